@@ -1,0 +1,23 @@
+//! The ground floor: words that every other room uses and that use none of them.
+//!
+//! * [`digest`]: what identifies bytes (BLAKE3 in the store, SHA-256 in evidence).
+//! * [`canonical`]: the one JSON writer (RFC 8785) and the one strict reader.
+//! * [`key`]: one walk over an action that is both hashed and explained.
+//! * [`rng`]: Philox, a counter-based generator: a draw depends on what it is for, not on when.
+//! * [`name`]: what people call things, safe as a file name everywhere.
+//! * [`diagnostic`], [`located`], [`nearest`]: telling a person where and what to do.
+//! * [`sink`]: a place that takes bytes in order and allows one late patch.
+//!
+//! Nothing here opens a file, reads a clock or prints.
+
+pub mod canonical;
+#[cfg(feature = "engine")]
+pub mod diagnostic;
+pub mod digest;
+pub mod key;
+pub mod located;
+pub mod name;
+#[cfg(feature = "engine")]
+pub mod nearest;
+pub mod rng;
+pub mod sink;

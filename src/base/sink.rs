@@ -1,0 +1,45 @@
+//! Where an artifact is written to: bytes in order, one late patch near the start.
+//!
+//! Model writers know some header fields (a checksum, say) only after the last byte. They write
+//! front to back all the same and patch those few bytes at the end; [`PATCHABLE`] bounds how far
+//! in a patch may reach, so that a sink can hash everything behind it while it streams.
+
+use std::io;
+
+/// Only the first this many bytes can be patched.
+pub const PATCHABLE: usize = 1 << 20;
+
+/// A place that takes an artifact's bytes.
+pub trait ArtifactSink {
+    /// Appends bytes.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Replaces bytes already written that lie wholly within the first [`PATCHABLE`] bytes.
+    fn patch(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl ArtifactSink for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn patch(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        patch_slice(self, offset, bytes)
+    }
+}
+
+/// Copies `bytes` over `written[offset..]` if that lies within what was written and may be patched.
+pub fn patch_slice(written: &mut [u8], offset: usize, bytes: &[u8]) -> io::Result<()> {
+    let end = offset.checked_add(bytes.len()).filter(|end| *end <= PATCHABLE);
+    match end.and_then(|end| written.get_mut(offset..end)) {
+        Some(target) => {
+            target.copy_from_slice(bytes);
+            Ok(())
+        }
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a patch reaches beyond the bytes that can still be patched",
+        )),
+    }
+}

@@ -1,0 +1,281 @@
+//! What can be typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Breed small language models offline, with evidence.
+///
+/// A breeding cycle is declared in a TOML plan. Studbook compiles it to stages, runs them with
+/// content-addressed caching, and leaves a record of every step: what was combined, how to compute
+/// it again, what was measured, and who admitted it.
+#[derive(Debug, Parser)]
+#[command(name = "studbook", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(super) struct Args {
+    /// Where results are kept; `.studbook` beside the plan by default
+    #[arg(long, global = true, env = "STUDBOOK_STORE", value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// Say more; repeat for more still
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Threads for arithmetic; all cores by default. Results do not depend on it
+    #[arg(long, short = 'j', global = true, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  complete; refused candidates are results, not errors
+    1  a stage failed
+    2  a mistake in the plan or on the command line
+    3  done, but gates are pending
+    4  verification failed
+    5  the environment failed: disk, permissions, store
+   70  a bug in studbook
+  130  interrupted";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write a commented plan that runs
+    Init(Init),
+    /// Check a plan: every mistake with its place
+    Check(PlanOnly),
+    /// Dry run: what would run and why, and which gates are pending; writes nothing
+    Plan(Planned),
+    /// Run a plan; what is unchanged is not run again
+    Run(Run),
+    /// How far a cycle is
+    Status(Planned),
+    /// Bring an approval for a pending gate
+    Attest(Attest),
+    /// Explain why a stage would run: exactly what differs from its last key
+    Why(Why),
+    /// Draw a plan's stages
+    Graph(Graph),
+    /// Show a model file: header, tokenizer, tensors, digests
+    Inspect(Inspect),
+    /// Generate text with a model
+    Generate(Generate),
+    /// Check everything a cycle's records bind
+    Verify(Verify),
+    /// Read and check the promotion ledger
+    Ledger(Ledger),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// The plan to write
+    #[arg(default_value = "cycle.toml")]
+    pub(super) plan: PathBuf,
+    /// Models to combine; every .slm file beside the plan by default
+    #[arg(long = "parent", value_name = "MODEL")]
+    pub(super) parents: Vec<PathBuf>,
+    /// The model the parents were fine-tuned from
+    #[arg(long, value_name = "MODEL")]
+    pub(super) base: Option<PathBuf>,
+    /// Cases to measure on, as JSON Lines
+    #[arg(long = "suite", value_name = "CASES")]
+    pub(super) suites: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanOnly {
+    /// The plan file
+    pub(super) plan: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Planned {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// Start nothing new after the first failure; by default other candidates go on
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Attest {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The candidate
+    pub(super) candidate: String,
+    /// The approval gate
+    #[arg(long)]
+    pub(super) gate: String,
+    /// Who approves
+    #[arg(long, value_name = "NAME")]
+    pub(super) by: String,
+    /// Why
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) reason: String,
+    /// Reject instead of approve
+    #[arg(long)]
+    pub(super) reject: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Why {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The stage, such as operator:ties
+    pub(super) stage: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Graph {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The notation
+    #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
+    pub(super) format: Notation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Notation {
+    /// For Markdown pages
+    Mermaid,
+    /// For Graphviz
+    Dot,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Inspect {
+    /// The model file
+    pub(super) model: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Generate {
+    /// The model file
+    pub(super) model: PathBuf,
+    /// What to go on from
+    #[arg(long, short)]
+    pub(super) prompt: String,
+    /// Most tokens to generate
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(super) max_tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub(super) temperature: f32,
+    /// Choose among the K likeliest tokens, 1 to 1024
+    #[arg(long, default_value_t = 40, value_name = "K")]
+    pub(super) top_k: u32,
+    /// Choose among the likeliest tokens that together have this probability
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub(super) top_p: f32,
+    /// Seed of the choices
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) seed: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// Run every operator again and compare bytes
+    #[arg(long)]
+    pub(super) recompute: bool,
+    /// Recompute only this candidate's operator
+    #[arg(long, requires = "recompute", value_name = "NAME")]
+    pub(super) candidate: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Ledger {
+    #[command(subcommand)]
+    pub(super) command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LedgerCommand {
+    /// Print the entries
+    Log(LedgerOf),
+    /// Print the head: what to remember to notice any change
+    Head(LedgerOf),
+    /// Check every entry against the chain and the remembered head
+    Check(LedgerCheck),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerOf {
+    /// A plan whose store holds the ledger; `.studbook` here by default
+    pub(super) plan: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerCheck {
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// A head you noted yourself, as `ledger head` prints it
+    #[arg(long, value_names = ["SIZE", "SHA256"], num_args = 2)]
+    pub(super) expect: Option<Vec<String>>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

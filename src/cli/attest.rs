@@ -1,0 +1,107 @@
+//! `studbook attest`: brings an approval for a pending gate.
+
+use std::io::Write;
+
+use super::args::{Args, Attest};
+use super::context::{Loaded, Terminal, load_to_work};
+use super::exit::{Exit, UsageError};
+use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
+use crate::base::nearest::nearest;
+use crate::engine::gates::promotion_of;
+use crate::engine::preview::preview;
+use crate::plan::{Candidate, Gate, GateRule};
+use crate::record;
+use crate::record::approval::Approval;
+use crate::record::promotion::Decision;
+use crate::stage::Kind;
+
+pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let loaded = load_to_work(args, &command.plan)?;
+    let candidate = find_candidate(&loaded, &command.candidate)?;
+    let gate = find_gate(&loaded, candidate, &command.gate)?;
+    if command.by.trim().is_empty() {
+        return Err(UsageError::new("an approval needs a name").hint("give one with --by NAME").into());
+    }
+    let preview = preview(&loaded.graph, &loaded.store)?;
+    let not_made = || {
+        UsageError::new(format!("`{}` is not there to be approved yet", candidate.name))
+            .hint(format!("run it first: studbook run {}", command.plan.display()))
+    };
+    let promotion = promotion_of(&loaded.graph, &loaded.store, &preview.results, &candidate.name)?;
+    let promotion = promotion.ok_or_else(not_made)?;
+    if promotion.decision == Decision::Refuse {
+        return Err(
+            UsageError::new(format!("`{}` was refused; no approval changes that", candidate.name)).into()
+        );
+    }
+    let (Some(manifest), Some(lineage)) = (promotion.manifest, promotion.lineage) else {
+        return Err(not_made().into());
+    };
+    let blake3 =
+        manifest_digest(&loaded, &preview.results, &candidate.name, &manifest).ok_or_else(not_made)?;
+    let approval = Approval {
+        gate: gate.name.clone(),
+        manifest,
+        lineage,
+        approve: !command.reject,
+        by: command.by.clone(),
+        reason: command.reason.clone(),
+    };
+    loaded.store.bring(&blake3, &gate.name, &record::to_bytes(&approval)?)?;
+    let verb = if command.reject { "rejected" } else { "approved" };
+    writeln!(
+        terminal.out(),
+        "{}: {verb} at the gate {} by {}\nGo on with: studbook run {}",
+        candidate.name,
+        gate.name,
+        command.by,
+        command.plan.display()
+    )?;
+    Ok(Exit::Complete)
+}
+
+fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {
+    let known = || loaded.plan.candidates.iter();
+    known().find(|candidate| candidate.name.as_str() == name).ok_or_else(|| {
+        let error = UsageError::new(format!("the plan has no candidate `{name}`"));
+        let near = nearest(name, known().map(|candidate| candidate.name.as_str()));
+        match near {
+            Some(near) => error.hint(format!("did you mean `{near}`?")).into(),
+            None => error.into(),
+        }
+    })
+}
+
+fn find_gate<'a>(loaded: &'a Loaded, candidate: &Candidate, name: &str) -> anyhow::Result<&'a Gate> {
+    let approvals: Vec<&Gate> = loaded
+        .plan
+        .gates
+        .iter()
+        .filter(|gate| gate.is_for(candidate) && matches!(gate.rule, GateRule::Approval(_)))
+        .collect();
+    if let Some(gate) = approvals.iter().find(|gate| gate.name.as_str() == name) {
+        return Ok(gate);
+    }
+    let names: Vec<&str> = approvals.iter().map(|gate| gate.name.as_str()).collect();
+    let error = UsageError::new(format!("`{}` has no approval gate `{name}`", candidate.name));
+    let hint = if names.is_empty() {
+        "it has no approval gates; measured gates are satisfied by running".to_owned()
+    } else {
+        format!("its approval gates: {}", names.join(", "))
+    };
+    Err(error.hint(hint).into())
+}
+
+/// The store's digest of the manifest that was promoted, if it is the one the promotion binds.
+fn manifest_digest(
+    loaded: &Loaded,
+    results: &crate::engine::resolve::Results,
+    candidate: &Name,
+    manifest: &Sha256,
+) -> Option<Digest> {
+    let index = loaded.graph.find(&format!("{}:{candidate}", Kind::Candidate.name()))?;
+    let blob = results[index.index()].as_ref()?.outputs.get("record")?;
+    let bytes = loaded.store.read(&blob.digest).ok()?;
+    (Sha256::of(&bytes) == *manifest).then_some(blob.digest)
+}

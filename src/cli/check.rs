@@ -1,0 +1,31 @@
+//! `studbook check`: every mistake in a plan with its place.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use super::args::{Args, PlanOnly};
+use super::context::{Terminal, load};
+use super::exit::Exit;
+
+pub(super) fn run(args: &Args, command: &PlanOnly, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let loaded = load(args, &command.plan)?;
+    loaded.warn(terminal)?;
+    for suite in &loaded.plan.suites {
+        crate::evaluate::Suite::read(&suite.cases)
+            .with_context(|| format!("the suite `{}`: {}", suite.name, suite.cases.display()))?;
+    }
+    if !terminal.is_quiet() {
+        writeln!(
+            terminal.out(),
+            "{}: {} parents, {} candidates, {} suites, {} gates, {} stages",
+            command.plan.display(),
+            loaded.plan.parents.len(),
+            loaded.plan.candidates.len(),
+            loaded.plan.suites.len(),
+            loaded.plan.gates.len(),
+            loaded.graph.len()
+        )?;
+    }
+    Ok(Exit::Complete)
+}

@@ -1,0 +1,145 @@
+//! What commands share: the terminal, the store of a plan, the clock.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+use super::args::{Args, Color};
+use super::exit::UsageError;
+use crate::engine::compile::compile;
+use crate::engine::graph::StageGraph;
+use crate::plan::{self, Findings, Plan};
+use crate::store::Store;
+
+/// Standard output and error, in colour or not.
+pub(super) struct Terminal {
+    choice: ColorChoice,
+    quiet: bool,
+}
+
+impl Terminal {
+    pub(super) const RED: &'static str = "\x1b[1;31m";
+    pub(super) const GREEN: &'static str = "\x1b[32m";
+    pub(super) const YELLOW: &'static str = "\x1b[33m";
+    pub(super) const CYAN: &'static str = "\x1b[36m";
+    pub(super) const DIM: &'static str = "\x1b[2m";
+
+    pub(super) fn new(color: Color, quiet: bool) -> Self {
+        let choice = match color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        Self { choice, quiet }
+    }
+
+    /// Where data goes. Escapes are removed if it is not a terminal.
+    pub(super) fn out(&self) -> impl Write {
+        AutoStream::new(std::io::stdout(), self.choice)
+    }
+
+    /// Where talk goes.
+    pub(super) fn err(&self) -> impl Write {
+        AutoStream::new(std::io::stderr(), self.choice)
+    }
+
+    pub(super) fn paint(&self, text: &str, colour: &str) -> String {
+        format!("{colour}{text}\x1b[0m")
+    }
+
+    /// Whether diagnostics may be coloured.
+    pub(super) fn colour(&self) -> bool {
+        match self.choice {
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+            choice => choice != ColorChoice::Never,
+        }
+    }
+
+    /// Whether a moving progress bar makes sense.
+    pub(super) fn is_live(&self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal() && std::env::var_os("STUDBOOK_NO_PROGRESS").is_none()
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Prints a value as JSON.
+    pub(super) fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        let mut out = self.out();
+        writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+        Ok(())
+    }
+}
+
+/// Where the results of a plan are kept.
+pub(super) fn store_path(args: &Args, plan: Option<&Path>) -> PathBuf {
+    if let Some(store) = &args.store {
+        return store.clone();
+    }
+    let folder = plan.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).join(".studbook")
+}
+
+/// A plan with its graph and its store.
+pub(super) struct Loaded {
+    pub(super) plan: Plan,
+    /// Nothing but warnings.
+    pub(super) findings: Findings,
+    pub(super) graph: StageGraph,
+    pub(super) store: Arc<Store>,
+}
+
+/// Loads a plan to look at it. Writes nothing.
+pub(super) fn load(args: &Args, path: &Path) -> anyhow::Result<Loaded> {
+    let store = Store::open(&store_path(args, Some(path)))?;
+    let (plan, findings) = plan::load(path, &store)?;
+    let graph = compile(&plan);
+    Ok(Loaded { plan, findings, graph, store: Arc::new(store) })
+}
+
+impl Loaded {
+    /// Says what the plan probably does not mean. Commands that judge or run a plan do; those that
+    /// only look something up do not.
+    pub(super) fn warn(&self, terminal: &Terminal) -> anyhow::Result<()> {
+        if !self.findings.diagnostics.is_empty() && !terminal.is_quiet() {
+            writeln!(terminal.err(), "{}", self.findings.render(terminal.colour()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Like [`load`], and makes the store if there is none, once the plan is known to be right.
+pub(super) fn load_to_work(args: &Args, path: &Path) -> anyhow::Result<Loaded> {
+    let loaded = load(args, path)?;
+    loaded.store.make()?;
+    Ok(loaded)
+}
+
+/// The stage a person names; an unknown one gets the nearest known.
+pub(super) fn find_stage(graph: &StageGraph, id: &str) -> anyhow::Result<crate::engine::graph::StageIndex> {
+    if let Some(index) = graph.find(id) {
+        return Ok(index);
+    }
+    let known = graph.order.iter().map(|index| graph.node(*index).id.as_str());
+    let near = crate::base::nearest::nearest(id, known);
+    let error = UsageError::new(format!("the plan has no stage `{id}`"));
+    Err(match near {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`studbook plan PLAN` lists every stage"),
+    }
+    .into())
+}
+
+/// RFC 3339 now, in whole seconds. `STUDBOOK_NOW` sets it, for runs that must give the same ledger.
+pub(super) fn now() -> String {
+    if let Ok(given) = std::env::var("STUDBOOK_NOW")
+        && let Ok(time) = given.parse::<jiff::Timestamp>()
+    {
+        return time.to_string();
+    }
+    jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).expect("now is a time").to_string()
+}

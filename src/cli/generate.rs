@@ -1,0 +1,50 @@
+//! `studbook generate`: text from a model, as it comes.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::args::Generate;
+use super::context::Terminal;
+use super::exit::{Exit, UsageError};
+use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
+
+pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let opened = crate::model::open(&command.model)?;
+    let model = Model::new(Arc::new(opened.checkpoint))?;
+    let sampling = if command.temperature == 0.0 {
+        Sampling::GREEDY
+    } else {
+        Sampling {
+            temperature: command.temperature,
+            top_k: command.top_k,
+            top_p: command.top_p,
+            seed: command.seed,
+        }
+    };
+    let options = GenerateOptions { sampling, ..GenerateOptions::greedy(command.max_tokens) };
+    let mut out = terminal.out();
+    let mut lost = None;
+    let generation = generate(&model, &command.prompt, &options, &mut |_, text| {
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        lost = written.err();
+        if lost.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .map_err(|error| UsageError::new(error.to_string()))?;
+    if let Some(error) = lost {
+        return Err(error.into());
+    }
+    writeln!(out)?;
+    if !terminal.is_quiet() {
+        let why = match generation.stop_reason {
+            StopReason::EndOfSequence => "the model ended",
+            StopReason::MaxTokens => "as many as asked for",
+            StopReason::ContextEnd => "the context is full",
+            StopReason::StopText => "the stop text appeared",
+            StopReason::OutputLimit => "the output limit is reached",
+            StopReason::Cancelled => "stopped",
+        };
+        writeln!(terminal.err(), "{} tokens: {why}", generation.tokens.len())?;
+    }
+    Ok(Exit::Complete)
+}

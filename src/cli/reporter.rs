@@ -1,0 +1,100 @@
+//! Listens to a run and tells a person: a bar where there is a terminal, a line a stage everywhere.
+
+use std::io::Write;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::context::Terminal;
+use crate::engine::execute::{Failure, Progress};
+use crate::engine::graph::StageGraph;
+use crate::engine::schedule::End;
+
+/// Tells a run as it happens.
+pub(super) struct Reporter<'a> {
+    graph: &'a StageGraph,
+    terminal: &'a Terminal,
+    bar: ProgressBar,
+    width: usize,
+}
+
+impl<'a> Reporter<'a> {
+    pub(super) fn new(graph: &'a StageGraph, terminal: &'a Terminal) -> Self {
+        let target = if terminal.is_live() {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(graph.len() as u64), target);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}");
+        bar.set_style(style.expect("the template is well-formed"));
+        let width = graph.order.iter().map(|index| graph.node(*index).id.len()).max().unwrap_or(0).min(40);
+        Self { graph, terminal, bar, width }
+    }
+
+    pub(super) fn hear(&mut self, progress: &Progress<'_>) {
+        match progress {
+            Progress::Started(stage) => self.bar.set_message(self.graph.node(*stage).id.clone()),
+            Progress::Ended { stage, end, result, took, failure } => {
+                self.bar.inc(1);
+                let id = self.graph.node(*stage).id.as_str();
+                if let Some(failure) = failure {
+                    self.failed(failure);
+                } else if let (Some(result), Some(took)) = (result, took) {
+                    self.line(id, *end, &result.summary, took.as_secs_f64());
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, id: &str, end: End, summary: &str, seconds: f64) {
+        if self.terminal.is_quiet() {
+            return;
+        }
+        let (mark, colour) = match end {
+            End::Rejected => ("refuse", Terminal::YELLOW),
+            End::Waits => ("wait", Terminal::CYAN),
+            _ => ("done", Terminal::GREEN),
+        };
+        let mark = self.terminal.paint(&format!("{mark:>6}"), colour);
+        let took = self.terminal.paint(&format!("{seconds:>6.2}s"), Terminal::DIM);
+        let width = self.width;
+        let summary = one_line(summary, 90);
+        self.tell(&format!("{mark} {took}  {id:<width$}  {summary}"));
+    }
+
+    fn failed(&self, failure: &Failure) {
+        let mark = self.terminal.paint("  fail", Terminal::RED);
+        self.tell(&format!("{mark}           {}: {}", failure.stage, failure.message));
+        if let Some(hint) = &failure.hint {
+            self.tell(&format!("                 {} {hint}", self.terminal.paint("hint:", Terminal::CYAN)));
+        }
+    }
+
+    fn tell(&self, line: &str) {
+        // Lost talk must not end a run.
+        self.bar.suspend(|| {
+            let _ = writeln!(self.terminal.err(), "{line}");
+        });
+    }
+}
+
+/// The beginning of a text, on one line.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if flat.chars().count() <= most { flat } else { flat.chars().take(most - 1).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn cuts_by_characters() {
+        assert_eq!(one_line("a\nb", 5), "a b");
+        assert_eq!(one_line("ééééé", 4), "ééé…");
+    }
+}

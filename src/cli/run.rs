@@ -1,0 +1,146 @@
+//! `studbook run`: runs a plan and closes with what became of every candidate.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::args::{Args, Format, Run};
+use super::context::{Loaded, Terminal, load_to_work, now};
+use super::exit::Exit;
+use super::plan::print_gates;
+use super::reporter::Reporter;
+use crate::engine::execute::{Fault, Options, Report, Stopped, execute};
+use crate::engine::gates::{PendingGate, pending};
+use crate::engine::outcome::{CandidateOutcome, Outcome, outcomes};
+use crate::report::table::Table;
+
+#[derive(Serialize)]
+struct Output<'a> {
+    cycle: &'a str,
+    stages: usize,
+    executed: usize,
+    cached: usize,
+    failed: Vec<Failed<'a>>,
+    stopped: Option<&'static str>,
+    candidates: &'a [CandidateOutcome],
+    pending_gates: &'a [PendingGate],
+    records: String,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    stage: &'a str,
+    message: &'a str,
+}
+
+pub(super) fn run(args: &Args, command: &Run, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let start = Instant::now();
+    let loaded = load_to_work(args, &command.plan)?;
+    loaded.warn(terminal)?;
+    let options = Options {
+        cores: args.threads.map_or_else(rayon::current_num_threads, std::num::NonZero::get),
+        fail_fast: command.fail_fast,
+        limit: Duration::from_secs(loaded.plan.budget.seconds),
+        now,
+    };
+    let mut reporter = Reporter::new(&loaded.graph, terminal);
+    let report = execute(&loaded.graph, &loaded.store, &options, &mut |progress| reporter.hear(&progress));
+    reporter.finish();
+    let report = report?;
+    let candidates = outcomes(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends)?;
+    let gates =
+        pending(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends, &command.plan)?;
+    match command.format {
+        Format::Json => json(&loaded, &report, &candidates, &gates, terminal)?,
+        Format::Text => text(&loaded, &report, &candidates, &gates, start.elapsed(), terminal)?,
+    }
+    Ok(exit(&report, &candidates))
+}
+
+fn exit(report: &Report, candidates: &[CandidateOutcome]) -> Exit {
+    if report.stopped == Some(Stopped::Interrupted) {
+        return Exit::Interrupted;
+    }
+    let worst = report.failures.iter().map(|failure| failure.fault).max();
+    match worst {
+        Some(Fault::Bug) => Exit::Bug,
+        Some(Fault::Environment) => Exit::Environment,
+        Some(Fault::Input) => Exit::StageFailed,
+        None if report.stopped.is_some() => Exit::StageFailed,
+        None if candidates.iter().any(|candidate| candidate.outcome == Outcome::Pending) => Exit::Pending,
+        None => Exit::Complete,
+    }
+}
+
+fn stopped_word(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Interrupted => "interrupted",
+        Stopped::OutOfTime => "out of time",
+    }
+}
+
+fn json(
+    loaded: &Loaded,
+    report: &Report,
+    candidates: &[CandidateOutcome],
+    gates: &[PendingGate],
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let failed = report.failures.iter().map(|f| Failed { stage: &f.stage, message: &f.message }).collect();
+    terminal.json(&Output {
+        cycle: loaded.plan.cycle.name.as_str(),
+        stages: loaded.graph.len(),
+        executed: report.executed,
+        cached: report.cached,
+        failed,
+        stopped: report.stopped.map(stopped_word),
+        candidates,
+        pending_gates: gates,
+        records: loaded.store.view_folder(&loaded.plan.cycle.name).display().to_string(),
+    })
+}
+
+fn text(
+    loaded: &Loaded,
+    report: &Report,
+    candidates: &[CandidateOutcome],
+    gates: &[PendingGate],
+    took: Duration,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let mut out = terminal.out();
+    let cycle = &loaded.plan.cycle.name;
+    writeln!(
+        out,
+        "{cycle}: {} stages, {} executed, {} cached, {} failed, {:.2} s",
+        loaded.graph.len(),
+        report.executed,
+        report.cached,
+        report.failures.len(),
+        took.as_secs_f64()
+    )?;
+    if let Some(stopped) = report.stopped {
+        let why = match stopped {
+            Stopped::Interrupted => "Interrupted.",
+            Stopped::OutOfTime => "The budget's time is used up.",
+        };
+        writeln!(out, "{why} Finished stages are kept; run the same command to go on.")?;
+    }
+    writeln!(out)?;
+    write!(out, "{}", candidate_table(candidates))?;
+    writeln!(out, "\nRecords: {}", loaded.store.view_folder(cycle).display())?;
+    if !gates.is_empty() && report.stopped.is_none() {
+        print_gates(&mut out, gates)?;
+    }
+    Ok(())
+}
+
+/// What became of every candidate.
+pub(super) fn candidate_table(candidates: &[CandidateOutcome]) -> String {
+    let mut table = Table::new(&["candidate", "outcome", "because"]);
+    for candidate in candidates {
+        table.row(&[candidate.candidate.as_str(), candidate.outcome.word(), &candidate.because]);
+    }
+    table.render()
+}

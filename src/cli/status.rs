@@ -1,0 +1,89 @@
+//! `studbook status`: how far a cycle is, from what the store holds.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::args::{Args, Format, Planned};
+use super::context::{Terminal, load};
+use super::exit::Exit;
+use super::plan::print_gates;
+use super::run::candidate_table;
+use crate::engine::gates::{PendingGate, pending};
+use crate::engine::outcome::{CandidateOutcome, outcomes};
+use crate::engine::preview::{Outlook, preview};
+use crate::report::table::Table;
+use crate::stage::{KINDS, Kind};
+use crate::store::Happened;
+
+#[derive(Serialize)]
+struct Output<'a> {
+    cycle: &'a str,
+    stages: usize,
+    done: usize,
+    kinds: Vec<KindRow>,
+    failed: Vec<(String, String)>,
+    candidates: &'a [CandidateOutcome],
+    pending_gates: &'a [PendingGate],
+}
+
+#[derive(Serialize)]
+struct KindRow {
+    kind: &'static str,
+    done: usize,
+    of: usize,
+}
+
+pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let loaded = load(args, &command.plan)?;
+    let preview = preview(&loaded.graph, &loaded.store)?;
+    let candidates = outcomes(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends)?;
+    let gates =
+        pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &command.plan)?;
+    let done =
+        preview.count(|outlook| !matches!(outlook, Outlook::WouldRun { .. } | Outlook::Depends { .. }));
+    let kinds: Vec<KindRow> = KINDS
+        .iter()
+        .map(|stage| {
+            let of_kind = |kind: Kind| loaded.graph.of_kind(kind);
+            let done = of_kind(stage.kind()).filter(|index| preview.ends[index.index()].is_some()).count();
+            KindRow { kind: stage.kind().name(), done, of: of_kind(stage.kind()).count() }
+        })
+        .collect();
+    let failed: Vec<(String, String)> = loaded
+        .store
+        .last_events(&loaded.plan.cycle.name)?
+        .into_values()
+        .filter(|event| {
+            loaded.graph.find(&event.stage).is_some_and(|index| preview.results[index.index()].is_none())
+        })
+        .filter_map(|event| match event.happened {
+            Happened::Failed(why) => Some((event.stage, why)),
+            Happened::Executed | Happened::Hit => None,
+        })
+        .collect();
+    let cycle = loaded.plan.cycle.name.as_str();
+    if command.format == Format::Json {
+        let stages = loaded.graph.len();
+        let output =
+            Output { cycle, stages, done, kinds, failed, candidates: &candidates, pending_gates: &gates };
+        terminal.json(&output)?;
+        return Ok(Exit::Complete);
+    }
+    let mut out = terminal.out();
+    writeln!(out, "{cycle}: {done} of {} stages are done\n", loaded.graph.len())?;
+    let mut table = Table::new(&["kind", "done", "of"]);
+    for row in &kinds {
+        table.row(&[row.kind, &row.done.to_string(), &row.of.to_string()]);
+    }
+    writeln!(out, "{}", table.render())?;
+    for (stage, why) in &failed {
+        writeln!(out, "{} {stage}: {why}", terminal.paint("failed last time:", Terminal::RED))?;
+    }
+    write!(out, "{}", candidate_table(&candidates))?;
+    if done < loaded.graph.len() {
+        writeln!(out, "\nGo on with: studbook run {}", command.plan.display())?;
+    }
+    print_gates(&mut out, &gates)?;
+    Ok(Exit::Complete)
+}

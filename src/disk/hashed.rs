@@ -1,0 +1,175 @@
+//! An artifact hashed while it is written, never read again for it.
+//!
+//! BLAKE3 is a tree over 1 KiB chunks. Each whole MiB of the file is one subtree, hashed as soon as
+//! it is complete; the first one is kept in memory until the end, because model writers patch a
+//! checksum into their header last ([`crate::base::sink`]). At the end the subtrees are joined; the
+//! result is the plain BLAKE3 digest of the file.
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use blake3::hazmat::{ChainingValue, HasherExt};
+use tempfile::NamedTempFile;
+
+use super::atomic::temporary_in;
+use super::tree;
+use super::{DiskError, IoContext, fault};
+use crate::base::digest::Digest;
+use crate::base::sink::{ArtifactSink, PATCHABLE, patch_slice};
+
+/// One subtree: a power of two of chunks, and all of what may still be patched.
+const SUBTREE: usize = tree::SUBTREE;
+const _: () = assert!(SUBTREE == PATCHABLE);
+
+/// A file being written, its digest growing along.
+#[derive(Debug)]
+pub struct HashedFile {
+    file: NamedTempFile,
+    folder: PathBuf,
+    /// The first subtree, which may still change, and whether it did.
+    head: Vec<u8>,
+    patched: bool,
+    /// The subtree that is being filled, and how many bytes it has.
+    growing: blake3::Hasher,
+    grown: usize,
+    subtrees: Vec<ChainingValue>,
+    bytes: u64,
+}
+
+/// A finished temporary file that nobody can see yet.
+#[derive(Debug)]
+pub struct Unpublished {
+    pub(crate) file: NamedTempFile,
+    /// BLAKE3 of the content.
+    pub digest: Digest,
+    /// Length.
+    pub bytes: u64,
+}
+
+impl HashedFile {
+    /// Starts a file in `folder` (which must be on the file system it is later renamed within).
+    pub fn create(folder: &Path) -> Result<Self, DiskError> {
+        Ok(Self {
+            // Read-only once published: nobody edits a blob by mistake.
+            file: temporary_in(folder, 0o444)?,
+            folder: folder.to_owned(),
+            head: Vec::new(),
+            patched: false,
+            growing: blake3::Hasher::new(),
+            grown: 0,
+            subtrees: Vec::new(),
+            bytes: 0,
+        })
+    }
+
+    fn absorb(&mut self, bytes: &[u8]) {
+        let into_head = bytes.len().min(SUBTREE - self.head.len());
+        let (head, mut rest) = bytes.split_at(into_head);
+        self.head.extend_from_slice(head);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(SUBTREE - self.grown));
+            if self.grown == 0 {
+                // A new one: a reset hasher keeps its old offset.
+                self.growing = tree::hasher(self.subtrees.len() + 1);
+            }
+            self.growing.update(now);
+            self.grown += now.len();
+            if self.grown == SUBTREE {
+                self.subtrees.push(self.growing.finalize_non_root());
+                self.grown = 0;
+            }
+            rest = later;
+        }
+    }
+
+    /// Joins the digest, makes the bytes durable.
+    pub fn finish(self) -> Result<Unpublished, DiskError> {
+        self.end(true)
+    }
+
+    /// Joins the digest and leaves it to the system when the bytes reach the disk: for what is
+    /// checked against its digest whenever it is read, and made again if a power cut took it.
+    pub(crate) fn finish_unsynced(self) -> Result<Unpublished, DiskError> {
+        self.end(false)
+    }
+
+    fn end(mut self, sync: bool) -> Result<Unpublished, DiskError> {
+        let path = self.folder.clone();
+        if self.patched {
+            let file = self.file.as_file_mut();
+            file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&self.head)).at("write in", &path)?;
+        }
+        fault::point("blob-written").at("write in", &path)?;
+        if sync {
+            self.file.as_file().sync_data().at("write in", &path)?;
+            fault::point("blob-synced").at("write in", &path)?;
+        }
+        let digest = self.join();
+        Ok(Unpublished { file: self.file, digest, bytes: self.bytes })
+    }
+
+    fn join(&mut self) -> Digest {
+        if self.bytes <= SUBTREE as u64 {
+            return Digest::of(&self.head);
+        }
+        let mut values = vec![tree::subtree(&self.head, 0)];
+        values.append(&mut self.subtrees);
+        if self.grown > 0 {
+            values.push(self.growing.finalize_non_root());
+        }
+        tree::join(&values)
+    }
+}
+
+impl ArtifactSink for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.as_file_mut().write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        self.absorb(bytes);
+        Ok(())
+    }
+
+    fn patch(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        self.patched = true;
+        patch_slice(&mut self.head, offset, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lengths around every boundary, written in pieces of awkward sizes, patched at the end.
+    #[test]
+    fn is_the_plain_digest_for_any_length_and_any_split() {
+        let folder = tempfile::tempdir().unwrap();
+        for length in
+            [0, 1, 1024, SUBTREE - 1, SUBTREE, SUBTREE + 1, 2 * SUBTREE, 3 * SUBTREE + 77, 7 * SUBTREE]
+        {
+            let mut expected: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
+            for piece in [900_001, SUBTREE, 3 * SUBTREE] {
+                let mut file = HashedFile::create(folder.path()).unwrap();
+                for bytes in expected.chunks(piece) {
+                    file.write(bytes).unwrap();
+                }
+                if length > 10 {
+                    expected[3] ^= 0x55;
+                    file.patch(3, &[expected[3]]).unwrap();
+                }
+                let done = file.finish().unwrap();
+                assert_eq!(done.digest, Digest::of(&expected), "length {length}, pieces of {piece}");
+                assert_eq!(std::fs::read(done.file.path()).unwrap(), expected);
+                assert_eq!(done.bytes, length as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_late_patch_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = HashedFile::create(folder.path()).unwrap();
+        file.write(&vec![0; 2 * SUBTREE]).unwrap();
+        assert!(file.patch(SUBTREE - 1, &[1, 2]).is_err());
+        assert!(file.patch(usize::MAX, &[1]).is_err());
+    }
+}

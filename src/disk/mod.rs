@@ -1,0 +1,20 @@
+//! Files: mapped to read, written so that a crash leaves the old bytes or the new ones.
+//!
+//! * [`mmap`]: read-only maps; the only `unsafe` of the crate.
+//! * [`hashed`]: an artifact hashed while it is written, never read again for it.
+//! * [`tree`]: the digest of large files on all cores.
+//! * [`atomic`]: a small file, replaced whole or not at all.
+//! * [`lock`]: advisory locks between processes, with a bounded wait.
+//! * [`fault`]: places where tests stop the process or refuse a write.
+//!
+//! Every error carries the path and what was being done to it.
+
+pub mod atomic;
+mod error;
+pub mod fault;
+pub mod hashed;
+pub mod lock;
+pub mod mmap;
+pub mod tree;
+
+pub use error::{DiskError, IoContext};

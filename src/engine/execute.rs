@@ -1,0 +1,485 @@
+//! Runs what is ready: one event loop, stages on their own threads, arithmetic on rayon.
+//!
+//! The loop owns the schedule and is the only one to change it. A stage whose result is cached ends
+//! right there; others are handed to a thread and come back as a message. Stopping (Ctrl-C, the
+//! budget's time) starts nothing new and waits for what runs to notice; whatever was finished is in
+//! the store, so the next run goes on from there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::graph::{StageGraph, StageIndex};
+use super::resolve::{Resolver, Results};
+use super::schedule::{End, Schedule};
+use crate::base::canonical;
+use crate::base::digest::{ActionKey, Digest};
+use crate::base::key::WriteKey;
+use crate::stage::{Action, Context, Kind, StageError, stage};
+use crate::store::{ActionResult, Event, Happened, LogWriter, Store, StoreError, ViewEntry};
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Cores to plan for.
+    pub cores: usize,
+    /// Start nothing new after the first failure.
+    pub fail_fast: bool,
+    /// Longest run: the plan's budget.
+    pub limit: Duration,
+    /// RFC 3339 now.
+    pub now: fn() -> String,
+}
+
+/// Told while it happens.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A stage started.
+    Started(StageIndex),
+    /// A stage ended; with its result if it has one, and how long it ran if it did.
+    Ended {
+        /// Which.
+        stage: StageIndex,
+        /// How.
+        end: End,
+        /// What it made.
+        result: Option<&'a ActionResult>,
+        /// How long it ran; none if cached or not run.
+        took: Option<Duration>,
+        /// Why it failed.
+        failure: Option<&'a Failure>,
+    },
+}
+
+/// A stage that failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Its id.
+    pub stage: String,
+    /// Why.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Whose fault it is.
+    pub fault: Fault,
+}
+
+/// Whose fault a failure is; the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Something the person gave us.
+    Input,
+    /// Disk, permissions, store.
+    Environment,
+    /// Ours.
+    Bug,
+}
+
+impl Fault {
+    fn of(error: &StageError) -> Self {
+        match error {
+            StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
+            StageError::Operator(error) if error.is_environment() => Self::Environment,
+            StageError::Registry(error) if error.is_environment() => Self::Environment,
+            _ => Self::Input,
+        }
+    }
+}
+
+/// Why a run stopped early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Somebody asked.
+    Interrupted,
+    /// The budget's time is used up.
+    OutOfTime,
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Report {
+    /// Stages that ran to their end.
+    pub executed: usize,
+    /// Stages whose result was cached.
+    pub cached: usize,
+    /// How every stage ended; none if the run stopped before.
+    pub ends: Vec<Option<End>>,
+    /// What every stage made.
+    pub results: Results,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// Whether it stopped early.
+    pub stopped: Option<Stopped>,
+}
+
+/// A stage's thread reporting back.
+struct Done {
+    index: StageIndex,
+    outcome: Result<ActionResult, Failure>,
+    cancelled: bool,
+    took: Duration,
+}
+
+/// Runs a graph.
+pub fn execute(
+    graph: &StageGraph,
+    store: &Arc<Store>,
+    options: &Options,
+    told: &mut dyn FnMut(Progress<'_>),
+) -> Result<Report, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("an event loop needs nothing but memory and file descriptors");
+    let mut run = Run::new(graph, store, options)?;
+    let outcome = runtime.block_on(run.go(told));
+    // The memo is worth keeping however the run went.
+    store.save_stamps()?;
+    store.settle()?;
+    outcome?;
+    let report = run.report();
+    if report.stopped.is_none() {
+        store.show(&graph.cycle, view(graph, &report.results))?;
+    }
+    Ok(report)
+}
+
+struct Run<'g> {
+    graph: &'g StageGraph,
+    store: &'g Arc<Store>,
+    options: &'g Options,
+    schedule: Schedule<'g>,
+    resolver: Resolver<'g>,
+    results: Results,
+    /// Missed the cache, waiting for room.
+    queue: VecDeque<(StageIndex, Action, ActionKey)>,
+    /// On their threads.
+    in_flight: BTreeMap<StageIndex, (Action, ActionKey)>,
+    log: Log<'g>,
+    executed: usize,
+    cached: usize,
+    failures: Vec<Failure>,
+    stopped: Option<Stopped>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<'g> Run<'g> {
+    fn new(graph: &'g StageGraph, store: &'g Arc<Store>, options: &'g Options) -> Result<Self, StoreError> {
+        Ok(Self {
+            graph,
+            store,
+            options,
+            schedule: Schedule::new(graph, options.cores),
+            resolver: Resolver::new(graph, store),
+            results: vec![None; graph.len()],
+            queue: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            log: Log::open(graph, store, options)?,
+            executed: 0,
+            cached: 0,
+            failures: Vec::new(),
+            stopped: None,
+            cancelled: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    async fn go(&mut self, told: &mut dyn FnMut(Progress<'_>)) -> Result<(), StoreError> {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Done>();
+        let stop = CancellationToken::new();
+        let interrupt = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    stop.cancel();
+                }
+            }
+        });
+        let deadline = tokio::time::sleep(self.options.limit);
+        tokio::pin!(deadline);
+        loop {
+            self.settle(told)?;
+            self.start(&sender, told);
+            if self.in_flight.is_empty() {
+                break;
+            }
+            tokio::select! {
+                done = receiver.recv() => {
+                    let done = done.expect("the loop holds a sender");
+                    self.finish(done, told)?;
+                }
+                () = stop.cancelled(), if self.stopped.is_none() => self.stop(Stopped::Interrupted),
+                () = &mut deadline, if self.stopped.is_none() => self.stop(Stopped::OutOfTime),
+            }
+        }
+        interrupt.abort();
+        Ok(())
+    }
+
+    fn stop(&mut self, why: Stopped) {
+        self.stopped = Some(why);
+        self.queue.clear();
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends every stage that can end without running.
+    fn settle(&mut self, told: &mut dyn FnMut(Progress<'_>)) -> Result<(), StoreError> {
+        while self.stopped.is_none()
+            && let Some(index) = self.schedule.next_settled()
+        {
+            if let Some(end) = self.schedule.fate(index) {
+                self.end(index, end, None, None, told);
+                continue;
+            }
+            let action = match self.resolver.action(index, &self.results) {
+                Ok(action) => action,
+                Err(error) => {
+                    let hint = error.hint();
+                    self.fail(
+                        index,
+                        Failure {
+                            stage: String::new(),
+                            message: error.to_string(),
+                            hint,
+                            fault: Fault::Environment,
+                        },
+                        told,
+                    );
+                    continue;
+                }
+            };
+            let key = action.action_key();
+            match self.cached_result(&action, &key)? {
+                Some(result) => {
+                    self.log.hit(self.graph.node(index).id.as_str(), &key, &action, self.store)?;
+                    self.cached += 1;
+                    self.pass(index, result, None, told);
+                }
+                None => self.queue.push_back((index, action, key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn cached_result(&self, action: &Action, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
+        let Some(result) = self.store.lookup(key)? else { return Ok(None) };
+        let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
+        let context = Context { store: self.store, action, now: &self.options.now, cancelled: &|| false };
+        // What cannot be told to hold does not: the stage runs and reports what is wrong.
+        Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
+    }
+
+    /// Whether nothing new is to start. Other candidates go on after one whose inputs are unusable;
+    /// but a full disk is nobody's result, and must not enter the ledger as if it were one.
+    fn gives_up(&self) -> bool {
+        let failures = || self.failures.iter();
+        failures().any(|failure| self.options.fail_fast || failure.fault >= Fault::Environment)
+    }
+
+    fn start(&mut self, sender: &mpsc::UnboundedSender<Done>, told: &mut dyn FnMut(Progress<'_>)) {
+        let mut waiting = VecDeque::new();
+        while let Some((index, action, key)) = self.queue.pop_front() {
+            if self.gives_up() {
+                continue;
+            }
+            if !self.schedule.has_room_for(index) {
+                waiting.push_back((index, action, key));
+                continue;
+            }
+            self.schedule.started(index);
+            self.in_flight.insert(index, (action.clone(), key));
+            told(Progress::Started(index));
+            let (store, now, cancelled) =
+                (Arc::clone(self.store), self.options.now, Arc::clone(&self.cancelled));
+            let sender = sender.clone();
+            let id = self.graph.node(index).id.clone();
+            tokio::task::spawn_blocking(move || {
+                let done = work(index, &id, &store, &action, &key, now, &cancelled);
+                // Nobody listens only if the run was given up; the result is in the store all the same.
+                let _ = sender.send(done);
+            });
+        }
+        self.queue = waiting;
+    }
+
+    fn finish(&mut self, done: Done, told: &mut dyn FnMut(Progress<'_>)) -> Result<(), StoreError> {
+        self.schedule.stopped(done.index);
+        let (action, key) = self.in_flight.remove(&done.index).expect("only started stages finish");
+        if done.cancelled {
+            return Ok(());
+        }
+        let id = self.graph.node(done.index).id.clone();
+        match done.outcome {
+            Ok(result) => {
+                self.log.note(&id, Happened::Executed, &key, &action, done.took, self.store)?;
+                self.executed += 1;
+                self.pass(done.index, result, Some(done.took), told);
+            }
+            Err(failure) => {
+                let happened = Happened::Failed(failure.message.clone());
+                self.log.note(&id, happened, &key, &action, done.took, self.store)?;
+                self.fail(done.index, failure, told);
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(
+        &mut self,
+        index: StageIndex,
+        result: ActionResult,
+        took: Option<Duration>,
+        told: &mut dyn FnMut(Progress<'_>),
+    ) {
+        let end = End::of(&result.verdict);
+        self.results[index.index()] = Some(result);
+        self.end(index, end, took, None, told);
+    }
+
+    fn fail(&mut self, index: StageIndex, mut failure: Failure, told: &mut dyn FnMut(Progress<'_>)) {
+        failure.stage.clone_from(&self.graph.node(index).id);
+        self.end(index, End::Failed, None, Some(&failure), told);
+        self.failures.push(failure);
+    }
+
+    fn end(
+        &mut self,
+        index: StageIndex,
+        end: End,
+        took: Option<Duration>,
+        failure: Option<&Failure>,
+        told: &mut dyn FnMut(Progress<'_>),
+    ) {
+        self.schedule.ended(index, end);
+        let result = self.results[index.index()].as_ref();
+        told(Progress::Ended { stage: index, end, result, took, failure });
+    }
+
+    fn report(self) -> Report {
+        let indices = self.graph.graph.node_indices();
+        Report {
+            executed: self.executed,
+            cached: self.cached,
+            ends: indices.map(|index| self.schedule.end_of(index)).collect(),
+            results: self.results,
+            failures: self.failures,
+            stopped: self.stopped,
+        }
+    }
+}
+
+/// One stage on its own thread: run it, and put its result where the next lookup finds it.
+fn work(
+    index: StageIndex,
+    id: &str,
+    store: &Store,
+    action: &Action,
+    key: &ActionKey,
+    now: fn() -> String,
+    cancelled: &AtomicBool,
+) -> Done {
+    let start = Instant::now();
+    let stop = || cancelled.load(Ordering::Relaxed);
+    let context = Context { store, action, now: &now, cancelled: &stop };
+    let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
+    let run = || -> Result<ActionResult, StageError> {
+        // The action is a document of its own: any process that reaches the store could do this.
+        let document = canonical::to_vec(action).map_err(|error| StageError::Refused(error.to_string()))?;
+        store.put_memo(&document)?;
+        let result = ActionResult::from(stage(kind).run(&context)?);
+        store.record_action(key, &result)?;
+        Ok(result)
+    };
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    let failure = |message: String, hint, fault| Failure { stage: id.to_owned(), message, hint, fault };
+    let mut was_cancelled = false;
+    let outcome = match caught {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => {
+            was_cancelled = matches!(error, StageError::Cancelled);
+            Err(failure(error.to_string(), error.hint(), Fault::of(&error)))
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(failure(
+                format!("internal error: {text}"),
+                Some("this is a bug in studbook".to_owned()),
+                Fault::Bug,
+            ))
+        }
+    };
+    Done { index, outcome, cancelled: was_cancelled, took: start.elapsed() }
+}
+
+/// The run log, which is written only when there is something new to say.
+struct Log<'g> {
+    writer: Option<LogWriter>,
+    last: BTreeMap<String, Event>,
+    graph: &'g StageGraph,
+    now: fn() -> String,
+}
+
+impl<'g> Log<'g> {
+    fn open(graph: &'g StageGraph, store: &Store, options: &Options) -> Result<Self, StoreError> {
+        let last = store.last_events(&graph.cycle)?;
+        Ok(Self { writer: None, last, graph, now: options.now })
+    }
+
+    /// A hit is news only if the log's last word on the stage was about another key, or a failure.
+    fn hit(&mut self, id: &str, key: &ActionKey, action: &Action, store: &Store) -> Result<(), StoreError> {
+        let known = self.last.get(id);
+        if known.is_some_and(|event| event.key == *key && !matches!(event.happened, Happened::Failed(_))) {
+            return Ok(());
+        }
+        self.note(id, Happened::Hit, key, action, Duration::ZERO, store)
+    }
+
+    fn note(
+        &mut self,
+        id: &str,
+        happened: Happened,
+        key: &ActionKey,
+        action: &Action,
+        took: Duration,
+        store: &Store,
+    ) -> Result<(), StoreError> {
+        let document = canonical::to_vec(action)
+            .map_err(|source| StoreError::Document { what: format!("the action of {id}"), source })?;
+        let event = Event {
+            stage: id.to_owned(),
+            happened,
+            key: *key,
+            action: Digest::of(&document),
+            time: (self.now)(),
+            milliseconds: took.as_millis() as u64,
+        };
+        if self.writer.is_none() {
+            self.writer = Some(store.append_log(&self.graph.cycle)?);
+        }
+        self.writer.as_mut().expect("just opened").append(&event)
+    }
+}
+
+/// What `runs/CYCLE/` shows: each stage's outputs under its kind's folder.
+fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
+    let mut entries = Vec::new();
+    for index in &graph.order {
+        let node = graph.node(*index);
+        let Some(result) = &results[index.index()] else { continue };
+        for (name, blob) in &result.outputs {
+            let path = |file: &str| format!("{}/{file}", node.kind.folder());
+            entries.push(match name.as_str() {
+                "record" => Store::copied(path(&format!("{}.json", node.label)), blob),
+                "artifact" => Store::linked(path(&format!("{}.slm", node.label)), blob),
+                "outcomes" => Store::copied(path(&format!("{}.outcomes.jsonl", node.label)), blob),
+                "pool" => Store::copied(path("pool.toml"), blob),
+                other => Store::copied(path(&format!("{}.{other}.json", node.label)), blob),
+            });
+        }
+    }
+    entries
+}

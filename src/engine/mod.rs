@@ -1,0 +1,25 @@
+//! The engine: a plan becomes a graph, the graph becomes runs of stages.
+//!
+//! ```text
+//! Plan --compile--> StageGraph --schedule--> ready stage --key--> hit, or miss --execute--> outcome
+//! ```
+//!
+//! * [`graph`]: stages and how each needs the others.
+//! * [`compile`]: derives the thirteen kinds from what a plan declares.
+//! * [`schedule`]: which stage may run now; pure, no clock, no files.
+//! * [`resolve`](mod@resolve): what a stage's inputs are this time, and so its action.
+//! * [`execute`]: runs what is ready, one event loop, rayon for arithmetic.
+//! * [`preview`]: the same walk without running: what would happen, and why.
+//! * [`gates`]: which gates are pending, and what would satisfy each.
+//! * [`outcome`]: what became of every candidate.
+//! * [`verify`]: re-hashes everything a cycle binds, and recomputes its operators.
+
+pub mod compile;
+pub mod execute;
+pub mod gates;
+pub mod graph;
+pub mod outcome;
+pub mod preview;
+pub mod resolve;
+pub mod schedule;
+pub mod verify;

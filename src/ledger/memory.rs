@@ -1,0 +1,135 @@
+//! The heads this reader has accepted, kept outside the ledger.
+//!
+//! Whoever can write the ledger can write it anew, chain and head and all; nothing inside it tells.
+//! What tells is a reader who has seen it before. The file holds one head for each origin, only
+//! ever a later one, and lies where the ledger's writer has no business.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::LedgerError;
+use super::head::{Head, read_bounded};
+use crate::base::canonical;
+use crate::disk::lock::Lock;
+use crate::disk::{IoContext, atomic};
+
+/// The memory format written here; no other is read.
+const MEMORY_VERSION: u32 = 1;
+/// The longest memory file: thousands of origins.
+const MAX_MEMORY: u64 = 4 << 20;
+
+/// A file of remembered heads.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    path: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remembered {
+    version: u32,
+    heads: Vec<Head>,
+}
+
+impl Memory {
+    /// The memory in the file `path`, which need not exist yet.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The last head accepted for `origin`; none means trust on first use.
+    pub fn recall(&self, origin: &str) -> Result<Option<Head>, LedgerError> {
+        Ok(self.read()?.into_iter().find(|head| head.origin == origin))
+    }
+
+    /// Remembers an accepted head. One that is older than what is remembered is refused.
+    pub fn remember(&self, head: &Head) -> Result<(), LedgerError> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder).at("create the folder", folder)?;
+        }
+        let _held = Lock::exclusive(&self.path.with_extension("lock"))?;
+        let mut heads = self.read()?;
+        match heads.iter_mut().find(|known| known.origin == head.origin) {
+            Some(known) if known == head => return Ok(()),
+            Some(known) if known.size > head.size => {
+                return Err(LedgerError::RolledBack { remembered: known.size, found: head.size });
+            }
+            Some(known) if known.size == head.size => {
+                let (expected, found) = (known.head, head.head);
+                return Err(LedgerError::Replaced { index: head.size.saturating_sub(1), expected, found });
+            }
+            Some(known) => known.clone_from(head),
+            None => heads.push(head.clone()),
+        }
+        heads.sort_by(|a, b| a.origin.cmp(&b.origin));
+        let bytes = canonical::to_vec(&Remembered { version: MEMORY_VERSION, heads })
+            .map_err(|error| self.bad(error.to_string()))?;
+        Ok(atomic::replace(&self.path, &bytes)?)
+    }
+
+    fn bad(&self, why: String) -> LedgerError {
+        LedgerError::BadMemory { path: self.path.clone(), why }
+    }
+
+    fn read(&self) -> Result<Vec<Head>, LedgerError> {
+        let Some(bytes) = read_bounded(&self.path, MAX_MEMORY)? else { return Ok(Vec::new()) };
+        let bytes = bytes.map_err(|why| self.bad(why))?;
+        let read: Remembered = canonical::from_slice(&bytes).map_err(|error| self.bad(error.to_string()))?;
+        if read.version != MEMORY_VERSION {
+            return Err(self.bad(format!("have version {}, expected {MEMORY_VERSION}", read.version)));
+        }
+        for head in &read.heads {
+            head.validate().map_err(|why| self.bad(format!("hold a head that {why}")))?;
+        }
+        if !read.heads.is_sorted_by(|a, b| a.origin < b.origin) {
+            return Err(self.bad("hold an origin twice or out of order".to_owned()));
+        }
+        Ok(read.heads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::digest::Sha256;
+
+    fn head(origin: &str, size: u64, last: &[u8]) -> Head {
+        Head { version: 1, origin: origin.to_owned(), size, head: Sha256::of(last) }
+    }
+
+    #[test]
+    fn only_moves_forward() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::at(folder.path().join("deep/heads"));
+        assert_eq!(memory.recall("a").unwrap(), None);
+        memory.remember(&head("b", 3, b"3")).unwrap();
+        memory.remember(&head("a", 1, b"1")).unwrap();
+        memory.remember(&head("b", 5, b"5")).unwrap();
+        memory.remember(&head("b", 5, b"5")).unwrap();
+        assert_eq!(memory.recall("b").unwrap(), Some(head("b", 5, b"5")));
+        assert_eq!(memory.recall("a").unwrap(), Some(head("a", 1, b"1")));
+        let older = memory.remember(&head("b", 3, b"3")).unwrap_err();
+        assert!(matches!(older, LedgerError::RolledBack { remembered: 5, found: 3 }), "{older}");
+        let fork = memory.remember(&head("b", 5, b"other")).unwrap_err();
+        assert!(matches!(fork, LedgerError::Replaced { index: 4, .. }), "{fork}");
+    }
+
+    #[test]
+    fn a_damaged_memory_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::at(folder.path().join("heads"));
+        memory.remember(&head("a", 1, b"1")).unwrap();
+        let good = std::fs::read_to_string(memory.path()).unwrap();
+        for bad in ["", "{}", &good[..good.len() - 1], &good.replace("\"version\":1}", "\"version\":2}")] {
+            std::fs::write(memory.path(), bad).unwrap();
+            let error = memory.recall("a").unwrap_err();
+            assert!(matches!(error, LedgerError::BadMemory { .. }), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Dimensions and constants of a llama-like network.
+//!
+//! The configuration decides which tensors there are: [`tensor_table`] lists their names and shapes
+//! in the order in which Studbook stores them, which is the order a forward pass reads them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::shape::{Shape, ShapeError};
+
+/// What a forward pass must know besides the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Number of token ids.
+    pub vocab_size: u32,
+    /// Ids that are not text.
+    pub special_token_count: u32,
+    /// Width of the residual stream.
+    pub hidden_size: u32,
+    /// Number of blocks.
+    pub layer_count: u32,
+    /// Query heads.
+    pub head_count: u32,
+    /// Key and value heads; divides `head_count`.
+    pub kv_head_count: u32,
+    /// Width of a head; even.
+    pub head_dim: u32,
+    /// Width of the feed-forward layer.
+    pub ffn_size: u32,
+    /// Longest sequence.
+    pub max_context: u32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Added to the mean square before its root.
+    pub rms_norm_epsilon: f32,
+    /// Whether the output matrix is the embedding matrix.
+    pub tied_output: bool,
+}
+
+/// A field that cannot have its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {found}; expected {expected}")]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What was possible.
+    pub expected: String,
+}
+
+/// One tensor a network must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Shape,
+}
+
+/// Tensors of one block, and those outside the blocks.
+const PER_LAYER: u64 = 9;
+
+impl ModelConfig {
+    /// Checks every field and every relation between fields.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("layer_count", self.layer_count),
+            ("head_count", self.head_count),
+            ("kv_head_count", self.kv_head_count),
+            ("head_dim", self.head_dim),
+            ("ffn_size", self.ffn_size),
+            ("max_context", self.max_context),
+        ];
+        for (field, size) in sizes {
+            ensure(size != 0, field, size, "at least 1")?;
+        }
+        let heads = self.head_count;
+        let kv = self.kv_head_count;
+        ensure(
+            kv <= heads && heads.is_multiple_of(kv),
+            "kv_head_count",
+            kv,
+            format_args!("a divisor of head_count {heads}"),
+        )?;
+        ensure(self.head_dim.is_multiple_of(2), "head_dim", self.head_dim, "an even number")?;
+        let width = u64::from(heads) * u64::from(self.head_dim);
+        ensure(
+            width == u64::from(self.hidden_size),
+            "hidden_size",
+            self.hidden_size,
+            format_args!("head_count x head_dim = {width}"),
+        )?;
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        ensure(positive(self.rope_theta), "rope_theta", self.rope_theta, "a positive finite number")?;
+        let epsilon = self.rms_norm_epsilon;
+        ensure(positive(epsilon), "rms_norm_epsilon", epsilon, "a positive finite number")
+    }
+
+    /// Number of tensors, without listing them: a header can claim billions.
+    pub fn tensor_count(&self) -> u64 {
+        u64::from(self.layer_count) * PER_LAYER + if self.tied_output { 2 } else { 3 }
+    }
+
+    /// Width of the key and value rows.
+    pub fn kv_size(&self) -> u64 {
+        u64::from(self.kv_head_count) * u64::from(self.head_dim)
+    }
+}
+
+/// Every tensor of the network in storage order: embeddings, blocks from the first to the last,
+/// final norm, output matrix.
+///
+/// The list is as long as [`ModelConfig::tensor_count`] says: check that first if the configuration
+/// comes from a file. Fails only if a product does not fit.
+pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError> {
+    let hidden = config.hidden_size as usize;
+    let vocab = config.vocab_size as usize;
+    let ffn = config.ffn_size as usize;
+    // Not more than hidden_size in a validated configuration.
+    let kv = usize::try_from(config.kv_size()).unwrap_or(usize::MAX);
+    let layer: [(&str, &[usize]); PER_LAYER as usize] = [
+        ("attn_norm", &[hidden]),
+        ("wq", &[hidden, hidden]),
+        ("wk", &[kv, hidden]),
+        ("wv", &[kv, hidden]),
+        ("wo", &[hidden, hidden]),
+        ("ffn_norm", &[hidden]),
+        ("w1", &[ffn, hidden]),
+        ("w2", &[hidden, ffn]),
+        ("w3", &[ffn, hidden]),
+    ];
+    let mut table = Vec::new();
+    let mut push = |name: String, dims: &[usize]| {
+        Shape::new(dims.to_vec()).map(|shape| table.push(TensorSpec { name, shape }))
+    };
+    push("tok_embeddings.weight".to_owned(), &[vocab, hidden])?;
+    for index in 0..config.layer_count {
+        for (part, dims) in layer {
+            push(format!("layers.{index}.{part}.weight"), dims)?;
+        }
+    }
+    push("norm.weight".to_owned(), &[hidden])?;
+    if !config.tied_output {
+        push("output.weight".to_owned(), &[vocab, hidden])?;
+    }
+    Ok(table)
+}
+
+fn ensure(
+    holds: bool,
+    field: &'static str,
+    found: impl ToString + Copy,
+    expected: impl ToString + Copy,
+) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError { field, found: found.to_string(), expected: expected.to_string() })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One block, hidden 8, FFN 16, vocabulary 260: the published tiny fixture.
+    pub(crate) fn tiny() -> ModelConfig {
+        ModelConfig {
+            vocab_size: 260,
+            special_token_count: 4,
+            hidden_size: 8,
+            layer_count: 1,
+            head_count: 2,
+            kv_head_count: 2,
+            head_dim: 4,
+            ffn_size: 16,
+            max_context: 16,
+            rope_theta: 10_000.0,
+            rms_norm_epsilon: 1e-5,
+            tied_output: false,
+        }
+    }
+
+    /// The published TinyLM-16M.
+    pub(crate) fn tiny_lm_16m() -> ModelConfig {
+        ModelConfig {
+            hidden_size: 512,
+            layer_count: 4,
+            head_count: 8,
+            kv_head_count: 8,
+            head_dim: 64,
+            ffn_size: 2048,
+            max_context: 512,
+            ..tiny()
+        }
+    }
+
+    fn count(config: &ModelConfig) -> (usize, usize) {
+        let table = tensor_table(config).unwrap();
+        assert_eq!(table.len() as u64, config.tensor_count());
+        (table.len(), table.iter().map(|spec| spec.shape.elements()).sum())
+    }
+
+    #[test]
+    fn published_counts() {
+        assert_eq!(count(&tiny()), (12, 4_824));
+        assert_eq!(count(&ModelConfig { tied_output: true, ..tiny() }), (11, 2_744));
+        assert_eq!(count(&tiny_lm_16m()), (39, 17_048_064));
+    }
+
+    #[test]
+    fn grouped_heads_narrow_the_keys_and_values() {
+        let table = tensor_table(&ModelConfig { kv_head_count: 1, ..tiny() }).unwrap();
+        let shape = |name: &str| table.iter().find(|spec| spec.name == name).unwrap().shape.to_string();
+        assert_eq!(shape("layers.0.wk.weight"), "4x8");
+        assert_eq!(shape("layers.0.wq.weight"), "8x8");
+        assert_eq!(shape("layers.0.w2.weight"), "8x16");
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        let refused = |config: ModelConfig| config.validate().unwrap_err().field;
+        assert!(tiny().validate().is_ok());
+        assert_eq!(refused(ModelConfig { layer_count: 0, ..tiny() }), "layer_count");
+        assert_eq!(refused(ModelConfig { kv_head_count: 3, ..tiny() }), "kv_head_count");
+        assert_eq!(refused(ModelConfig { kv_head_count: 4, ..tiny() }), "kv_head_count");
+        assert_eq!(refused(ModelConfig { head_dim: 3, ..tiny() }), "head_dim");
+        assert_eq!(refused(ModelConfig { hidden_size: 10, ..tiny() }), "hidden_size");
+        assert_eq!(refused(ModelConfig { rope_theta: f32::NAN, ..tiny() }), "rope_theta");
+        assert_eq!(refused(ModelConfig { rms_norm_epsilon: 0.0, ..tiny() }), "rms_norm_epsilon");
+    }
+}

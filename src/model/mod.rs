@@ -1,0 +1,31 @@
+//! Model files: read, validated, written.
+//!
+//! Every format is read into one type, [`Checkpoint`]; nobody below this room knows formats.
+//!
+//! * [`config`]: the network's dimensions, and which tensors follow from them.
+//! * [`checkpoint`]: a validated model: configuration, tokenizer, tensors.
+//! * [`values`]: whether the stored numbers are numbers.
+//! * [`tokenizer`]: text to ids and back.
+//! * [`format`]: the table of formats, and opening a file whose format is not known yet.
+//! * [`slm1`]: the `.slm` container.
+//! * [`identity`]: what must agree before two models can be mixed.
+//! * `source`: the manifest beside a model that says where it comes from.
+
+pub mod checkpoint;
+pub mod config;
+pub mod format;
+pub mod identity;
+pub mod slm1;
+#[cfg(feature = "engine")]
+pub mod source;
+pub mod tokenizer;
+pub mod values;
+
+pub use checkpoint::Checkpoint;
+pub use config::{ModelConfig, tensor_table};
+pub use format::{FORMATS, Format, ModelError, open_bytes};
+#[cfg(feature = "engine")]
+pub use format::{Opened, open};
+pub use identity::Identity;
+pub use tokenizer::Tokenizer;
+pub use values::{ValueError, validate_values};

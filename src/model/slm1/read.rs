@@ -1,0 +1,43 @@
+//! A whole file to a [`Checkpoint`]: structure only, in time that depends on the number of tensors
+//! and not on their size. What the values are is [`validate_values`](crate::model::values).
+
+use super::{NAME, Slm1Error, directory, header::Header};
+use crate::model::checkpoint::{Checkpoint, SharedBytes, TensorInfo};
+use crate::model::tokenizer::Tokenizer;
+
+/// Reads and checks a file. Offsets are taken as stored, never computed again.
+pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
+    let file = (*bytes).as_ref();
+    let header = Header::parse(file)?;
+    let tokenizer = read_tokenizer(file, &header)?;
+    let entries = directory::parse(file, &header)?;
+    // Every range was checked against a length that is a usize.
+    let tensors = entries
+        .into_iter()
+        .map(|entry| TensorInfo {
+            name: entry.name,
+            dtype: entry.dtype,
+            shape: entry.shape,
+            part: 0,
+            data: entry.payload.start as usize..entry.payload.end as usize,
+            scales: entry.scales.start as usize..entry.scales.end as usize,
+            block_size: entry.block_size,
+        })
+        .collect();
+    Ok(Checkpoint::new(NAME, header.config, tokenizer, tensors, vec![bytes]))
+}
+
+fn read_tokenizer(file: &[u8], header: &Header) -> Result<Tokenizer, Slm1Error> {
+    let at = header.tokenizer.start;
+    let section = &file[at as usize..header.tokenizer.end as usize];
+    let tokenizer = Tokenizer::from_section(section).map_err(|source| Slm1Error::Tokenizer { at, source })?;
+    if tokenizer.vocab_size() != header.config.vocab_size {
+        return Err(Slm1Error::Field {
+            field: "vocab_size",
+            at: 20,
+            found: header.config.vocab_size.to_string(),
+            expected: format!("{}, as in the tokenizer section", tokenizer.vocab_size()),
+        });
+    }
+    Ok(tokenizer)
+}

@@ -1,0 +1,115 @@
+//! What an operator is: a declaration, checks, and per tensor a kernel that makes elements.
+//!
+//! ```text
+//! relations(values)     do the parameters make sense together?            before anything is read
+//! survey(tensors)       one look over all tensors, if the operator needs it: a global threshold, drawn weights
+//! kernel(tensor)        one look over one tensor, if needed: a cut by magnitude; then a pure kernel
+//! kernel.piece(piece)   the elements of one piece, from the same elements of base and parents
+//! ```
+//!
+//! A kernel must not know which thread or block it runs in. What is random comes from
+//! [`TensorInputs::random`], addressed by element or unit index, so that it does not depend on
+//! order either. The engine around it ([`super::apply`]) reads, checks for finite numbers, rounds
+//! once to the output encoding, measures and writes.
+
+use std::ops::RangeInclusive;
+
+use crate::base::rng::Philox;
+use crate::tensor::shape::Shape;
+
+use super::error::OperatorError;
+use super::parameter::{Parameter, Parameters, Values};
+use super::source::Source;
+
+/// One way of making a child.
+pub trait Operator: Sync {
+    /// What plans call it.
+    fn name(&self) -> &'static str;
+
+    /// Goes up whenever the same inputs would give other bytes.
+    fn version(&self) -> u32;
+
+    /// One line for people: what it does, the field's name for it, the source.
+    fn summary(&self) -> &'static str;
+
+    /// How many parents it takes, the base not counted.
+    fn parents(&self) -> RangeInclusive<usize>;
+
+    /// Whether it works on differences from a base.
+    fn needs_base(&self) -> bool;
+
+    /// Its parameters.
+    fn parameters(&self) -> &'static [Parameter];
+
+    /// Refuses values that are fine one by one and senseless together.
+    fn relations(&self, _values: &Values) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Looks over all tensors before the first is made. What it finds or draws is given to every
+    /// kernel and written into the receipt.
+    fn survey(&self, _tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
+        Ok(Parameters::new())
+    }
+
+    /// The kernel for one tensor. It may read the tensor's sources first, with rayon.
+    fn kernel<'a>(
+        &self,
+        tensor: &'a TensorInputs<'a>,
+        survey: &'a Parameters,
+    ) -> Result<Box<dyn Kernel + 'a>, OperatorError>;
+}
+
+/// Makes elements of one tensor: a pure function of the piece and of what was prepared.
+pub trait Kernel: Send + Sync {
+    /// Fills `out` with the child's elements `piece.first..piece.first + out.len()`.
+    ///
+    /// A piece is at most [`super::source::PIECE`] elements: several whole rows, or part of a row
+    /// cut at a multiple of that number. Where pieces begin depends on the shape alone.
+    fn piece(&self, piece: &Piece<'_>, out: &mut [f32]);
+
+    /// What preparing found or drew for this tensor: kept counts, thresholds, shares.
+    fn realised(&self) -> Parameters {
+        Parameters::new()
+    }
+}
+
+/// The same run of elements of every input.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// Flat index of the first element.
+    pub first: usize,
+    /// The base's elements; empty without one.
+    pub base: &'a [f32],
+    /// The parents' elements, in parent order.
+    pub parents: &'a [&'a [f32]],
+}
+
+/// What an operator knows of one tensor.
+pub struct TensorInputs<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its dimensions, the same in every input.
+    pub shape: &'a Shape,
+    /// The base's tensor.
+    pub base: Option<Box<dyn Source + 'a>>,
+    /// The parents' tensors, in parent order.
+    pub parents: Vec<Box<dyn Source + 'a>>,
+    /// The parameters for this tensor, rules applied.
+    pub values: Values,
+    /// What randomness is keyed by, without the tensor's name: seed, operator, candidate.
+    pub purpose: [&'a str; 3],
+}
+
+impl TensorInputs<'_> {
+    /// The random stream of this tensor.
+    pub fn random(&self) -> Philox {
+        let [seed, operator, candidate] = self.purpose;
+        Philox::for_purpose(&[seed, operator, candidate, self.name])
+    }
+
+    /// The base's tensor, for operators that need one: the engine has checked that it is there.
+    pub fn base(&self) -> &dyn Source {
+        self.base.as_deref().expect("an operator that needs a base is given one")
+    }
+}

@@ -1,0 +1,64 @@
+//! Operators: pure functions of (parents, parameters, seed) that make a child.
+//!
+//! ```text
+//! Job -> checks -> TensorInputs -> kernels -> blocks, on every core -> one file, in order -> Application
+//! ```
+//!
+//! Same inputs, same bytes: on any machine, any number of threads, any block size. Inputs are widened
+//! exactly to f32, arithmetic is f32 in list order without fused multiply-add, every element is
+//! rounded once to the output encoding. No model is ever in memory: parents are mapped, the child
+//! leaves in blocks.
+//!
+//! # Adding an operator
+//!
+//! One file here with a unit struct that implements [`Operator`], and one line in [`OPERATORS`].
+//! Nothing else names operators: the planner checks plans against [`Operator::parameters`], the
+//! engine calls [`apply`], reports print [`Operator::summary`].
+//!
+//! * Write the definition at the top of the file, with the field's name and the source.
+//! * Declare parameters; refuse senseless combinations in [`Operator::relations`].
+//! * Return a [`Kernel`] from [`Operator::kernel`]: it sees the same few thousand elements of every
+//!   input and fills in the child's. Look over the tensor first if you must ([`trim`] does, for a
+//!   cut by magnitude), over all tensors in [`Operator::survey`].
+//! * Draw from [`TensorInputs::random`] by element or unit index, never in sequence.
+//! * Put numbers computed elsewhere into `tests/fixtures/operators.json`.
+//! * Raise [`Operator::version`] whenever the same inputs would give other bytes.
+//!
+//! # Rooms in here
+//!
+//! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
+//! * [`blend`], [`task_delta`], [`sign_merge`]: the operators. [`trim`]: the exact cut by magnitude.
+//! * [`mod@apply`]: a job carried out; [`receipt`]: what it says about itself.
+//! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
+
+pub mod apply;
+pub mod blend;
+pub mod contract;
+mod error;
+pub mod parameter;
+mod pieces;
+pub mod receipt;
+pub mod rule;
+pub mod sign_merge;
+pub mod source;
+mod statistics;
+mod stream;
+pub mod task_delta;
+#[cfg(test)]
+mod tests;
+pub mod trim;
+
+pub use apply::{Job, Parent, apply, check, output_bytes};
+pub use contract::{Kernel, Operator, Piece, TensorInputs};
+pub use error::OperatorError;
+pub use parameter::{Parameter, Parameters, Value, Values};
+pub use receipt::{Application, DeltaStatistics, TensorReceipt};
+pub use rule::Rule;
+
+/// Every operator.
+pub static OPERATORS: &[&dyn Operator] = &[&blend::Blend, &task_delta::TaskDelta, &sign_merge::SignMerge];
+
+/// The operator that plans call `name`.
+pub fn find(name: &str) -> Option<&'static dyn Operator> {
+    OPERATORS.iter().copied().find(|operator| operator.name() == name)
+}

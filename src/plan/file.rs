@@ -1,0 +1,188 @@
+//! The sections of a plan as declared, each value with its place.
+
+use std::ops::Range;
+
+use crate::base::located::Located;
+use crate::base::name::Name;
+use crate::plan::syntax::Bytes;
+use crate::tensor::dtype::DType;
+
+/// A plan file: nothing checked yet but the kinds of its values.
+#[derive(Debug, Default)]
+pub struct PlanFile {
+    /// `[cycle]`
+    pub cycle: Option<CycleSection>,
+    /// `[budget]`
+    pub budget: Option<BudgetSection>,
+    /// `[parents.NAME]`
+    pub parents: Vec<ParentSection>,
+    /// `[candidates.NAME]`
+    pub candidates: Vec<CandidateSection>,
+    /// `[smoke]`
+    pub smoke: Option<SmokeSection>,
+    /// `[[eval]]`
+    pub evals: Vec<EvalSection>,
+    /// `[[gate]]`
+    pub gates: Vec<GateSection>,
+    /// `[review]`
+    pub review: Option<ReviewSection>,
+    /// `[recipe]`
+    pub recipe: Option<RecipeSection>,
+    /// `[registry]`
+    pub registry: Option<RegistrySection>,
+}
+
+/// `[cycle]`
+#[derive(Debug)]
+pub struct CycleSection {
+    /// Its name.
+    pub name: Option<Located<Name>>,
+    /// What all randomness derives from.
+    pub seed: Option<Located<String>>,
+    /// How children are stored.
+    pub output: Option<Located<DType>>,
+}
+
+/// `[budget]`
+#[derive(Debug)]
+pub struct BudgetSection {
+    /// Where it is.
+    pub span: Range<usize>,
+    /// Most candidates.
+    pub candidates: Option<Located<u64>>,
+    /// Largest artifact.
+    pub artifact: Option<Located<Bytes>>,
+    /// All artifacts together.
+    pub disk: Option<Located<Bytes>>,
+    /// Longest run.
+    pub seconds: Option<Located<u64>>,
+}
+
+/// `[parents.NAME]`
+#[derive(Debug)]
+pub struct ParentSection {
+    /// Its name.
+    pub name: Located<Name>,
+    /// A model file.
+    pub source: Option<Located<String>>,
+    /// Its trained-source manifest, if not beside it.
+    pub manifest: Option<Located<String>>,
+    /// A recipe of an earlier cycle instead of a file.
+    pub from_recipe: Option<Located<String>>,
+    /// Which place of the recipe, from 1.
+    pub place: Option<Located<u64>>,
+    /// `base` or `parent`.
+    pub role: Option<Located<String>>,
+    /// The licence it must have.
+    pub licence: Option<Located<String>>,
+}
+
+/// A parameter's value as written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written {
+    /// `true`, `false`.
+    Flag(bool),
+    /// A number.
+    Number(f64),
+    /// A word.
+    Text(String),
+    /// One number for each parent, in order.
+    List(Vec<f64>),
+    /// One number for each parent, by name.
+    ByParent(Vec<(String, f64)>),
+}
+
+/// `[candidates.NAME]`
+#[derive(Debug)]
+pub struct CandidateSection {
+    /// Its name.
+    pub name: Located<Name>,
+    /// Where it is.
+    pub span: Range<usize>,
+    /// Which operator makes it.
+    pub operator: Option<Located<String>>,
+    /// What deltas are taken from.
+    pub base: Option<Located<Name>>,
+    /// From whom.
+    pub parents: Option<Located<Vec<Located<Name>>>>,
+    /// Everything else: parameters.
+    pub parameters: Vec<(Located<String>, Located<Written>)>,
+    /// Parameters with several values each: every combination is a candidate.
+    pub sweep: Vec<(Located<String>, Vec<Located<Written>>)>,
+}
+
+/// `[smoke]`
+#[derive(Debug)]
+pub struct SmokeSection {
+    /// What is generated from.
+    pub prompts: Option<Located<Vec<Located<String>>>>,
+    /// How far.
+    pub max_tokens: Option<Located<u64>>,
+}
+
+/// `[[eval]]`
+#[derive(Debug)]
+pub struct EvalSection {
+    /// Where it is.
+    pub span: Range<usize>,
+    /// The suite's name.
+    pub name: Option<Located<Name>>,
+    /// The evaluator.
+    pub kind: Option<Located<String>>,
+    /// The cases, a JSON Lines file.
+    pub cases: Option<Located<String>>,
+    /// How far to generate.
+    pub max_tokens: Option<Located<u64>>,
+}
+
+/// `[[gate]]`
+#[derive(Debug)]
+pub struct GateSection {
+    /// Where it is.
+    pub span: Range<usize>,
+    /// Its name.
+    pub name: Option<Located<Name>>,
+    /// `metric` or `approval`.
+    pub kind: Option<Located<String>>,
+    /// Which candidates it is for; all if absent.
+    pub candidates: Option<Located<Vec<Located<Name>>>>,
+    /// The metric.
+    pub metric: Option<Located<String>>,
+    /// Suites whose mean is taken.
+    pub suites: Option<Located<Vec<Located<Name>>>>,
+    /// At least.
+    pub min: Option<Located<f64>>,
+    /// At most.
+    pub max: Option<Located<f64>>,
+    /// Compared with whom.
+    pub versus: Option<Located<String>>,
+    /// By how much better.
+    pub margin: Option<Located<f64>>,
+    /// What an approver states.
+    pub statement: Option<Located<String>>,
+    /// Whether something in it could not be read. What seems to be missing may be just that.
+    pub faulty: bool,
+}
+
+/// `[review]`
+#[derive(Debug)]
+pub struct ReviewSection {
+    /// Suites, and `artifact_bytes`.
+    pub objectives: Option<Located<Vec<Located<String>>>>,
+    /// The parent that stays if nothing is done.
+    pub no_op: Option<Located<Name>>,
+}
+
+/// `[recipe]`
+#[derive(Debug)]
+pub struct RecipeSection {
+    /// How many parents the next cycle gets.
+    pub parents: Option<Located<u64>>,
+}
+
+/// `[registry]`
+#[derive(Debug)]
+pub struct RegistrySection {
+    /// Largest model a browser is asked to load.
+    pub budget: Option<Located<Bytes>>,
+}

@@ -1,0 +1,124 @@
+//! Plans: what a person declares, checked until nothing in it can surprise a run.
+//!
+//! ```text
+//! text --syntax--> tables with spans --parse--> PlanFile --resolve--> Plan
+//! ```
+//!
+//! * [`syntax`]: one walker over TOML tables; every key is asked for, what is left over is unknown.
+//! * [`file`]: the sections as declared, each value with its place.
+//! * [`parse`]: tables to sections; wrong kinds of value and missing keys.
+//! * [`mod@resolve`]: names, parameters, sweeps, files and budgets; the result refers only to things that exist.
+//! * [`resolved`]: that result. [`pool`]: what one cycle hands to the next.
+//! * `wording`: how mistakes are put.
+//!
+//! Mistakes are collected, not thrown: a person sees all of them at once, each with its place, what
+//! was expected and the nearest known name. Plans know nothing of stages; those are derived from
+//! them by the engine.
+
+pub mod file;
+pub mod parse;
+pub mod pool;
+pub mod resolve;
+pub mod resolved;
+pub mod syntax;
+#[cfg(test)]
+mod tests;
+mod wording;
+
+use std::path::{Path, PathBuf};
+
+use crate::base::diagnostic::{Diagnostic, Severity, render};
+use crate::base::digest::Sha256;
+use crate::disk::{DiskError, IoContext};
+use crate::store::Store;
+
+pub use resolved::{
+    ARTIFACT_BYTES, Approval, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective, Origin,
+    Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, Versus,
+};
+
+/// Plans are written by people; a larger file is not one.
+const MAX_PLAN: u64 = 4 << 20;
+/// Nobody reads more; the rest is counted.
+const MOST_SHOWN: usize = 100;
+
+/// What there is to say about a plan.
+#[derive(Debug)]
+pub struct Findings {
+    /// The plan's path as the person gave it.
+    pub path: PathBuf,
+    /// Its text.
+    pub source: String,
+    /// Everything wrong with it, or worth a warning.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// All of it in source order, as a person reads it; empty if there is nothing to say.
+    pub fn render(&self, colour: bool) -> String {
+        let mut shown = self.diagnostics.clone();
+        shown.sort_by_key(|found| (found.span.as_ref().map_or(0, |span| span.start), found.severity));
+        shown.truncate(MOST_SHOWN);
+        let mut text = render(&shown, &self.path.display().to_string(), &self.source, colour);
+        if self.diagnostics.len() > MOST_SHOWN {
+            text += &format!("\n... and {} more\n", self.diagnostics.len() - MOST_SHOWN);
+        }
+        text
+    }
+
+    /// How many are errors.
+    pub fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
+    }
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The file has mistakes.
+    #[error("{} has {}", .0.path.display(), wording::count(.0.errors(), "error"))]
+    Plan(Findings),
+}
+
+/// Reads and checks a plan; what comes with it are warnings. `store` is where recipes of earlier
+/// cycles are looked up.
+pub fn load(path: &Path, store: &Store) -> Result<(Plan, Findings), LoadError> {
+    let source = read(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (plan, diagnostics) = check(&source, folder, store);
+    let findings = Findings { path: path.to_owned(), source, diagnostics };
+    match plan {
+        Some(plan) => Ok((plan, findings)),
+        None => Err(LoadError::Plan(findings)),
+    }
+}
+
+/// Checks a plan's text; `folder` is what its paths are relative to. There is a plan if, and only if,
+/// there is no error.
+pub fn check(source: &str, folder: &Path, store: &Store) -> (Option<Plan>, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let plan = parse::parse(source, &mut diagnostics).and_then(|file| {
+        resolve::resolve(&file, folder, Sha256::of(source.as_bytes()), store, &mut diagnostics)
+    });
+    (plan, diagnostics)
+}
+
+fn read(path: &Path) -> Result<String, DiskError> {
+    let metadata = std::fs::metadata(path).at("open the plan", path)?;
+    if metadata.is_dir() {
+        let error =
+            std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder, a plan file was expected");
+        return Err(error).at("open the plan", path);
+    }
+    if metadata.len() > MAX_PLAN {
+        let error = std::io::Error::other(format!("a plan has at most {MAX_PLAN} bytes"));
+        return Err(error).at("read the plan", path);
+    }
+    let bytes = std::fs::read(path).at("read the plan", path)?;
+    String::from_utf8(bytes)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error()))
+        .at("read the plan", path)
+}

@@ -1,0 +1,265 @@
+//! Tables to sections: the kinds of values, and nothing that depends on another section.
+
+use std::cell::RefCell;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::file::{
+    BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, ParentSection, PlanFile,
+    RecipeSection, RegistrySection, ReviewSection, SmokeSection, Written,
+};
+use super::syntax::{FromToml, Table, describe};
+use crate::base::diagnostic::Diagnostic;
+use crate::base::located::Located;
+use crate::base::name::Name;
+use crate::tensor::dtype::DType;
+
+impl FromToml for Name {
+    const EXPECTED: &'static str = "a name such as `ties-0.5`";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        let text = value.as_str().ok_or(None)?;
+        text.parse().map_err(|error: crate::base::name::NameError| Some(error.to_string()))
+    }
+}
+
+impl FromToml for DType {
+    const EXPECTED: &'static str = "\"f32\", \"q8_0\" or \"q4_0\"";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        let text = value.as_str().ok_or(None)?;
+        Self::from_name(text).ok_or_else(|| Some(format!("unknown encoding {text:?}")))
+    }
+}
+
+impl FromToml for Written {
+    const EXPECTED: &'static str =
+        "a number, `true`, `false`, a word, a list of numbers or a table parent = number";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        Ok(match value {
+            DeValue::Boolean(flag) => Self::Flag(*flag),
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Array(items) => {
+                let numbers: Result<_, _> = items.iter().map(|item| f64::from_toml(item.get_ref())).collect();
+                Self::List(numbers?)
+            }
+            DeValue::Table(table) => {
+                let entry = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+                    Ok((ToString::to_string(name.get_ref()), f64::from_toml(value.get_ref())?))
+                };
+                let entries: Result<_, Option<String>> = table.iter().map(entry).collect();
+                Self::ByParent(entries?)
+            }
+            DeValue::Datetime(_) => return Err(None),
+            DeValue::Integer(_) | DeValue::Float(_) => Self::Number(f64::from_toml(value)?),
+        })
+    }
+}
+
+/// Reads a plan's text; mistakes go to `diagnostics`. Of a text that is no TOML nothing but that is
+/// told: sections behind an open quote are not missing.
+pub fn parse(source: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<PlanFile> {
+    let (document, errors) = DeTable::parse_recoverable(source);
+    if !errors.is_empty() {
+        diagnostics.extend(errors.iter().map(no_toml));
+        return None;
+    }
+    let report = RefCell::new(std::mem::take(diagnostics));
+    let file = plan_file(Table::new("the plan", 0..0, document.get_ref(), &report));
+    *diagnostics = report.into_inner();
+    Some(file)
+}
+
+fn no_toml(error: &toml::de::Error) -> Diagnostic {
+    Diagnostic::error(format!("not valid TOML: {}", error.message()), error.span().unwrap_or(0..0))
+        .expected("expected valid TOML")
+        .help("what the plan says is checked once it can be read")
+}
+
+fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
+    let file = PlanFile {
+        cycle: top.table("cycle").map(cycle),
+        budget: top.table("budget").map(budget),
+        parents: named(&mut top, "parents", parent),
+        candidates: named(&mut top, "candidates", candidate),
+        smoke: top.table("smoke").map(smoke),
+        evals: top.array_of_tables("eval").into_iter().map(eval).collect(),
+        gates: top.array_of_tables("gate").into_iter().map(gate).collect(),
+        review: top.table("review").map(review),
+        recipe: top.table("recipe").map(recipe),
+        registry: top.table("registry").map(registry),
+    };
+    top.finish();
+    file
+}
+
+fn named<T>(
+    top: &mut Table<'_, '_>,
+    key: &'static str,
+    read: fn(Located<Name>, Table<'_, '_>) -> T,
+) -> Vec<T> {
+    let tables = top.named_tables(key);
+    let mut found = Vec::with_capacity(tables.len());
+    for (name, table) in tables {
+        match name.value.parse::<Name>() {
+            Ok(parsed) => found.push(read(Located::new(parsed, name.span), table)),
+            Err(error) => {
+                top.mistake(
+                    Diagnostic::error(error.to_string(), name.span)
+                        .expected(format!("expected {}", Name::EXPECTED)),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn cycle(mut table: Table<'_, '_>) -> CycleSection {
+    let section = CycleSection {
+        name: table.required("name"),
+        seed: table.required("seed"),
+        output: table.optional("output"),
+    };
+    table.finish();
+    section
+}
+
+fn budget(mut table: Table<'_, '_>) -> BudgetSection {
+    let section = BudgetSection {
+        span: table.span.clone(),
+        candidates: table.required("candidates"),
+        artifact: table.required("artifact"),
+        disk: table.required("disk"),
+        seconds: table.required("seconds"),
+    };
+    table.finish();
+    section
+}
+
+fn parent(name: Located<Name>, mut table: Table<'_, '_>) -> ParentSection {
+    let (title, before) = (table.title.clone(), table.mistakes());
+    let section = ParentSection {
+        source: table.optional("source"),
+        manifest: table.optional("manifest"),
+        from_recipe: table.optional("from_recipe"),
+        place: table.optional("place"),
+        role: table.optional("role"),
+        licence: table.optional("licence"),
+        name,
+    };
+    if let (Some(_), Some(recipe)) = (&section.source, &section.from_recipe) {
+        table.mistake(
+            Diagnostic::error(format!("{title} has `source` and `from_recipe`"), recipe.span.clone())
+                .expected("expected only one of them")
+                .help("remove one: a parent comes from a file or from an earlier cycle"),
+        );
+    }
+    let report = table.report();
+    let faulty = table.finish() > before;
+    if section.source.is_none() && section.from_recipe.is_none() && !faulty {
+        report.borrow_mut().push(
+            Diagnostic::error(format!("{title} names no model"), section.name.span.clone())
+                .expected("expected `source` or `from_recipe`")
+                .help("add `source = \"model.slm\"`, or `from_recipe = \"pool.toml\"` of an earlier cycle"),
+        );
+    }
+    section
+}
+
+fn candidate(name: Located<Name>, mut table: Table<'_, '_>) -> CandidateSection {
+    let mut section = CandidateSection {
+        span: name.span.clone(),
+        operator: table.required("operator"),
+        base: table.optional("base"),
+        parents: table.required_list("parents"),
+        parameters: Vec::new(),
+        sweep: Vec::new(),
+        name,
+    };
+    if let Some(mut sweep) = table.table("sweep") {
+        section.sweep = sweep_values(&mut sweep);
+    }
+    for (key, value) in table.rest() {
+        if let Some(written) = table.read(&key.value, value) {
+            section.parameters.push((key, written));
+        }
+    }
+    section
+}
+
+fn sweep_values(sweep: &mut Table<'_, '_>) -> Vec<(Located<String>, Vec<Located<Written>>)> {
+    let mut found = Vec::new();
+    for (key, value) in sweep.rest() {
+        let DeValue::Array(items) = value.get_ref() else {
+            let message =
+                format!("the sweep over `{}` is {}, not a list", key.value, describe(value.get_ref()));
+            sweep.mistake(
+                Diagnostic::error(message, value.span()).expected("expected a list of values to try"),
+            );
+            continue;
+        };
+        let values: Vec<_> = items.iter().filter_map(|item| sweep.read(&key.value, item)).collect();
+        if items.is_empty() {
+            let message = format!("the sweep over `{}` has no values", key.value);
+            sweep.mistake(Diagnostic::error(message, value.span()).expected("expected at least one value"));
+        }
+        found.push((key, values));
+    }
+    found
+}
+
+fn smoke(mut table: Table<'_, '_>) -> SmokeSection {
+    let section =
+        SmokeSection { prompts: table.required_list("prompts"), max_tokens: table.optional("max_tokens") };
+    table.finish();
+    section
+}
+
+fn eval(mut table: Table<'_, '_>) -> EvalSection {
+    let section = EvalSection {
+        span: table.span.clone(),
+        name: table.required("name"),
+        kind: table.required("kind"),
+        cases: table.required("cases"),
+        max_tokens: table.optional("max_tokens"),
+    };
+    table.finish();
+    section
+}
+
+fn gate(mut table: Table<'_, '_>) -> GateSection {
+    let before = table.mistakes();
+    let mut section = GateSection {
+        faulty: false,
+        span: table.span.clone(),
+        name: table.required("name"),
+        kind: table.required("kind"),
+        candidates: table.list("candidates"),
+        metric: table.optional("metric"),
+        suites: table.list("suites"),
+        min: table.optional("min"),
+        max: table.optional("max"),
+        versus: table.optional("versus"),
+        margin: table.optional("margin"),
+        statement: table.optional("statement"),
+    };
+    section.faulty = table.finish() > before;
+    section
+}
+
+fn review(mut table: Table<'_, '_>) -> ReviewSection {
+    let section = ReviewSection { objectives: table.list("objectives"), no_op: table.optional("no_op") };
+    table.finish();
+    section
+}
+
+fn recipe(mut table: Table<'_, '_>) -> RecipeSection {
+    let section = RecipeSection { parents: table.optional("parents") };
+    table.finish();
+    section
+}
+
+fn registry(mut table: Table<'_, '_>) -> RegistrySection {
+    let section = RegistrySection { budget: table.optional("budget") };
+    table.finish();
+    section
+}

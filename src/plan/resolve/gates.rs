@@ -1,0 +1,132 @@
+//! Gates: what stands between a candidate and its admission.
+
+use std::collections::BTreeSet;
+
+use super::Resolver;
+use crate::base::diagnostic::Diagnostic;
+use crate::base::name::Name;
+use crate::plan::file::GateSection;
+use crate::plan::resolved::{Approval, Gate, GateRule, RESERVED_GATES, Suite};
+
+impl Resolver<'_> {
+    pub(super) fn gates(&mut self, suites: &[Suite]) -> Vec<Gate> {
+        if self.file.gates.is_empty() {
+            self.section_missing("`[[gate]]`", "add at least one: nothing is admitted without a gate");
+        }
+        let mut gates = Vec::new();
+        let mut taken = BTreeSet::from(RESERVED_GATES);
+        for section in &self.file.gates {
+            let rule = self.gate_rule(section, suites);
+            let families = self.gate_families(section);
+            let Some(name) = &section.name else { continue };
+            if !taken.insert(name.value.as_str()) {
+                let [first, second] = RESERVED_GATES;
+                self.mistake(
+                    Diagnostic::error(format!("the gate name `{}` is taken", name.value), name.span.clone())
+                        .expected("expected a name that no other gate has")
+                        .help(format!("every candidate has the gates `{first}` and `{second}` already")),
+                );
+                continue;
+            }
+            gates.extend(rule.map(|rule| Gate { name: name.value.clone(), families, rule }));
+        }
+        gates
+    }
+
+    fn gate_families(&mut self, section: &GateSection) -> Vec<Name> {
+        let Some(list) = &section.candidates else { return Vec::new() };
+        for name in &list.value {
+            if !self.known.families.contains(name.value.as_str()) {
+                self.unknown("candidate section", name, |known| known.families.iter().copied().collect());
+            }
+        }
+        self.each_once("candidate", &list.value);
+        if list.value.is_empty() && !self.told(&list.span) {
+            self.mistake(
+                Diagnostic::error("this gate is for no candidate", list.span.clone())
+                    .expected("expected at least one name")
+                    .help("a gate without `candidates` is for all of them"),
+            );
+        }
+        list.value.iter().map(|name| name.value.clone()).collect()
+    }
+
+    fn gate_rule(&mut self, section: &GateSection, suites: &[Suite]) -> Option<GateRule> {
+        let kind = section.kind.as_ref()?;
+        match kind.value.as_str() {
+            "metric" => self.metric_gate(section, suites).map(GateRule::Metric),
+            "approval" => self.approval_gate(section).map(GateRule::Approval),
+            _ => {
+                self.unknown("kind of gate", kind, |_| vec!["metric", "approval"]);
+                None
+            }
+        }
+    }
+
+    fn approval_gate(&mut self, section: &GateSection) -> Option<Approval> {
+        let metric_keys = [
+            ("metric", section.metric.as_ref().map(|l| &l.span)),
+            ("suites", section.suites.as_ref().map(|l| &l.span)),
+            ("min", section.min.as_ref().map(|l| &l.span)),
+            ("max", section.max.as_ref().map(|l| &l.span)),
+            ("versus", section.versus.as_ref().map(|l| &l.span)),
+            ("margin", section.margin.as_ref().map(|l| &l.span)),
+        ];
+        for (key, span) in metric_keys.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+            self.mistake(
+                Diagnostic::error(format!("an approval gate has no `{key}`"), span.clone())
+                    .expected("expected only `statement`")
+                    .help("remove it, or make this a gate of the kind `metric`"),
+            );
+        }
+        if section.statement.is_none() && !section.faulty {
+            self.mistake(
+                Diagnostic::error("an approval gate needs a `statement`", section.span.clone())
+                    .expected("expected `statement`, a text")
+                    .help("it says what the approver agrees to"),
+            );
+        }
+        section.statement.as_ref().map(|statement| Approval { statement: statement.value.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::resolve::testing::{GOOD, mistakes};
+
+    fn release(gate: &str) -> Vec<String> {
+        let plan = GOOD.replace("statement = \"fit to be released\"\ncandidates = [\"ties\"]", gate);
+        mistakes(&plan).into_iter().map(|found| found.message).collect()
+    }
+
+    #[test]
+    fn an_approval_is_a_statement_and_nothing_else() {
+        assert_eq!(release(""), ["an approval gate needs a `statement`"]);
+        assert_eq!(
+            release("statement = \"x\"\nmin = 1\nmargin = 2"),
+            ["an approval gate has no `min`", "an approval gate has no `margin`"]
+        );
+    }
+
+    #[test]
+    fn one_slip_is_one_mistake() {
+        assert_eq!(release("statment = \"x\""), ["unknown key `statment` in [[gate]]"]);
+        assert_eq!(release("statement = 3"), ["`statement` in [[gate]] cannot be the number 3"]);
+    }
+
+    #[test]
+    fn gates_are_for_sections_that_exist() {
+        let with = |list: &str| release(&format!("statement = \"x\"\ncandidates = {list}"));
+        assert_eq!(with("[\"tie\"]"), ["unknown candidate section `tie`"]);
+        assert_eq!(with("[]"), ["this gate is for no candidate"]);
+        assert_eq!(with("[\"ties\", \"ties\"]"), ["the candidate `ties` is listed twice"]);
+    }
+
+    #[test]
+    fn gate_names_are_taken_once() {
+        let found = mistakes(&GOOD.replace("name = \"release\"", "name = \"runtime-smoke\""));
+        assert_eq!(found[0].message, "the gate name `runtime-smoke` is taken");
+        let found = mistakes(&GOOD.replace("name = \"release\"", "name = \"size\""));
+        assert_eq!(found[0].message, "the gate name `size` is taken");
+    }
+}

@@ -1,0 +1,122 @@
+//! Sections to a plan: every name refers to something, every parameter has its value, every sweep
+//! is spelled out, every file is there, and nothing can exceed the budget.
+//!
+//! A run may take hours, so whatever can be known before it is known here. The sections are gone
+//! through one after the other; none stops the next, because a person wants all mistakes at once.
+//! The price is that one slip must not be told twice: a name counts as known as soon as its section
+//! is there, even if that section has mistakes of its own, and what is missing is not complained
+//! about where something unreadable stands in its place.
+//!
+//! * `names`: what is declared, and what to say of a name that is not.
+//! * `parents`: models opened, pools of earlier cycles looked up.
+//! * `candidates`, `parameters`, `sweep`: one section to one candidate or many.
+//! * `suites`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `budget`: what the plan may cost, and what it would.
+//! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
+//!
+//! Plans are read whole but may hold 100,000 candidates: names are looked up in maps, sizes are
+//! computed once for each parent, values of a sweep are checked once and not in every combination.
+
+mod budget;
+mod candidates;
+mod gates;
+mod metric;
+mod names;
+mod parameters;
+mod parents;
+mod review;
+mod suites;
+mod sweep;
+#[cfg(test)]
+pub(super) mod testing;
+mod unused;
+
+use std::path::Path;
+
+use self::names::Known;
+use super::file::PlanFile;
+use super::resolved::Plan;
+use crate::base::diagnostic::{Diagnostic, Severity};
+use crate::base::digest::Sha256;
+use crate::store::Store;
+use crate::tensor::dtype::DType;
+
+/// Resolves a plan; `None` only if mistakes were reported. Warnings come with a plan.
+pub fn resolve(
+    file: &PlanFile,
+    folder: &Path,
+    sha256: Sha256,
+    store: &Store,
+    out: &mut Vec<Diagnostic>,
+) -> Option<Plan> {
+    let mut resolver = Resolver { file, folder, store, known: Known::of(file), out };
+    let plan = resolver.plan(sha256)?;
+    let whole = out.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
+    if whole {
+        out.extend(unused::unused(file, &plan));
+    }
+    whole.then_some(plan)
+}
+
+/// What all steps need. Each step is an `impl` of this in its own file.
+struct Resolver<'p> {
+    file: &'p PlanFile,
+    /// What paths are relative to.
+    folder: &'p Path,
+    /// Where models of earlier cycles are.
+    store: &'p Store,
+    known: Known<'p>,
+    out: &'p mut Vec<Diagnostic>,
+}
+
+impl Resolver<'_> {
+    fn plan(&mut self, sha256: Sha256) -> Option<Plan> {
+        let cycle = self.cycle();
+        let budget = self.budget();
+        let output = cycle.as_ref().map_or(DType::F32, |cycle| cycle.output);
+        let (parents, sizes) = self.parents(output);
+        let candidates = self.candidates();
+        let smoke = self.smoke();
+        let suites = self.suites();
+        self.labels_differ(&candidates);
+        let gates = self.gates(&suites);
+        let review = self.review();
+        let pool_size = self.pool_size();
+        let registry_budget = self.registry_budget();
+        if let Some(budget) = budget {
+            self.within_budget(budget, &candidates, &sizes);
+        }
+        Some(Plan {
+            sha256,
+            cycle: cycle?,
+            budget: budget?,
+            parents,
+            candidates,
+            smoke,
+            suites,
+            gates,
+            review,
+            pool_size,
+            registry_budget,
+        })
+    }
+
+    fn mistake(&mut self, diagnostic: Diagnostic) {
+        self.out.push(diagnostic);
+    }
+
+    /// A section nobody wrote has no place; the top of the plan is where people look for it.
+    fn section_missing(&mut self, section: &str, add: &str) {
+        self.mistake(
+            Diagnostic::error(format!("the plan has no {section}"), 0..0)
+                .expected(format!("expected {section} somewhere in this file"))
+                .help(add.to_owned()),
+        );
+    }
+
+    /// Whether a mistake inside this place was already told; what follows from it is not another one.
+    fn told(&self, span: &std::ops::Range<usize>) -> bool {
+        let inside = |told: &std::ops::Range<usize>| span.start <= told.start && told.end <= span.end;
+        self.out.iter().any(|diagnostic| diagnostic.span.as_ref().is_some_and(inside))
+    }
+}

@@ -1,0 +1,234 @@
+//! Parents: where each comes from, and how large its children are.
+//!
+//! Models are opened here, so that a plan with a damaged or missing model is refused at once and not
+//! by a stage an hour later. Only the size is kept: what the engine runs on it opens itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::Resolver;
+use crate::base::diagnostic::Diagnostic;
+use crate::base::located::Located;
+use crate::base::name::Name;
+use crate::operator::output_bytes;
+use crate::plan::file::ParentSection;
+use crate::plan::pool::{ParentPool, PoolParent};
+use crate::plan::resolved::{Origin, Parent, Role};
+use crate::plan::wording::count;
+use crate::tensor::dtype::DType;
+
+/// Bytes of a child of each parent; none for parents that cannot be opened.
+pub(super) type Sizes = BTreeMap<Name, u64>;
+
+impl Resolver<'_> {
+    pub(super) fn parents(&mut self, output: DType) -> (Vec<Parent>, Sizes) {
+        if self.file.parents.is_empty() {
+            self.section_missing(
+                "`[parents.NAME]`",
+                "add one for each model to start from, with its `source`",
+            );
+        }
+        let (mut parents, mut sizes) = (Vec::new(), Sizes::new());
+        for section in &self.file.parents {
+            let role = self.role(section);
+            let Some((origin, model)) = self.origin(section) else { continue };
+            let name = &section.name.value;
+            sizes.extend(self.child_bytes(&model, output).map(|bytes| (name.clone(), bytes)));
+            let licence = section.licence.as_ref().map(|licence| licence.value.clone());
+            parents.push(Parent { name: name.clone(), origin, role, licence });
+        }
+        (parents, sizes)
+    }
+
+    fn role(&mut self, section: &ParentSection) -> Role {
+        match section.role.as_ref().map(|role| (role.value.as_str(), role)) {
+            None | Some(("parent", _)) => Role::Parent,
+            Some(("base", _)) => Role::Base,
+            Some((_, role)) => {
+                self.unknown("role", role, |_| vec!["base", "parent"]);
+                Role::Parent
+            }
+        }
+    }
+
+    /// Where a parent comes from, with the file that is its model now.
+    fn origin<'s>(&mut self, section: &'s ParentSection) -> Option<(Origin, Model<'s>)> {
+        self.nothing_idle(section);
+        match (&section.from_recipe, &section.source) {
+            (Some(recipe), _) => self.pool_origin(section, recipe),
+            (None, Some(source)) => Some(self.file_origin(section, source)),
+            (None, None) => None,
+        }
+    }
+
+    /// A key that would be read and ignored is a misunderstanding.
+    fn nothing_idle(&mut self, section: &ParentSection) {
+        let place = section.place.as_ref().map(|place| &place.span);
+        let manifest = section.manifest.as_ref().map(|manifest| &manifest.span);
+        let (key, other, span) = match (&section.source, &section.from_recipe, place, manifest) {
+            (Some(_), None, Some(place), _) => ("place", "from_recipe", place),
+            (None, Some(_), _, Some(manifest)) => ("manifest", "source", manifest),
+            _ => return,
+        };
+        self.mistake(
+            Diagnostic::error(format!("`{key}` without `{other}` means nothing"), span.clone())
+                .expected(format!("expected `{other}` beside it"))
+                .help(format!("remove `{key}`")),
+        );
+    }
+
+    fn file_origin<'s>(
+        &mut self,
+        section: &ParentSection,
+        source: &'s Located<String>,
+    ) -> (Origin, Model<'s>) {
+        let model = self.folder.join(&source.value);
+        let manifest = match &section.manifest {
+            Some(manifest) => {
+                let path = self.folder.join(&manifest.value);
+                self.file_exists(&path, manifest);
+                Some(path)
+            }
+            None => Some(model.with_extension("source.toml")).filter(|path| path.is_file()),
+        };
+        (Origin::File { model: model.clone(), manifest }, Model { path: model, named: source })
+    }
+
+    fn pool_origin<'s>(
+        &mut self,
+        section: &ParentSection,
+        recipe: &'s Located<String>,
+    ) -> Option<(Origin, Model<'s>)> {
+        let pool = self.pool(recipe)?;
+        let parent = self.place(section, recipe, &pool)?;
+        let cycle = pool.cycle;
+        match self.store.locate(&parent.artifact) {
+            Ok(path) => Some((Origin::Pool { cycle, parent }, Model { path, named: recipe })),
+            Err(error) => {
+                let message = format!("the model of `{}` is not in this store: {error}", parent.name);
+                self.mistake(
+                    Diagnostic::error(message, recipe.span.clone())
+                        .expected(format!("expected the pool of a cycle that ran here; this is of `{cycle}`"))
+                        .help(format!("run the plan of the cycle `{cycle}` with this store")),
+                );
+                None
+            }
+        }
+    }
+
+    fn pool(&mut self, recipe: &Located<String>) -> Option<ParentPool> {
+        let path = self.folder.join(&recipe.value);
+        if !self.file_exists(&path, recipe) {
+            return None;
+        }
+        let pool = std::fs::read_to_string(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| ParentPool::from_toml(&text).map_err(|error| error.message().to_owned()));
+        let refused = |why: String| {
+            Diagnostic::error(format!("{} is not a parent pool: {why}", path.display()), recipe.span.clone())
+                .expected("expected the pool.toml of an earlier cycle")
+                .help("run that cycle's plan first; its pool appears under runs/CYCLE/12-recipe/")
+        };
+        pool.map_err(|why| self.mistake(refused(why))).ok()
+    }
+
+    fn place(
+        &mut self,
+        section: &ParentSection,
+        recipe: &Located<String>,
+        pool: &ParentPool,
+    ) -> Option<PoolParent> {
+        let place = section.place.as_ref().map_or(1, |place| place.value);
+        let index = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
+        let chosen = index.and_then(|index| pool.parents.get(index));
+        if chosen.is_none() {
+            let span = section.place.as_ref().map_or(&recipe.span, |place| &place.span);
+            let expected = match pool.parents.len() {
+                0 => "expected a pool with parents; this one is empty".to_owned(),
+                places => format!("expected 1 to {places}: the pool has {}", count(places, "place")),
+            };
+            let message = format!("the pool of `{}` has no place {place}", pool.cycle);
+            self.mistake(Diagnostic::error(message, span.clone()).expected(expected));
+        }
+        chosen.cloned()
+    }
+
+    /// Opens a model to see that it is one, and how large its children are.
+    fn child_bytes(&mut self, model: &Model<'_>, output: DType) -> Option<u64> {
+        if !self.file_exists(&model.path, model.named) {
+            return None;
+        }
+        match crate::model::open(&model.path) {
+            Ok(opened) => output_bytes(&opened.checkpoint.config, &opened.checkpoint.tokenizer, output).ok(),
+            Err(error) => {
+                self.mistake(
+                    Diagnostic::error(error.to_string(), model.named.span.clone())
+                        .expected("expected a model file"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Whether a file the plan names is there.
+    pub(super) fn file_exists(&mut self, path: &Path, named: &Located<String>) -> bool {
+        let there = path.is_file();
+        if !there {
+            let what = if path.is_dir() { "is a folder" } else { "does not exist" };
+            self.mistake(
+                Diagnostic::error(format!("{} {what}", path.display()), named.span.clone())
+                    .expected("expected a file")
+                    .help("paths are relative to the plan"),
+            );
+        }
+        there
+    }
+}
+
+/// A model file, and the text that named it.
+struct Model<'s> {
+    path: PathBuf,
+    named: &'s Located<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::resolve::testing::{Folder, GOOD};
+
+    #[test]
+    fn files_are_looked_at() {
+        let folder = Folder::new();
+        folder.write("two.slm", b"not a model");
+        let plan = GOOD.replace("source = \"one.slm\"", "source = \"gone.slm\"");
+        let found = folder.mistakes(&plan);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].message.ends_with("gone.slm does not exist"), "{}", found[0].message);
+        assert!(found[1].message.contains("no model file that is known here"), "{}", found[1].message);
+    }
+
+    #[test]
+    fn a_pool_must_be_one_and_have_the_place() {
+        let folder = Folder::new();
+        let with = |text: &str| {
+            let from = format!("from_recipe = \"pool.toml\"\n{text}");
+            folder.mistakes(&GOOD.replace("source = \"one.slm\"", &from))
+        };
+        assert!(with("")[0].message.ends_with("pool.toml does not exist"));
+        folder.write("pool.toml", b"cycle = 3");
+        assert!(with("")[0].message.contains("is not a parent pool"));
+        folder.write("pool.toml", format!("cycle = \"first\"\nreview = \"{}\"\n", "sha256:x").as_bytes());
+        assert!(with("")[0].message.contains("is not a parent pool"));
+        let review = crate::base::digest::Sha256::of(b"r");
+        folder.write("pool.toml", format!("cycle = \"first\"\nreview = \"{review}\"\n").as_bytes());
+        assert_eq!(with("place = 2")[0].message, "the pool of `first` has no place 2");
+        assert_eq!(with("place = 0")[0].label, "expected a pool with parents; this one is empty");
+    }
+
+    #[test]
+    fn keys_that_mean_nothing_are_told() {
+        let folder = Folder::new();
+        let plan = GOOD.replace("source = \"one.slm\"", "source = \"one.slm\"\nplace = 1");
+        let found = folder.mistakes(&plan);
+        assert_eq!(found[0].message, "`place` without `from_recipe` means nothing");
+    }
+}

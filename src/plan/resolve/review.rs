@@ -1,0 +1,118 @@
+//! What the cycle leaves behind: the review's objectives, the pool's size, the registry's limit.
+
+use super::Resolver;
+use crate::base::diagnostic::Diagnostic;
+use crate::base::located::Located;
+use crate::plan::file::ReviewSection;
+use crate::plan::resolved::{ARTIFACT_BYTES, Objective, Review};
+use crate::registry::SELECTOR_BUDGET;
+
+const DEFAULT_POOL: u64 = 2;
+
+impl Resolver<'_> {
+    pub(super) fn review(&mut self) -> Review {
+        let section = self.file.review.as_ref();
+        let objectives = match section.and_then(|section| section.objectives.as_ref()) {
+            Some(listed) => {
+                if listed.value.is_empty() {
+                    self.mistake(
+                        Diagnostic::error("the review ranks by nothing", listed.span.clone())
+                            .expected("expected suites or `artifact_bytes`"),
+                    );
+                }
+                self.objectives(&listed.value)
+            }
+            None => self.whatever_is_known(),
+        };
+        Review { objectives, no_op: section.and_then(|section| self.no_op(section)) }
+    }
+
+    /// A plan that ranks by nothing in particular ranks by everything it measures, and by the size of
+    /// its models if it measures nothing.
+    fn whatever_is_known(&self) -> Vec<Objective> {
+        let names = self.file.evals.iter().filter_map(|section| section.name.as_ref());
+        let suites: Vec<_> = names.map(|name| Objective::Suite(name.value.clone())).collect();
+        if suites.is_empty() { vec![Objective::ArtifactBytes] } else { suites }
+    }
+
+    fn objectives(&mut self, listed: &[Located<String>]) -> Vec<Objective> {
+        self.each_once("objective", listed);
+        let mut objectives = Vec::new();
+        for name in listed {
+            if name.value == ARTIFACT_BYTES {
+                objectives.push(Objective::ArtifactBytes);
+            } else if self.known.suites.contains(name.value.as_str()) {
+                objectives.extend(name.value.parse().map(Objective::Suite));
+            } else {
+                self.unknown("objective", name, |known| {
+                    known.suites.iter().copied().chain([ARTIFACT_BYTES]).collect()
+                });
+            }
+        }
+        objectives
+    }
+
+    fn no_op(&mut self, section: &ReviewSection) -> Option<crate::base::name::Name> {
+        let name = section.no_op.as_ref()?;
+        self.parent_known(name).then(|| name.value.clone())
+    }
+
+    pub(super) fn pool_size(&mut self) -> u64 {
+        let given = self.file.recipe.as_ref().and_then(|section| section.parents.as_ref());
+        if let Some(given) = given.filter(|given| given.value == 0) {
+            self.mistake(
+                Diagnostic::error("the recipe selects no parents", given.span.clone())
+                    .expected("expected at least 1"),
+            );
+        }
+        given.map_or(DEFAULT_POOL, |given| given.value)
+    }
+
+    pub(super) fn registry_budget(&mut self) -> u64 {
+        let given = self.file.registry.as_ref().and_then(|section| section.budget.as_ref());
+        if let Some(given) = given.filter(|given| given.value.0 > SELECTOR_BUDGET) {
+            let message = format!("the selector cannot be asked to load {} bytes", given.value.0);
+            self.mistake(
+                Diagnostic::error(message, given.span.clone())
+                    .expected(format!("expected at most {SELECTOR_BUDGET}, its model budget")),
+            );
+        }
+        given.map_or(SELECTOR_BUDGET, |given| given.value.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::Objective;
+    use crate::plan::resolve::testing::{Folder, GOOD, mistakes};
+
+    #[test]
+    fn objectives_are_suites_and_the_size() {
+        let folder = Folder::new();
+        let names = |plan: &str| -> Vec<String> {
+            folder.plan(plan).review.objectives.iter().map(|o| Objective::name(o).to_owned()).collect()
+        };
+        assert_eq!(names(GOOD), ["digits"], "every suite if nothing is said");
+        let listed = "[review]\nobjectives = [\"artifact_bytes\", \"digits\"]";
+        assert_eq!(names(&GOOD.replace("[review]", listed)), ["artifact_bytes", "digits"]);
+    }
+
+    #[test]
+    fn what_cannot_be_ranked_by_is_told() {
+        let listed = |list: &str| {
+            let found = mistakes(&GOOD.replace("[review]", &format!("[review]\nobjectives = {list}")));
+            found.into_iter().map(|found| found.message).collect::<Vec<_>>()
+        };
+        assert_eq!(listed("[]"), ["the review ranks by nothing"]);
+        assert_eq!(listed("[\"digit\"]"), ["unknown objective `digit`"]);
+        assert_eq!(listed("[\"digits\", \"digits\"]"), ["the objective `digits` is listed twice"]);
+    }
+
+    #[test]
+    fn limits_hold() {
+        let found = mistakes(&GOOD.replace("[recipe]\nparents = 2", "[recipe]\nparents = 0"));
+        assert_eq!(found[0].message, "the recipe selects no parents");
+        let found = mistakes(&format!("{GOOD}\n[registry]\nbudget = \"1 GB\"\n"));
+        assert_eq!(found[0].message, "the selector cannot be asked to load 1000000000 bytes");
+    }
+}

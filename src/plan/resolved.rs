@@ -1,0 +1,255 @@
+//! A plan whose every reference holds: what the engine compiles.
+//!
+//! Plain data, no place in any source text: whatever could be wrong with it has been said before.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::pool::PoolParent;
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::operator::{Operator, Parameters};
+use crate::tensor::dtype::DType;
+
+/// The metric that no suite measures.
+pub const ARTIFACT_BYTES: &str = "artifact_bytes";
+
+/// Gates every candidate has, whatever the plan says.
+pub const RESERVED_GATES: [&str; 2] = ["compatibility", "runtime-smoke"];
+
+/// A plan whose every reference holds.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// SHA-256 of the plan file.
+    pub sha256: Sha256,
+    /// `[cycle]`
+    pub cycle: Cycle,
+    /// `[budget]`
+    pub budget: Budget,
+    /// Parents in the order they are declared.
+    pub parents: Vec<Parent>,
+    /// Candidates in the order they are declared, sweeps spelled out.
+    pub candidates: Vec<Candidate>,
+    /// `[smoke]`
+    pub smoke: Smoke,
+    /// `[[eval]]`
+    pub suites: Vec<Suite>,
+    /// `[[gate]]`
+    pub gates: Vec<Gate>,
+    /// `[review]`
+    pub review: Review,
+    /// How many parents the recipe selects.
+    pub pool_size: u64,
+    /// Largest model the registry takes.
+    pub registry_budget: u64,
+}
+
+/// `[cycle]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Cycle {
+    /// Its name.
+    pub name: Name,
+    /// What all randomness derives from.
+    pub seed: String,
+    /// How children are stored.
+    pub output: DType,
+}
+
+/// `[budget]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// Most candidates.
+    pub candidates: u64,
+    /// Largest artifact in bytes.
+    pub artifact: u64,
+    /// All artifacts together in bytes.
+    pub disk: u64,
+    /// Longest run in seconds.
+    pub seconds: u64,
+}
+
+/// Where a parent comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A model file and, if there is one, its trained-source manifest.
+    File {
+        /// The model.
+        model: PathBuf,
+        /// The manifest.
+        manifest: Option<PathBuf>,
+    },
+    /// A place in an earlier cycle's pool.
+    Pool {
+        /// The cycle.
+        cycle: Name,
+        /// The parent.
+        parent: PoolParent,
+    },
+}
+
+/// What a parent is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// What deltas are taken from.
+    Base,
+    /// What candidates are made of.
+    Parent,
+}
+
+/// `[parents.NAME]`
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// Its name.
+    pub name: Name,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it is for.
+    pub role: Role,
+    /// The licence the plan expects.
+    pub licence: Option<String>,
+}
+
+/// `[candidates.NAME]`, one of a sweep.
+#[derive(Clone)]
+pub struct Candidate {
+    /// Its own name.
+    pub name: Name,
+    /// The section it comes from.
+    pub family: Name,
+    /// What makes it.
+    pub operator: &'static dyn Operator,
+    /// What deltas are taken from.
+    pub base: Option<Name>,
+    /// From whom, in order.
+    pub parents: Vec<Name>,
+    /// With which values, defaults filled in.
+    pub parameters: Parameters,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate")
+            .field("name", &self.name)
+            .field("operator", &self.operator.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[smoke]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Smoke {
+    /// What is generated from.
+    pub prompts: Vec<String>,
+    /// How far.
+    pub max_tokens: u64,
+}
+
+/// `[[eval]]`
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// Its name.
+    pub name: Name,
+    /// The evaluator.
+    pub kind: &'static str,
+    /// The cases.
+    pub cases: PathBuf,
+    /// How far to generate.
+    pub max_tokens: u64,
+}
+
+/// Compared with whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Versus {
+    /// The best of the candidate's own parents (and base) on this metric.
+    BestParent,
+    /// This parent of the plan.
+    Parent(Name),
+}
+
+/// A number that must lie somewhere.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetricGate {
+    /// The metric.
+    pub metric: String,
+    /// The suites whose mean it is; none for what is not measured by a suite.
+    pub suites: Vec<Name>,
+    /// At least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// At most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// At least `margin` better than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versus: Option<Versus>,
+    /// By how much.
+    pub margin: f64,
+}
+
+/// Somebody who must agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Approval {
+    /// To what.
+    pub statement: String,
+}
+
+/// What a gate asks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateRule {
+    /// A number.
+    Metric(MetricGate),
+    /// A person.
+    Approval(Approval),
+}
+
+/// `[[gate]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gate {
+    /// Its name.
+    pub name: Name,
+    /// Sections it is for; all if empty.
+    #[serde(skip)]
+    pub families: Vec<Name>,
+    /// What it asks.
+    pub rule: GateRule,
+}
+
+impl Gate {
+    /// Whether a candidate must pass it.
+    pub fn is_for(&self, candidate: &Candidate) -> bool {
+        self.families.is_empty() || self.families.contains(&candidate.family)
+    }
+}
+
+/// What the review ranks by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// A suite's main metric, higher is better.
+    Suite(Name),
+    /// Length of the model, lower is better.
+    ArtifactBytes,
+}
+
+impl Objective {
+    /// Its name in records.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Suite(name) => name.as_str(),
+            Self::ArtifactBytes => ARTIFACT_BYTES,
+        }
+    }
+}
+
+/// `[review]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Review {
+    /// What is ranked by.
+    pub objectives: Vec<Objective>,
+    /// The parent that stays if nothing is done.
+    pub no_op: Option<Name>,
+}

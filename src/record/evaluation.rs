@@ -1,0 +1,46 @@
+//! Part 7: Evaluation sidecar: one model measured on one suite, with every outcome kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::smoke::Evaluated;
+use super::{Record, Subject};
+use crate::base::name::Name;
+use crate::evaluate::Metric;
+
+/// A measurement that can be recomputed from its outcomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSidecar {
+    /// Who was measured.
+    pub subject: Evaluated,
+    /// The suite.
+    pub suite: MeasuredSuite,
+    /// The file with one line for each case.
+    pub outcomes: Subject,
+    /// The numbers, each with its n and standard error.
+    pub metrics: BTreeMap<String, Metric>,
+    /// Whether the cases were looked for in the ancestors' training data: `unknown` until it is.
+    pub contamination: String,
+}
+
+/// A suite as it was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredSuite {
+    /// Its name.
+    pub name: Name,
+    /// Its evaluator.
+    pub kind: String,
+    /// Its cases.
+    pub cases: Subject,
+    /// How many.
+    pub n: u64,
+    /// How far was generated.
+    pub max_tokens: u64,
+}
+
+impl Record for EvaluationSidecar {
+    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v1";
+}

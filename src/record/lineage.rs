@@ -1,0 +1,115 @@
+//! Part 3: Lineage template: everything that decides a candidate and its judgement, bound before any of
+//! it is computed. A gate moved afterwards is another lineage.
+
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
+use crate::operator::parameter::Parameters;
+
+/// What a candidate will be made of and judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineageTemplate {
+    /// The cycle.
+    pub cycle: Name,
+    /// The candidate.
+    pub candidate: Name,
+    /// What deltas are taken from.
+    pub base: Option<Ancestor>,
+    /// From whom, in order.
+    pub parents: Vec<Ancestor>,
+    /// What makes it.
+    pub operator: BoundOperator,
+    /// What all randomness derives from.
+    pub seed: String,
+    /// The cycle's limits.
+    pub budget: BoundBudget,
+    /// What must come out.
+    pub expected: Expected,
+    /// The gates, as the plan states them.
+    pub gates: serde_json::Value,
+    /// The suites it will be measured on.
+    pub suites: Vec<BoundSuite>,
+    /// The smoke prompts.
+    pub smoke: serde_json::Value,
+    /// The compatibility report it rests on.
+    pub compatibility: Sha256,
+}
+
+/// A parent by its source record and its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ancestor {
+    /// What the plan calls it.
+    pub name: Name,
+    /// Its source record.
+    pub source: Sha256,
+    /// Its bytes.
+    pub sha256: Sha256,
+    /// Where the store finds them.
+    pub blake3: Digest,
+}
+
+/// An operator with all its values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoundOperator {
+    /// Its name.
+    pub name: String,
+    /// Its version: another version may compute other bytes.
+    pub version: u32,
+    /// Its parameters, defaults filled in.
+    pub parameters: Parameters,
+}
+
+/// The limits of a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoundBudget {
+    /// Most candidates.
+    pub candidates: u64,
+    /// Largest artifact in bytes.
+    pub artifact: u64,
+    /// All artifacts in bytes.
+    pub disk: u64,
+    /// Longest run in seconds.
+    pub seconds: u64,
+}
+
+/// The child, foretold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Its format.
+    pub format: String,
+    /// Its encoding.
+    pub dtype: String,
+    /// Its exact length.
+    pub bytes: u64,
+    /// Its number of tensors.
+    pub tensors: u64,
+    /// Its number of parameters.
+    pub parameters: u64,
+    /// Digest of its tensor names and shapes.
+    pub layout: Digest,
+}
+
+/// A suite by name and content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoundSuite {
+    /// Its name.
+    pub name: Name,
+    /// Its evaluator.
+    pub kind: String,
+    /// SHA-256 of its cases.
+    pub sha256: Sha256,
+    /// How far is generated.
+    pub max_tokens: u64,
+}
+
+impl Record for LineageTemplate {
+    const TYPE: &'static str = "urn:studbook:lineage-template:v1";
+}

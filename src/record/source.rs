@@ -1,0 +1,48 @@
+//! Part 1: Source artifact: a file that was opened, validated, and is now known by its digests.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Record, Subject};
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::model::identity::Identity;
+
+/// A parent as it entered the cycle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceArtifact {
+    /// What the plan calls it.
+    pub name: Name,
+    /// `base` or `parent`.
+    pub role: String,
+    /// The model file.
+    pub artifact: Subject,
+    /// The format it was read as.
+    pub format: String,
+    /// What decides whether it fits others.
+    pub identity: Identity,
+    /// What its own checksum said.
+    pub checksum: String,
+    /// What is known of its making.
+    pub origin: Origin,
+}
+
+/// Where a source comes from, as far as anybody declared it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// `converted-trained`, `deterministic-smoke`, `admitted-candidate` or `undeclared`.
+    pub source_kind: String,
+    /// Licences, sorted.
+    pub licences: Vec<String>,
+    /// Declared training data, sorted.
+    pub data: Vec<String>,
+    /// The trained-source manifest or the candidate manifest that says so.
+    pub manifest: Option<Sha256>,
+    /// The cycle a pool parent was bred in.
+    pub cycle: Option<Name>,
+}
+
+impl Record for SourceArtifact {
+    const TYPE: &'static str = "urn:studbook:source-artifact:v1";
+}

@@ -1,0 +1,183 @@
+//! Writing the folder: everything is checked before anything is written.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::RegistryError;
+use super::base64::integrity;
+use super::check::{describe_model, manifest_names};
+use super::selector::{
+    Claims, FORMAT, ModelFile, SELECTOR_BUDGET, SELECTOR_VERSION, Selector, SelectorEntry, manifest_path,
+    model_path,
+};
+use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
+use crate::disk::lock::Lock;
+use crate::disk::mmap::Mapped;
+use crate::disk::{IoContext, atomic, fault};
+
+/// The two folders whose every file the selector names.
+pub(super) const FOLDERS: [&str; 2] = ["models", "manifests"];
+
+/// What to offer: an admitted candidate and where its parts are.
+#[derive(Debug, Clone)]
+pub struct NewRegistryEntry {
+    /// Unique in the registry.
+    pub id: Name,
+    /// The model file to copy.
+    pub model: PathBuf,
+    /// The SHA-256 it was admitted under.
+    pub model_sha256: Sha256,
+    /// The candidate manifest's bytes. Somewhere it must name the model's SHA-256 or BLAKE3.
+    pub manifest: Vec<u8>,
+    /// SHA-256 of the admission record.
+    pub admission: Sha256,
+    /// Where the ledger says so.
+    pub ledger_index: u64,
+    /// What is claimed about it.
+    pub claims: Claims,
+    /// SPDX licence expression.
+    pub licence: String,
+    /// What the browser asks for it by.
+    pub route: Name,
+    /// Most bytes its model may have; at most [`SELECTOR_BUDGET`].
+    pub budget_bytes: u64,
+}
+
+/// A registry as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// SHA-256 of `selector.json`.
+    pub selector_sha256: Sha256,
+    /// The selector.
+    pub selector: Selector,
+    /// Every file the registry consists of, by path.
+    pub files: Vec<BuiltFile>,
+}
+
+/// One file of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BuiltFile {
+    /// Inside the registry.
+    pub path: String,
+    /// Length.
+    pub bytes: u64,
+    /// SHA-256.
+    pub sha256: Sha256,
+}
+
+/// Makes `folder` the registry of exactly these entries.
+pub fn build(folder: &Path, mut entries: Vec<NewRegistryEntry>) -> Result<Built, RegistryError> {
+    entries.sort_by(|a, b| a.id.cmp(&b.id));
+    let described = entries.iter().map(describe).collect::<Result<_, _>>()?;
+    let selector = Selector { version: SELECTOR_VERSION, entries: described };
+    selector.validate()?;
+    let selector_bytes = selector.to_bytes()?;
+
+    for name in FOLDERS {
+        let path = folder.join(name);
+        std::fs::create_dir_all(&path).at("create the folder", &path)?;
+        if !std::fs::symlink_metadata(&path).at("examine", &path)?.is_dir() {
+            let why = "is not a plain folder".to_owned();
+            return Err(RegistryError::File { path: name.to_owned(), why });
+        }
+    }
+    let _held = Lock::exclusive(&folder.join(".lock"))?;
+    let mut files = BTreeSet::new();
+    for (new, entry) in entries.iter().zip(&selector.entries) {
+        let model = &entry.model;
+        // Read again from here on: what is written is what was just compared with its digest.
+        put(folder, &model.path, model.sha256, &|| Ok(Mapped::open(&new.model)?.as_ref().to_vec()))?;
+        files.insert(BuiltFile { path: model.path.clone(), bytes: model.bytes, sha256: model.sha256 });
+        let path = manifest_path(entry.manifest);
+        put(folder, &path, entry.manifest, &|| Ok(new.manifest.clone()))?;
+        files.insert(BuiltFile { path, bytes: new.manifest.len() as u64, sha256: entry.manifest });
+    }
+    let path = folder.join("selector.json");
+    atomic::replace(&path, &selector_bytes)?;
+    fault::point("registry-selector-written").at("write", &path)?;
+    remove_unlisted(folder, &files)?;
+
+    let selector_sha256 = Sha256::of(&selector_bytes);
+    let bytes = selector_bytes.len() as u64;
+    files.insert(BuiltFile { path: "selector.json".to_owned(), bytes, sha256: selector_sha256 });
+    Ok(Built { selector_sha256, selector, files: files.into_iter().collect() })
+}
+
+/// The selector entry of a new entry, from the bytes themselves.
+fn describe(new: &NewRegistryEntry) -> Result<SelectorEntry, RegistryError> {
+    let id = || new.id.to_string();
+    let mapped = Mapped::open(&new.model)?;
+    let bytes = mapped.stamp().bytes;
+    let budget = new.budget_bytes.min(SELECTOR_BUDGET);
+    if bytes > budget {
+        return Err(RegistryError::OverBudget { id: id(), bytes, budget });
+    }
+    let sha256 = Sha256::of(mapped.as_ref());
+    let (context, vocab) =
+        describe_model(mapped.as_ref()).map_err(|why| RegistryError::Model { id: id(), why })?;
+    let model = ModelFile {
+        path: model_path(sha256),
+        bytes,
+        sha256,
+        blake3: Digest::of(mapped.as_ref()),
+        integrity: integrity(sha256),
+    };
+    manifest_names(&new.manifest, &model).map_err(|why| RegistryError::Manifest { id: id(), why })?;
+    let entry = SelectorEntry {
+        id: new.id.clone(),
+        model,
+        manifest: Sha256::of(&new.manifest),
+        admission: new.admission,
+        ledger_index: new.ledger_index,
+        format: FORMAT.to_owned(),
+        context,
+        vocab,
+        claims: new.claims,
+        licence: new.licence.clone(),
+        route: new.route.clone(),
+        budget_bytes: new.budget_bytes,
+    };
+    entry.expect("the SHA-256 of the model file", sha256, new.model_sha256)?;
+    Ok(entry)
+}
+
+/// Makes sure the file at `path` has the content with this digest.
+fn put(
+    folder: &Path,
+    path: &str,
+    sha256: Sha256,
+    content: &dyn Fn() -> Result<Vec<u8>, RegistryError>,
+) -> Result<(), RegistryError> {
+    let target = folder.join(path);
+    let plain = std::fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_file());
+    if plain && Sha256::of(Mapped::open(&target)?.as_ref()) == sha256 {
+        return Ok(());
+    }
+    let bytes = content()?;
+    if Sha256::of(&bytes) != sha256 {
+        let why = "was to be copied, but its source changed while it was read".to_owned();
+        return Err(RegistryError::File { path: path.to_owned(), why });
+    }
+    atomic::replace(&target, &bytes)?;
+    fault::point("registry-file-written").at("write", &target)?;
+    Ok(())
+}
+
+/// Removes what the selector does not name: artifacts no longer offered, and leftovers.
+fn remove_unlisted(folder: &Path, files: &BTreeSet<BuiltFile>) -> Result<(), RegistryError> {
+    let listed: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    for path in super::check::files_in(folder)? {
+        if !listed.contains(path.as_str()) {
+            let path = folder.join(path);
+            std::fs::remove_file(&path).at("remove", &path)?;
+        }
+    }
+    for item in std::fs::read_dir(folder).at("list", folder)? {
+        let item = item.at("list", folder)?;
+        if item.file_name().to_string_lossy().starts_with(".tmp-") {
+            std::fs::remove_file(item.path()).at("remove", item.path())?;
+        }
+    }
+    Ok(())
+}

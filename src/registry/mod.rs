@@ -1,0 +1,32 @@
+//! The selector registry: admitted artifacts in a folder that any static server can offer.
+//!
+//! A browser that wants a local model reads `selector.json`, picks an entry, fetches one file and
+//! refuses it unless its length and digests are the entry's. So the selector must never name what
+//! was not admitted, never promise what the bytes do not hold, and never be seen half written:
+//!
+//! ```text
+//! models/<sha256>.slm       the artifact, named by its content
+//! manifests/<sha256>.json   the candidate manifest; its digest is the candidate's identity
+//! selector.json             who is who: canonical JSON, sorted by id, replaced last and whole
+//! ```
+//!
+//! Files are copied, not linked: a link would let a later edit of the source reach the browser, and
+//! a symlink would not survive being served from elsewhere. New files come first, the selector
+//! after them, what it no longer names is removed last; an interrupted build leaves the old
+//! registry or the new one, and building again finishes the work.
+//!
+//! * [`selector`]: the entries and what each must satisfy in itself.
+//! * [`mod@build`]: writing the folder.
+//! * [`mod@check`]: re-hashing everything, and asking the ledger.
+//! * [`base64`]: the encoding of browser integrity strings.
+
+pub mod base64;
+pub mod build;
+pub mod check;
+mod error;
+pub mod selector;
+
+pub use build::{Built, BuiltFile, NewRegistryEntry, build};
+pub use check::{CheckedRegistry, check, check_admissions};
+pub use error::RegistryError;
+pub use selector::{Claims, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind};

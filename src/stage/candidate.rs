@@ -1,0 +1,97 @@
+//! Part 5: `candidate`: holds what was made against what was promised, and binds both.
+
+use serde::{Deserialize, Serialize};
+
+use super::context::{of, sha256_of};
+use super::source::TRAINED;
+use super::{Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::name::Name;
+use crate::model::identity::Identity;
+use crate::record::Subject;
+use crate::record::candidate::{CandidateManifest, Claims};
+use crate::record::lineage::{Expected, LineageTemplate};
+use crate::record::receipt::OperatorReceipt;
+use crate::record::source::SourceArtifact;
+use crate::store::Verdict;
+
+/// Which candidate.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) cycle: Name,
+    pub(crate) candidate: Name,
+    /// Everybody it descends from, base first.
+    pub(crate) ancestors: Vec<Name>,
+}
+
+pub(super) struct CandidateStage;
+
+impl Stage for CandidateStage {
+    fn kind(&self) -> Kind {
+        Kind::Candidate
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Heavy
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        let params: Params = context.params()?;
+        let (lineage, lineage_subject) = context.record::<LineageTemplate>("lineage")?;
+        let (receipt, receipt_subject) = context.record::<OperatorReceipt>("receipt")?;
+        let opened = context.model("artifact")?;
+        let blake3 = context.input("artifact")?;
+        let artifact =
+            Subject { sha256: sha256_of(&opened.mapped), blake3, bytes: opened.mapped.stamp().bytes };
+        let identity = Identity::of(&opened.checkpoint);
+        if receipt.output.digest != artifact.blake3 {
+            return Err(StageError::Refused("the receipt is of another artifact".to_owned()));
+        }
+        as_promised(&lineage.expected, &artifact, &identity)?;
+
+        let sources: Vec<SourceArtifact> = params
+            .ancestors
+            .iter()
+            .map(|name| Ok(context.record::<SourceArtifact>(&of("source", name))?.0))
+            .collect::<Result<_, StageError>>()?;
+        let trained = sources.iter().all(|source| source.origin.source_kind == TRAINED);
+        let manifest = CandidateManifest {
+            cycle: params.cycle,
+            candidate: params.candidate,
+            artifact,
+            identity,
+            lineage: lineage_subject.sha256,
+            receipt: receipt_subject.sha256,
+            licences: union(sources.iter().map(|source| &source.origin.licences)),
+            data: union(sources.iter().map(|source| &source.origin.data)),
+            claims: Claims::unevaluated(trained),
+        };
+        let summary = format!("artifact {}", artifact.sha256.short());
+        context.made(&manifest, Verdict::Pass, summary)
+    }
+}
+
+fn as_promised(expected: &Expected, artifact: &Subject, identity: &Identity) -> Result<(), StageError> {
+    let rows = [
+        ("bytes", expected.bytes.to_string(), artifact.bytes.to_string()),
+        ("tensors", expected.tensors.to_string(), identity.tensors.to_string()),
+        ("parameters", expected.parameters.to_string(), identity.parameters.to_string()),
+        ("layout", expected.layout.to_hex(), identity.layout.to_hex()),
+        ("encoding", expected.dtype.clone(), identity.quantisation.name.clone()),
+    ];
+    match rows.into_iter().find(|(_, promised, made)| promised != made) {
+        Some((what, promised, made)) => Err(StageError::Refused(format!(
+            "the artifact is not what its lineage promised: {what} should be {promised} and are {made}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn union<'a>(lists: impl Iterator<Item = &'a Vec<String>>) -> Vec<String> {
+    let all: std::collections::BTreeSet<String> = lists.flatten().cloned().collect();
+    all.into_iter().collect()
+}

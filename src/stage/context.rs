@@ -1,0 +1,170 @@
+//! What a stage sees while it runs, and what it hands back.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use super::Action;
+use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
+use crate::disk::DiskError;
+use crate::evaluate::EvaluateError;
+use crate::ledger::LedgerError;
+use crate::model::{self, ModelError};
+use crate::operator::OperatorError;
+use crate::record::{self, Record, RecordError, Subject};
+use crate::registry::RegistryError;
+use crate::review::ReviewError;
+use crate::runtime::RuntimeError;
+use crate::store::{ActionResult, Blob, Store, StoreError, Verdict};
+
+/// A stage's whole world.
+pub struct Context<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// What to do.
+    pub action: &'a Action,
+    /// RFC 3339 now, for the ledger alone.
+    pub now: &'a (dyn Fn() -> String + Sync),
+    /// Whether somebody asked to stop.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// What a stage made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Its blobs; one is the `record`.
+    pub outputs: BTreeMap<String, Blob>,
+    /// What it found.
+    pub verdict: Verdict,
+    /// One line for people.
+    pub summary: String,
+}
+
+impl From<Made> for ActionResult {
+    fn from(made: Made) -> Self {
+        Self { outputs: made.outputs, verdict: made.verdict, summary: made.summary }
+    }
+}
+
+/// Why a stage has no outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Cancelled,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A record is not what it should be.
+    #[error("the input `{input}`: {source}")]
+    Record {
+        /// Which input.
+        input: String,
+        /// Why.
+        source: RecordError,
+    },
+    /// A model cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An operator failed.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// The runtime failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A suite cannot be used.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The ledger refused.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The review is impossible.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Something this stage itself found wrong.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl StageError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Disk(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The parameters as this stage's own type.
+    pub fn params<T: DeserializeOwned>(&self) -> Result<T, StageError> {
+        T::deserialize(&self.action.params).map_err(|error| {
+            StageError::Refused(format!("the parameters of a {} stage: {error}", self.action.kind))
+        })
+    }
+
+    /// An input that must be there.
+    pub fn input(&self, name: &str) -> Result<Digest, StageError> {
+        self.optional(name).ok_or_else(|| StageError::Refused(format!("the input `{name}` is missing")))
+    }
+
+    /// An input that may be absent.
+    pub fn optional(&self, name: &str) -> Option<Digest> {
+        self.action.inputs.get(name).copied()
+    }
+
+    /// A record that must be there.
+    pub fn record<T: Record>(&self, name: &str) -> Result<(T, Subject), StageError> {
+        let bytes = self.store.read(&self.input(name)?)?;
+        let body = record::from_bytes(&bytes)
+            .map_err(|source| StageError::Record { input: name.to_owned(), source })?;
+        Ok((body, Subject::of(&bytes)))
+    }
+
+    /// A record that may be absent.
+    pub fn optional_record<T: Record>(&self, name: &str) -> Result<Option<(T, Subject)>, StageError> {
+        if self.optional(name).is_some() { self.record(name).map(Some) } else { Ok(None) }
+    }
+
+    /// Opens a model by an input's digest.
+    pub fn model(&self, input: &str) -> Result<model::Opened, StageError> {
+        Ok(model::open(&self.store.locate(&self.input(input)?)?)?)
+    }
+
+    /// Fails if somebody asked to stop.
+    pub fn go_on(&self) -> Result<(), StageError> {
+        if (self.cancelled)() { Err(StageError::Cancelled) } else { Ok(()) }
+    }
+
+    /// The result of a stage whose only blob is its record.
+    pub fn made<T: Record>(&self, body: &T, verdict: Verdict, summary: String) -> Result<Made, StageError> {
+        let record = self.put_record(body)?;
+        Ok(Made { outputs: BTreeMap::from([("record".to_owned(), record)]), verdict, summary })
+    }
+
+    /// Stores a record.
+    pub fn put_record<T: Record>(&self, body: &T) -> Result<Blob, StageError> {
+        let bytes = record::to_bytes(body)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        Ok(self.store.put(&bytes)?)
+    }
+}
+
+/// The SHA-256 of a file, computed while nothing else needs its bytes.
+pub(super) fn sha256_of(mapped: &crate::disk::mmap::Mapped) -> Sha256 {
+    Sha256::of(mapped.as_ref())
+}
+
+/// `source.add`, `eval.add.reverse`: inputs are named by what they are of.
+pub(crate) fn of(kind: &str, name: &Name) -> String {
+    format!("{kind}.{name}")
+}

@@ -1,0 +1,181 @@
+//! Part 10: `ledger`: enters a plan before its operators run, and every admission and refusal after.
+//!
+//! The one kind of stage that acts on something shared. It is idempotent: an entry that is already
+//! there for the same record is found, not made again, so resuming and running twice change nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::of;
+use super::lineage::{SuiteParams, bound_suites};
+use super::{Context, Kind, Made, Stage, StageError};
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::ledger::{EntryKind, Leaf, Ledger, LedgerError, Memory, NewEntry};
+use crate::record::Record;
+use crate::record::admission::AdmissionRecord;
+use crate::record::ledger::{LedgerExtract, LedgerPlace};
+use crate::record::lineage::{BoundBudget, LineageTemplate};
+use crate::record::plan::PlanRegistration;
+use crate::record::{self, Subject};
+use crate::store::{ActionResult, Store, Verdict};
+
+/// What to enter.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Params {
+    /// A plan, before it runs.
+    Plan(PlanParams),
+    /// What became of its candidates.
+    Admissions { cycle: Name, candidates: Vec<Name> },
+}
+
+/// A plan as it is registered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlanParams {
+    pub(crate) cycle: Name,
+    pub(crate) seed: String,
+    pub(crate) budget: BoundBudget,
+    pub(crate) candidates: Vec<Name>,
+    pub(crate) suites: Vec<SuiteParams>,
+    pub(crate) gates: serde_json::Value,
+}
+
+/// A store's ledger. It never extends a log that is older or other than the one last seen here.
+pub fn open_ledger(store: &Store) -> Result<Ledger, LedgerError> {
+    Ok(Ledger::open(store.root().join("ledger"))?.remembering(ledger_memory(store)))
+}
+
+/// Where a store remembers the last head it accepted: beside the ledger, not in it.
+pub fn ledger_memory(store: &Store) -> Memory {
+    Memory::at(store.root().join("heads"))
+}
+
+fn leaf_digest(leaf: &Leaf) -> Result<Sha256, StageError> {
+    leaf.to_bytes().map(|bytes| Sha256::of(&bytes)).map_err(StageError::Refused)
+}
+
+pub(super) struct LedgerStage;
+
+impl Stage for LedgerStage {
+    fn kind(&self) -> Kind {
+        Kind::Ledger
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        match context.params()? {
+            Params::Plan(params) => register(context, params),
+            Params::Admissions { cycle, candidates } => conclude(context, cycle, &candidates),
+        }
+    }
+
+    /// The entries must be in the ledger that is there now.
+    fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
+        let Some(blob) = result.outputs.get("record") else { return Ok(false) };
+        let bytes = context.store.read(&blob.digest)?;
+        let extract: LedgerExtract = record::from_bytes(&bytes)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        let records: Vec<Sha256> = extract.entries.iter().map(|place| place.record).collect();
+        let found = open_ledger(context.store)?.find_records(&records)?;
+        for (place, leaves) in extract.entries.iter().zip(found) {
+            let there = leaves.iter().any(|leaf| {
+                leaf.index == place.index && leaf_digest(leaf).is_ok_and(|digest| digest == place.leaf)
+            });
+            if !there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageError> {
+    let mut lineages = Vec::new();
+    for candidate in &params.candidates {
+        let lineage = context.optional_record::<LineageTemplate>(&of("lineage", candidate))?;
+        lineages.push(lineage.map(|(_, subject)| subject.sha256));
+    }
+    let registration = PlanRegistration {
+        cycle: params.cycle.clone(),
+        seed: params.seed,
+        budget: params.budget,
+        candidates: params.candidates,
+        lineages,
+        suites: bound_suites(context, &params.suites)?,
+        gates: params.gates,
+    };
+    let bytes = record::to_bytes(&registration)
+        .map_err(|source| StageError::Record { input: "registration".to_owned(), source })?;
+    let blob = context.store.put(&bytes)?;
+    let entry = NewEntry {
+        kind: EntryKind::Plan,
+        cycle: params.cycle.clone(),
+        candidate: None,
+        subject: None,
+        record: Subject::of(&bytes).sha256,
+        predicate_type: PlanRegistration::TYPE.to_owned(),
+    };
+    let leaves = append(context, vec![entry])?;
+    let mut made = extract(context, params.cycle, Vec::new(), &leaves)?;
+    made.outputs.insert("registration".to_owned(), blob);
+    made.summary = format!("plan registered as entry {}", leaves[0].index);
+    Ok(made)
+}
+
+fn conclude(context: &Context<'_>, cycle: Name, candidates: &[Name]) -> Result<Made, StageError> {
+    let (plan, _) = context.record::<LedgerExtract>("plan")?;
+    let mut entries = Vec::new();
+    for candidate in candidates {
+        let Some((admission, subject)) =
+            context.optional_record::<AdmissionRecord>(&of("admission", candidate))?
+        else {
+            continue;
+        };
+        entries.push(NewEntry {
+            kind: if admission.admitted { EntryKind::Admission } else { EntryKind::Refusal },
+            cycle: cycle.clone(),
+            candidate: Some(candidate.clone()),
+            subject: admission.manifest,
+            record: subject.sha256,
+            predicate_type: AdmissionRecord::TYPE.to_owned(),
+        });
+    }
+    let leaves = append(context, entries)?;
+    extract(context, cycle, plan.entries, &leaves)
+}
+
+fn append(context: &Context<'_>, entries: Vec<NewEntry>) -> Result<Vec<Leaf>, StageError> {
+    // The ledger never names a record that a power cut could still take.
+    context.store.settle()?;
+    Ok(open_ledger(context.store)?.append(entries, context.now)?)
+}
+
+fn extract(
+    context: &Context<'_>,
+    cycle: Name,
+    mut entries: Vec<LedgerPlace>,
+    leaves: &[Leaf],
+) -> Result<Made, StageError> {
+    for leaf in leaves {
+        entries.push(LedgerPlace {
+            kind: leaf.kind.word().to_owned(),
+            candidate: leaf.candidate.clone(),
+            record: leaf.record,
+            index: leaf.index,
+            leaf: leaf_digest(leaf)?,
+        });
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in &entries {
+        *counts.entry(entry.kind.as_str()).or_default() += 1;
+    }
+    let summary = counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ");
+    let record = LedgerExtract { cycle, entries };
+    context.made(&record, Verdict::Pass, summary)
+}

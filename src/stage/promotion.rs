@@ -1,0 +1,376 @@
+//! Part 8: `promotion`: the state of every gate, and what each pending one waits for.
+//!
+//! Closed by default: a gate passes only on evidence that is there, is about this candidate, and
+//! says so. Absent evidence is pending, never passed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::of;
+use super::{Context, Kind, Made, Stage, StageError};
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::record::approval::Approval;
+use crate::record::candidate::CandidateManifest;
+use crate::record::compat::CompatibilityReport;
+use crate::record::evaluation::EvaluationSidecar;
+use crate::record::lineage::LineageTemplate;
+use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
+use crate::record::smoke::RuntimeSmoke;
+use crate::record::{self, Subject};
+use crate::store::Verdict;
+
+/// Whose gates.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) cycle: Name,
+    pub(crate) candidate: Name,
+    /// Its parents and base: who `best-parent` is chosen from.
+    pub(crate) parents: Vec<Name>,
+    pub(crate) gates: Vec<GateParams>,
+}
+
+/// A gate as the plan states it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GateParams {
+    pub(crate) name: Name,
+    pub(crate) rule: Rule,
+}
+
+/// What it asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Rule {
+    Metric(MetricRule),
+    Approval { statement: String },
+}
+
+/// A number that must lie somewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricRule {
+    pub(crate) metric: String,
+    pub(crate) suites: Vec<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) versus: Option<Rival>,
+    pub(crate) margin: f64,
+}
+
+/// Compared with whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Rival {
+    BestParent,
+    Parent(Name),
+}
+
+pub(super) struct PromotionStage;
+
+impl Stage for PromotionStage {
+    fn kind(&self) -> Kind {
+        Kind::Promotion
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        let params: Params = context.params()?;
+        let case = Case {
+            context,
+            parents: &params.parents,
+            candidate: context.optional_record("candidate")?,
+            lineage: context.optional_record("lineage")?,
+        };
+        case.bound()?;
+        let mut gates = vec![case.compatibility()?, case.smoke()?];
+        for gate in &params.gates {
+            gates.push(case.gate(gate)?);
+        }
+        let decision = Decision::of(&gates);
+        let (verdict, summary) = conclude(&gates, decision);
+        let template = PromotionTemplate {
+            cycle: params.cycle,
+            candidate: params.candidate,
+            manifest: case.candidate.as_ref().map(|(_, subject)| subject.sha256),
+            lineage: case.lineage.as_ref().map(|(_, subject)| subject.sha256),
+            gates,
+            decision,
+        };
+        context.made(&template, verdict, summary)
+    }
+}
+
+fn conclude(gates: &[GateStatus], decision: Decision) -> (Verdict, String) {
+    let told = |states: &[GateState]| -> Vec<String> {
+        let rows = gates.iter().filter(|gate| states.contains(&gate.state));
+        rows.map(|gate| format!("{}: {}", gate.gate, gate.finding)).collect()
+    };
+    match decision {
+        Decision::Admit => (Verdict::Pass, format!("all {} gates passed", gates.len())),
+        Decision::Refuse => {
+            let failed = told(&[GateState::Failed]);
+            let summary = failed.join("; ");
+            (Verdict::Reject(failed), summary)
+        }
+        Decision::Wait => {
+            let waiting = told(&[GateState::Pending, GateState::Inconclusive]);
+            let summary = waiting.join("; ");
+            (Verdict::Wait(waiting), summary)
+        }
+    }
+}
+
+/// One candidate before its gates.
+struct Case<'a> {
+    context: &'a Context<'a>,
+    parents: &'a [Name],
+    candidate: Option<(CandidateManifest, Subject)>,
+    lineage: Option<(LineageTemplate, Subject)>,
+}
+
+fn status(name: &str, state: GateState, finding: String, evidence: Vec<Sha256>) -> GateStatus {
+    GateStatus { gate: name.parse().expect("built-in gates have proper names"), state, finding, evidence }
+}
+
+impl Case<'_> {
+    /// The manifest must be of the lineage it stands beside.
+    fn bound(&self) -> Result<(), StageError> {
+        match (&self.candidate, &self.lineage) {
+            (Some((manifest, _)), Some((_, lineage))) if manifest.lineage != lineage.sha256 => {
+                Err(StageError::Refused("the candidate manifest binds another lineage".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn compatibility(&self) -> Result<GateStatus, StageError> {
+        let name = "compatibility";
+        let Some((report, subject)) = self.context.optional_record::<CompatibilityReport>("compat")? else {
+            return Ok(status(name, GateState::Pending, "no report".to_owned(), vec![]));
+        };
+        let failed: Vec<_> = report
+            .checks
+            .iter()
+            .filter(|check| !check.passed)
+            .flat_map(|check| check.findings.clone())
+            .collect();
+        Ok(if report.compatible && failed.is_empty() {
+            status(name, GateState::Passed, "the parents fit".to_owned(), vec![subject.sha256])
+        } else {
+            status(name, GateState::Failed, failed.join("; "), vec![subject.sha256])
+        })
+    }
+
+    fn smoke(&self) -> Result<GateStatus, StageError> {
+        let name = "runtime-smoke";
+        let Some((smoke, subject)) = self.context.optional_record::<RuntimeSmoke>("smoke")? else {
+            return Ok(status(name, GateState::Pending, "waits for an artifact to run".to_owned(), vec![]));
+        };
+        self.about_us(&smoke.subject.manifest, "the runtime smoke")?;
+        let clean = smoke.prompts.iter().all(|run| run.finite && run.deterministic && run.error.is_none());
+        Ok(if smoke.passed && clean && !smoke.prompts.is_empty() {
+            let finding = format!("{} prompts ran, finite and deterministic", smoke.prompts.len());
+            status(name, GateState::Passed, finding, vec![subject.sha256])
+        } else {
+            status(name, GateState::Failed, "the model does not run cleanly".to_owned(), vec![subject.sha256])
+        })
+    }
+
+    /// Evidence about anybody else is not evidence.
+    fn about_us(&self, manifest: &Sha256, what: &str) -> Result<(), StageError> {
+        match &self.candidate {
+            Some((_, subject)) if subject.sha256 == *manifest => Ok(()),
+            _ => Err(StageError::Refused(format!("{what} is about another candidate"))),
+        }
+    }
+
+    fn gate(&self, gate: &GateParams) -> Result<GateStatus, StageError> {
+        let (state, finding, evidence) = match &gate.rule {
+            Rule::Metric(rule) => self.metric(rule)?,
+            Rule::Approval { statement } => self.approval(&gate.name, statement)?,
+        };
+        Ok(GateStatus { gate: gate.name.clone(), state, finding, evidence })
+    }
+
+    fn metric(&self, rule: &MetricRule) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+        let Some((manifest, subject)) = &self.candidate else {
+            return Ok((GateState::Pending, "waits for an artifact to measure".to_owned(), vec![]));
+        };
+        if rule.suites.is_empty() {
+            let value = manifest.artifact.bytes as f64;
+            let (state, finding) = limits(rule, value, 0);
+            return Ok((state, finding, vec![subject.sha256]));
+        }
+        let Some(ours) = self.mean(rule, |suite| of("eval", suite), Some(subject))? else {
+            return Ok((GateState::Pending, "waits for evaluations".to_owned(), vec![]));
+        };
+        let (mut state, mut finding) = limits(rule, ours.value, 3);
+        let mut evidence = ours.evidence;
+        if let Some(rival) = &rule.versus {
+            let Some((name, theirs)) = self.rival(rule, rival)? else {
+                return Ok((GateState::Pending, "waits for its parents' evaluations".to_owned(), evidence));
+            };
+            let needed = theirs.value + rule.margin;
+            let passed = ours.value >= needed - ROUNDING;
+            let sign = if passed { ">=" } else { "<" };
+            let compared = format!(
+                "{} {:.3} {sign} {needed:.3}, `{name}` {:.3} + {}",
+                rule.metric, ours.value, theirs.value, rule.margin
+            );
+            finding = if finding.is_empty() { compared } else { format!("{finding}; {compared}") };
+            state = if passed { state } else { GateState::Failed };
+            evidence.extend(theirs.evidence);
+        }
+        Ok((state, finding, evidence))
+    }
+
+    fn rival(&self, rule: &MetricRule, rival: &Rival) -> Result<Option<(Name, Mean)>, StageError> {
+        let names = match rival {
+            Rival::Parent(name) => std::slice::from_ref(name),
+            Rival::BestParent => self.parents,
+        };
+        let mut best: Option<(Name, Mean)> = None;
+        for name in names {
+            let introduced =
+                self.context.optional(&of("source", name)).map(|digest| self.context.store.read(&digest));
+            let subject = introduced.transpose()?.map(|bytes| Subject::of(&bytes));
+            let input = |suite: &Name| format!("eval-of.{name}.{suite}");
+            let Some(mean) = self.mean(rule, input, subject.as_ref())? else { return Ok(None) };
+            if best.as_ref().is_none_or(|(_, best)| mean.value > best.value) {
+                best = Some((name.clone(), mean));
+            }
+        }
+        Ok(best)
+    }
+
+    /// The mean of a metric over the gate's suites; none if one of them was not measured.
+    fn mean(
+        &self,
+        rule: &MetricRule,
+        input: impl Fn(&Name) -> String,
+        subject: Option<&Subject>,
+    ) -> Result<Option<Mean>, StageError> {
+        let (mut sum, mut evidence) = (0.0, Vec::new());
+        for suite in &rule.suites {
+            let Some((sidecar, record)) = self.context.optional_record::<EvaluationSidecar>(&input(suite))?
+            else {
+                return Ok(None);
+            };
+            if subject.is_none_or(|subject| subject.sha256 != sidecar.subject.manifest)
+                || sidecar.suite.name != *suite
+            {
+                return Err(StageError::Refused(format!(
+                    "the evaluation `{}` is about another model or suite",
+                    input(suite)
+                )));
+            }
+            let Some(metric) = sidecar.metrics.get(&rule.metric) else {
+                return Err(StageError::Refused(format!(
+                    "the suite `{suite}` has no metric `{}`",
+                    rule.metric
+                )));
+            };
+            sum += metric.value;
+            evidence.push(record.sha256);
+        }
+        Ok(Some(Mean { value: sum / rule.suites.len() as f64, evidence }))
+    }
+
+    fn approval(&self, gate: &Name, statement: &str) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+        let Some(digest) = self.context.optional(&of("approval", gate)) else {
+            return Ok((GateState::Pending, format!("waits for somebody to approve: {statement}"), vec![]));
+        };
+        let Some((brought, sha256)) = self.read_brought(gate, &digest)? else {
+            return Ok((
+                GateState::Pending,
+                "the approval that was brought cannot be read".to_owned(),
+                vec![],
+            ));
+        };
+        let (Some((_, manifest)), Some((_, lineage))) = (&self.candidate, &self.lineage) else {
+            return Ok((GateState::Pending, "waits for an artifact to approve".to_owned(), vec![]));
+        };
+        if brought.gate != *gate || brought.manifest != manifest.sha256 || brought.lineage != lineage.sha256 {
+            let finding =
+                "the approval that was brought is for another candidate, gate or lineage".to_owned();
+            return Ok((GateState::Pending, finding, vec![]));
+        }
+        let state = if brought.approve { GateState::Passed } else { GateState::Failed };
+        let verb = if brought.approve { "approved" } else { "rejected" };
+        Ok((state, format!("{verb} by {}: {}", brought.by, brought.reason), vec![sha256]))
+    }
+
+    fn read_brought(
+        &self,
+        gate: &Name,
+        digest: &crate::base::digest::Digest,
+    ) -> Result<Option<(Approval, Sha256)>, StageError> {
+        let Some((_, manifest)) = &self.candidate else { return Ok(None) };
+        let Some(brought) = self.context.store.brought(&manifest.blake3, gate)? else { return Ok(None) };
+        if brought.digest != *digest {
+            return Err(StageError::Refused(format!(
+                "the approval for `{gate}` changed while it was being used"
+            )));
+        }
+        // It stays in the store: the promotion rests on it.
+        self.context.store.put(&brought.bytes)?;
+        Ok(record::from_bytes::<Approval>(&brought.bytes)
+            .ok()
+            .map(|approval| (approval, Sha256::of(&brought.bytes))))
+    }
+}
+
+/// Means of decimal fractions are not exact: 0.664 + 0.02 must not lose against 0.684.
+const ROUNDING: f64 = 1e-12;
+
+struct Mean {
+    value: f64,
+    evidence: Vec<Sha256>,
+}
+
+fn limits(rule: &MetricRule, value: f64, digits: usize) -> (GateState, String) {
+    let mut findings = BTreeMap::new();
+    let mut passed = value.is_finite();
+    for (name, limit, holds) in [
+        ("min", rule.min, rule.min.is_none_or(|min| value >= min)),
+        ("max", rule.max, rule.max.is_none_or(|max| value <= max)),
+    ] {
+        let Some(limit) = limit else { continue };
+        passed &= holds;
+        let sign = match (name, holds) {
+            ("min", true) => ">=",
+            ("min", false) => "<",
+            (_, true) => "<=",
+            (_, false) => ">",
+        };
+        findings.insert(name, format!("{} {value:.digits$} {sign} {limit}", rule.metric));
+    }
+    let finding = findings.into_values().collect::<Vec<_>>().join("; ");
+    (if passed { GateState::Passed } else { GateState::Failed }, finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(min: Option<f64>, max: Option<f64>) -> MetricRule {
+        MetricRule { metric: "m".into(), suites: vec![], min, max, versus: None, margin: 0.0 }
+    }
+
+    #[test]
+    fn limits_hold_or_fail_and_say_the_numbers() {
+        assert_eq!(limits(&rule(Some(0.5), None), 0.5, 3), (GateState::Passed, "m 0.500 >= 0.5".into()));
+        assert_eq!(limits(&rule(Some(0.5), None), 0.4, 3), (GateState::Failed, "m 0.400 < 0.5".into()));
+        assert_eq!(limits(&rule(None, Some(9.0)), 10.0, 0), (GateState::Failed, "m 10 > 9".into()));
+        assert_eq!(limits(&rule(None, None), f64::NAN, 3).0, GateState::Failed);
+    }
+}

@@ -1,0 +1,154 @@
+//! Part 13: `registry`: a folder of admitted models that any static server can show to a browser.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::of;
+use super::source::TRAINED;
+use super::{Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::record::admission::AdmissionRecord;
+use crate::record::candidate::CandidateManifest;
+use crate::record::ledger::LedgerExtract;
+use crate::record::registry::{RegistryRow, SelectorRegistry};
+use crate::registry::selector::manifest_path;
+use crate::registry::{self, Claims, NewRegistryEntry, Selector, SourceKind};
+use crate::store::{ActionResult, Store, Verdict};
+
+/// Whom to show, up to which size.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) cycle: Name,
+    pub(crate) budget: u64,
+    pub(crate) candidates: Vec<Name>,
+}
+
+/// Where a store keeps a cycle's registry.
+pub fn registry_folder(store: &Store, cycle: &Name) -> PathBuf {
+    store.root().join("registry").join(cycle.as_str())
+}
+
+pub(super) struct RegistryStage;
+
+impl Stage for RegistryStage {
+    fn kind(&self) -> Kind {
+        Kind::Registry
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Heavy
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        let params: Params = context.params()?;
+        let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
+        let (mut entries, mut rows, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for candidate in &params.candidates {
+            let Some((admission, subject)) =
+                context.optional_record::<AdmissionRecord>(&of("admission", candidate))?
+            else {
+                continue;
+            };
+            if !admission.admitted {
+                continue;
+            }
+            let (manifest, manifest_subject) =
+                context.record::<CandidateManifest>(&of("candidate", candidate))?;
+            if admission.manifest != Some(manifest_subject.sha256) {
+                return Err(StageError::Refused(format!(
+                    "the admission of `{candidate}` is of another manifest"
+                )));
+            }
+            let logged = ledger.entries.iter().find(|place| place.record == subject.sha256);
+            let Some(logged) = logged.filter(|place| place.kind == "admission") else {
+                return Err(StageError::Refused(format!(
+                    "the admission of `{candidate}` is not in the ledger"
+                )));
+            };
+            if manifest.artifact.bytes > params.budget {
+                let why =
+                    format!("{} bytes are over the budget of {}", manifest.artifact.bytes, params.budget);
+                left_out.push((candidate.clone(), why));
+                continue;
+            }
+            rows.push(RegistryRow {
+                candidate: candidate.clone(),
+                manifest: manifest_subject.sha256,
+                admission: subject.sha256,
+                artifact: manifest.artifact.sha256,
+            });
+            entries.push(NewRegistryEntry {
+                id: candidate.clone(),
+                model: context.store.locate(&context.input(&of("artifact", candidate))?)?,
+                model_sha256: manifest.artifact.sha256,
+                manifest: context.store.read(&context.input(&of("candidate", candidate))?)?,
+                admission: subject.sha256,
+                ledger_index: logged.index,
+                claims: Claims::smoke_only(source_kind(&manifest.claims.source_kind)),
+                licence: licence(&manifest.licences),
+                route: candidate.clone(),
+                budget_bytes: params.budget,
+            });
+        }
+        let folder = registry_folder(context.store, &params.cycle);
+        let built = registry::build(&folder, entries)?;
+        let summary = format!("{} admitted models", rows.len());
+        let record = SelectorRegistry {
+            cycle: params.cycle,
+            selector: built.selector_sha256,
+            budget_bytes: params.budget,
+            entries: rows,
+            left_out,
+        };
+        context.made(&record, Verdict::Pass, summary)
+    }
+
+    /// The folder must hold exactly what was built.
+    fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
+        let params: Params = context.params()?;
+        let Some(blob) = result.outputs.get("record") else { return Ok(false) };
+        let bytes = context.store.read(&blob.digest)?;
+        let record: SelectorRegistry = crate::record::from_bytes(&bytes)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        let folder = registry_folder(context.store, &params.cycle);
+        let Ok(selector) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
+        if Sha256::of(&selector) != record.selector {
+            return Ok(false);
+        }
+        // Whole files are compared by their stamps; `verify` reads them again.
+        for entry in Selector::from_bytes(&selector)?.entries {
+            let model = context.store.hash_file(&folder.join(&entry.model.path));
+            let manifest = std::fs::read(folder.join(manifest_path(entry.manifest)));
+            let whole = model.is_ok_and(|blob| blob.digest == entry.model.blake3)
+                && manifest.is_ok_and(|bytes| Sha256::of(&bytes) == entry.manifest);
+            if !whole {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn source_kind(word: &str) -> SourceKind {
+    match word {
+        TRAINED => SourceKind::ConvertedTrained,
+        "deterministic-smoke" => SourceKind::DeterministicSmoke,
+        _ => SourceKind::Undeclared,
+    }
+}
+
+/// All licences hold at once; without any, nothing is granted.
+fn licence(licences: &[String]) -> String {
+    match licences {
+        [] => "NONE".to_owned(),
+        [one] => one.clone(),
+        several => several.iter().map(|licence| format!("({licence})")).collect::<Vec<_>>().join(" AND "),
+    }
+}

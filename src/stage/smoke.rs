@@ -1,0 +1,157 @@
+//! Part 6: `smoke`: loads a model and runs it twice: finite numbers, the same ones both times.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
+use crate::record::candidate::CandidateManifest;
+use crate::record::smoke::{Evaluated, PromptRun, RuntimeSmoke};
+use crate::record::source::SourceArtifact;
+use crate::runtime::{GenerateOptions, Model, RuntimeError, Session, generate};
+use crate::store::Verdict;
+
+/// What to ask of whom.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) name: Name,
+    /// `candidate` or `parent`: which record introduces it.
+    pub(crate) introduced_by: IntroducedBy,
+    pub(crate) prompts: Vec<String>,
+    pub(crate) max_tokens: u64,
+}
+
+/// The record that introduces a model to its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IntroducedBy {
+    /// A candidate manifest.
+    Manifest,
+    /// A source record.
+    Source,
+}
+
+impl IntroducedBy {
+    /// Who is tested, by the record given as the input `introduction`.
+    pub(super) fn subject(self, context: &Context<'_>, name: &Name) -> Result<Evaluated, StageError> {
+        let (manifest, artifact): (Sha256, _) = match self {
+            Self::Manifest => {
+                let (manifest, subject) = context.record::<CandidateManifest>("introduction")?;
+                (subject.sha256, manifest.artifact)
+            }
+            Self::Source => {
+                let (source, subject) = context.record::<SourceArtifact>("introduction")?;
+                (subject.sha256, source.artifact)
+            }
+        };
+        if artifact.blake3 != context.input("artifact")? {
+            return Err(StageError::Refused(format!("the record of `{name}` is about another artifact")));
+        }
+        Ok(Evaluated { name: name.clone(), manifest, artifact: artifact.sha256 })
+    }
+}
+
+pub(super) struct SmokeStage;
+
+impl Stage for SmokeStage {
+    fn kind(&self) -> Kind {
+        Kind::Smoke
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Heavy
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        let params: Params = context.params()?;
+        let subject = params.introduced_by.subject(context, &params.name)?;
+        let opened = context.model("artifact")?;
+        let config = &opened.checkpoint.config;
+        let cache = 2 * 4 * u64::from(config.layer_count) * u64::from(config.max_context);
+        let cache_bytes = cache * u64::from(config.kv_head_count) * u64::from(config.head_dim);
+        let artifact_bytes = opened.mapped.stamp().bytes;
+        let model = Model::new(Arc::new(opened.checkpoint))?;
+        let mut prompts = Vec::new();
+        for prompt in &params.prompts {
+            context.go_on()?;
+            prompts.push(run_twice(&model, prompt, params.max_tokens));
+        }
+        let reasons: Vec<String> = prompts.iter().filter_map(complaint).collect();
+        let record = RuntimeSmoke {
+            subject,
+            runtime: format!("studbook {} native", env!("CARGO_PKG_VERSION")),
+            prompts,
+            artifact_bytes,
+            cache_bytes,
+            quality_claim: "runtime-execution-smoke-only".to_owned(),
+            passed: reasons.is_empty(),
+        };
+        let summary = match record.prompts.first() {
+            Some(run) => format!("{} -> {}", run.prompt, run.text),
+            None => "no prompts".to_owned(),
+        };
+        let verdict = if reasons.is_empty() { Verdict::Pass } else { Verdict::Reject(reasons) };
+        context.made(&record, verdict, summary)
+    }
+}
+
+fn complaint(run: &PromptRun) -> Option<String> {
+    let what = if let Some(error) = &run.error {
+        error.as_str()
+    } else if !run.finite {
+        "logits that are not finite"
+    } else if !run.deterministic {
+        "other logits the second time"
+    } else {
+        return None;
+    };
+    Some(format!("the prompt {:?}: {what}", run.prompt))
+}
+
+fn run_twice(model: &Model, prompt: &str, max_tokens: u64) -> PromptRun {
+    let failed = |error: &RuntimeError| PromptRun {
+        prompt: prompt.to_owned(),
+        finite: false,
+        deterministic: false,
+        tokens: Vec::new(),
+        text: String::new(),
+        logits: None,
+        error: Some(error.to_string()),
+    };
+    let runs =
+        run_once(model, prompt, max_tokens).and_then(|one| Ok((one, run_once(model, prompt, max_tokens)?)));
+    let ((logits, tokens, text), again) = match runs {
+        Ok(runs) => runs,
+        Err(error) => return failed(&error),
+    };
+    let bits = |logits: &[f32]| -> Vec<u8> { logits.iter().flat_map(|logit| logit.to_le_bytes()).collect() };
+    let finite = logits.iter().all(|logit| logit.is_finite());
+    PromptRun {
+        prompt: prompt.to_owned(),
+        finite,
+        deterministic: bits(&logits) == bits(&again.0) && tokens == again.1,
+        logits: finite.then(|| Digest::of(&bits(&logits))),
+        tokens,
+        text,
+        error: None,
+    }
+}
+
+type Run = (Vec<f32>, Vec<u32>, String);
+
+fn run_once(model: &Model, prompt: &str, max_tokens: u64) -> Result<Run, RuntimeError> {
+    let tokens = model.checkpoint().tokenizer.encode_prompt(prompt);
+    let mut session = Session::new(model, tokens.len())?;
+    let logits = session.feed(&tokens)?.to_vec();
+    let options = GenerateOptions::greedy(max_tokens as usize);
+    let generation = generate(model, prompt, &options, &mut |_, _| ControlFlow::Continue(()))?;
+    Ok((logits, generation.tokens, generation.text))
+}

@@ -1,0 +1,145 @@
+//! Part 1: `source`: opens a parent, validates all of it, and says what it is.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::sha256_of;
+use super::{Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::model::identity::Identity;
+use crate::model::source::{SourceKind, SourceManifest};
+use crate::model::{Opened, slm1, validate_values};
+use crate::record::Subject;
+use crate::record::source::{Origin, SourceArtifact};
+use crate::store::Verdict;
+
+/// What the plan says of a parent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) name: Name,
+    pub(crate) role: String,
+    pub(crate) licence: Option<String>,
+    pub(crate) pool: Option<Pool>,
+}
+
+/// What an earlier cycle's pool says of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pool {
+    pub(crate) cycle: Name,
+    pub(crate) manifest: Sha256,
+    pub(crate) licences: Vec<String>,
+    pub(crate) data: Vec<String>,
+    pub(crate) trained: bool,
+}
+
+/// The source kind of weights that were trained.
+pub(super) const TRAINED: &str = "converted-trained";
+
+pub(super) struct SourceStage;
+
+impl Stage for SourceStage {
+    fn kind(&self) -> Kind {
+        Kind::Source
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Heavy
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        let params: Params = context.params()?;
+        let opened = context.model("model")?;
+        validate_values(&opened.checkpoint)
+            .map_err(|error| StageError::Refused(format!("{}: {error}", opened.mapped.path().display())))?;
+        let blake3 = context.input("model")?;
+        let artifact =
+            Subject { sha256: sha256_of(&opened.mapped), blake3, bytes: opened.mapped.stamp().bytes };
+        let origin = origin(context, &params, &artifact)?;
+        expect_licence(&params, &origin)?;
+        still_the_same(&opened)?;
+        let record = SourceArtifact {
+            name: params.name,
+            role: params.role,
+            artifact,
+            format: opened.checkpoint.format.to_owned(),
+            identity: Identity::of(&opened.checkpoint),
+            checksum: slm1::checksum_verdict((*opened.mapped).as_ref()).to_string(),
+            origin,
+        };
+        let summary = format!(
+            "{} parameters, {}, {}",
+            record.identity.parameters, record.identity.quantisation.name, record.origin.source_kind
+        );
+        context.made(&record, Verdict::Pass, summary)
+    }
+}
+
+/// A file edited while we read it would be bound by a digest of other bytes.
+fn still_the_same(opened: &Opened) -> Result<(), StageError> {
+    if opened.mapped.unchanged() {
+        return Ok(());
+    }
+    Err(StageError::Refused(format!("{} changed while it was being read", opened.mapped.path().display())))
+}
+
+fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<Origin, StageError> {
+    if let Some(pool) = &params.pool {
+        return Ok(Origin {
+            source_kind: if pool.trained { TRAINED } else { "undeclared" }.to_owned(),
+            licences: pool.licences.clone(),
+            data: pool.data.clone(),
+            manifest: Some(pool.manifest),
+            cycle: Some(pool.cycle.clone()),
+        });
+    }
+    let Some(digest) = context.optional("manifest") else {
+        let licences = params.licence.iter().cloned().collect();
+        let source_kind = "undeclared".to_owned();
+        return Ok(Origin { source_kind, licences, data: Vec::new(), manifest: None, cycle: None });
+    };
+    let bytes = context.store.read(&digest)?;
+    let refuse =
+        |why: String| StageError::Refused(format!("the source manifest of `{}`: {why}", params.name));
+    let manifest = SourceManifest::parse(&bytes, Path::new("its source manifest"))
+        .map_err(|error| refuse(error.to_string()))?;
+    manifest
+        .check(artifact.bytes, &artifact.sha256, &artifact.blake3)
+        .map_err(|error| refuse(error.to_string()))?;
+    let mut data = manifest.training.data.clone();
+    data.sort();
+    data.dedup();
+    Ok(Origin {
+        source_kind: source_kind(manifest.source_kind).to_owned(),
+        licences: vec![manifest.licence],
+        data,
+        manifest: Some(Sha256::of(&bytes)),
+        cycle: None,
+    })
+}
+
+/// The word of the original sidecars.
+fn source_kind(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::ConvertedTrained => TRAINED,
+        SourceKind::DeterministicSmoke => "deterministic-smoke",
+    }
+}
+
+fn expect_licence(params: &Params, origin: &Origin) -> Result<(), StageError> {
+    match &params.licence {
+        Some(expected) if !origin.licences.contains(expected) => Err(StageError::Refused(format!(
+            "`{}` has the licence {:?}, the plan expects {expected:?}",
+            params.name,
+            origin.licences.join(", ")
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,81 @@
+//! The action cache: what an action made, and what it found.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Blob, Store, StoreError};
+use crate::base::canonical;
+use crate::base::digest::ActionKey;
+use crate::disk::{IoContext, atomic, fault};
+
+/// What a stage found. All three are facts about its inputs and therefore cached; machine trouble
+/// is an error and never is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Verdict {
+    /// Go on.
+    Pass,
+    /// The candidate is refused, and why.
+    Reject(Vec<String>),
+    /// With this evidence nothing can be decided: what is waited for.
+    Wait(Vec<String>),
+}
+
+/// An action's outputs and verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionResult {
+    /// The blobs it made, by name. Every stage makes a `record`.
+    pub outputs: BTreeMap<String, Blob>,
+    /// What it found.
+    pub verdict: Verdict,
+    /// One line for people.
+    pub summary: String,
+}
+
+impl Store {
+    fn action_path(&self, key: &ActionKey) -> std::path::PathBuf {
+        let hex = key.to_hex();
+        self.root.join("actions").join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The result of an action, if it is here with all its blobs whole. What is damaged is a miss.
+    pub fn lookup(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
+        let Some(result) = self.recorded(key)? else { return Ok(None) };
+        for (name, blob) in &result.outputs {
+            if !self.holds(blob)? {
+                tracing::warn!(blob = %blob.digest, output = %name, "a blob is missing or damaged; its stage runs again");
+                return Ok(None);
+            }
+        }
+        Ok(Some(result))
+    }
+
+    /// What is recorded of an action, whether or not its blobs are still whole.
+    pub fn recorded(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
+        let path = self.action_path(key);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("read", &path)?,
+        };
+        let Ok(result) = canonical::from_slice::<ActionResult>(&bytes) else {
+            tracing::warn!(path = %path.display(), "an action result is damaged; its stage runs again");
+            return Ok(None);
+        };
+        Ok(Some(result))
+    }
+
+    /// Records what an action made.
+    pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
+        let path = self.action_path(key);
+        let bytes = canonical::to_vec(result)
+            .map_err(|source| StoreError::Document { what: format!("the result of action {key}"), source })?;
+        // Its blobs are on the disk by now, and if a power cut takes it, its stage runs again.
+        atomic::replace_content(&path, &bytes)?;
+        self.unsettled(path.parent().expect("actions lie in folders").to_owned());
+        fault::point("action-stored").at("write", &path)?;
+        Ok(())
+    }
+}

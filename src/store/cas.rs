@@ -1,0 +1,265 @@
+//! Blobs under their digest.
+//!
+//! How long a writer waits for the disk follows from what a power cut would cost. Nothing half
+//! written is ever believed, since every blob is checked against its name; so what is at stake is
+//! work, not truth:
+//!
+//! ```text
+//! artifact   hours of work     its bytes, then its name, are on the disk before anything goes on
+//! record     seconds           its bytes before its name; names are settled together, before the
+//!                              ledger speaks of them and when a run ends
+//! memo       nothing           not waited for
+//! ```
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::base::digest::Digest;
+use crate::base::sink::ArtifactSink;
+use crate::disk::atomic::sync_folder;
+use crate::disk::hashed::{HashedFile, Unpublished};
+use crate::disk::mmap::{Mapped, Stamp};
+use crate::disk::{DiskError, IoContext, fault, tree};
+
+/// A blob: what it hashes to and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blob {
+    /// BLAKE3 of its bytes.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Documents are read whole; nothing that is one is longer.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// Files up to here are read, not mapped.
+const SMALL: u64 = 64 << 10;
+
+fn changed() -> std::io::Error {
+    std::io::Error::other("the file changed while it was being read")
+}
+
+impl Store {
+    /// Where a blob lies if it is here.
+    pub fn object_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_hex();
+        self.root.join("objects").join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// Stores a document. Its name is durable after [`Store::settle`].
+    pub fn put(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
+        self.put_as(bytes, HashedFile::finish)
+    }
+
+    /// Stores a document that only explains and that anybody can do without.
+    pub fn put_memo(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
+        self.put_as(bytes, HashedFile::finish_unsynced)
+    }
+
+    fn put_as(
+        &self,
+        bytes: &[u8],
+        finish: fn(HashedFile) -> Result<Unpublished, DiskError>,
+    ) -> Result<Blob, StoreError> {
+        let blob = Blob { digest: Digest::of(bytes), bytes: bytes.len() as u64 };
+        if self.holds(&blob)? {
+            return Ok(blob);
+        }
+        let mut file = self.artifact()?;
+        file.write(bytes).at("write a blob in", &self.root)?;
+        let (blob, folder) = self.rename(finish(file)?)?;
+        self.unsettled(folder);
+        Ok(blob)
+    }
+
+    /// Starts an artifact that will become a blob.
+    pub fn artifact(&self) -> Result<HashedFile, StoreError> {
+        let folder = self.root.join("tmp");
+        std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
+        Ok(HashedFile::create(&folder)?)
+    }
+
+    /// Makes a finished artifact a blob, for good.
+    pub fn publish(&self, artifact: Unpublished) -> Result<Blob, StoreError> {
+        let (blob, folder) = self.rename(artifact)?;
+        sync_folder(&folder)?;
+        Ok(blob)
+    }
+
+    /// Makes everything durable that was written so far: each folder once, however many files went
+    /// there.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let folders = std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(folders.iter().try_for_each(|folder| sync_folder(folder))?)
+    }
+
+    /// A name was made in this folder that must be settled.
+    pub(super) fn unsettled(&self, folder: PathBuf) {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).insert(folder);
+    }
+
+    fn rename(&self, artifact: Unpublished) -> Result<(Blob, PathBuf), StoreError> {
+        let blob = Blob { digest: artifact.digest, bytes: artifact.bytes };
+        let path = self.object_path(&blob.digest);
+        let folder = path.parent().expect("objects lie in folders");
+        std::fs::create_dir_all(folder).at("create the folder", folder)?;
+        artifact.file.persist(&path).map_err(|error| error.error).at("write", &path)?;
+        fault::point("blob-renamed").at("write", &path)?;
+        let stamp = std::fs::metadata(&path).at("examine", &path)?;
+        self.stamps.remember(&path, Stamp::of(&stamp), blob.digest);
+        Ok((blob, folder.to_owned()))
+    }
+
+    /// Whether a blob is here, whole. Its bytes are read only if the file changed since they were.
+    pub fn holds(&self, blob: &Blob) -> Result<bool, StoreError> {
+        let path = self.object_path(&blob.digest);
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).at("examine", &path)?,
+        };
+        if !metadata.is_file() || metadata.len() != blob.bytes {
+            return Ok(false);
+        }
+        if self.stamps.recall(&path, &Stamp::of(&metadata)) == Some(blob.digest) {
+            return Ok(true);
+        }
+        Ok(self.hash_file(&path)?.digest == blob.digest)
+    }
+
+    /// The digest of a file of anybody's, read only if it changed since it was last hashed.
+    pub fn hash_file(&self, path: &Path) -> Result<Blob, DiskError> {
+        let path = &std::path::absolute(path).at("find", path)?;
+        let metadata = std::fs::metadata(path).at("open", path)?;
+        if metadata.is_file()
+            && let Some(digest) = self.stamps.recall(path, &Stamp::of(&metadata))
+        {
+            return Ok(Blob { digest, bytes: metadata.len() });
+        }
+        if metadata.is_file() && metadata.len() <= SMALL {
+            return self.hash_small(path);
+        }
+        let mapped = Mapped::open(path)?;
+        let digest = tree::digest(mapped.as_ref());
+        if !mapped.unchanged() {
+            return Err(changed()).at("hash", path);
+        }
+        self.stamps.remember(path, mapped.stamp(), digest);
+        Ok(Blob { digest, bytes: mapped.stamp().bytes })
+    }
+
+    /// Reading costs less than mapping where there is little to read.
+    fn hash_small(&self, path: &Path) -> Result<Blob, DiskError> {
+        let mut file = File::open(path).at("open", path)?;
+        let stamp = Stamp::of(&file.metadata().at("examine", path)?);
+        let mut bytes = Vec::with_capacity(stamp.bytes.min(2 * SMALL) as usize);
+        file.read_to_end(&mut bytes).at("read", path)?;
+        if Stamp::of(&file.metadata().at("examine", path)?) != stamp {
+            return Err(changed()).at("hash", path);
+        }
+        let digest = Digest::of(&bytes);
+        self.stamps.remember(path, stamp, digest);
+        Ok(Blob { digest, bytes: stamp.bytes })
+    }
+
+    /// Maps a blob, or a source file known to have this digest.
+    pub fn map(&self, digest: &Digest) -> Result<Arc<Mapped>, StoreError> {
+        Ok(Arc::new(Mapped::open(&self.locate(digest)?)?))
+    }
+
+    /// A file that has this digest: a blob of ours, or a person's file that was hashed and has not
+    /// changed since.
+    pub fn locate(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let object = self.object_path(digest);
+        if object.is_file() {
+            return Ok(object);
+        }
+        self.stamps
+            .paths_of(digest)
+            .into_iter()
+            .find(|path| self.hash_file(path).is_ok_and(|blob| blob.digest == *digest))
+            .ok_or(StoreError::Missing(*digest))
+    }
+
+    /// Reads a document, checking its bytes against its name.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let path = self.locate(digest)?;
+        let bytes = std::fs::metadata(&path).at("examine", &path)?.len();
+        if bytes > MAX_DOCUMENT {
+            let error = std::io::Error::other(format!("{bytes} bytes are too many for a document"));
+            return Err(error).at("read", &path)?;
+        }
+        let bytes = std::fs::read(&path).at("read", &path)?;
+        let found = Digest::of(&bytes);
+        if found != *digest {
+            return Err(StoreError::Damaged { expected: *digest, found });
+        }
+        Ok(bytes)
+    }
+
+    /// Re-hashes a blob, whatever its stamp says.
+    pub fn rehash(&self, blob: &Blob) -> Result<(), StoreError> {
+        let mapped = match Mapped::open(&self.locate(&blob.digest)?) {
+            Ok(mapped) => mapped,
+            Err(error) if error.is_not_found() => return Err(StoreError::Missing(blob.digest)),
+            Err(error) => return Err(error.into()),
+        };
+        let found = tree::digest(mapped.as_ref());
+        if found != blob.digest || mapped.stamp().bytes != blob.bytes {
+            return Err(StoreError::Damaged { expected: blob.digest, found });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_blob_is_not_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let blob = store.put(b"twelve bytes").unwrap();
+        assert!(store.holds(&blob).unwrap());
+        let path = store.object_path(&blob.digest);
+        // Same length, other bytes: only the changed stamp tells.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"twelve bytez").unwrap();
+        assert!(!store.holds(&blob).unwrap());
+        assert!(matches!(store.read(&blob.digest), Err(StoreError::Damaged { .. })));
+        // Stored again, it is whole again.
+        assert_eq!(store.put(b"twelve bytes").unwrap(), blob);
+        assert!(store.holds(&blob).unwrap());
+    }
+
+    #[test]
+    fn files_of_many_subtrees_hash_as_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("s")).unwrap();
+        let bytes: Vec<u8> = (0..(11 << 20) + 5_u32).map(|i| (i % 253) as u8).collect();
+        let path = folder.path().join("big");
+        std::fs::write(&path, &bytes).unwrap();
+        let blob = store.hash_file(&path).unwrap();
+        assert_eq!(blob.digest, Digest::of(&bytes));
+        assert_eq!(store.locate(&blob.digest).unwrap(), path);
+        std::fs::write(&path, b"changed").unwrap();
+        assert!(matches!(store.locate(&blob.digest), Err(StoreError::Missing(_))));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("version"), "studbook-store 2\n").unwrap();
+        assert!(matches!(Store::create(folder.path()), Err(StoreError::Newer { found: 2, .. })));
+        std::fs::write(folder.path().join("version"), "hello").unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::NotAStore { .. })));
+    }
+}

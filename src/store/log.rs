@@ -1,0 +1,93 @@
+//! The run log of a cycle: what happened to every stage, appended line by line.
+//!
+//! Status is derived from it and never stored. A line cut short by a crash is skipped; the store
+//! itself says what is done, the log only says what was last tried and under which key.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::base::canonical;
+use crate::base::digest::{ActionKey, Digest};
+use crate::base::name::Name;
+use crate::disk::IoContext;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happened {
+    /// It ran to its end.
+    Executed,
+    /// Its result was already there under a key the log had not seen last.
+    Hit,
+    /// It failed: machine trouble or unusable input.
+    Failed(String),
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// The stage.
+    pub stage: String,
+    /// What happened.
+    pub happened: Happened,
+    /// Under which key.
+    pub key: ActionKey,
+    /// The action's document in the store: what `why` compares with.
+    pub action: Digest,
+    /// When, RFC 3339.
+    pub time: String,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+impl Store {
+    fn log_path(&self, cycle: &Name) -> PathBuf {
+        self.root.join("cycles").join(cycle.as_str()).join("log")
+    }
+
+    /// Opens a cycle's log to append to.
+    pub fn append_log(&self, cycle: &Name) -> Result<LogWriter, StoreError> {
+        let path = self.log_path(cycle);
+        let folder = path.parent().expect("the log lies in a folder");
+        std::fs::create_dir_all(folder).at("create the folder", folder)?;
+        let file = File::options().create(true).append(true).open(&path).at("open", &path)?;
+        Ok(LogWriter { file, path })
+    }
+
+    /// The last event of every stage.
+    pub fn last_events(&self, cycle: &Name) -> Result<BTreeMap<String, Event>, StoreError> {
+        let path = self.log_path(cycle);
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).at("read", &path)?,
+        };
+        let events =
+            text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+        Ok(events.map(|event| (event.stage.clone(), event)).collect())
+    }
+}
+
+/// Appends events.
+#[derive(Debug)]
+pub struct LogWriter {
+    file: File,
+    path: PathBuf,
+}
+
+impl LogWriter {
+    /// Appends one line in one write, so that two processes' lines do not mix.
+    pub fn append(&mut self, event: &Event) -> Result<(), StoreError> {
+        let line = canonical::to_vec(event)
+            .map_err(|source| StoreError::Document { what: "an event of the run log".to_owned(), source })?;
+        // The leading newline ends a line that a crash cut short.
+        let line = [b"\n", line.as_slice()].concat();
+        Ok(self.file.write_all(&line).at("append to", &self.path)?)
+    }
+}

@@ -1,0 +1,166 @@
+//! The store: everything Studbook keeps between runs, in plain files under one folder.
+//!
+//! ```text
+//! .studbook/
+//!   version            what wrote this store; newer ones are refused, not guessed at
+//!   objects/ab/cd...   blobs under their BLAKE3 digest, read-only           (cas)
+//!   actions/ab/cd...   action key -> outputs and verdict                    (actions)
+//!   evidence/          approvals and other facts brought from outside       (evidence)
+//!   cycles/NAME/log    what happened to every stage, append-only            (log)
+//!   ledger/            the promotion ledger
+//!   runs/NAME/         every record of a cycle by name, for people          (view)
+//!   registry/NAME/     admitted models for browsers
+//!   index/stamps       which files were hashed when; may be deleted         (stamps)
+//!   tmp/               files being written
+//! ```
+//!
+//! Files are the truth. Blobs and action results are written under a temporary name, synced and
+//! renamed, so several processes can work in one store at once without a lock, and a crash leaves
+//! the old state or the new one; what a power cut may undo is told in `cas`. An action result counts only if all its blobs are there whole.
+
+mod actions;
+mod cas;
+mod evidence;
+mod log;
+mod stamps;
+mod view;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+pub use actions::{ActionResult, Verdict};
+pub use cas::Blob;
+pub use evidence::Brought;
+pub use log::{Event, Happened, LogWriter};
+pub use view::ViewEntry;
+
+use crate::base::canonical::CanonicalError;
+use crate::base::digest::Digest;
+use crate::disk::{DiskError, IoContext, atomic};
+
+/// The layout this program writes.
+const VERSION: u32 = 1;
+const VERSION_PREFIX: &str = "studbook-store ";
+
+/// What can be wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The store was written by a later version.
+    #[error("the store {} has format {found}; this program knows formats up to {VERSION}", path.display())]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The folder is something else.
+    #[error("{} is not a Studbook store: its `version` file says {found:?}", path.display())]
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+        /// What its version file says.
+        found: String,
+    },
+    /// A blob is gone.
+    #[error("the blob {0} is not in the store")]
+    Missing(Digest),
+    /// A blob's bytes are not what its name says.
+    #[error("the blob {expected} is damaged: its bytes have the digest {found}")]
+    Damaged {
+        /// Its name.
+        expected: Digest,
+        /// What its bytes hash to.
+        found: Digest,
+    },
+    /// A document in the store cannot be read.
+    #[error("{what} {source}")]
+    Document {
+        /// Which document.
+        what: String,
+        /// Why.
+        source: CanonicalError,
+    },
+}
+
+impl StoreError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Disk(error) => error.hint().map(str::to_owned),
+            Self::Newer { .. } => {
+                Some("use the newer studbook, or another store with --store DIR".to_owned())
+            }
+            Self::NotAStore { .. } => Some("choose another folder with --store DIR".to_owned()),
+            Self::Missing(_) | Self::Damaged { .. } => {
+                Some("run the plan again: damaged and missing blobs are rebuilt".to_owned())
+            }
+            Self::Document { .. } => Some("delete that file; it is made again by the next run".to_owned()),
+        }
+    }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    stamps: stamps::Stamps,
+    /// Folders with names that are not known to be on the disk.
+    unsettled: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Store {
+    /// Opens a store to work in, making it if needed.
+    pub fn create(root: &Path) -> Result<Self, StoreError> {
+        let store = Self::open(root)?;
+        store.make()?;
+        Ok(store)
+    }
+
+    /// Makes the folders of a store that was opened to read, to work in it.
+    pub fn make(&self) -> Result<(), StoreError> {
+        let root = &self.root;
+        if !root.join("version").exists() {
+            for folder in ["objects", "actions", "evidence", "cycles", "index", "tmp"] {
+                let folder = root.join(folder);
+                std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
+            }
+            atomic::replace(&root.join("version"), format!("{VERSION_PREFIX}{VERSION}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Opens a store to read; one that does not exist is an empty one. Writes nothing.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let version = root.join("version");
+        match std::fs::read_to_string(&version) {
+            Ok(text) => check_version(root, &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("read", &version)?,
+        }
+        let stamps = stamps::Stamps::load(&root.join("index/stamps"));
+        Ok(Self { root: root.to_owned(), stamps, unsettled: Mutex::default() })
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Remembers for the next run which files were hashed. Losing this costs time, nothing else.
+    pub fn save_stamps(&self) -> Result<(), StoreError> {
+        Ok(self.stamps.save(&self.root.join("index/stamps"))?)
+    }
+}
+
+fn check_version(root: &Path, text: &str) -> Result<(), StoreError> {
+    let number = text.trim_end().strip_prefix(VERSION_PREFIX).and_then(|n| n.parse::<u32>().ok());
+    match number {
+        Some(found) if found > VERSION => Err(StoreError::Newer { path: root.to_owned(), found }),
+        Some(_) => Ok(()),
+        None => Err(StoreError::NotAStore { path: root.to_owned(), found: text.chars().take(60).collect() }),
+    }
+}

@@ -1,0 +1,161 @@
+//! Which file had which digest when it was last hashed.
+//!
+//! A file whose stamp (device, inode, length, times) is unchanged is not read again. Git's rule for
+//! racy timestamps holds: a stamp is believed only if the file was already still for a while when
+//! it was hashed, because a change within the clock's granularity would leave the stamp as it was.
+//!
+//! The index is a memo in one file, read whole at the start: a cycle of a thousand candidates has some
+//! thirty thousand entries, so paths are compared as the bytes they are, not part by part.
+//!
+//! It may be stale, cut or deleted: what is missing is hashed.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::base::digest::Digest;
+use crate::disk::mmap::Stamp;
+use crate::disk::{DiskError, atomic};
+
+/// How long a file must have been still: well above every file system's timestamp granularity.
+const STILL: i128 = 20_000_000;
+const HEADER: &str = "studbook-stamps 1\n";
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    stamp: Stamp,
+    digest: Digest,
+    /// When it was hashed, nanoseconds since 1970.
+    hashed: i128,
+}
+
+impl Entry {
+    fn is_settled(&self) -> bool {
+        self.stamp.modified.max(self.stamp.changed) + STILL < self.hashed
+    }
+}
+
+type Entries = HashMap<OsString, Entry>;
+
+#[derive(Debug)]
+pub(super) struct Stamps {
+    entries: Mutex<Entries>,
+    changed: AtomicBool,
+}
+
+impl Stamps {
+    pub(super) fn load(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let entries = parse(&text).unwrap_or_default();
+        Self { entries: Mutex::new(entries), changed: AtomicBool::new(false) }
+    }
+
+    pub(super) fn recall(&self, path: &Path, stamp: &Stamp) -> Option<Digest> {
+        let entries = self.entries.lock().expect("no code panics while holding this");
+        let entry = entries.get(path.as_os_str())?;
+        (entry.stamp == *stamp && entry.is_settled()).then_some(entry.digest)
+    }
+
+    pub(super) fn remember(&self, path: &Path, stamp: Stamp, digest: Digest) {
+        let entry = Entry { stamp, digest, hashed: now() };
+        self.entries.lock().expect("no code panics while holding this").insert(path.into(), entry);
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Files outside the store that had this digest when last hashed.
+    pub(super) fn paths_of(&self, digest: &Digest) -> Vec<PathBuf> {
+        let entries = self.entries.lock().expect("no code panics while holding this");
+        let mut paths: Vec<PathBuf> = entries
+            .iter()
+            .filter(|(_, entry)| entry.digest == *digest)
+            .map(|(path, _)| PathBuf::from(path))
+            .collect();
+        // A map has no order; which copy is read should have one.
+        paths.sort();
+        paths
+    }
+
+    pub(super) fn save(&self, path: &Path) -> Result<(), DiskError> {
+        if !self.changed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut entries = self.entries.lock().expect("no code panics while holding this").clone();
+        // Another process may have saved meanwhile: keep what it learned, too.
+        for (path, theirs) in parse(&std::fs::read_to_string(path).unwrap_or_default()).unwrap_or_default() {
+            entries.entry(path).or_insert(theirs);
+        }
+        let mut sorted: Vec<_> = entries.iter().collect();
+        sorted.sort_unstable_by_key(|(path, _)| *path);
+        let mut text = HEADER.to_owned();
+        for (path, entry) in sorted {
+            let Some(path) = path.to_str().filter(|path| !path.contains('\n')) else { continue };
+            let Stamp { device, inode, bytes, modified, changed } = entry.stamp;
+            let (digest, hashed) = (entry.digest, entry.hashed);
+            writeln!(text, "{digest} {device} {inode} {bytes} {modified} {changed} {hashed} {path}")
+                .expect("text takes any text");
+        }
+        atomic::replace_view(path, text.as_bytes())
+    }
+}
+
+fn parse(text: &str) -> Option<Entries> {
+    let text = text.strip_prefix(HEADER)?;
+    // No line is shorter than a digest and seven numbers.
+    let mut entries = Entries::with_capacity(text.len() / 100);
+    for line in text.lines() {
+        let mut fields = line.splitn(8, ' ');
+        let mut next = || fields.next();
+        let digest = next()?.parse().ok()?;
+        let stamp = Stamp {
+            device: next()?.parse().ok()?,
+            inode: next()?.parse().ok()?,
+            bytes: next()?.parse().ok()?,
+            modified: next()?.parse().ok()?,
+            changed: next()?.parse().ok()?,
+        };
+        let hashed = next()?.parse().ok()?;
+        entries.insert(next()?.into(), Entry { stamp, digest, hashed });
+    }
+    Some(entries)
+}
+
+fn now() -> i128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as i128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(modified: i128) -> Stamp {
+        Stamp { device: 1, inode: 2, bytes: 3, modified, changed: modified }
+    }
+
+    #[test]
+    fn a_fresh_file_is_not_believed_and_an_old_one_is() {
+        let stamps = Stamps::load(Path::new("/nonexistent"));
+        let (fresh, old) = (stamp(now()), stamp(now() - 10 * STILL));
+        stamps.remember(Path::new("a"), fresh, Digest::of(b"a"));
+        assert_eq!(stamps.recall(Path::new("a"), &fresh), None);
+        stamps.remember(Path::new("a"), old, Digest::of(b"a"));
+        assert_eq!(stamps.recall(Path::new("a"), &old), Some(Digest::of(b"a")));
+        assert_eq!(stamps.recall(Path::new("a"), &stamp(5)), None);
+    }
+
+    #[test]
+    fn survives_saving_and_nonsense() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stamps");
+        let stamps = Stamps::load(&path);
+        let old = stamp(now() - 10 * STILL);
+        stamps.remember(Path::new("/a b/c"), old, Digest::of(b"a"));
+        stamps.save(&path).unwrap();
+        assert_eq!(Stamps::load(&path).recall(Path::new("/a b/c"), &old), Some(Digest::of(b"a")));
+        std::fs::write(&path, "studbook-stamps 1\nnonsense\n").unwrap();
+        assert_eq!(Stamps::load(&path).recall(Path::new("/a b/c"), &old), None);
+    }
+}

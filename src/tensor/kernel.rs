@@ -1,0 +1,530 @@
+//! Dot products that give the same bits on every CPU.
+//!
+//! A compiler may not reorder a float sum, so a plain loop is exact to repeat but slow, and a loop
+//! written for one vector width gives other bits on another. Here the order is part of the
+//! definition: element `i` goes to lane `i mod 8`, every lane adds its own products in order,
+//! rounding the product and the sum (never a fused multiply-add), and the eight lanes are added
+//! in one fixed tree. Any vector unit can follow that order: two SSE registers, one AVX register, two
+//! of wasm, or none at all.
+//!
+//! ```text
+//! lane l = 0 + w[l]*x[l] + w[l+8]*x[l+8] + ...            (short rows: the rest is zeros)
+//! sum    = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7))
+//! ```
+//!
+//! A matrix product is the same dot product many times over. It holds several sums in registers at once, one weight row
+//! against four inputs or four rows against one input, but each sum keeps the order above: feeding tokens
+//! one by one, in a prompt, or beside other sequences cannot change a bit.
+//!
+//! Quantised payloads stay where they lie. A row is widened into a small buffer when its turn comes and
+//! shared by all inputs. For q8_0 the row's one scale multiplies the finished sum; for q4_0, whose rows have
+//! many, it multiplies each weight, which makes the sum that of the dequantised row.
+
+use std::ops::Range;
+
+use super::blocks;
+use super::dtype::DType;
+use super::view::TensorView;
+
+/// Partial sums of a dot product.
+pub const LANES: usize = 8;
+
+/// Inputs that share one widening of a row: few enough to stay in a core's nearest caches.
+const PANEL: usize = 32;
+
+/// Inputs, or rows, whose sums are in registers together.
+const TOGETHER: usize = 4;
+
+/// Multiplications worth handing to another thread.
+const PIECE: usize = 1 << 18;
+
+type Lanes = [f32; LANES];
+
+/// The dot product of two slices of one length, in the order every product in this program has.
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
+    debug_assert_eq!(left.len(), right.len());
+    let [[sum]] = sums([left], [right]);
+    sum
+}
+
+/// Every dot product of `A` rows with `B` inputs of one length.
+#[inline(always)]
+fn sums<const A: usize, const B: usize>(rows: [&[f32]; A], inputs: [&[f32]; B]) -> [[f32; B]; A] {
+    let mut lanes = [[[0.0_f32; LANES]; B]; A];
+    let row_chunks = rows.map(|row| row.as_chunks::<LANES>().0);
+    let input_chunks = inputs.map(|input| input.as_chunks::<LANES>().0);
+    let whole = row_chunks[0].len();
+    // Said once, so that the loop below needs no bounds checks and stays in registers.
+    let row_chunks = row_chunks.map(|chunks| &chunks[..whole]);
+    let input_chunks = input_chunks.map(|chunks| &chunks[..whole]);
+    for chunk in 0..whole {
+        for a in 0..A {
+            for b in 0..B {
+                multiply_add(&mut lanes[a][b], &row_chunks[a][chunk], &input_chunks[b][chunk]);
+            }
+        }
+    }
+    if whole * LANES < rows[0].len() {
+        let row_rests = rows.map(rest);
+        let input_rests = inputs.map(rest);
+        for a in 0..A {
+            for b in 0..B {
+                multiply_add(&mut lanes[a][b], &row_rests[a], &input_rests[b]);
+            }
+        }
+    }
+    let mut halves = [[[0.0_f32; LANES / 2]; B]; A];
+    for a in 0..A {
+        for b in 0..B {
+            for lane in 0..LANES / 2 {
+                halves[a][b][lane] = lanes[a][b][lane] + lanes[a][b][lane + LANES / 2];
+            }
+        }
+    }
+    finish(&halves)
+}
+
+/// The rest of the tree. Kept apart: seen together with the loop above, its pairs lure the compiler into
+/// vectors of two, four times slower (measured with rustc 1.95).
+#[inline(never)]
+fn finish<const A: usize, const B: usize>(halves: &[[[f32; LANES / 2]; B]; A]) -> [[f32; B]; A] {
+    let mut sums = [[0.0; B]; A];
+    for a in 0..A {
+        for b in 0..B {
+            let half = &halves[a][b];
+            sums[a][b] = (half[0] + half[2]) + (half[1] + half[3]);
+        }
+    }
+    sums
+}
+
+/// Two roundings, never one: `mul_add` would follow the CPU.
+#[inline(always)]
+fn multiply_add(sum: &mut Lanes, left: &Lanes, right: &Lanes) {
+    for lane in 0..LANES {
+        sum[lane] += left[lane] * right[lane];
+    }
+}
+
+/// What is left over after whole chunks, with zeros after it.
+#[inline(always)]
+fn rest(values: &[f32]) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    let values = values.as_chunks::<LANES>().1;
+    lanes[..values.len()].copy_from_slice(values);
+    lanes
+}
+
+/// A weight matrix where it lies: rows of outputs, columns of inputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    rows: usize,
+    columns: usize,
+    payload: Payload<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Payload<'a> {
+    F32(&'a [f32]),
+    Q8 { quanta: &'a [i8], scales: &'a [[u8; 4]] },
+    Q4 { pairs: &'a [u8], scales: &'a [[u8; 4]], block: usize },
+}
+
+impl<'a> Matrix<'a> {
+    /// The tensor as a matrix; `copy` holds the numbers of an f32 payload that cannot be read in place.
+    ///
+    /// `None` if lengths contradict the shape, or if an f32 payload needs a copy and has none.
+    pub fn new(view: TensorView<'a>, copy: Option<&'a [f32]>) -> Option<Self> {
+        let (rows, columns) = (view.shape.rows(), view.shape.columns());
+        let elements = view.shape.elements();
+        let (scales, rest) = view.scales.as_chunks::<4>();
+        let payload = match view.dtype {
+            DType::F32 => {
+                let numbers = copy.or_else(|| view.as_f32())?;
+                (numbers.len() == elements).then_some(Payload::F32(numbers))?
+            }
+            DType::Q8_0 => {
+                let fits = view.data.len() == elements && scales.len() == rows && rest.is_empty();
+                fits.then_some(Payload::Q8 { quanta: bytemuck::cast_slice(view.data), scales })?
+            }
+            DType::Q4_0 => {
+                let block = view.block_size;
+                let fits = block != 0
+                    && block.is_multiple_of(2)
+                    && columns.is_multiple_of(block)
+                    && view.data.len() == elements / 2
+                    && scales.len() == elements / block
+                    && rest.is_empty();
+                fits.then_some(Payload::Q4 { pairs: view.data, scales, block })?
+            }
+        };
+        Some(Self { rows, columns, payload })
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Writes the weights of one row.
+    pub fn copy_row(&self, row: usize, out: &mut [f32]) {
+        let scale = self.widen(row, out);
+        if let Payload::Q8 { .. } = self.payload {
+            for weight in out {
+                *weight *= scale;
+            }
+        }
+    }
+
+    /// The matrix times every input; `inputs` and `out` are rows of [`Self::columns`] and [`Self::rows`]
+    /// numbers. `spread` allows other threads to help; it never changes a bit.
+    pub fn multiply(&self, inputs: &[f32], out: &mut [f32], spread: bool) {
+        let count = inputs.len() / self.columns;
+        debug_assert_eq!((inputs.len(), out.len()), (count * self.columns, count * self.rows));
+        let piece = (PIECE / (self.columns * count.max(1))).max(TOGETHER);
+        if !spread || piece >= self.rows || blocks::workers() == 1 {
+            self.multiply_rows(0..self.rows, inputs, out);
+        } else if count == 1 {
+            blocks::for_each_chunk(out, piece, |index, out| {
+                self.multiply_rows(index * piece..index * piece + out.len(), inputs, out);
+            });
+        } else {
+            self.multiply_pieces(piece, inputs, out);
+        }
+    }
+
+    /// Pieces of rows lie scattered in `out`: each fills a buffer of its own, copied when all are done.
+    fn multiply_pieces(&self, piece: usize, inputs: &[f32], out: &mut [f32]) {
+        let count = inputs.len() / self.columns;
+        let ranges = blocks::ranges(self.rows, piece);
+        let parts = blocks::map(&ranges, |_, range| {
+            let mut part = vec![0.0; count * range.len()];
+            self.multiply_rows(range.clone(), inputs, &mut part);
+            part
+        });
+        for (range, part) in ranges.iter().zip(&parts) {
+            let targets = out.chunks_exact_mut(self.rows);
+            for (target, source) in targets.zip(part.chunks_exact(range.len())) {
+                target[range.clone()].copy_from_slice(source);
+            }
+        }
+    }
+
+    /// The rows of `range` times every input: `out` is rows of `range.len()` numbers.
+    fn multiply_rows(&self, range: Range<usize>, inputs: &[f32], out: &mut [f32]) {
+        if inputs.len() == self.columns {
+            self.multiply_one(range, inputs, out);
+            return;
+        }
+        let width = range.len();
+        let mut buffer = vec![0.0; self.columns];
+        let panels = inputs.chunks(PANEL * self.columns).zip(out.chunks_mut(PANEL * width));
+        for (inputs, out) in panels {
+            for (place, row) in range.clone().enumerate() {
+                let (weights, scale) = self.row(row, &mut buffer);
+                let groups = inputs.chunks(TOGETHER * self.columns).zip(out.chunks_mut(TOGETHER * width));
+                for (inputs, out) in groups {
+                    one_row(weights, scale, inputs, |input, value| out[input * width + place] = value);
+                }
+            }
+        }
+    }
+
+    /// One input: several rows are in flight instead, or every addition would wait for the last.
+    fn multiply_one(&self, range: Range<usize>, input: &[f32], out: &mut [f32]) {
+        let mut buffers = vec![0.0; TOGETHER * self.columns];
+        let mut rows = range;
+        let (groups, rest) = out.as_chunks_mut::<TOGETHER>();
+        for group in groups {
+            let mut scales = [1.0; TOGETHER];
+            let mut buffers = buffers.chunks_exact_mut(self.columns);
+            let weights: [&[f32]; TOGETHER] = std::array::from_fn(|place| {
+                let (Some(row), Some(buffer)) = (rows.next(), buffers.next()) else { return &[][..] };
+                let (weights, scale) = self.row(row, buffer);
+                scales[place] = scale;
+                weights
+            });
+            for ((value, [sum]), scale) in group.iter_mut().zip(sums(weights, [input])).zip(scales) {
+                *value = sum * scale;
+            }
+        }
+        for (value, row) in rest.iter_mut().zip(rows) {
+            let (weights, scale) = self.row(row, &mut buffers[..self.columns]);
+            *value = dot(weights, input) * scale;
+        }
+    }
+
+    /// A row's weights, in place or widened into `buffer`, and what its sums are multiplied by.
+    #[inline]
+    fn row<'s>(&'s self, row: usize, buffer: &'s mut [f32]) -> (&'s [f32], f32) {
+        if let Payload::F32(numbers) = self.payload {
+            return (&numbers[row * self.columns..(row + 1) * self.columns], 1.0);
+        }
+        let scale = self.widen(row, buffer);
+        (buffer, scale)
+    }
+
+    /// Widens a row into `out` and returns what its sums are multiplied by.
+    fn widen(&self, row: usize, out: &mut [f32]) -> f32 {
+        let range = row * self.columns..(row + 1) * self.columns;
+        match self.payload {
+            Payload::F32(numbers) => {
+                out.copy_from_slice(&numbers[range]);
+                1.0
+            }
+            Payload::Q8 { quanta, scales } => {
+                for (weight, quantum) in out.iter_mut().zip(&quanta[range]) {
+                    *weight = f32::from(*quantum);
+                }
+                f32::from_le_bytes(scales[row])
+            }
+            Payload::Q4 { pairs, scales, block } => {
+                let pairs = &pairs[range.start / 2..range.end / 2];
+                let scales = &scales[range.start / block..range.end / block];
+                let blocks = out.chunks_exact_mut(block).zip(pairs.chunks_exact(block / 2));
+                for ((weights, pairs), scale) in blocks.zip(scales) {
+                    widen_block(pairs, f32::from_le_bytes(*scale), weights);
+                }
+                1.0
+            }
+        }
+    }
+}
+
+/// One row against at most [`TOGETHER`] inputs.
+#[inline(always)]
+fn one_row(weights: &[f32], scale: f32, inputs: &[f32], mut put: impl FnMut(usize, f32)) {
+    let columns = weights.len();
+    if inputs.len() == TOGETHER * columns {
+        let inputs: [&[f32]; TOGETHER] = std::array::from_fn(|at| &inputs[at * columns..(at + 1) * columns]);
+        let [sums] = sums([weights], inputs);
+        for (input, sum) in sums.into_iter().enumerate() {
+            put(input, sum * scale);
+        }
+        return;
+    }
+    for (at, input) in inputs.chunks_exact(columns).enumerate() {
+        put(at, dot(weights, input) * scale);
+    }
+}
+
+/// Signed nibbles, the low one first.
+fn widen_block(pairs: &[u8], scale: f32, out: &mut [f32]) {
+    let (words, pair_rest) = pairs.as_chunks::<{ LANES / 2 }>();
+    let (chunks, rest) = out.as_chunks_mut::<LANES>();
+    for (weights, word) in chunks.iter_mut().zip(words) {
+        *weights = nibbles(*word, scale);
+    }
+    let mut word = [0; LANES / 2];
+    word[..pair_rest.len()].copy_from_slice(pair_rest);
+    rest.copy_from_slice(&nibbles(word, scale)[..rest.len()]);
+}
+
+/// Each nibble is shifted up into the sign bit of a word of its own, then down again: two's complement of
+/// four bits, one lane each.
+#[inline(always)]
+fn nibbles(word: [u8; LANES / 2], scale: f32) -> Lanes {
+    let word = u32::from_le_bytes(word);
+    let mut weights = [0.0; LANES];
+    for (lane, weight) in weights.iter_mut().enumerate() {
+        let quantum = (word << (28 - 4 * lane)).cast_signed() >> 28;
+        *weight = quantum as f32 * scale;
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tensor::shape::Shape;
+
+    /// Numbers of mixed size and sign from a formula, so that orders of summation show.
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| (((i + seed) * 7919 % 1009) as f32 - 504.0) / 37.0).collect()
+    }
+
+    /// The definition, word for word: slow, and without any chunk.
+    fn plain(left: &[f32], right: &[f32]) -> f32 {
+        let mut l = [0.0_f32; 8];
+        for (i, (a, b)) in left.iter().zip(right).enumerate() {
+            let product = a * b;
+            l[i % 8] += product;
+        }
+        ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+    }
+
+    struct Tensor {
+        dtype: DType,
+        shape: Shape,
+        data: Vec<u8>,
+        scales: Vec<u8>,
+        block_size: usize,
+    }
+
+    impl Tensor {
+        fn of(dtype: DType, rows: usize, columns: usize) -> Self {
+            let shape = Shape::new(vec![rows, columns]).unwrap();
+            let bytes = |count: usize| (0..count).map(|i| (i * 37 + i / 11 % 7) as u8).collect();
+            let scales = |count| numbers(count, 3).iter().flat_map(|x| x.abs().to_le_bytes()).collect();
+            let (data, scales, block_size) = match dtype {
+                DType::F32 => {
+                    (numbers(rows * columns, 1).iter().flat_map(|x| x.to_le_bytes()).collect(), Vec::new(), 0)
+                }
+                DType::Q8_0 => (bytes(rows * columns), scales(rows), columns),
+                DType::Q4_0 => {
+                    // Several blocks a row where the width allows it, of all lengths.
+                    let halves = (1..=columns / 4).map(|half| 2 * half);
+                    let block = halves.rev().find(|size| columns.is_multiple_of(*size)).unwrap_or(columns);
+                    (bytes(rows * columns / 2), scales(rows * columns / block), block)
+                }
+            };
+            Self { dtype, shape, data, scales, block_size }
+        }
+
+        fn view(&self) -> TensorView<'_> {
+            TensorView {
+                name: "t",
+                dtype: self.dtype,
+                shape: &self.shape,
+                data: &self.data,
+                scales: &self.scales,
+                block_size: self.block_size,
+            }
+        }
+    }
+
+    #[test]
+    fn dot_follows_its_definition_at_every_length() {
+        for length in 0..70 {
+            let (left, right) = (numbers(length, 5), numbers(length, 600));
+            assert_eq!(dot(&left, &right).to_bits(), plain(&left, &right).to_bits(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn small_whole_numbers_are_summed_exactly() {
+        let left: Vec<f32> = (1..=100).map(|i| i as f32).collect();
+        assert_eq!(dot(&left, &left), 338_350.0);
+    }
+
+    #[test]
+    fn q8_rows_are_signed_bytes_times_one_scale() {
+        let tensor = Tensor {
+            dtype: DType::Q8_0,
+            shape: Shape::new(vec![2, 3]).unwrap(),
+            data: vec![1, 0xff, 0x81, 127, 0x80, 2],
+            scales: [0.5_f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect(),
+            block_size: 3,
+        };
+        let matrix = Matrix::new(tensor.view(), None).unwrap();
+        let mut row = [0.0; 3];
+        matrix.copy_row(0, &mut row);
+        assert_eq!(row, [0.5, -0.5, -63.5]);
+        let mut out = [0.0; 2];
+        matrix.multiply(&[1.0, 10.0, 100.0], &mut out, false);
+        assert_eq!(out, [0.5 * (1.0 - 10.0 - 12_700.0), 2.0 * (127.0 - 1280.0 + 200.0)]);
+    }
+
+    #[test]
+    fn q4_rows_are_signed_nibbles_low_first_with_a_scale_per_block() {
+        let tensor = Tensor {
+            dtype: DType::Q4_0,
+            shape: Shape::new(vec![1, 8]).unwrap(),
+            data: vec![0x71, 0x8f, 0x23, 0x01],
+            scales: [0.5_f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect(),
+            block_size: 4,
+        };
+        let matrix = Matrix::new(tensor.view(), None).unwrap();
+        let mut row = [0.0; 8];
+        matrix.copy_row(0, &mut row);
+        assert_eq!(row, [0.5, 3.5, -0.5, -4.0, 6.0, 4.0, 2.0, 0.0]);
+        let mut out = [0.0];
+        matrix.multiply(&[1.0; 8], &mut out, false);
+        assert_eq!(out, [11.5]);
+    }
+
+    #[test]
+    fn lengths_that_contradict_the_shape_make_no_matrix() {
+        for dtype in DType::ALL {
+            let mut tensor = Tensor::of(dtype, 3, 4);
+            tensor.data.pop();
+            assert!(Matrix::new(tensor.view(), None).is_none(), "{dtype}: payload too short");
+            let mut tensor = Tensor::of(dtype, 3, 4);
+            tensor.scales.push(0);
+            assert_eq!(Matrix::new(tensor.view(), None).is_none(), dtype != DType::F32, "{dtype}: scales");
+        }
+        let mut tensor = Tensor::of(DType::Q4_0, 3, 4);
+        tensor.block_size = 3;
+        assert!(Matrix::new(tensor.view(), None).is_none(), "odd block");
+    }
+
+    #[test]
+    fn unaligned_numbers_are_read_from_a_copy() {
+        let tensor = Tensor::of(DType::F32, 3, 5);
+        let mut shifted = vec![0; tensor.data.len() + 4];
+        let start = 1 + usize::from(bytemuck::try_cast_slice::<u8, f32>(&shifted[1..5]).is_ok());
+        shifted[start..start + tensor.data.len()].copy_from_slice(&tensor.data);
+        let mut view = tensor.view();
+        view.data = &shifted[start..start + tensor.data.len()];
+        assert!(Matrix::new(view, None).is_none());
+        let copy = view.to_f32();
+        let matrix = Matrix::new(view, Some(&copy)).unwrap();
+        let mut row = [0.0; 5];
+        matrix.copy_row(2, &mut row);
+        assert_eq!(row.as_slice(), &numbers(15, 1)[10..]);
+    }
+
+    proptest! {
+        /// Together or alone, spread over threads or not: the bits of the plain definition.
+        #[test]
+        fn a_product_is_its_dot_products(
+            dtype in prop::sample::select(DType::ALL.to_vec()),
+            rows in 1_usize..90, half in 1_usize..50, count in 1_usize..70, spread: bool,
+        ) {
+            let columns = half * 2;
+            let tensor = Tensor::of(dtype, rows, columns);
+            let matrix = Matrix::new(tensor.view(), None).unwrap();
+            let inputs = numbers(count * columns, 77);
+            let mut out = vec![f32::NAN; count * rows];
+            matrix.multiply(&inputs, &mut out, spread);
+            let mut weights = vec![0.0; columns];
+            let whole = tensor.view().to_f32();
+            for row in 0..rows {
+                matrix.copy_row(row, &mut weights);
+                prop_assert_eq!(&weights, &whole[row * columns..(row + 1) * columns]);
+                let scale = matrix.widen(row, &mut weights);
+                for (input, out) in inputs.chunks(columns).zip(out.chunks(rows)) {
+                    prop_assert_eq!(out[row].to_bits(), (plain(&weights, input) * scale).to_bits());
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "engine")]
+    #[test]
+    fn many_threads_give_the_bits_of_one() {
+        let tensor = Tensor::of(DType::Q8_0, 1500, 400);
+        let matrix = Matrix::new(tensor.view(), None).unwrap();
+        for count in [1, 2, 9] {
+            let inputs = numbers(count * 400, 8);
+            let mut alone = vec![0.0; count * 1500];
+            matrix.multiply(&inputs, &mut alone, false);
+            for threads in [1, 2, 7] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut spread = vec![0.0; count * 1500];
+                pool.install(|| matrix.multiply(&inputs, &mut spread, true));
+                assert!(
+                    alone.iter().zip(&spread).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{threads} threads"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! The SLM1 encodings: what a value becomes on disk, and what it is when it comes back.
+//!
+//! A quantised tensor keeps two things: small integers (the payload) and, apart from them, f32
+//! scales. A value is always `q * scale`, one multiplication, so reading is exact and the same
+//! everywhere; only writing rounds, once.
+//!
+//! ```text
+//! f32    4 bytes an element, little-endian                        no scales
+//! q8_0   one i8 an element                                        one scale per ROW
+//! q4_0   two elements a byte, the low nibble first, -8..=7        one scale per BLOCK of a row
+//! ```
+//!
+//! A block never crosses a row and has an even length, so a row always begins on a byte. Whole
+//! rows can therefore be encoded by anybody, in any order, on any number of threads: a row's bytes
+//! depend on that row alone.
+//!
+//! The published text does not say how the quantiser rounds. Everything that is our reading of it
+//! is in [`scale_for`] and [`quantum`].
+
+use std::ops::Range;
+
+use super::dtype::DType;
+use super::shape::Shape;
+
+/// Elements per scale in the `q4_0` files that are known.
+pub const DEFAULT_BLOCK: usize = 32;
+
+/// Why values cannot be encoded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum QuantizeError {
+    /// A block length that does not fit the rows.
+    #[error(
+        "q4_0 needs an even block size that divides the row width {columns}; {block_size} does not: \
+         choose another block size, or q8_0"
+    )]
+    BlockSize {
+        /// The block length.
+        block_size: usize,
+        /// The row width.
+        columns: usize,
+    },
+    /// A NaN or an infinity.
+    #[error("element {index} is {value}; only finite values can be stored")]
+    NotFinite {
+        /// Index among the values given.
+        index: usize,
+        /// What was found.
+        value: f32,
+    },
+    /// Buffers of other lengths than the rows need.
+    #[error(
+        "{values} values in rows of {columns} need {payload} payload and {scales} scale bytes; \
+         the buffers have {found_payload} and {found_scales}"
+    )]
+    Buffers {
+        /// Number of values.
+        values: usize,
+        /// Row width.
+        columns: usize,
+        /// Payload bytes needed.
+        payload: usize,
+        /// Scale bytes needed.
+        scales: usize,
+        /// Payload bytes given.
+        found_payload: usize,
+        /// Scale bytes given.
+        found_scales: usize,
+    },
+}
+
+impl QuantizeError {
+    /// The same error, its index counted from `start` elements further back.
+    #[must_use]
+    pub fn at(self, start: usize) -> Self {
+        match self {
+            Self::NotFinite { index, value } => Self::NotFinite { index: start + index, value },
+            other => other,
+        }
+    }
+}
+
+/// Bytes of an encoded tensor, or of some of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodedLengths {
+    /// The payload.
+    pub payload: usize,
+    /// The scales; 0 for f32.
+    pub scales: usize,
+}
+
+/// Elements per scale as directories and views state it: 0 for f32, a row for `q8_0`, `q4_block`
+/// for `q4_0`.
+pub fn block_size(dtype: DType, columns: usize, q4_block: usize) -> usize {
+    match dtype {
+        DType::F32 => 0,
+        DType::Q8_0 => columns,
+        DType::Q4_0 => q4_block,
+    }
+}
+
+/// Payload and scale bytes of a tensor. `block_size` matters for `q4_0` only.
+pub fn lengths(dtype: DType, shape: &Shape, block_size: usize) -> Result<EncodedLengths, QuantizeError> {
+    check_block(dtype, shape.columns(), block_size)?;
+    Ok(row_lengths(dtype, shape.rows(), shape.columns(), block_size))
+}
+
+/// Whether rows of this width can be encoded so.
+pub fn check_block(dtype: DType, columns: usize, block_size: usize) -> Result<(), QuantizeError> {
+    let fits = block_size != 0 && block_size.is_multiple_of(2) && columns.is_multiple_of(block_size);
+    if dtype == DType::Q4_0 && !fits {
+        return Err(QuantizeError::BlockSize { block_size, columns });
+    }
+    Ok(())
+}
+
+/// Bytes of `rows` rows. Cannot overflow for the rows of a [`Shape`], which leaves room for 16
+/// bytes an element.
+fn row_lengths(dtype: DType, rows: usize, columns: usize, block_size: usize) -> EncodedLengths {
+    match dtype {
+        DType::F32 => EncodedLengths { payload: rows * columns * 4, scales: 0 },
+        DType::Q8_0 => EncodedLengths { payload: rows * columns, scales: rows * 4 },
+        DType::Q4_0 => {
+            EncodedLengths { payload: rows * columns / 2, scales: rows * (columns / block_size) * 4 }
+        }
+    }
+}
+
+/// Encodes whole rows of width `columns` into buffers of exactly the bytes they need.
+///
+/// `block_size` matters for `q4_0` only. A value that is not finite is an error and leaves the
+/// buffers half written.
+pub fn encode(
+    dtype: DType,
+    block_size: usize,
+    columns: usize,
+    values: &[f32],
+    payload: &mut [u8],
+    scales: &mut [u8],
+) -> Result<(), QuantizeError> {
+    check_block(dtype, columns, block_size)?;
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    let needed = row_lengths(dtype, rows, columns, block_size);
+    let whole = rows * columns == values.len();
+    if !whole || payload.len() != needed.payload || scales.len() != needed.scales {
+        return Err(QuantizeError::Buffers {
+            values: values.len(),
+            columns,
+            payload: needed.payload,
+            scales: needed.scales,
+            found_payload: payload.len(),
+            found_scales: scales.len(),
+        });
+    }
+    if values.is_empty() {
+        return Ok(());
+    }
+    match dtype {
+        DType::F32 => encode_f32(values, payload),
+        DType::Q8_0 => encode_blocks(values, columns, 127.0, scales, |block, scale, at| {
+            put_bytes(block, scale, &mut payload[at]);
+        }),
+        DType::Q4_0 => encode_blocks(values, block_size, 7.0, scales, |block, scale, at| {
+            put_nibbles(block, scale, &mut payload[at.start / 2..at.end / 2]);
+        }),
+    }
+}
+
+/// Like [`encode`], appending to growing buffers.
+pub fn encode_into(
+    dtype: DType,
+    block_size: usize,
+    columns: usize,
+    values: &[f32],
+    payload: &mut Vec<u8>,
+    scales: &mut Vec<u8>,
+) -> Result<(), QuantizeError> {
+    check_block(dtype, columns, block_size)?;
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    let needed = row_lengths(dtype, rows, columns, block_size);
+    let (payload_start, scales_start) = (payload.len(), scales.len());
+    payload.resize(payload_start + needed.payload, 0);
+    scales.resize(scales_start + needed.scales, 0);
+    encode(dtype, block_size, columns, values, &mut payload[payload_start..], &mut scales[scales_start..])
+}
+
+/// The bits of +infinity: among the bits of magnitudes, everything from here on is not finite.
+const INFINITY_BITS: i32 = 0x7f80_0000;
+
+/// The bits of the largest magnitude. For magnitudes the order of the bits is the order of the
+/// values, NaN above all, so one integer maximum both finds the scale and proves finiteness.
+fn largest_bits(values: &[f32]) -> i32 {
+    values.iter().fold(0, |largest, value| largest.max((value.to_bits() & 0x7fff_ffff) as i32))
+}
+
+fn not_finite(values: &[f32], start: usize) -> QuantizeError {
+    let found = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
+    QuantizeError::NotFinite { index: start + found, value: values[found] }
+}
+
+fn encode_f32(values: &[f32], payload: &mut [u8]) -> Result<(), QuantizeError> {
+    if largest_bits(values) >= INFINITY_BITS {
+        return Err(not_finite(values, 0));
+    }
+    for (bytes, value) in payload.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *bytes = value.to_le_bytes();
+    }
+    Ok(())
+}
+
+/// Finds each block's scale, stores it and lets `put` store the block.
+fn encode_blocks(
+    values: &[f32],
+    block_size: usize,
+    steps: f32,
+    scales: &mut [u8],
+    mut put: impl FnMut(&[f32], f32, Range<usize>),
+) -> Result<(), QuantizeError> {
+    for (i, (block, bytes)) in values.chunks_exact(block_size).zip(scales.as_chunks_mut::<4>().0).enumerate()
+    {
+        let start = i * block_size;
+        let largest = largest_bits(block);
+        if largest >= INFINITY_BITS {
+            return Err(not_finite(block, start));
+        }
+        let scale = scale_for(f32::from_bits(largest as u32), steps);
+        *bytes = scale.to_le_bytes();
+        put(block, scale, start..start + block_size);
+    }
+    Ok(())
+}
+
+/// The scale of a block: its largest magnitude over the number of steps on one side; 1 for zeros.
+///
+/// Two corners the plain quotient does not survive: a magnitude so small that the quotient is zero
+/// takes the smallest scale there is, and one so large that the way back would overflow takes the
+/// next scale below.
+fn scale_for(largest: f32, steps: f32) -> f32 {
+    if largest == 0.0 {
+        return 1.0;
+    }
+    let scale = (largest / steps).max(f32::from_bits(1));
+    if (scale * steps).is_finite() { scale } else { scale.next_down() }
+}
+
+/// A value in steps of the scale: clamped to whole limits, then rounded half away from zero.
+///
+/// Written without `f32::round` and without a float-to-integer cast, because neither becomes vector
+/// code on every target: adding 2^23 rounds a small magnitude to the nearest integer and leaves that
+/// integer in the low bits; a half that went to the even integer below is moved up, to the odd one.
+#[inline(always)]
+fn quantum(value: f32, scale: f32, low: f32, high: f32) -> i32 {
+    const TWO_TO_23: f32 = 8_388_608.0;
+    let steps = (value / scale).clamp(low, high);
+    let magnitude = steps.abs();
+    let shifted = magnitude + TWO_TO_23;
+    let half_was_dropped = i32::from(magnitude - (shifted - TWO_TO_23) >= 0.5);
+    let nearest = (shifted.to_bits() & 0xff) as i32 | half_was_dropped;
+    if steps.is_sign_negative() { nearest.wrapping_neg() } else { nearest }
+}
+
+fn put_bytes(block: &[f32], scale: f32, payload: &mut [u8]) {
+    for (byte, value) in payload.iter_mut().zip(block) {
+        *byte = quantum(*value, scale, -127.0, 127.0) as u8;
+    }
+}
+
+fn put_nibbles(block: &[f32], scale: f32, payload: &mut [u8]) {
+    for (byte, [low, high]) in payload.iter_mut().zip(block.as_chunks::<2>().0) {
+        let nibble = |value: f32| quantum(value, scale, -8.0, 7.0) as u8 & 15;
+        *byte = nibble(*low) | nibble(*high) << 4;
+    }
+}
+
+/// Widens bytes: `out[i] = payload[i] * scale`.
+pub(crate) fn widen_bytes(payload: &[u8], scale: f32, out: &mut [f32]) {
+    for (value, byte) in out.iter_mut().zip(payload) {
+        *value = f32::from(byte.cast_signed()) * scale;
+    }
+}
+
+/// Widens nibbles: elements `[start, start + out.len())` of a payload that begins at element 0.
+pub(crate) fn widen_nibbles(payload: &[u8], start: usize, scale: f32, out: &mut [f32]) {
+    // An odd start is the high nibble of its byte; from there on, whole bytes.
+    let (odd, out) = out.split_at_mut((start % 2).min(out.len()));
+    if let [value] = odd {
+        *value = high_nibble(payload[start / 2]) * scale;
+    }
+    let bytes = &payload[start.div_ceil(2)..];
+    let (pairs, last) = out.as_chunks_mut::<2>();
+    for ([low, high], byte) in pairs.iter_mut().zip(bytes) {
+        *low = low_nibble(*byte) * scale;
+        *high = high_nibble(*byte) * scale;
+    }
+    if let [value] = last {
+        *value = low_nibble(bytes[pairs.len()]) * scale;
+    }
+}
+
+fn low_nibble(byte: u8) -> f32 {
+    f32::from((byte << 4).cast_signed() >> 4)
+}
+
+fn high_nibble(byte: u8) -> f32 {
+    f32::from(byte.cast_signed() >> 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::view::TensorView;
+    use proptest::prelude::*;
+
+    fn round_trip(
+        dtype: DType,
+        block: usize,
+        dims: &[usize],
+        values: &[f32],
+    ) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
+        let shape = Shape::new(dims.to_vec()).unwrap();
+        let (mut data, mut scales) = (Vec::new(), Vec::new());
+        encode_into(dtype, block, shape.columns(), values, &mut data, &mut scales).unwrap();
+        let sizes = lengths(dtype, &shape, block).unwrap();
+        assert_eq!((data.len(), scales.len()), (sizes.payload, sizes.scales));
+        let block_size = block_size(dtype, shape.columns(), block);
+        let view = TensorView { name: "t", dtype, shape: &shape, data: &data, scales: &scales, block_size };
+        let mut back = vec![0.0; values.len()];
+        view.read_f32(0, &mut back);
+        let scales = scales.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        (data, scales, back)
+    }
+
+    #[test]
+    fn q8_by_hand() {
+        // Row 0: scale 127/127 = 1; halves go away from zero. Row 1: zeros keep scale 1.
+        let (data, scales, back) =
+            round_trip(DType::Q8_0, 0, &[2, 4], &[127.0, -2.5, 2.5, 0.49, 0.0, 0.0, -0.0, 0.0]);
+        assert_eq!(data, [127, 0xfd, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(scales, [1.0, 1.0]);
+        assert_eq!(back, [127.0, -3.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn q4_by_hand() {
+        // Two blocks of a row with scales 1 and 2; the low nibble is the even element.
+        let (data, scales, back) =
+            round_trip(DType::Q4_0, 4, &[8], &[7.0, -7.0, 1.5, -1.0, 14.0, 2.0, -3.0, 0.0]);
+        assert_eq!(data, [0x97, 0xf2, 0x17, 0x0e]);
+        assert_eq!(scales, [1.0, 2.0]);
+        assert_eq!(back, [7.0, -7.0, 2.0, -1.0, 14.0, 2.0, -4.0, 0.0]);
+    }
+
+    #[test]
+    fn nibbles_are_twos_complement() {
+        let mut out = [0.0; 4];
+        widen_nibbles(&[0x87, 0xf8], 0, 0.5, &mut out);
+        assert_eq!(out, [3.5, -4.0, -4.0, -0.5]);
+    }
+
+    #[test]
+    fn the_ends_of_the_range_survive() {
+        for value in [f32::MAX, f32::MIN_POSITIVE, f32::from_bits(1)] {
+            for dtype in [DType::Q8_0, DType::Q4_0] {
+                let (_, scales, back) = round_trip(dtype, 2, &[2], &[value, -value]);
+                assert!(scales.iter().all(|scale| scale.is_finite() && *scale > 0.0));
+                assert!(back.iter().all(|value| value.is_finite()), "{value:e} as {dtype}: {back:?}");
+                assert!((back[0] - value).abs() <= value * 1e-2, "{value:e} as {dtype}: {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_finite_and_says_where() {
+        for dtype in DType::ALL {
+            let mut values = [1.0; 16];
+            values[11] = f32::NAN;
+            let error = encode_into(dtype, 4, 8, &values, &mut Vec::new(), &mut Vec::new()).unwrap_err();
+            assert!(matches!(error, QuantizeError::NotFinite { index: 11, .. }), "{dtype}: {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_blocks_and_buffers_that_do_not_fit() {
+        let shape = Shape::new(vec![2, 8]).unwrap();
+        for block in [0, 1, 3, 6, 16, 32] {
+            assert!(lengths(DType::Q4_0, &shape, block).is_err(), "block {block}");
+        }
+        assert_eq!(lengths(DType::Q4_0, &shape, 4), Ok(EncodedLengths { payload: 8, scales: 16 }));
+        let error = encode(DType::Q8_0, 0, 8, &[0.0; 16], &mut [0; 16], &mut [0; 4]).unwrap_err();
+        assert!(matches!(error, QuantizeError::Buffers { scales: 8, found_scales: 4, .. }), "{error}");
+        assert!(encode(DType::F32, 0, 8, &[0.0; 12], &mut [0; 48], &mut []).is_err());
+    }
+
+    /// Every tie, its two neighbours, and a sweep of bit patterns, against the standard library.
+    #[test]
+    fn quantum_is_round_half_away_then_clamp() {
+        let check = |value: f32| {
+            assert_eq!(
+                quantum(value, 1.0, -127.0, 127.0),
+                value.round().clamp(-127.0, 127.0) as i32,
+                "{value}"
+            );
+        };
+        for half in -300..=300 {
+            let tie = half as f32 / 2.0;
+            check(tie);
+            check(tie.next_up());
+            check(tie.next_down());
+        }
+        for bits in (0..0x7f80_0000_u32).step_by(4999) {
+            check(f32::from_bits(bits));
+            check(-f32::from_bits(bits));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_error_is_at_most_half_a_step(
+            values in prop::collection::vec(-1e6_f32..1e6, 32), exponent in -30_i32..6,
+        ) {
+            let values: Vec<f32> = values.iter().map(|value| value * 2_f32.powi(exponent)).collect();
+            for (dtype, steps) in [(DType::Q8_0, 127.0), (DType::Q4_0, 7.0)] {
+                let (_, _, back) = round_trip(dtype, 16, &[2, 16], &values);
+                for (row, back) in values.chunks(16).zip(back.chunks(16)) {
+                    let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+                    for (value, back) in row.iter().zip(back) {
+                        prop_assert!((value - back).abs() <= largest / steps * 0.50001);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn encoding_what_was_decoded_changes_nothing(
+            values in prop::collection::vec(-1e6_f32..1e6, 32),
+        ) {
+            for dtype in [DType::Q8_0, DType::Q4_0] {
+                let (data, _, back) = round_trip(dtype, 8, &[4, 8], &values);
+                let (again, _, _) = round_trip(dtype, 8, &[4, 8], &back);
+                prop_assert_eq!(data, again);
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Bad input: every mistake is told with its place and what to do, and leaves nothing behind.
+
+use studbook::tensor::dtype::DType;
+
+use crate::space::{PLAN, Said, Space, config, model};
+
+/// Fails if a command left something half-written.
+#[track_caller]
+fn clean(space: &Space) {
+    let tmp: Vec<_> = space.files(".studbook/tmp").into_keys().collect();
+    assert!(tmp.is_empty(), "left behind: {tmp:?}");
+    let half: Vec<_> = space.files("").into_keys().filter(|name| name.contains(".tmp-")).collect();
+    assert!(half.is_empty(), "left behind: {half:?}");
+}
+
+/// A mistake in a plan: every command that takes one says so and makes no store.
+#[track_caller]
+fn plan_mistake(space: &Space, parts: &[&str]) {
+    for command in ["check", "plan", "run", "status", "graph", "verify"] {
+        let mut said = space.studbook(&[command, "plan.toml"]).exits(2);
+        for part in parts {
+            said = said.complains(part);
+        }
+        assert!(said.out.is_empty(), "{}", said.out);
+        assert!(!space.path(".studbook").exists(), "{command} made a store");
+    }
+}
+
+#[test]
+fn a_plan_that_is_no_file() {
+    let space = Space::new();
+    space
+        .studbook(&["run", "none.toml"])
+        .exits(2)
+        .complains("cannot open the plan none.toml")
+        .complains("hint: check the spelling");
+    space
+        .studbook(&["run", "."])
+        .exits(2)
+        .complains("cannot open the plan .: is a folder, a plan file was expected")
+        .complains("hint: name a file inside that folder");
+    space.write("binary.toml", &[0xff, 0xfe, 0, 1]);
+    space.studbook(&["run", "binary.toml"]).exits(2).complains("cannot read the plan binary.toml");
+    space.write("broken.toml", b"[cycle\nname = \"x\"\n");
+    space.studbook(&["run", "broken.toml"]).exits(2).complains("broken.toml:1:7");
+    assert!(!space.path(".studbook").exists());
+}
+
+#[test]
+fn ten_mistakes_are_told_at_once_each_at_its_place() {
+    let space = Space::new();
+    let mut text = PLAN.to_owned();
+    let mut spoil = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    };
+    spoil("seed = \"7\"", "seed = \"7\"\nsede = 1");
+    spoil("output = \"q8_0\"", "output = 8");
+    spoil("seconds = 600\n", "");
+    spoil("operator = \"blend\"", "operator = \"blent\"");
+    spoil("parents = [\"one\", \"two\"]", "parents = [\"one\", \"tow\"]");
+    spoil("density = 0.5", "density = 1.5");
+    spoil(
+        "[smoke]",
+        "[candidates.Bad]\noperator = \"blend\"\nparents = [\"one\", \"two\"]\nweight = 1\n\n[smoke]",
+    );
+    spoil(
+        "[review]",
+        "[[eval]]\nname = \"digits\"\nkind = \"exact_match\"\ncases = \"suite.jsonl\"\n\n[review]",
+    );
+    spoil(
+        "metric = \"exact_match\"\nsuites = [\"digits\"]\nmin",
+        "metric = \"exact_mtch\"\nsuites = [\"digits\"]\nmin",
+    );
+    spoil("suites = [\"digits\"]\nversus", "suites = [\"digit\"]\nversus");
+    spoil("no_op = \"base\"", "no_op = \"bass\"");
+    space.write("plan.toml", text.as_bytes());
+    // What, where, what was expected or known, what was probably meant.
+    let mistakes: [(&str, &str, &str, &str); 11] = [
+        ("unknown key `sede` in [cycle]", "sede", "expected one of `name`, `seed`", "did you mean `seed`?"),
+        ("`output` in [cycle] cannot be the number 8", "8\n", "expected \"f32\", \"q8_0\" or \"q4_0\"", ""),
+        ("[budget] needs `seconds`", "[budget]", "expected `seconds`, a whole number", ""),
+        ("unknown operator `blent`", "\"blent\"", "expected one of `blend`", "did you mean `blend`?"),
+        ("unknown parent `tow`", "\"tow\"", "expected one of `base`, `one`", "did you mean `two`?"),
+        ("`density` cannot be 1.5", "1.5", "expected a number from 0 to 1", "Share of each difference"),
+        ("begins with a letter or digit; found 'B'", "Bad", "expected a name such as `ties-0.5`", ""),
+        (
+            "the suite `digits` does not measure `exact_mtch`",
+            "\"exact_mtch\"",
+            "expected `exact_match`",
+            "did you mean `exact_match`?",
+        ),
+        ("unknown suite `digit`", "\"digit\"", "expected `digits`", "did you mean `digits`?"),
+        (
+            "two suites are called `digits`",
+            "\"digits\"\nkind = \"exact_match\"\ncases = \"suite.jsonl\"\n\n[review]",
+            "expected a name that no other suite has",
+            "",
+        ),
+        ("unknown parent `bass`", "\"bass\"", "expected one of `base`", "did you mean `base`?"),
+    ];
+    let said = space.studbook(&["check", "plan.toml"]).exits(2).complains("plan.toml has 11 errors");
+    let told: Vec<&str> = said.err.split("\nerror: ").collect();
+    assert_eq!(told.len(), mistakes.len(), "{}", said.err);
+    for (what, at, expected, meant) in mistakes {
+        let found =
+            told.iter().find(|part| part.contains(what)).unwrap_or_else(|| panic!("{what}\n{}", said.err));
+        let offset = text.find(at).unwrap();
+        let line = text[..offset].matches('\n').count() + 1;
+        let column = offset - text[..offset].rfind('\n').map_or(0, |end| end + 1) + 1;
+        let place = format!("plan.toml:{line}:{column}");
+        assert!(found.contains(&place), "{place} is missing from\n{found}");
+        assert!(found.contains(expected) && found.contains(meant), "{expected}, {meant} in\n{found}");
+    }
+    plan_mistake(&space, &["11 errors"]);
+}
+
+#[test]
+fn budgets_are_limits() {
+    let space = Space::new();
+    space.edit("plan.toml", "lambda = 0.5", "sweep = { lambda = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7] }");
+    plan_mistake(
+        &space,
+        &["the plan declares 9 candidates", "expected at most 8", "plan.toml:8:", "sweep over less"],
+    );
+    let space = Space::new();
+    space.edit("plan.toml", "artifact = \"1 MiB\"", "artifact = \"5 KiB\"");
+    plan_mistake(
+        &space,
+        &[
+            "would have 5568 bytes",
+            "expected at most 5120",
+            "plan.toml:9:",
+            "store children with `output = \"q8_0\"`",
+        ],
+    );
+    let space = Space::new();
+    space.edit("plan.toml", "disk = \"8 MiB\"", "disk = 16000");
+    plan_mistake(&space, &["all candidates together would have 16704 bytes", "expected at most 16000"]);
+    // A sweep of sweeps is refused before it is spelled out.
+    let space = Space::new();
+    let many = (0..1000).map(|i| format!("0.{i:04}")).collect::<Vec<_>>().join(", ");
+    let sweep = format!("sweep = {{ lambda = [{many}], weight = [{many}] }}");
+    space.edit("plan.toml", "weight = 1.0\nlambda = 0.5", &sweep);
+    plan_mistake(&space, &["the sweep of `tasks` makes too many candidates", "at most 100000"]);
+}
+
+#[test]
+fn candidates_that_cannot_be() {
+    let space = Space::new();
+    space.edit("plan.toml", "[candidates.ties]", "[candidates.one]");
+    plan_mistake(
+        &space,
+        &["the name `one` is taken", "expected a name that no parent and no other candidate has"],
+    );
+    let space = Space::new();
+    space.edit(
+        "plan.toml",
+        "parents = [\"one\", \"two\", \"three\"]\nweight = 1.0\n\n",
+        "parents = [\"one\", \"two\"]\nweight = [1.0, -1.0]\n\n",
+    );
+    plan_mistake(&space, &["the weights sum to zero", "set normalize = false", "[candidates.average]"]);
+}
+
+#[test]
+fn models_that_are_none() {
+    let space = Space::new();
+    let whole = std::fs::read(space.path("one.slm")).unwrap();
+    let noise = studbook::base::rng::Philox::for_purpose(&["noise"]);
+    let noise: Vec<u8> = (0..5000).map(|i| (noise.unit(i) * 256.0) as u8).collect();
+    std::fs::remove_file(space.path("base.slm")).unwrap();
+    std::fs::remove_file(space.path("one.slm")).unwrap();
+    std::fs::create_dir(space.path("one.slm")).unwrap();
+    space.write("two.slm", &whole[..3000]);
+    space.write("three.slm", &noise);
+    plan_mistake(
+        &space,
+        &[
+            "base.slm does not exist",
+            "plan.toml:14:10",
+            "one.slm is a folder",
+            "plan.toml:18:10",
+            "two.slm: not a usable SLM1 file",
+            "but the file has 3000: it was cut short",
+            "plan.toml:21:10",
+            "three.slm: this is no model file that is known here",
+            "known formats: slm1 (.slm)",
+            "plan.toml:24:10",
+            "plan.toml has 4 errors",
+        ],
+    );
+    // Any cut is noticed, wherever it is: the last scale ends at byte 5508, padding follows.
+    for length in [0, 1, 7, 8, 127, 128, 895, 4096, 5507] {
+        space.write("cut.slm", &whole[..length]);
+        space.studbook(&["inspect", "cut.slm"]).exits(2).complains("cut.slm");
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_fails_its_source_and_nobody_elses() {
+    let space = Space::new();
+    space.edit(
+        "plan.toml",
+        "parents = [\"one\", \"two\", \"three\"]\nweight = 1.0\n\n",
+        "parents = [\"one\", \"three\"]\nweight = 1.0\n\n",
+    );
+    space.write("two.slm", &model(&config(), "two", DType::F32));
+    let tensors = space.studbook(&["inspect", "two.slm", "--format", "json"]).exits(0).json();
+    let tensors = tensors["tensors"].as_array().unwrap();
+    let tensor = tensors.iter().find(|tensor| tensor["name"] == "layers.0.wk.weight").unwrap();
+    let at = tensor["offset"].as_u64().unwrap() as usize + 5 * 4;
+    let mut bytes = std::fs::read(space.path("two.slm")).unwrap();
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    space.write("two.slm", &bytes);
+    let why = format!("tensor layers.0.wk.weight, element 5 (byte {at}) is NaN; every weight must be finite");
+    let said = space.studbook(&["run", "plan.toml"]).exits(1).complains("source:two: ").complains(&why);
+    assert!(said.err.contains("two.slm"), "{}", said.err);
+    clean(&space);
+    space.studbook(&["status", "plan.toml"]).exits(0).says("failed last time: source:two").says(&why);
+    let report = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(1).json();
+    assert_eq!(report["executed"], 0);
+    assert_eq!(report["failed"][0]["stage"], "source:two");
+    let outcome = |row: usize| report["candidates"][row]["outcome"].as_str().unwrap().to_owned();
+    assert_eq!(outcome(0), "admitted", "{report}");
+    assert_ne!(outcome(1), "admitted");
+    assert_ne!(outcome(2), "admitted");
+    assert!(!space.path(".studbook/runs/tiny/04-operator/ties.slm").exists());
+    space.studbook(&["generate", "two.slm", "-p", "a"]).exits(2).complains("is NaN");
+}
+
+#[test]
+fn suites_that_cannot_be_asked() {
+    let spoil = |from: &str, to: &str| {
+        let space = Space::new();
+        space.edit("suite.jsonl", from, to);
+        space
+    };
+    for (from, to, why) in [
+        ("{\"id\":\"c4\"", "{\"id\"\"c4\"", "line 5 of the suite"),
+        ("\"id\":\"c6\"", "\"id\":\"c2\"", "line 7 of the suite has the id \"c2\" of line 3 again"),
+        ("\"prompt\":\"p1=\"", "\"prompt\":\"\"", "line 2 of the suite has an empty prompt"),
+        ("\"prompt\":\"p3=\"", "\"promt\":\"p3=\"", "line 4 of the suite"),
+    ] {
+        let space = spoil(from, to);
+        let said = space.studbook(&["check", "plan.toml"]).exits(2).complains(why);
+        said.complains("the suite `digits`").complains("suite.jsonl");
+        assert!(!space.path(".studbook").exists());
+        space.studbook(&["run", "plan.toml"]).exits(1).complains(why);
+        clean(&space);
+        assert!(!space.path(".studbook/runs/tiny/09-admission").exists(), "nobody is judged");
+    }
+}
+
+/// Runs into a full disk, then again without.
+fn full_disk(fault: &str) {
+    let space = Space::new();
+    let said: Said = crate::space::said(space.command(&["run", "plan.toml"]).env("STUDBOOK_FAULT", fault));
+    said.exits(5).complains("no storage space").complains("free some space and run again");
+    clean(&space);
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    let undisturbed = Space::new();
+    undisturbed.studbook(&["run", "plan.toml"]).exits(3);
+    for folder in [".studbook/runs", ".studbook/ledger", ".studbook/registry"] {
+        let (ours, theirs) = (space.files(folder), undisturbed.files(folder));
+        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{fault}");
+        assert!(!ours.is_empty(), "{folder}");
+        for (name, bytes) in ours {
+            assert!(theirs[&name] == bytes, "{folder}/{name} after {fault}");
+        }
+    }
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn a_full_disk_is_told_and_changes_no_result() {
+    full_disk("blob-written:5:full");
+    full_disk("blob-written:30:full");
+}
+
+#[test]
+fn a_full_disk_under_small_files_is_told_and_changes_no_result() {
+    full_disk("file-written:1:full");
+    full_disk("file-written:3:full");
+    full_disk("file-written:30:full");
+}
+
+#[test]
+fn stores_that_cannot_be_used() {
+    let space = Space::new();
+    let run = |store: &str| space.studbook(&["run", "plan.toml", "--store", store]).exits(5);
+    run("plan.toml/store").complains("plan.toml/store").complains("hint: a part of that path is a file");
+    run("/proc/studbook").complains("cannot create the folder /proc/studbook").complains("--store DIR");
+    assert_eq!(space.files("").len(), 6, "nothing was made");
+    space.write("newer/version", b"studbook-store 2\n");
+    run("newer")
+        .complains("the store newer has format 2; this program knows formats up to 1")
+        .complains("use the newer studbook");
+    space.write("other/version", b"1.2.3\n");
+    run("other")
+        .complains("other is not a Studbook store")
+        .complains("\"1.2.3\\n\"")
+        .complains("--store DIR");
+    assert_eq!(space.files("newer").len() + space.files("other").len(), 2, "nothing was added");
+    space
+        .studbook(&["ledger", "log", "--store", "nowhere"])
+        .exits(2)
+        .complains("there is no store at nowhere");
+}
+
+#[test]
+fn words_that_name_nothing() {
+    let space = Space::new();
+    space
+        .studbook(&["why", "plan.toml", "operator:taks"])
+        .exits(2)
+        .complains("the plan has no stage `operator:taks`")
+        .complains("did you mean `operator:tasks`?");
+    space.studbook(&["why", "plan.toml", "zzzzzzzzzzzz"]).exits(2).complains("lists every stage");
+    space.studbook(&["frobnicate"]).exits(2).complains("unrecognized subcommand");
+    space.studbook(&["run"]).exits(2).complains("<PLAN>");
+    space.studbook(&["run", "plan.toml", "--threads", "0"]).exits(2).complains("--threads");
+    assert!(!space.path(".studbook").exists());
+}
+
+#[test]
+fn approvals_that_approve_nothing() {
+    let space = Space::new();
+    let attest = |extra: &[&str]| space.studbook(&[&["attest", "plan.toml"], extra].concat());
+    attest(&["ties", "--gate", "release"]).exits(2).complains("--by");
+    attest(&["ties", "--by", "ada"]).exits(2).complains("--gate");
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    let evidence = || space.files(".studbook/evidence");
+    attest(&["ties", "--gate", "release", "--by", " "]).exits(2).complains("an approval needs a name");
+    attest(&["tie", "--gate", "release", "--by", "ada"]).exits(2).complains("did you mean `ties`?");
+    attest(&["tasks", "--gate", "release", "--by", "ada"]).exits(2).complains("it has no approval gates");
+    attest(&["ties", "--gate", "relaese", "--by", "ada"]).exits(2).complains("its approval gates: release");
+    assert!(evidence().is_empty());
+    // A refused candidate stays refused.
+    attest(&["ties", "--gate", "release", "--by", "ada", "--reject"]).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0).says("rejected by ada");
+    attest(&["ties", "--gate", "release", "--by", "bob"])
+        .exits(2)
+        .complains("`ties` was refused; no approval changes that");
+    assert_eq!(evidence().len(), 1);
+}

@@ -1,0 +1,130 @@
+//! Crashes: killed at any moment, the next run ends as if nothing had happened.
+//!
+//! Every fault point is visited, and random moments besides. What is compared is all that people
+//! and other programs read: the records by name, the ledger, the registry.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use studbook::base::rng::Philox;
+use studbook::disk::fault::POINTS;
+
+use crate::space::Space;
+
+const SIGKILL: i32 = 9;
+const SIGABRT: i32 = 6;
+
+/// What an undisturbed run leaves, and how long it takes.
+struct Reference {
+    files: BTreeMap<String, Vec<u8>>,
+    took: Duration,
+}
+
+fn reference() -> &'static Reference {
+    static REFERENCE: OnceLock<Reference> = OnceLock::new();
+    REFERENCE.get_or_init(|| {
+        let space = Space::new();
+        let start = Instant::now();
+        space.studbook(&["run", "plan.toml"]).exits(3);
+        Reference { took: start.elapsed(), files: left_by(&space) }
+    })
+}
+
+fn left_by(space: &Space) -> BTreeMap<String, Vec<u8>> {
+    let folders = ["runs", "ledger", "registry"];
+    let files = folders.iter().flat_map(|folder| {
+        let files = space.files(&format!(".studbook/{folder}"));
+        files.into_iter().map(move |(name, bytes)| (format!("{folder}/{name}"), bytes))
+    });
+    files.collect()
+}
+
+/// Runs to the end and compares everything.
+fn recovers(space: &Space, after: &str) {
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]);
+    assert_eq!(said.code, Some(3), "after {after}:\n{}\n{}", said.out, said.err);
+    let (found, expected) = (left_by(space), &reference().files);
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(expected), "after {after}");
+    for (name, bytes) in &found {
+        assert!(expected[name] == *bytes, "{name} differs after {after}");
+    }
+}
+
+/// Runs with a fault point armed.
+fn run_into(space: &Space, fault: &str) -> ExitStatus {
+    let mut command = space.command(&["run", "plan.toml", "--quiet"]);
+    command.env("STUDBOOK_FAULT", fault).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+}
+
+#[test]
+fn every_fault_point_is_survived() {
+    assert!(reference().files.len() > 40);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while let Some(point) = POINTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    survive(point);
+                }
+            });
+        }
+    });
+}
+
+fn survive(point: &str) {
+    let mut reached = 0;
+    for at in [1, 2, 3, 30] {
+        let fault = format!("{point}:{at}:kill");
+        let space = Space::new();
+        let status = run_into(&space, &fault);
+        if status.code() == Some(3) {
+            // Not passed that often: neither will it be more often.
+            break;
+        }
+        assert_eq!(status.signal(), Some(SIGABRT), "{fault}: {status}");
+        reached += 1;
+        recovers(&space, &fault);
+    }
+    assert!(reached > 0, "{point} was never passed");
+}
+
+/// The recovery itself is cut off as well, again and again, a little further each time.
+#[test]
+fn a_crash_while_recovering_is_survived() {
+    let space = Space::new();
+    for at in [9, 4, 7, 2, 6, 3, 8, 5] {
+        let status = run_into(&space, &format!("file-renamed:{at}:kill"));
+        assert!(matches!((status.signal(), status.code()), (Some(SIGABRT), _) | (_, Some(3))), "{status}");
+    }
+    recovers(&space, "eight crashes in a row");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+}
+
+#[test]
+fn random_moments_are_survived() {
+    let random = Philox::for_purpose(&["crash", "moments"]);
+    let took = reference().took;
+    let mut killed = 0;
+    for i in 0..24_u64 {
+        let space = Space::new();
+        // Every third one is killed twice before it may finish.
+        let times = if i % 3 == 0 { 2 } else { 1 };
+        for turn in 0..times {
+            let moment = took.mul_f64(random.unit(i * 2 + turn));
+            let mut command = space.command(&["run", "plan.toml", "--quiet"]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(moment);
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            assert!(status.signal() == Some(SIGKILL) || status.code() == Some(3), "{status}");
+            killed += usize::from(status.signal() == Some(SIGKILL));
+        }
+        recovers(&space, &format!("kill number {i}"));
+    }
+    assert!(killed >= 20, "only {killed} runs were cut off");
+}

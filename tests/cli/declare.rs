@@ -1,0 +1,214 @@
+//! Declaring and looking: `init`, `check`, `graph`, `inspect`, `generate`, `completions`.
+
+use studbook::tensor::dtype::DType;
+
+use crate::space::{Space, config, model};
+
+/// A plan that `init` wrote goes all the way; returns the counts that `check` prints.
+fn goes_all_the_way(space: &Space, plan: &str) -> String {
+    let checked = space.studbook(&["check", plan]).exits(0).out;
+    space.studbook(&["plan", plan]).exits(0).says("would run");
+    let run = space.studbook(&["run", plan]);
+    assert!(matches!(run.code, Some(0 | 3)), "{}\n{}", run.out, run.err);
+    run.says("0 failed");
+    checked
+}
+
+#[test]
+fn init_finds_the_models_beside_the_plan() {
+    let space = Space::new();
+    std::fs::remove_file(space.path("plan.toml")).unwrap();
+    let said = space.studbook(&["init"]).exits(0).says("Wrote cycle.toml").says("studbook plan cycle.toml");
+    assert!(said.err.is_empty(), "{}", said.err);
+    let text = space.read("cycle.toml");
+    for name in ["base", "one", "two", "three"] {
+        assert!(text.contains(&format!("[parents.{name}]\nsource = \"{name}.slm\"")), "{text}");
+    }
+    assert!(text.lines().filter(|line| line.starts_with('#')).count() >= 4, "it is commented\n{text}");
+    let counts = goes_all_the_way(&space, "cycle.toml");
+    assert!(counts.starts_with("cycle.toml: 4 parents, 1 candidates, 0 suites, 1 gates, "), "{counts}");
+}
+
+#[test]
+fn init_takes_parents_base_and_suites_and_writes_paths_relative_to_the_plan() {
+    let space = Space::new();
+    std::fs::create_dir(space.path("plans")).unwrap();
+    space
+        .studbook(&[
+            "init",
+            "plans/my cycle.toml",
+            "--parent",
+            "one.slm",
+            "--parent",
+            "two.slm",
+            "--base",
+            "base.slm",
+            "--suite",
+            "suite.jsonl",
+        ])
+        .exits(0);
+    let text = space.read("plans/my cycle.toml");
+    assert!(text.contains("name = \"my-cycle\"") && text.contains("source = \"../one.slm\""), "{text}");
+    assert!(text.contains("cases = \"../suite.jsonl\"") && text.contains("role = \"base\""), "{text}");
+    let counts = goes_all_the_way(&space, "plans/my cycle.toml");
+    assert!(counts.contains(": 3 parents, 4 candidates, 1 suites, 2 gates, "), "{counts}");
+    // The approval is a comment to be uncommented; then it works as well.
+    for line in ["[[gate]]", "name = \"release\"", "kind = \"approval\"", "statement = "] {
+        space.edit("plans/my cycle.toml", &format!("# {line}"), line);
+    }
+    let counts = space.studbook(&["check", "plans/my cycle.toml"]).exits(0).out;
+    assert!(counts.contains("3 gates"), "{counts}");
+}
+
+#[test]
+fn init_never_overwrites_and_needs_models() {
+    let space = Space::new();
+    let before = space.files("");
+    space
+        .studbook(&["init", "plan.toml"])
+        .exits(2)
+        .complains("plan.toml is already there")
+        .complains("init never overwrites");
+    space
+        .studbook(&["init", "new.toml", "--parent", "suite.jsonl"])
+        .exits(2)
+        .complains("suite.jsonl")
+        .complains("known formats: slm1");
+    space.write("broken.jsonl", b"{\"id\":\"a\",\"prompt\":\"p\",\"expected\":\"e\"}\nnope\n");
+    space
+        .studbook(&["init", "new.toml", "--suite", "broken.jsonl"])
+        .exits(2)
+        .complains("broken.jsonl")
+        .complains("line 2 of the suite");
+    assert_eq!(space.files(""), before.into_iter().chain([broken(&space)]).collect());
+
+    let empty = Space::empty();
+    empty.studbook(&["init"]).exits(2).complains("there are no .slm files in .").complains("--parent MODEL");
+    assert!(empty.files("").is_empty());
+}
+
+fn broken(space: &Space) -> (String, Vec<u8>) {
+    ("broken.jsonl".to_owned(), space.read("broken.jsonl").into_bytes())
+}
+
+#[test]
+fn check_counts_what_is_declared() {
+    let space = Space::new();
+    let plan = space.studbook(&["plan", "plan.toml", "--format", "json"]).exits(0).json();
+    let stages = plan["stages"].as_array().unwrap().len();
+    let said = space.studbook(&["check", "plan.toml"]).exits(0);
+    assert_eq!(said.out, format!("plan.toml: 4 parents, 3 candidates, 1 suites, 4 gates, {stages} stages\n"));
+    assert_eq!(space.studbook(&["check", "plan.toml", "--quiet"]).exits(0).out, "");
+}
+
+#[test]
+fn graphs_hold_every_stage_once() {
+    let space = Space::new();
+    let plan = space.studbook(&["plan", "plan.toml", "--format", "json"]).exits(0).json();
+    let mermaid = space.studbook(&["graph", "plan.toml"]).exits(0).out;
+    let dot = space.studbook(&["graph", "plan.toml", "--format", "dot"]).exits(0).out;
+    assert!(mermaid.starts_with("flowchart LR\n"), "{mermaid}");
+    assert!(dot.starts_with("digraph studbook {\n") && dot.ends_with("}\n"), "{dot}");
+    let stages = plan["stages"].as_array().unwrap();
+    for stage in stages {
+        let id = stage["stage"].as_str().unwrap();
+        assert_eq!(mermaid.matches(&format!("[\"{id}\"]")).count(), 1, "{id}\n{mermaid}");
+        assert_eq!(dot.matches(&format!("[label=\"{id}\"]")).count(), 1, "{id}\n{dot}");
+    }
+    assert_eq!(mermaid.matches("[\"").count(), stages.len());
+    assert_eq!(dot.matches("[label=").count(), stages.len());
+    // The same edges in both, between stages that exist.
+    let ends = |text: &str, arrows: &[&str]| -> Vec<(String, String)> {
+        let edge = |line: &str| {
+            let line = line.trim().split(" [style").next().unwrap().trim_end_matches(';').to_owned();
+            let arrow = arrows.iter().find(|arrow| line.contains(&format!(" {arrow} ")))?;
+            line.split_once(&format!(" {arrow} ")).map(|(from, to)| (from.to_owned(), to.to_owned()))
+        };
+        let mut found: Vec<_> = text.lines().filter_map(edge).collect();
+        found.sort();
+        found
+    };
+    let drawn = ends(&mermaid, &["-->", "-.->", "-..->"]);
+    assert!(drawn.len() > stages.len());
+    assert_eq!(drawn, ends(&dot, &["->"]));
+}
+
+#[test]
+fn completions_name_every_command() {
+    let said = Space::empty().studbook(&["completions", "bash"]).exits(0).says("complete -F _studbook");
+    for command in ["init", "check", "plan", "run", "status", "attest", "why", "verify", "ledger"] {
+        said.out.find(&format!("studbook,{command})")).unwrap_or_else(|| panic!("{command}"));
+    }
+    Space::empty().studbook(&["completions", "tcl"]).exits(2).complains("possible values: bash");
+}
+
+#[test]
+fn inspect_says_what_a_model_is() {
+    let space = Space::new();
+    let text = space.studbook(&["inspect", "one.slm"]).exits(0);
+    let bytes = std::fs::read(space.path("one.slm")).unwrap();
+    let json = space.studbook(&["inspect", "one.slm", "--format", "json"]).exits(0).json();
+    assert_eq!(json["bytes"], bytes.len());
+    assert_eq!(json["sha256"], studbook::base::digest::Sha256::of(&bytes).to_hex());
+    assert_eq!(json["blake3"], studbook::base::digest::Digest::of(&bytes).to_hex());
+    assert_eq!(json["values"], "every value is finite");
+    assert_eq!(json["config"]["ffn_size"], 16);
+    assert_eq!(json["identity"]["parameters"], 2680);
+    let tensors = json["tensors"].as_array().unwrap();
+    assert_eq!(tensors.len(), 11);
+    for tensor in tensors {
+        assert_eq!(
+            text.out.matches(&format!("\n{} ", tensor["name"].as_str().unwrap())).count(),
+            1,
+            "{tensor}"
+        );
+    }
+    text.says("every value is finite").says("q8_0").says("260x8").says(json["sha256"].as_str().unwrap());
+    space.studbook(&["inspect", "plan.toml"]).exits(2).complains("known formats: slm1");
+    space.studbook(&["inspect", "none.slm"]).exits(2).complains("cannot open none.slm");
+}
+
+#[test]
+fn generate_repeats_itself() {
+    let space = Space::new();
+    let ask = |extra: &[&str]| {
+        let arguments = [&["generate", "one.slm", "--prompt", "ab", "--max-tokens", "12"], extra].concat();
+        space.studbook(&arguments).exits(0)
+    };
+    let greedy = ask(&[]);
+    assert_eq!(greedy.out, ask(&[]).out);
+    assert!(greedy.out.len() > 2, "{:?}", greedy.out);
+    greedy.complains("tokens: ");
+    assert_eq!(ask(&["--threads", "1"]).out, ask(&["--threads", "3"]).out);
+    let sampled = |seed: &str| ask(&["--temperature", "1.5", "--seed", seed]).out;
+    assert_eq!(sampled("7"), sampled("7"));
+    assert!((1..5).any(|seed| sampled(&seed.to_string()) != sampled("7")), "the seed matters");
+}
+
+#[test]
+fn generated_bytes_that_are_not_text_are_shown_as_such() {
+    // Random weights choose random bytes; `Said` would fail on output that is not UTF-8.
+    let space = Space::empty();
+    let broken = (0..8).any(|i| {
+        space.write("m.slm", &model(&config(), &format!("m{i}"), DType::F32));
+        let said = space.studbook(&["generate", "m.slm", "-p", "ab", "--max-tokens", "16"]).exits(0);
+        said.out.contains('\u{fffd}')
+    });
+    assert!(broken, "none of eight random models made a broken sequence");
+}
+
+#[test]
+fn prompts_that_cannot_be_answered_are_mistakes() {
+    let space = Space::new();
+    space.studbook(&["generate", "one.slm", "--prompt", ""]).exits(2).complains("the prompt is empty");
+    space
+        .studbook(&["generate", "one.slm", "--prompt", &"x".repeat(200)])
+        .exits(2)
+        .complains("the prompt has 201 tokens")
+        .complains("at most 63");
+    space
+        .studbook(&["generate", "one.slm", "-p", "a", "--temperature", "1", "--top-k", "0"])
+        .exits(2)
+        .complains("top_k");
+    space.studbook(&["generate", "none.slm", "-p", "a"]).exits(2).complains("cannot open none.slm");
+}

@@ -1,0 +1,14 @@
+//! Drives the real `studbook`.
+//!
+//! One binary, one file for each thing a person does. `space` makes a folder with tiny models, a
+//! plan and a store; nothing here looks inside the library to see whether it worked.
+
+mod space;
+
+mod bad_input;
+mod crash;
+mod declare;
+mod dry_run;
+mod resume;
+mod run;
+mod verify;

@@ -1,0 +1,323 @@
+//! Verifying: a good store passes, and each single tampering is found and named.
+
+use std::path::{Path, PathBuf};
+
+use studbook::base::digest::{Digest, Sha256};
+
+use crate::space::{Said, Space};
+
+/// A cycle that was run: one candidate is admitted, so its registry has an entry.
+fn done() -> Space {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space
+}
+
+/// Replaces a file, which may be read-only.
+fn replace(path: &Path, bytes: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    replace(path, &bytes);
+}
+
+/// Where the store keeps what the view shows under this name.
+fn object(space: &Space, shown: &str) -> PathBuf {
+    let hex = Digest::of(space.read(&format!(".studbook/runs/tiny/{shown}")).as_bytes()).to_hex();
+    let path = space.path(&format!(".studbook/objects/{}/{}", &hex[..2], &hex[2..]));
+    assert!(path.is_file(), "{shown}");
+    path
+}
+
+#[track_caller]
+fn refused(space: &Space, what: &str, why: &str) -> Said {
+    let said = space.studbook(&["verify", "plan.toml"]).exits(4);
+    let failed: Vec<_> = said.out.lines().filter(|line| line.starts_with("FAIL")).collect();
+    let found = failed.iter().any(|line| line.contains(&format!("FAIL  {what}: ")) && line.contains(why));
+    assert!(found, "no {what}: {why} in\n{}", failed.join("\n"));
+    assert!(said.out.ends_with(&format!(", {} failed\n", failed.len())), "{}", said.out);
+    said
+}
+
+#[test]
+fn a_good_store_holds_and_can_be_computed_again() {
+    let space = done();
+    let before = space.files(".studbook/runs");
+    let said = space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+    assert!(!said.out.contains("FAIL") && !said.out.contains("MATCH"), "{}", said.out);
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says(", 0 failed");
+    for candidate in ["average", "tasks", "ties"] {
+        said.out
+            .lines()
+            .find(|line| line.contains(&format!("operator:{candidate}: recomputed: MATCH ")))
+            .unwrap_or_else(|| panic!("{candidate}\n{}", said.out));
+    }
+    let one = space.studbook(&["verify", "plan.toml", "--recompute", "--candidate", "ties"]).exits(0);
+    assert_eq!(one.out.matches("MATCH").count(), 1, "{}", one.out);
+    space.studbook(&["verify", "plan.toml", "--candidate", "ties"]).exits(2).complains("--recompute");
+    let json = space.studbook(&["verify", "plan.toml", "--format", "json"]).exits(0).json();
+    assert_eq!(json["failed"], 0);
+    let stages = space.studbook(&["plan", "plan.toml", "--format", "json"]).json()["stages"].clone();
+    // Every stage but the pending admission, the ledger and the registry.
+    assert_eq!(json["checked"], stages.as_array().unwrap().len() - 1 + 2);
+    assert_eq!(space.files(".studbook/runs"), before);
+}
+
+#[test]
+fn nothing_to_verify_is_said() {
+    let space = Space::new();
+    space
+        .studbook(&["verify", "plan.toml"])
+        .exits(2)
+        .complains("nothing to verify")
+        .complains("run it first");
+    assert!(!space.path(".studbook").exists());
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    space
+        .studbook(&["verify", "plan.toml", "--recompute", "--candidate", "nobody"])
+        .exits(2)
+        .complains("no candidate `nobody`");
+}
+
+#[test]
+fn an_edited_plan_is_not_tampering() {
+    let space = done();
+    space.edit("plan.toml", "lambda = 0.5", "lambda = 0.25");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    let arguments = ["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"];
+    space.studbook(&arguments).exits(0);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn a_flipped_byte_in_an_artifact() {
+    let space = done();
+    flip(&std::fs::canonicalize(space.path(".studbook/runs/tiny/04-operator/ties.slm")).unwrap());
+    refused(&space, "operator:ties", "artifact: the blob").says("is damaged");
+    // What the finding says to do works.
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn a_lost_artifact() {
+    let space = done();
+    let path = std::fs::canonicalize(space.path(".studbook/runs/tiny/04-operator/ties.slm")).unwrap();
+    std::fs::remove_file(path).unwrap();
+    refused(&space, "operator:ties", "is not in the store");
+}
+
+#[test]
+fn a_flipped_byte_in_a_record() {
+    let space = done();
+    flip(&object(&space, "08-promotion/tasks.json"));
+    refused(&space, "promotion:tasks", "record: the blob").says("is damaged");
+}
+
+#[test]
+fn edited_outcomes() {
+    let space = done();
+    let path = object(&space, "07-eval/ties.digits.outcomes.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let edited = text.replace("false", "true ");
+    assert_ne!(edited, text, "{text}");
+    replace(&path, edited.as_bytes());
+    refused(&space, "eval:ties.digits", "outcomes: the blob").says("is damaged");
+}
+
+#[test]
+fn an_action_result_that_points_to_another_candidates_blob() {
+    let space = done();
+    let operators: Vec<(PathBuf, String)> = actions_with(&space, "artifact");
+    assert_eq!(operators.len(), 3);
+    let (path, text) = &operators[0];
+    let blob = |text: &str| text.split("\"artifact\":").nth(1).unwrap().split('}').next().unwrap().to_owned();
+    replace(path, text.replace(&blob(text), &blob(&operators[1].1)).as_bytes());
+    let said = space.studbook(&["verify", "plan.toml"]).exits(4).says("the input `artifact` changed");
+    assert!(said.out.contains("FAIL  candidate:"), "{}", said.out);
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4).says("recomputed: MISMATCH");
+}
+
+/// Action results that made a blob of this name.
+fn actions_with(space: &Space, output: &str) -> Vec<(PathBuf, String)> {
+    let files = space.files(".studbook/actions");
+    let texts = files.into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()));
+    let made = texts.filter(|(_, text)| text.contains(&format!("\"{output}\":")));
+    made.map(|(name, text)| (space.path(&format!(".studbook/actions/{name}")), text)).collect()
+}
+
+#[test]
+fn an_action_result_with_another_verdict() {
+    let space = done();
+    let refusals: Vec<_> = actions_with(&space, "record")
+        .into_iter()
+        .filter(|(_, text)| text.contains("\"verdict\":{\"reject\":"))
+        .collect();
+    assert!(!refusals.is_empty());
+    for (path, text) in refusals {
+        let (start, rest) = text.split_once("\"verdict\":").unwrap();
+        assert!(rest.ends_with('}'));
+        replace(&path, format!("{start}\"verdict\":\"pass\"}}").as_bytes());
+    }
+    refused(&space, "promotion:tasks", "derived again, the verdict is Reject");
+}
+
+#[test]
+fn a_changed_parent_file() {
+    let space = done();
+    flip(&space.path("two.slm"));
+    let bound = "the input `model` changed: the record binds ";
+    refused(&space, "source:two", bound)
+        .says(&Digest::of(&std::fs::read(space.path("two.slm")).unwrap()).to_hex());
+}
+
+#[test]
+fn a_changed_suite() {
+    let space = done();
+    space.edit("suite.jsonl", "\"p3=\"", "\"p33=\"");
+    refused(&space, "eval:one.digits", "the input `suite` changed");
+}
+
+/// The one file of ledger entries, and its lines.
+fn entries(space: &Space) -> (PathBuf, Vec<String>) {
+    let files = space.files(".studbook/ledger/entries");
+    assert_eq!(files.len(), 1);
+    let (name, bytes) = files.into_iter().next().unwrap();
+    let lines = String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    (space.path(&format!(".studbook/ledger/entries/{name}")), lines)
+}
+
+/// Changes the ledger's lines; `verify` and `ledger check` must both say why.
+#[track_caller]
+fn ledger_refused(change: impl FnOnce(&mut Vec<String>), why: &str) {
+    let space = done();
+    let (path, mut lines) = entries(&space);
+    assert_eq!(lines.len(), 3);
+    change(&mut lines);
+    replace(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+    refused(&space, "ledger", why);
+    space.studbook(&["ledger", "check"]).exits(4).complains(why);
+    // Nobody puts a good entry on top of it either.
+    let head = space.read(".studbook/ledger/head");
+    let said = space.studbook(&["run", "plan.toml"]);
+    assert!(!matches!(said.code, Some(0 | 3)), "{}{}", said.out, said.err);
+    assert_eq!(space.read(".studbook/ledger/head"), head);
+}
+
+#[test]
+fn an_edited_ledger_entry() {
+    ledger_refused(|lines| lines[1] = lines[1].replace("\"admission\"", "\"refusal\""), "entry 1 was edited");
+}
+
+#[test]
+fn an_edited_last_ledger_entry() {
+    ledger_refused(
+        |lines| lines[2] = lines[2].replace("2026", "2025"),
+        "the ledger head expects entry 2 to hash to",
+    );
+}
+
+#[test]
+fn a_dropped_ledger_entry() {
+    ledger_refused(|lines| drop(lines.remove(1)), "entry 1 was dropped");
+}
+
+#[test]
+fn swapped_ledger_entries() {
+    ledger_refused(|lines| lines.swap(1, 2), "entries were swapped");
+}
+
+#[test]
+fn a_truncated_ledger() {
+    ledger_refused(
+        |lines| lines.truncate(2),
+        "the ledger was truncated: its head counts 3 entries, 2 are there",
+    );
+}
+
+#[test]
+fn a_ledger_rolled_back_together_with_its_head() {
+    let space = done();
+    let (path, lines) = entries(&space);
+    let last = Sha256::of(lines[1].as_bytes()).to_hex();
+    let head = space.read(".studbook/ledger/head");
+    let old = Sha256::of(lines[2].as_bytes()).to_hex();
+    assert!(head.contains(&old));
+    space.write(
+        ".studbook/ledger/head",
+        head.replace(&old, &last).replace("\"size\":3", "\"size\":2").as_bytes(),
+    );
+    replace(&path, format!("{}\n{}\n", lines[0], lines[1]).as_bytes());
+    let why = "the ledger was rolled back: 3 entries were accepted before, now it has 2";
+    refused(&space, "ledger", why);
+    space.studbook(&["ledger", "check"]).exits(4).complains(why);
+}
+
+#[test]
+fn the_ledger_is_read_and_compared_with_a_noted_head() {
+    let space = done();
+    let log = space.studbook(&["ledger", "log"]).exits(0);
+    let kinds: Vec<_> = log.out.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(kinds, ["plan", "admission", "refusal"]);
+    let json = space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    assert_eq!(json[1]["candidate"], "average");
+    assert_eq!(json[1]["time"], "2026-01-01T00:00:00Z");
+    assert_eq!(json[2]["prev"], Sha256::of(entries(&space).1[1].as_bytes()).to_hex());
+
+    let head = space.studbook(&["ledger", "head"]).exits(0).out;
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let [origin, size, digest] = words[..] else { panic!("{head}") };
+    assert_eq!((origin, size), ("studbook/ledger", "3"));
+    assert_eq!(digest, Sha256::of(entries(&space).1[2].as_bytes()).to_hex());
+    let json = space.studbook(&["ledger", "head", "--format", "json"]).exits(0).json();
+    assert_eq!((json["size"].as_u64(), json["head"].as_str()), (Some(3), Some(digest)));
+
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let expect = |size: &str, digest: &str| space.studbook(&["ledger", "check", "--expect", size, digest]);
+    expect("3", digest).exits(0).says("4 entries hold").says("they extend the remembered 3");
+    expect("3", &"ab".repeat(32)).exits(4).complains("the ledger was replaced: entry 2 was accepted as abab");
+    expect("9", digest).exits(4).complains("rolled back: 9 entries were accepted before");
+    expect("three", digest).exits(2).complains("the size is a whole number");
+    expect("3", "abc").exits(2).complains("as `studbook ledger head` prints them");
+    let check = space.studbook(&["ledger", "check", "--format", "json"]).exits(0).json();
+    assert_eq!(check["size"], 4);
+    Space::new().studbook(&["ledger", "log"]).exits(2).complains("there is no store at");
+}
+
+fn registry_file(space: &Space, part: &str) -> PathBuf {
+    let files = space.files(".studbook/registry/tiny");
+    let name = files.keys().find(|name| name.contains(part)).unwrap_or_else(|| panic!("{:?}", files.keys()));
+    space.path(&format!(".studbook/registry/tiny/{name}"))
+}
+
+#[test]
+fn an_edited_selector() {
+    let space = done();
+    let path = registry_file(&space, "selector.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let edited = text.replace("\"average\"", "\"averagf\"");
+    assert_ne!(edited, text, "{text}");
+    replace(&path, edited.as_bytes());
+    refused(&space, "registry:tiny", "no longer there as it was");
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "built again");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn a_replaced_model_in_the_registry() {
+    let space = done();
+    let path = registry_file(&space, "models/");
+    let other = std::fs::read(space.path("one.slm")).unwrap();
+    assert_eq!(other.len(), std::fs::read(&path).unwrap().len());
+    replace(&path, &other);
+    refused(&space, "registry", "average");
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}

@@ -1,0 +1,64 @@
+//! The same bits on every processor: the runtime built for x86-64 levels 1, 3 and 4 prints the same digests.
+//!
+//! Level 3 brings wider vectors and fused multiply-add, level 4 wider ones still. If the compiler used either to
+//! change the order or the rounding of a sum, `examples/logits_digest.rs` would show it.
+
+#![cfg(target_arch = "x86_64")]
+#![expect(clippy::print_stderr, reason = "a skipped level must be seen")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[test]
+fn every_level_computes_the_same_bits() {
+    let baseline = digests("x86-64");
+    assert_eq!(baseline.lines().count(), 7, "{baseline}");
+    let levels = [
+        ("x86-64-v3", is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
+        ("x86-64-v4", is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")),
+    ];
+    for (level, possible) in levels {
+        if possible {
+            assert_eq!(digests(level), baseline, "{level} computes other bits than x86-64");
+        } else {
+            eprintln!("{level} is skipped: this processor cannot run it");
+        }
+    }
+}
+
+/// Builds the example for one level, in a folder of its own, and runs it.
+fn digests(level: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("levels");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--offline", "--manifest-path"])
+        .arg(package(&folder))
+        .arg("--target-dir")
+        .arg(folder.join(level))
+        .env("RUSTFLAGS", format!("-C target-cpu={level}"))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the example does not build for {level}");
+    let binary = folder.join(level).join(format!("debug/logits_digest{}", std::env::consts::EXE_SUFFIX));
+    let output = Command::new(binary).output().expect("the example runs");
+    assert!(output.status.success(), "the example fails on {level}: {output:?}");
+    String::from_utf8(output.stdout).expect("digests are text")
+}
+
+/// The example as a package of its own, with this crate's versions and optimisation: as an example it would drag
+/// every development dependency through every level.
+fn package(folder: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(folder).expect("the test's folder can be made");
+    std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("the lock file is there");
+    let manifest = format!(
+        "[package]\nname = \"logits_digest\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+         [[bin]]\nname = \"logits_digest\"\npath = {:?}\n\n\
+         [dependencies]\nstudbook = {{ path = {root:?}, default-features = false }}\n\n\
+         [profile.dev]\nopt-level = 3\n\n[workspace]\n",
+        root.join("examples/logits_digest.rs"),
+    );
+    let path = folder.join("Cargo.toml");
+    std::fs::write(&path, manifest).expect("the manifest can be written");
+    path
+}
