@@ -1,7 +1,7 @@
 //! The command line: arguments in, one library call, words out.
 //!
 //! Data goes to standard output, talk to standard error; what prints data also prints it as JSON
-//! with `--format json`. How a command ended is one of the codes in [`exit`].
+//! with `--format json`. How a command ended is one of the codes in `exit`.
 
 mod args;
 mod attest;

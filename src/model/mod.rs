@@ -6,7 +6,7 @@
 //! * [`checkpoint`]: a validated model: configuration, tokenizer, tensors.
 //! * [`values`]: whether the stored numbers are numbers.
 //! * [`tokenizer`]: text to ids and back.
-//! * [`format`]: the table of formats, and opening a file whose format is not known yet.
+//! * [`mod@format`]: the table of formats, and opening a file whose format is not known yet.
 //! * [`slm1`]: the `.slm` container.
 //! * [`identity`]: what must agree before two models can be mixed.
 //! * `source`: the manifest beside a model that says where it comes from.

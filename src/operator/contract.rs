@@ -9,7 +9,7 @@
 //!
 //! A kernel must not know which thread or block it runs in. What is random comes from
 //! [`TensorInputs::random`], addressed by element or unit index, so that it does not depend on
-//! order either. The engine around it ([`super::apply`]) reads, checks for finite numbers, rounds
+//! order either. The engine around it ([`super::apply()`]) reads, checks for finite numbers, rounds
 //! once to the output encoding, measures and writes.
 
 use std::ops::RangeInclusive;

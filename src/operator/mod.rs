@@ -13,7 +13,7 @@
 //!
 //! One file here with a unit struct that implements [`Operator`], and one line in [`OPERATORS`].
 //! Nothing else names operators: the planner checks plans against [`Operator::parameters`], the
-//! engine calls [`apply`], reports print [`Operator::summary`].
+//! engine calls [`apply()`], reports print [`Operator::summary`].
 //!
 //! * Write the definition at the top of the file, with the field's name and the source.
 //! * Declare parameters; refuse senseless combinations in [`Operator::relations`].

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! * [`syntax`]: one walker over TOML tables; every key is asked for, what is left over is unknown.
-//! * [`file`]: the sections as declared, each value with its place.
+//! * [`mod@file`]: the sections as declared, each value with its place.
 //! * [`parse`]: tables to sections; wrong kinds of value and missing keys.
 //! * [`mod@resolve`]: names, parameters, sweeps, files and budgets; the result refers only to things that exist.
 //! * [`resolved`]: that result. [`pool`]: what one cycle hands to the next.

@@ -16,7 +16,7 @@
 //! * [`attention`]: rotary positions, keys and values, causal attention.
 //! * [`forward`]: sessions and the pass itself, for one sequence or many.
 //! * [`sample`]: from logits to the next token.
-//! * [`generate`]: from a prompt to text, one or thousands.
+//! * [`generate()`]: from a prompt to text, one or thousands.
 //!
 //! It is not a fast runtime for large models: no fused multiply-add, no reduced precision, no GPU.
 

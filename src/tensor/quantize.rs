@@ -15,7 +15,7 @@
 //! depend on that row alone.
 //!
 //! The published text does not say how the quantiser rounds. Everything that is our reading of it
-//! is in [`scale_for`] and [`quantum`].
+//! is in `scale_for` and `quantum`.
 
 use std::ops::Range;
 

@@ -50,7 +50,7 @@
 //!
 //! * [`header`], [`directory`]: the two tables, parsed and encoded.
 //! * [`read`]: a whole file to a [`Checkpoint`](super::Checkpoint).
-//! * [`write`]: every offset known before the first byte; then tensors in pieces.
+//! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`checksum`]: our reading of the header's last field.
 
 pub mod checksum;
