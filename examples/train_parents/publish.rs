@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(checkpoint.config, config());
             // What was written is what is read: encoding it again gives the same file.
             let parameters = parameters(&layout, &checkpoint).unwrap();
-            assert_eq!(encode(&config(), &layout, &parameters).unwrap(), bytes, "{}", recipe.name);
+            assert!(encode(&config(), &layout, &parameters).unwrap() == bytes, "{}", recipe.name);
         }
     }
 }
