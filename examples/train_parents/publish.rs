@@ -13,7 +13,7 @@ use studbook::model::slm1::{self, Encoding};
 use studbook::model::source::{
     ArtifactClaim, QualityClaim, SourceKind, SourceManifest, TrainedQualityClaim, Training,
 };
-use studbook::model::{Checkpoint, ModelConfig, Tokenizer, open_bytes};
+use studbook::model::{Checkpoint, ModelConfig, ModelWriter, Tokenizer, open_bytes};
 use studbook::tensor::dtype::DType;
 use studbook::tensor::quantize::encode_into;
 

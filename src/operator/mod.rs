@@ -28,13 +28,14 @@
 //!
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
 //! * [`blend`], [`task_delta`], [`sign_merge`]: the operators. [`trim`]: the exact cut by magnitude.
-//! * [`mod@apply`]: a job carried out; [`receipt`]: what it says about itself.
+//! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
 pub mod apply;
 pub mod blend;
 pub mod contract;
 mod error;
+pub mod job;
 pub mod parameter;
 mod pieces;
 pub mod receipt;
@@ -48,12 +49,14 @@ pub mod task_delta;
 mod tests;
 pub mod trim;
 
-pub use apply::{Job, Parent, apply, check, output_bytes};
+pub use apply::{apply, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
+pub use job::{Job, Parent, check};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;
+pub use source::{Source, Tensors};
 
 /// Every operator.
 pub static OPERATORS: &[&dyn Operator] = &[&blend::Blend, &task_delta::TaskDelta, &sign_merge::SignMerge];
