@@ -26,7 +26,8 @@
 //!
 //! # Rooms in here
 //!
-//! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
+//! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
+//!   per layer if need be.
 //! * [`blend`], [`task_delta`], [`sign_merge`]: the operators. [`trim`]: the exact cut by magnitude.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
@@ -34,6 +35,7 @@
 pub mod apply;
 pub mod blend;
 pub mod contract;
+pub mod depth;
 mod error;
 pub mod job;
 pub mod parameter;

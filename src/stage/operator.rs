@@ -107,7 +107,7 @@ fn write_child(
     let job = Job {
         operator,
         parameters: &params.operator.parameters,
-        rules: &[],
+        rules: &params.operator.rules,
         seed: &params.seed,
         candidate: params.candidate.as_str(),
         base: params.base.as_ref().zip(base.as_ref()).map(|(name, opened)| parent(name, opened)),
