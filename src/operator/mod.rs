@@ -26,12 +26,13 @@
 //!
 //! # Rooms in here
 //!
-//! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
+//! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
+//!   per layer if need be.
 //! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`],
 //!   [`sign_merge`]: the operators.
 //! * [`trim`] on `magnitudes`: the exact cut by magnitude. `combine`: sums and elections of sparse
 //!   differences; `rescale`: what makes up for dropped elements.
-//! * [`mod@apply`]: a job carried out; [`receipt`]: what it says about itself.
+//! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
 pub mod apply;
@@ -40,7 +41,9 @@ mod combine;
 pub mod contract;
 pub mod dare;
 pub mod della;
+pub mod depth;
 mod error;
+pub mod job;
 mod magnitudes;
 pub mod parameter;
 mod pieces;
@@ -58,12 +61,14 @@ pub mod task_delta;
 mod tests;
 pub mod trim;
 
-pub use apply::{Job, Parent, apply, check, output_bytes};
+pub use apply::{apply, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
+pub use job::{Job, Parent, check};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;
+pub use source::{Source, Tensors};
 
 /// Every operator.
 pub static OPERATORS: &[&dyn Operator] = &[
