@@ -1,6 +1,8 @@
 //! What every operator must hold, on tensors in memory: known answers, independence of blocks and
 //! threads, properties.
 
+mod sparse;
+
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
@@ -262,6 +264,7 @@ fn large_trials() -> Vec<Trial> {
             trials.push(Trial { shape, output, ..trial });
         }
     }
+    trials.extend(sparse::large_trials());
     trials
 }
 
