@@ -28,22 +28,32 @@
 //!
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
 //!   per layer if need be.
-//! * [`blend`], [`task_delta`], [`sign_merge`]: the operators. [`trim`]: the exact cut by magnitude.
+//! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`],
+//!   [`sign_merge`]: the operators.
+//! * [`trim`] on `magnitudes`: the exact cut by magnitude. `combine`: sums and elections of sparse
+//!   differences; `rescale`: what makes up for dropped elements.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
 pub mod apply;
 pub mod blend;
+mod combine;
 pub mod contract;
+pub mod dare;
+pub mod della;
 pub mod depth;
 mod error;
 pub mod job;
+mod magnitudes;
 pub mod parameter;
 mod pieces;
+pub mod prune;
 pub mod receipt;
+mod rescale;
 pub mod rule;
 pub mod sign_merge;
 pub mod source;
+pub mod sparse_task_delta;
 mod statistics;
 mod stream;
 pub mod task_delta;
@@ -61,7 +71,15 @@ pub use rule::Rule;
 pub use source::{Source, Tensors};
 
 /// Every operator.
-pub static OPERATORS: &[&dyn Operator] = &[&blend::Blend, &task_delta::TaskDelta, &sign_merge::SignMerge];
+pub static OPERATORS: &[&dyn Operator] = &[
+    &blend::Blend,
+    &task_delta::TaskDelta,
+    &sparse_task_delta::SparseTaskDelta,
+    &prune::Prune,
+    &dare::Dare,
+    &della::Della,
+    &sign_merge::SignMerge,
+];
 
 /// The operator that plans call `name`.
 pub fn find(name: &str) -> Option<&'static dyn Operator> {
