@@ -46,6 +46,7 @@ mod error;
 pub mod job;
 mod magnitudes;
 pub mod parameter;
+pub mod passthrough;
 mod pieces;
 pub mod prune;
 pub mod receipt;
@@ -79,6 +80,7 @@ pub static OPERATORS: &[&dyn Operator] = &[
     &dare::Dare,
     &della::Della,
     &sign_merge::SignMerge,
+    &passthrough::Passthrough,
 ];
 
 /// The operator that plans call `name`.
