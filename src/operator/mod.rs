@@ -28,6 +28,7 @@
 //!
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
 //! * [`blend`], [`task_delta`], [`sign_merge`]: the operators. [`trim`]: the exact cut by magnitude.
+//!   [`reduce`]: sums over a tensor in a fixed order.
 //! * [`mod@apply`]: a job carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
@@ -38,6 +39,7 @@ mod error;
 pub mod parameter;
 mod pieces;
 pub mod receipt;
+pub mod reduce;
 pub mod rule;
 pub mod sign_merge;
 pub mod source;
