@@ -19,6 +19,7 @@ use crate::tensor::shape::Shape;
 
 use super::error::OperatorError;
 use super::parameter::{Parameter, Parameters, Values};
+use super::rule::matches;
 use super::source::Source;
 
 /// One way of making a child.
@@ -106,6 +107,15 @@ impl TensorInputs<'_> {
     pub fn random(&self) -> Philox {
         let [seed, operator, candidate] = self.purpose;
         Philox::for_purpose(&[seed, operator, candidate, self.name])
+    }
+
+    /// Whether a pattern parameter ([`super::parameter::Kind::Pattern`]) means this tensor. The empty
+    /// pattern means tensors with two dimensions: weights, not norms and biases.
+    pub fn is_meant_by(&self, parameter: &str) -> bool {
+        match self.values.choice(parameter) {
+            "" => self.shape.dims().len() == 2,
+            pattern => matches(pattern, self.name),
+        }
     }
 
     /// The base's tensor, for operators that need one: the engine has checked that it is there.

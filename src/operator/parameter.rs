@@ -13,7 +13,7 @@ pub enum Value {
     Flag(bool),
     /// A number.
     Number(f64),
-    /// One of a fixed set of words.
+    /// A word: one of a fixed set, or a pattern.
     Choice(String),
     /// One number for each parent.
     PerParent(Vec<f64>),
@@ -54,6 +54,12 @@ pub enum Kind {
         max: f64,
         /// When the plan says nothing; `None` makes it required.
         default: Option<f64>,
+    },
+    /// A pattern over tensor names ([`super::rule::matches`]): which tensors an operator works on
+    /// ([`super::TensorInputs::is_meant_by`]). The empty pattern means those with two dimensions.
+    Pattern {
+        /// When the plan says nothing.
+        default: &'static str,
     },
 }
 
@@ -128,6 +134,7 @@ impl Kind {
             Self::Number { .. } => "a number".to_owned(),
             Self::Choice { options, .. } => format!("one of {}", options.join(", ")),
             Self::PerParent { .. } => "a number, or a list with one for each parent".to_owned(),
+            Self::Pattern { .. } => "a pattern over tensor names".to_owned(),
         }
     }
 }
@@ -154,6 +161,7 @@ impl Parameter {
             (Kind::Choice { options, .. }, Value::Choice(word)) if options.contains(&word.as_str()) => {
                 Ok(value.clone())
             }
+            (Kind::Pattern { .. }, Value::Choice(_)) => Ok(value.clone()),
             (Kind::PerParent { min, max, .. }, Value::Number(number)) => {
                 self.bounded(*number, *min, *max).map(|number| Value::PerParent(vec![number; parents]))
             }
@@ -178,7 +186,9 @@ impl Parameter {
         match self.kind {
             Kind::Flag { default } => Some(Value::Flag(default)),
             Kind::Number { default, .. } => default.map(Value::Number),
-            Kind::Choice { default, .. } => Some(Value::Choice(default.to_owned())),
+            Kind::Choice { default, .. } | Kind::Pattern { default } => {
+                Some(Value::Choice(default.to_owned()))
+            }
             Kind::PerParent { default, .. } => default.map(|number| Value::PerParent(vec![number; parents])),
         }
     }
@@ -245,7 +255,7 @@ impl Values {
         }
     }
 
-    /// A word.
+    /// A word, or a pattern.
     pub fn choice(&self, name: &str) -> &str {
         match self.0.get(name) {
             Some(Value::Choice(word)) => word,
@@ -280,6 +290,7 @@ mod tests {
         },
         Parameter { name: "normalize", doc: "", kind: Kind::Flag { default: true } },
         Parameter { name: "lambda", doc: "", kind: Kind::Number { min: 0.0, max: 9.0, default: Some(1.0) } },
+        Parameter { name: "tensors", doc: "", kind: Kind::Pattern { default: "" } },
     ];
 
     fn complete(given: &[(&str, Value)]) -> Result<Values, ParameterError> {
@@ -294,7 +305,11 @@ mod tests {
         assert_eq!(values.choice("elect"), "sum");
         assert!(values.flag("normalize"));
         assert_eq!(values.number("lambda"), 1.0);
-        assert_eq!(values.parameters().len(), 4);
+        assert_eq!(values.choice("tensors"), "");
+        assert_eq!(values.parameters().len(), 5);
+        let values =
+            complete(&[("weight", Value::Number(0.5)), ("tensors", Value::Choice("*.wq.*".to_owned()))]);
+        assert_eq!(values.unwrap().choice("tensors"), "*.wq.*");
     }
 
     #[test]
@@ -318,6 +333,10 @@ mod tests {
         assert_eq!(
             refused(&[weight.clone(), ("elect", Value::Choice("vote".to_owned()))]),
             "parameter `elect` is one of sum, count, found `vote`"
+        );
+        assert_eq!(
+            refused(&[weight.clone(), ("tensors", Value::Number(1.0))]),
+            "parameter `tensors` is a pattern over tensor names, found 1"
         );
         assert_eq!(
             refused(&[weight, ("normalize", Value::Number(1.0))]),

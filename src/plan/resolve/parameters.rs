@@ -138,6 +138,7 @@ fn describe(kind: &Kind) -> String {
         Kind::PerParent { min, max, .. } => {
             format!("a number from {min} to {max}, or a list with one for each parent")
         }
+        Kind::Pattern { .. } => "a pattern over tensor names, such as `layers.*`".to_owned(),
     }
 }
 
