@@ -6,6 +6,10 @@
 use crate::base::digest::Digest;
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const ROUNDS: usize = 10;
+const LOW: u64 = 0xFFFF_FFFF;
+/// Blocks made at once by [`Philox::fill`]: as many as keep the machine's vector units busy.
+const LANES: usize = 4;
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// A stream of random blocks addressed by index.
@@ -36,6 +40,53 @@ impl Philox {
         rounds(counter, self.key)
     }
 
+    /// One word for each of the indices `first..first + words.len()`: word `i % 4` of block `i / 4`,
+    /// so that four elements share the work of one block.
+    pub fn fill(&self, first: u64, words: &mut [u32]) {
+        let ahead = (4 - first as usize % 4) % 4;
+        let (head, words) = words.split_at_mut(ahead.min(words.len()));
+        if !head.is_empty() {
+            let from = first as usize % 4;
+            head.copy_from_slice(&self.block(first / 4)[from..from + head.len()]);
+        }
+        let mut block = first.div_ceil(4);
+        let (groups, tail) = words.as_chunks_mut::<{ 4 * LANES }>();
+        let keys = round_keys(self.key);
+        for group in groups {
+            self.lanes(block, &keys, group);
+            block += LANES as u64;
+        }
+        for four in tail.chunks_mut(4) {
+            four.copy_from_slice(&self.block(block)[..four.len()]);
+            block += 1;
+        }
+    }
+
+    /// The words of [`LANES`] blocks.
+    ///
+    /// Every word lies in the low half of a u64, the shape in which vector units multiply; what
+    /// gathers in the high halves is never looked at.
+    fn lanes(&self, block: u64, keys: &[[u64; 2]; ROUNDS], out: &mut [u32; 4 * LANES]) {
+        let indices: [u64; LANES] = std::array::from_fn(|lane| block + lane as u64);
+        let mut counters = [indices, indices.map(|index| index >> 32), [0; LANES], [0; LANES]];
+        counters[2].fill(u64::from(self.stream[0]));
+        counters[3].fill(u64::from(self.stream[1]));
+        for [left, right] in keys {
+            let [a, b, c, d] = &mut counters;
+            for lane in 0..LANES {
+                let first = u64::from(MULTIPLIERS[0]) * (a[lane] & LOW);
+                let second = u64::from(MULTIPLIERS[1]) * (c[lane] & LOW);
+                a[lane] = second >> 32 ^ b[lane] ^ left;
+                b[lane] = second;
+                c[lane] = first >> 32 ^ d[lane] ^ right;
+                d[lane] = first;
+            }
+        }
+        for (lane, four) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *four = counters.map(|counter| counter[lane] as u32);
+        }
+    }
+
     /// A number in `[0, 1)` with 53 random bits for `index`.
     pub fn unit(&self, index: u64) -> f64 {
         let [low, high, ..] = self.block(index);
@@ -44,8 +95,14 @@ impl Philox {
     }
 }
 
+/// The key of every round.
+fn round_keys(key: [u32; 2]) -> [[u64; 2]; ROUNDS] {
+    let word = |round: usize, i: usize| key[i].wrapping_add((round as u32).wrapping_mul(WEYL[i]));
+    std::array::from_fn(|round| [u64::from(word(round, 0)), u64::from(word(round, 1))])
+}
+
 fn rounds(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    for round in 0..10 {
+    for round in 0..ROUNDS {
         if round > 0 {
             key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
         }
@@ -79,6 +136,22 @@ mod tests {
             rounds([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn filling_gives_the_words_of_the_blocks() {
+        let stream = Philox::for_purpose(&["test"]);
+        // Around the place where an index outgrows 32 bits, too.
+        for first in [0, 1, 2, 3, 4, 17, (4 << 32) - 30, u64::MAX - 200] {
+            for len in [0, 1, 2, 3, 4, 5, 15, 16, 17, 100] {
+                let mut words = vec![0; len];
+                stream.fill(first, &mut words);
+                let index = |i: usize| first + i as u64;
+                let expected: Vec<u32> =
+                    (0..len).map(|i| stream.block(index(i) / 4)[(index(i) % 4) as usize]).collect();
+                assert_eq!(words, expected, "{len} words from {first}");
+            }
+        }
     }
 
     #[test]

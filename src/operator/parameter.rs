@@ -41,7 +41,8 @@ pub enum Kind {
     },
     /// A word out of `options`.
     Choice {
-        /// The words.
+        /// The words. A capital letter in one stands for a whole number above zero: `N:M` admits
+        /// `2:4`, which [`numbers_in`] takes apart.
         options: &'static [&'static str],
         /// When the plan says nothing.
         default: &'static str,
@@ -54,6 +55,14 @@ pub enum Kind {
         max: f64,
         /// When the plan says nothing; `None` makes it required.
         default: Option<f64>,
+    },
+    /// A number for each parent, or nothing at all: the operator sees which
+    /// ([`Values::optional_per_parent`]).
+    OptionalPerParent {
+        /// Lower bound.
+        min: f64,
+        /// Upper bound.
+        max: f64,
     },
     /// A pattern over tensor names ([`super::rule::matches`]): which tensors an operator works on
     /// ([`super::TensorInputs::is_meant_by`]). The empty pattern means those with two dimensions.
@@ -126,6 +135,23 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
+/// Whether an option of [`Kind::Choice`] is this word, its capitals replaced by whole numbers.
+fn admits(option: &str, word: &str) -> bool {
+    let Some((fixed, rest)) = option.split_once(|c: char| c.is_ascii_uppercase()) else {
+        return option == word;
+    };
+    let Some(number) = word.strip_prefix(fixed) else { return false };
+    let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    let (digits, after) = number.split_at(end);
+    // As people write them, so that one number has one spelling; and short enough to be one.
+    (1..=9).contains(&digits.len()) && !digits.starts_with('0') && admits(rest, after)
+}
+
+/// The whole numbers in a word, such as 2 and 4 in `2:4`.
+pub fn numbers_in(word: &str) -> Vec<usize> {
+    word.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
 impl Kind {
     /// What a value of this kind is, for people.
     pub fn describe(&self) -> String {
@@ -133,7 +159,9 @@ impl Kind {
             Self::Flag { .. } => "true or false".to_owned(),
             Self::Number { .. } => "a number".to_owned(),
             Self::Choice { options, .. } => format!("one of {}", options.join(", ")),
-            Self::PerParent { .. } => "a number, or a list with one for each parent".to_owned(),
+            Self::PerParent { .. } | Self::OptionalPerParent { .. } => {
+                "a number, or a list with one for each parent".to_owned()
+            }
             Self::Pattern { .. } => "a pattern over tensor names".to_owned(),
         }
     }
@@ -158,14 +186,20 @@ impl Parameter {
             (Kind::Number { min, max, .. }, Value::Number(number)) => {
                 self.bounded(*number, *min, *max).map(Value::Number)
             }
-            (Kind::Choice { options, .. }, Value::Choice(word)) if options.contains(&word.as_str()) => {
+            (Kind::Choice { options, .. }, Value::Choice(word))
+                if options.iter().any(|option| admits(option, word)) =>
+            {
                 Ok(value.clone())
             }
             (Kind::Pattern { .. }, Value::Choice(_)) => Ok(value.clone()),
-            (Kind::PerParent { min, max, .. }, Value::Number(number)) => {
-                self.bounded(*number, *min, *max).map(|number| Value::PerParent(vec![number; parents]))
-            }
-            (Kind::PerParent { min, max, .. }, Value::PerParent(numbers)) => {
+            (
+                Kind::PerParent { min, max, .. } | Kind::OptionalPerParent { min, max },
+                Value::Number(number),
+            ) => self.bounded(*number, *min, *max).map(|number| Value::PerParent(vec![number; parents])),
+            (
+                Kind::PerParent { min, max, .. } | Kind::OptionalPerParent { min, max },
+                Value::PerParent(numbers),
+            ) => {
                 if numbers.len() != parents {
                     let found = numbers.len();
                     return Err(ParameterError::Length { name: self.name, parents, found });
@@ -181,7 +215,13 @@ impl Parameter {
         }
     }
 
-    /// The value when a plan says nothing; `None` if the parameter is required.
+    /// Whether a plan must say something.
+    pub fn is_required(&self) -> bool {
+        let optional = matches!(self.kind, Kind::OptionalPerParent { .. });
+        !optional && self.default(0).is_none()
+    }
+
+    /// The value when a plan says nothing; `None` if the parameter is required, or optional.
     pub fn default(&self, parents: usize) -> Option<Value> {
         match self.kind {
             Kind::Flag { default } => Some(Value::Flag(default)),
@@ -190,6 +230,7 @@ impl Parameter {
                 Some(Value::Choice(default.to_owned()))
             }
             Kind::PerParent { default, .. } => default.map(|number| Value::PerParent(vec![number; parents])),
+            Kind::OptionalPerParent { .. } => None,
         }
     }
 
@@ -202,7 +243,8 @@ impl Parameter {
     }
 }
 
-/// Parameters with every declared name present and checked: an operator reads them without doubt.
+/// Parameters with every declared name present, the optional ones apart, and checked: an operator
+/// reads them without doubt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values(Parameters);
 
@@ -223,10 +265,11 @@ impl Values {
         let mut complete = Parameters::new();
         for parameter in declared {
             let value = match given.get(parameter.name) {
-                Some(value) => parameter.accept(value, parents)?,
-                None => parameter.default(parents).ok_or(ParameterError::Missing(parameter.name))?,
+                Some(value) => Some(parameter.accept(value, parents)?),
+                None if parameter.is_required() => return Err(ParameterError::Missing(parameter.name)),
+                None => parameter.default(parents),
             };
-            complete.insert(parameter.name.to_owned(), value);
+            complete.extend(value.map(|value| (parameter.name.to_owned(), value)));
         }
         Ok(Self(complete))
     }
@@ -271,6 +314,11 @@ impl Values {
         }
     }
 
+    /// One number for each parent, if anything was said.
+    pub fn optional_per_parent(&self, name: &str) -> Option<&[f64]> {
+        self.0.contains_key(name).then(|| self.per_parent(name))
+    }
+
     /// One number for each parent, rounded to the f32 that arithmetic uses.
     pub fn per_parent_f32(&self, name: &str) -> Vec<f32> {
         self.per_parent(name).iter().map(|number| *number as f32).collect()
@@ -310,6 +358,44 @@ mod tests {
         let values =
             complete(&[("weight", Value::Number(0.5)), ("tensors", Value::Choice("*.wq.*".to_owned()))]);
         assert_eq!(values.unwrap().choice("tensors"), "*.wq.*");
+    }
+
+    #[test]
+    fn what_is_optional_is_left_out() {
+        const DENSITY: &[Parameter] =
+            &[Parameter { name: "density", doc: "", kind: Kind::OptionalPerParent { min: 0.0, max: 1.0 } }];
+        let complete = |given: Parameters| Values::complete(DENSITY, &given, 2);
+        let values = complete(Parameters::new()).unwrap();
+        assert_eq!(values.optional_per_parent("density"), None);
+        assert!(values.parameters().is_empty());
+        let given = |number| Parameters::from([("density".to_owned(), Value::Number(number))]);
+        let values = complete(given(0.5)).unwrap();
+        assert_eq!(values.optional_per_parent("density"), Some(&[0.5, 0.5][..]));
+        assert!(complete(given(1.5)).is_err());
+    }
+
+    #[test]
+    fn capitals_stand_for_whole_numbers() {
+        for (option, word) in [("none", "none"), ("N:M", "2:4"), ("block:N", "block:128")] {
+            assert!(admits(option, word), "{option} {word}");
+        }
+        let wrong = [
+            ("none", "non"),
+            ("N:M", "2:"),
+            ("N:M", "N:M"),
+            ("N:M", "2:4 "),
+            ("N:M", "0:4"),
+            ("N:M", "02:4"),
+            ("N:M", "-2:4"),
+            ("block:N", "block:"),
+            ("block:N", "block:1x"),
+            ("block:N", "block:1234567890"),
+        ];
+        for (option, word) in wrong {
+            assert!(!admits(option, word), "{option} {word}");
+        }
+        assert_eq!(numbers_in("2:4"), [2, 4]);
+        assert_eq!(numbers_in("none"), [0; 0]);
     }
 
     #[test]

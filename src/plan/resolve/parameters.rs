@@ -70,6 +70,7 @@ impl Resolver<'_> {
         for parameter in family.operator.parameters().iter().filter(|p| !said.contains(&p.name)) {
             match parameter.default(family.parents.len()) {
                 Some(value) => drop(fixed.insert(parameter.name.to_owned(), value)),
+                None if !parameter.is_required() => {}
                 None => self.mistake(
                     Diagnostic::error(
                         format!("`{}` needs `{}`", family.operator.name(), parameter.name),
@@ -105,7 +106,7 @@ fn accept(parameter: &Parameter, written: &Written, parents: &[Name]) -> Result<
         (Written::Number(number), _) => Value::Number(*number),
         (Written::Text(text), _) => Value::Choice(text.clone()),
         (Written::List(numbers), _) => Value::PerParent(numbers.clone()),
-        (Written::ByParent(entries), Kind::PerParent { .. }) => {
+        (Written::ByParent(entries), Kind::PerParent { .. } | Kind::OptionalPerParent { .. }) => {
             Value::PerParent(in_order(parameter.name, entries, parents)?)
         }
         (Written::ByParent(_), kind) => {
@@ -135,7 +136,7 @@ fn describe(kind: &Kind) -> String {
         Kind::Flag { .. } => "`true` or `false`".to_owned(),
         Kind::Number { min, max, .. } => format!("a number from {min} to {max}"),
         Kind::Choice { options, .. } => one_of(options).replacen("expected ", "", 1),
-        Kind::PerParent { min, max, .. } => {
+        Kind::PerParent { min, max, .. } | Kind::OptionalPerParent { min, max } => {
             format!("a number from {min} to {max}, or a list with one for each parent")
         }
         Kind::Pattern { .. } => "a pattern over tensor names, such as `layers.*`".to_owned(),
