@@ -8,11 +8,12 @@ use std::f64::consts::TAU;
 
 use crate::base::rng::Philox;
 
-const TWO_POW_32: f64 = 4_294_967_296.0;
+/// One more than the largest word.
+pub(super) const TWO_POW_32: f64 = 4_294_967_296.0;
 
 /// Two independent normal numbers of mean 0 and deviation 1 from two words (Box and Muller, "A note
 /// on the generation of random normal deviates", 1958). The largest possible is about 6.7.
-pub fn normal_pair(radius: u32, angle: u32) -> [f64; 2] {
+pub(super) fn normal_pair(radius: u32, angle: u32) -> [f64; 2] {
     // From 2^-32 to 1: never the logarithm of zero.
     let share = (f64::from(radius) + 1.0) / TWO_POW_32;
     let radius = (-2.0 * libm::log(share)).sqrt();
@@ -35,7 +36,7 @@ fn below(stream: &Philox, index: u64, bound: u64) -> u64 {
 
 /// `count` different numbers below `bound`, every set alike, in rising order; all of them if there
 /// are no more. (Floyd's sampling, in Bentley, "Programming Pearls", 1987: one draw a number.)
-pub fn distinct(stream: &Philox, count: u64, bound: u64) -> Vec<u64> {
+pub(super) fn distinct(stream: &Philox, count: u64, bound: u64) -> Vec<u64> {
     let mut chosen = BTreeSet::new();
     for (index, last) in (bound.saturating_sub(count)..bound).enumerate() {
         let drawn = below(stream, index as u64, last + 1);
@@ -51,7 +52,7 @@ pub fn distinct(stream: &Philox, count: u64, bound: u64) -> Vec<u64> {
 ///
 /// They are Gamma draws over their sum. Logarithms are compared instead, since a small `alpha`
 /// makes draws that f64 cannot tell from zero.
-pub fn dirichlet(stream: &Philox, alpha: f64, count: usize) -> Vec<f64> {
+pub(super) fn dirichlet(stream: &Philox, alpha: f64, count: usize) -> Vec<f64> {
     let logs: Vec<f64> = (0..count as u64).map(|address| log_gamma_draw(stream, alpha, address)).collect();
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let shares: Vec<f64> = logs.iter().map(|log| libm::exp(log - largest)).collect();

@@ -14,25 +14,29 @@ use crate::tensor::shape::Shape;
 const STRIPE: usize = 512;
 
 /// A parent's tensor, or its difference from a base, which is never stored.
-pub struct Vector<'a> {
+pub(super) struct Vector<'a> {
     source: &'a dyn Source,
     base: Option<&'a dyn Source>,
 }
 
 impl<'a> Vector<'a> {
     /// The parents as they are.
-    pub fn parents(tensor: &'a TensorInputs<'_>) -> Vec<Self> {
+    pub(super) fn parents(tensor: &'a TensorInputs<'_>) -> Vec<Self> {
         tensor.parents.iter().map(|parent| Self { source: &**parent, base: None }).collect()
     }
 
     /// The parents' differences from the base, if there is one.
-    pub fn differences(tensor: &'a TensorInputs<'_>) -> Vec<Self> {
+    pub(super) fn differences(tensor: &'a TensorInputs<'_>) -> Vec<Self> {
         let base = tensor.base.as_deref();
-        tensor.parents.iter().map(|parent| Self { source: &**parent, base: base.map(|base| base as _) }).collect()
+        tensor
+            .parents
+            .iter()
+            .map(|parent| Self { source: &**parent, base: base.map(|base| base as _) })
+            .collect()
     }
 
     /// Elements `first..first + out.len()`, lent or put into `out`; [`PIECE`] at most.
-    pub fn read<'s>(&'s self, first: usize, out: &'s mut [f32]) -> &'s [f32] {
+    pub(super) fn read<'s>(&'s self, first: usize, out: &'s mut [f32]) -> &'s [f32] {
         let Some(base) = self.base else {
             return self.source.read(first, out);
         };
@@ -48,7 +52,7 @@ impl<'a> Vector<'a> {
 
 /// The dot product of every pair of vectors, each with itself too.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gram {
+pub(super) struct Gram {
     count: usize,
     /// (0,0) (0,1) ... (1,1) (1,2) ...
     products: Vec<f64>,
@@ -56,18 +60,18 @@ pub struct Gram {
 
 impl Gram {
     /// How many vectors there are.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.count
     }
 
     /// The dot product of the vectors `i` and `j`.
-    pub fn product(&self, i: usize, j: usize) -> f64 {
+    pub(super) fn product(&self, i: usize, j: usize) -> f64 {
         let (i, j) = (i.min(j), i.max(j));
         self.products[i * (2 * self.count - i - 1) / 2 + j]
     }
 
     /// The length of the vector `i`.
-    pub fn norm(&self, i: usize) -> f64 {
+    pub(super) fn norm(&self, i: usize) -> f64 {
         self.product(i, i).sqrt()
     }
 }
@@ -77,14 +81,14 @@ fn pairs(count: usize) -> usize {
 }
 
 /// Over the whole tensor.
-pub fn whole(vectors: &[Vector<'_>], elements: usize) -> Gram {
+pub(super) fn whole(vectors: &[Vector<'_>], elements: usize) -> Gram {
     let count = vectors.len();
     let products = sums_of(elements, pairs(count), |range, sums| add_piece(vectors, range, sums));
     Gram { count, products }
 }
 
 /// Over each row.
-pub fn rows(vectors: &[Vector<'_>], shape: &Shape) -> Vec<Gram> {
+pub(super) fn rows(vectors: &[Vector<'_>], shape: &Shape) -> Vec<Gram> {
     let (count, columns) = (vectors.len(), shape.columns());
     (0..shape.rows())
         .into_par_iter()
@@ -98,11 +102,13 @@ pub fn rows(vectors: &[Vector<'_>], shape: &Shape) -> Vec<Gram> {
 
 /// Over each column: the elements that differ in the first dimension alone. They are summed from
 /// the first row to the last.
-pub fn columns(vectors: &[Vector<'_>], shape: &Shape) -> Vec<Gram> {
+pub(super) fn columns(vectors: &[Vector<'_>], shape: &Shape) -> Vec<Gram> {
     let stride = shape.elements() / shape.dims()[0];
     let stripes: Vec<Vec<Gram>> = (0..stride.div_ceil(STRIPE))
         .into_par_iter()
-        .map(|stripe| column_stripe(vectors, shape, stride, stripe * STRIPE..stride.min((stripe + 1) * STRIPE)))
+        .map(|stripe| {
+            column_stripe(vectors, shape, stride, stripe * STRIPE..stride.min((stripe + 1) * STRIPE))
+        })
         .collect();
     stripes.into_iter().flatten().collect()
 }
@@ -139,7 +145,12 @@ fn add_piece(vectors: &[Vector<'_>], range: Range<usize>, sums: &mut [f64]) {
 }
 
 /// The same run of every vector.
-fn read_all<'s>(vectors: &'s [Vector<'_>], first: usize, len: usize, scratch: &'s mut [f32]) -> Vec<&'s [f32]> {
+fn read_all<'s>(
+    vectors: &'s [Vector<'_>],
+    first: usize,
+    len: usize,
+    scratch: &'s mut [f32],
+) -> Vec<&'s [f32]> {
     vectors.iter().zip(scratch.chunks_exact_mut(len)).map(|(vector, out)| vector.read(first, out)).collect()
 }
 

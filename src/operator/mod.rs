@@ -27,24 +27,37 @@
 //! # Rooms in here
 //!
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
-//! * [`blend`], [`task_delta`], [`sign_merge`]: the operators. [`trim`]: the exact cut by magnitude.
-//!   [`reduce`]: sums over a tensor in a fixed order.
+//! * [`blend`], [`task_delta`], [`sign_merge`], [`federated`], [`model_stock`], [`slerp`], [`nuslerp`],
+//!   [`soup`], [`crossover`], [`mutate`]: the operators.
+//! * [`trim`]: the exact cut by magnitude. [`reduce`], `gram`: sums over a tensor in a fixed order, of
+//!   products of parents. `draw`, `genes`, `survey`: what is drawn, for elements, units, models.
 //! * [`mod@apply`]: a job carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
 pub mod apply;
 pub mod blend;
 pub mod contract;
+pub mod crossover;
+mod draw;
 mod error;
+pub mod federated;
+mod genes;
+mod gram;
+pub mod model_stock;
+pub mod mutate;
+pub mod nuslerp;
 pub mod parameter;
 mod pieces;
 pub mod receipt;
 pub mod reduce;
 pub mod rule;
 pub mod sign_merge;
+pub mod slerp;
+pub mod soup;
 pub mod source;
 mod statistics;
 mod stream;
+mod survey;
 pub mod task_delta;
 #[cfg(test)]
 mod tests;
@@ -58,7 +71,18 @@ pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;
 
 /// Every operator.
-pub static OPERATORS: &[&dyn Operator] = &[&blend::Blend, &task_delta::TaskDelta, &sign_merge::SignMerge];
+pub static OPERATORS: &[&dyn Operator] = &[
+    &blend::Blend,
+    &task_delta::TaskDelta,
+    &sign_merge::SignMerge,
+    &federated::Federated,
+    &model_stock::ModelStock,
+    &slerp::Slerp,
+    &nuslerp::NuSlerp,
+    &soup::Soup,
+    &crossover::Crossover,
+    &mutate::Mutate,
+];
 
 /// The operator that plans call `name`.
 pub fn find(name: &str) -> Option<&'static dyn Operator> {

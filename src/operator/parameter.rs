@@ -17,6 +17,8 @@ pub enum Value {
     Choice(String),
     /// One number for each parent.
     PerParent(Vec<f64>),
+    /// Values by name: what was found for several things. No parameter is one.
+    Table(BTreeMap<String, Value>),
 }
 
 /// All parameters of one candidate, by name.
@@ -174,6 +176,7 @@ impl Value {
             Self::Number(number) => number.to_string(),
             Self::Choice(word) => format!("`{word}`"),
             Self::PerParent(numbers) => format!("{numbers:?}"),
+            Self::Table(_) => "a table".to_owned(),
         }
     }
 }

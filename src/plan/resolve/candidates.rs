@@ -101,11 +101,13 @@ impl Resolver<'_> {
         section: &CandidateSection,
         operator: &dyn Operator,
     ) -> Result<Option<Name>, ()> {
-        match (&section.base, operator.needs_base()) {
-            (None, false) => Ok(None),
-            (None, true) => self.only_base(section, operator).map(Some),
-            (Some(base), true) => self.parent_known(base).then(|| Some(base.value.clone())).ok_or(()),
-            (Some(base), false) => {
+        match &section.base {
+            None if operator.needs_base() => self.only_base(section, operator).map(Some),
+            None => Ok(None),
+            Some(base) if operator.takes_base() => {
+                self.parent_known(base).then(|| Some(base.value.clone())).ok_or(())
+            }
+            Some(base) => {
                 let message = format!("`{}` takes no base", operator.name());
                 self.mistake(
                     Diagnostic::error(message, base.span.clone())
