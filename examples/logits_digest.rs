@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use studbook::base::digest::Digest;
 use studbook::base::rng::Philox;
+use studbook::model::WriteError;
 use studbook::model::config::ModelConfig;
-use studbook::model::slm1::write::{WriteError, write_values};
+use studbook::model::slm1::write::write_values;
 use studbook::model::slm1::{Encoding, Layout};
 use studbook::model::tokenizer::Tokenizer;
 use studbook::runtime::{GenerateOptions, Model, Sampling, Session, generate_batch};

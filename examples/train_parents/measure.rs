@@ -106,7 +106,7 @@ fn make(merge: &str, models: &[(&str, Checkpoint)], stored: DType) -> anyhow::Re
     let operator = words.next().and_then(operator::find).context("no such operator")?;
     let parent = |name: &str| {
         let found = models.iter().find(|(other, _)| *other == name);
-        found.map(|(name, checkpoint)| Parent { name, checkpoint })
+        found.map(|(name, checkpoint)| Parent::new(name, checkpoint))
     };
     let mut parents = Vec::new();
     let mut parameters = Parameters::new();
@@ -125,10 +125,11 @@ fn make(merge: &str, models: &[(&str, Checkpoint)], stored: DType) -> anyhow::Re
         candidate: merge,
         base: if operator.needs_base() { parent("base") } else { None },
         parents,
-        output: stored,
     };
+    // All models here have one configuration and one tokenizer.
+    let (_, like) = models.first().context("no models")?;
     let mut bytes = Vec::new();
-    operator::apply::apply(&job, &mut bytes, &|| false)?;
+    operator::apply_slm1(&job, like, stored, &mut bytes, &|| false)?;
     Ok(open_bytes(Arc::new(bytes))?)
 }
 

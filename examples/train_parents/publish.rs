@@ -13,7 +13,7 @@ use studbook::model::slm1::{self, Encoding};
 use studbook::model::source::{
     ArtifactClaim, QualityClaim, SourceKind, SourceManifest, TrainedQualityClaim, Training,
 };
-use studbook::model::{Checkpoint, ModelConfig, Tokenizer, open_bytes};
+use studbook::model::{Checkpoint, ModelConfig, ModelWriter, Tokenizer, open_bytes};
 use studbook::tensor::dtype::DType;
 use studbook::tensor::quantize::encode_into;
 
@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(checkpoint.config, config());
             // What was written is what is read: encoding it again gives the same file.
             let parameters = parameters(&layout, &checkpoint).unwrap();
-            assert_eq!(encode(&config(), &layout, &parameters).unwrap(), bytes, "{}", recipe.name);
+            assert!(encode(&config(), &layout, &parameters).unwrap() == bytes, "{}", recipe.name);
         }
     }
 }

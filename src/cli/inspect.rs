@@ -40,7 +40,7 @@ pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit
     let checkpoint = &opened.checkpoint;
     let bytes: &[u8] = (*opened.mapped).as_ref();
     let output = Output {
-        format: checkpoint.format,
+        format: checkpoint.format(),
         bytes: bytes.len() as u64,
         sha256: Sha256::of(bytes),
         blake3: crate::disk::tree::digest(bytes),

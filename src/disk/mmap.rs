@@ -50,6 +50,18 @@ impl Stamp {
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// Whether an open file still has the content it had at this stamp.
+    ///
+    /// Losing its last name changes an inode and not its content: that is what happens to a blob
+    /// when another process publishes the same bytes over it.
+    pub fn holds(&self, metadata: &Metadata) -> bool {
+        let mut now = Self::of(metadata);
+        if metadata.nlink() == 0 {
+            now.changed = self.changed;
+        }
+        now == *self
+    }
 }
 
 impl Mapped {
@@ -85,7 +97,7 @@ impl Mapped {
     /// Whether the file still has the stamp it was mapped with: checked after use, so that an edit
     /// under our hands is noticed before anything made from it is published.
     pub fn unchanged(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
+        self.file.metadata().is_ok_and(|metadata| self.stamp.holds(&metadata))
     }
 }
 
@@ -118,6 +130,20 @@ mod tests {
         let error = Mapped::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("a file was expected"), "{error}");
         assert!(Mapped::open(&folder.path().join("none")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_file_replaced_by_another_is_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::write(&path, b"abc").unwrap();
+        std::fs::write(&other, b"abc").unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        // Long enough for a file system with a coarse clock to give the inode another time.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::rename(&other, &path).unwrap();
+        assert!(mapped.unchanged());
+        assert_eq!(mapped.as_ref(), b"abc");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The formats that can be read. A new one is one module and one line in [`FORMATS`].
 
-use super::checkpoint::{Checkpoint, SharedBytes};
+use super::checkpoint::Checkpoint;
 use super::slm1::{self, Slm1Error};
+use super::weights::SharedBytes;
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +122,9 @@ mod tests {
     #[cfg(feature = "engine")]
     #[test]
     fn a_file_is_mapped_and_errors_name_it() {
+        use crate::model::WriteError;
         use crate::model::slm1::write::write_values;
-        use crate::model::slm1::{Encoding, Layout, WriteError};
+        use crate::model::slm1::{Encoding, Layout};
         let config = crate::model::config::tests::tiny();
         let encoding = Encoding::new(crate::tensor::dtype::DType::F32);
         let layout = Layout::new(&config, &crate::model::Tokenizer::Btok, encoding).unwrap();

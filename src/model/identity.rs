@@ -246,9 +246,10 @@ mod tests {
 
     use super::*;
     use crate::base::canonical;
+    use crate::model::WriteError;
     use crate::model::config::tests::tiny;
     use crate::model::slm1::write::write_values;
-    use crate::model::slm1::{Encoding, Layout, WriteError};
+    use crate::model::slm1::{Encoding, Layout};
     use crate::model::tokenizer::Tokenizer;
 
     fn identity(config: &ModelConfig, encoding: Encoding) -> Identity {

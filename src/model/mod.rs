@@ -3,7 +3,9 @@
 //! Every format is read into one type, [`Checkpoint`]; nobody below this room knows formats.
 //!
 //! * [`config`]: the network's dimensions, and which tensors follow from them.
-//! * [`checkpoint`]: a validated model: configuration, tokenizer, tensors.
+//! * [`weights`]: named tensors in one file or several.
+//! * [`checkpoint`]: weights with a meaning: configuration and tokenizer.
+//! * [`writer`]: what writing a model of any format has in common.
 //! * [`values`]: whether the stored numbers are numbers.
 //! * [`tokenizer`]: text to ids and back.
 //! * [`mod@format`]: the table of formats, and opening a file whose format is not known yet.
@@ -20,6 +22,8 @@ pub mod slm1;
 pub mod source;
 pub mod tokenizer;
 pub mod values;
+pub mod weights;
+pub mod writer;
 
 pub use checkpoint::Checkpoint;
 pub use config::{ModelConfig, tensor_table};
@@ -29,3 +33,5 @@ pub use format::{Opened, open};
 pub use identity::Identity;
 pub use tokenizer::Tokenizer;
 pub use values::{ValueError, validate_values};
+pub use weights::Weights;
+pub use writer::{ModelWriter, Planned, WriteError};

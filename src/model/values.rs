@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::checkpoint::{Checkpoint, TensorInfo};
+use super::weights::{TensorInfo, Weights};
 use crate::tensor::dtype::DType;
 use crate::tensor::view::TensorView;
 
@@ -43,11 +43,11 @@ pub enum ValueError {
 const PIECE: usize = 1 << 20;
 
 /// Checks every weight and scale of a model.
-pub fn validate_values(checkpoint: &Checkpoint) -> Result<(), ValueError> {
-    let pieces: Vec<_> = checkpoint
+pub fn validate_values(weights: &Weights) -> Result<(), ValueError> {
+    let pieces: Vec<_> = weights
         .infos()
         .iter()
-        .zip(checkpoint.tensors())
+        .zip(weights.tensors())
         .flat_map(|(info, view)| cut(&view).map(move |range| (info, view, range)))
         .collect();
     first_error(&pieces).map_or(Ok(()), Err)
@@ -68,8 +68,8 @@ fn first_error(pieces: &[Piece<'_>]) -> Option<ValueError> {
 
 /// Names of the tensors that hold nothing but zeros. Stops at the first other value of each, so it
 /// costs next to nothing on a model that has been trained.
-pub fn all_zero_tensors(checkpoint: &Checkpoint) -> Vec<&str> {
-    checkpoint
+pub fn all_zero_tensors(weights: &Weights) -> Vec<&str> {
+    weights
         .tensors()
         .filter(|view| {
             // -0.0 is zero too: only f32 has it, in the sign bit.

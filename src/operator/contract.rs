@@ -99,8 +99,12 @@ pub struct TensorInputs<'a> {
     pub shape: &'a Shape,
     /// The base's tensor.
     pub base: Option<Box<dyn Source + 'a>>,
+    /// What the plan calls the base; empty without one.
+    pub base_name: &'a str,
     /// The parents' tensors, in parent order.
     pub parents: Vec<Box<dyn Source + 'a>>,
+    /// What the plan calls the parents.
+    pub parent_names: Vec<&'a str>,
     /// The parameters for this tensor, rules applied.
     pub values: Values,
     /// What randomness is keyed by, without the tensor's name: seed, operator, candidate.

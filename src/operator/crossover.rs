@@ -5,11 +5,11 @@
 //! formal analysis of the role of multi-point crossover", 1992), with two parents or more. Nothing
 //! is averaged: the bits of an element are those of the parent it came from.
 //!
-//! A unit is a `tensor`; a `layer`, all tensors named `layers.N.` or `model.layers.N.` with one `N`,
-//! others being units of their own; a `row`; or `block:N`, N neighbouring elements of a tensor (its
+//! A unit is a `tensor`; a `layer`, all tensors whose names have one layer number
+//! ([`super::depth::layer_of`]), others being units of their own; a `row`; or `block:N`, N neighbouring elements of a tensor (its
 //! last block may be shorter). Who gives a unit:
 //!
-//! * `uniform`: word `u` of the tensor's random stream (of the layer's, for layers) over 2^32,
+//! * `uniform`: word `u` of the tensor's random stream (for layers, that of `layers.N`) over 2^32,
 //!   against the cumulated `shares` over their sum, where `u` counts the tensor's units.
 //! * `n_point:K`: the model's units in storage order are cut at K different places, drawn from all
 //!   between two units; the pieces come from the first parent, the second and so on, round and round.
@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
+use super::depth::layer_of;
 use super::draw::distinct;
 use super::error::OperatorError;
 use super::genes::{GeneMap, Genes};
@@ -164,16 +165,9 @@ fn numbering(tensors: &[TensorInputs<'_>]) -> (Vec<u64>, u64) {
     (first.collect(), units)
 }
 
-/// The layer that is this tensor's unit, as `layers.N`.
-fn layer_unit<'a>(tensor: &TensorInputs<'a>) -> Option<&'a str> {
-    if tensor.values.choice("unit") == "layer" { layer(tensor.name) } else { None }
-}
-
-fn layer(name: &str) -> Option<&str> {
-    let name = name.strip_prefix("model.").unwrap_or(name);
-    let number = name.strip_prefix("layers.")?.split_once('.')?.0;
-    let whole = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    whole.then(|| &name[.."layers.".len() + number.len()])
+/// The layer that is this tensor's unit.
+fn layer_unit(tensor: &TensorInputs<'_>) -> Option<usize> {
+    if tensor.values.choice("unit") == "layer" { layer_of(tensor.name) } else { None }
 }
 
 /// Elements of a unit of this tensor.
@@ -201,7 +195,7 @@ fn genes(tensor: &TensorInputs<'_>, survey: &Parameters) -> Genes {
             let stream = match layer_unit(tensor) {
                 Some(layer) => {
                     let [seed, operator, candidate] = tensor.purpose;
-                    Philox::for_purpose(&[seed, operator, candidate, layer])
+                    Philox::for_purpose(&[seed, operator, candidate, &format!("layers.{layer}")])
                 }
                 None => tensor.random(),
             };
@@ -232,19 +226,5 @@ impl Kernel for Copy {
 
     fn realised(&self) -> Parameters {
         self.map.realised()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::layer;
-
-    #[test]
-    fn layers_are_known_by_their_names() {
-        assert_eq!(layer("layers.0.wq.weight"), Some("layers.0"));
-        assert_eq!(layer("model.layers.17.self_attn.q_proj.weight"), Some("layers.17"));
-        for other in ["tok_embeddings.weight", "layers.x.weight", "layers..w", "layers.3", "players.3.w"] {
-            assert_eq!(layer(other), None, "{other}");
-        }
     }
 }

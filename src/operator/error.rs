@@ -1,6 +1,6 @@
 //! What can go wrong while a child is made.
 
-use crate::model::slm1::WriteError;
+use crate::model::WriteError;
 use crate::tensor::shape::Shape;
 
 use super::parameter::ParameterError;

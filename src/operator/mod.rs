@@ -26,23 +26,26 @@
 //!
 //! # Rooms in here
 //!
-//! * [`contract`]: what an operator is. [`parameter`], [`rule`]: its settings, per tensor if need be.
+//! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
+//!   per layer if need be.
 //! * [`blend`], [`task_delta`], [`sign_merge`], [`federated`], [`model_stock`], [`slerp`], [`nuslerp`],
 //!   [`soup`], [`crossover`], [`mutate`]: the operators.
 //! * [`trim`]: the exact cut by magnitude. [`reduce`], `gram`: sums over a tensor in a fixed order, of
 //!   products of parents. `draw`, `genes`, `survey`: what is drawn, for elements, units, models.
-//! * [`mod@apply`]: a job carried out; [`receipt`]: what it says about itself.
+//! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
 pub mod apply;
 pub mod blend;
 pub mod contract;
 pub mod crossover;
+pub mod depth;
 mod draw;
 mod error;
 pub mod federated;
 mod genes;
 mod gram;
+pub mod job;
 pub mod model_stock;
 pub mod mutate;
 pub mod nuslerp;
@@ -63,12 +66,14 @@ pub mod task_delta;
 mod tests;
 pub mod trim;
 
-pub use apply::{Job, Parent, apply, check, output_bytes};
+pub use apply::{apply, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
+pub use job::{Job, Parent, check};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;
+pub use source::{Source, Tensors};
 
 /// Every operator.
 pub static OPERATORS: &[&dyn Operator] = &[

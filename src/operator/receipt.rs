@@ -12,8 +12,6 @@ use super::parameter::Parameters;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Application {
-    /// Length of the child.
-    pub bytes: u64,
     /// What was found or drawn for the whole model.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub realised: Parameters,

@@ -2,8 +2,10 @@
 //!
 //! A source is asked for any run of elements. Stored f32 in a mapped file is lent as it lies
 //! there; everything else is widened into the asker's scratch, a few KiB at a time. A parent that
-//! is an adapter will be one more implementation, adding its delta to the pieces of its model.
+//! is an adapter is one more implementation, adding its delta to the pieces of its model.
 
+use crate::model::Weights;
+use crate::tensor::shape::Shape;
 use crate::tensor::view::TensorView;
 
 /// Elements an operator sees at a time: several pieces fit a core's first cache.
@@ -13,6 +15,32 @@ pub const PIECE: usize = 4096;
 pub trait Source: Sync {
     /// Elements `first..first + scratch.len()`, lent or widened into `scratch`.
     fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32];
+}
+
+/// A model whose tensors can be read: stored ones, or something computed on the way.
+pub trait Tensors: Sync {
+    /// Every tensor's name and dimensions, in storage order.
+    fn shapes(&self) -> Box<dyn Iterator<Item = (&str, &Shape)> + '_>;
+
+    /// The dimensions of the tensor called `name`.
+    fn shape(&self, name: &str) -> Option<&Shape>;
+
+    /// The tensor called `name`.
+    fn source(&self, name: &str) -> Option<Box<dyn Source + '_>>;
+}
+
+impl Tensors for Weights {
+    fn shapes(&self) -> Box<dyn Iterator<Item = (&str, &Shape)> + '_> {
+        Box::new(self.infos().iter().map(|info| (info.name.as_str(), &info.shape)))
+    }
+
+    fn shape(&self, name: &str) -> Option<&Shape> {
+        self.tensor(name).map(|view| view.shape)
+    }
+
+    fn source(&self, name: &str) -> Option<Box<dyn Source + '_>> {
+        self.tensor(name).map(|view| Box::new(view) as Box<dyn Source + '_>)
+    }
 }
 
 impl Source for TensorView<'_> {

@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::model::Planned;
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 use crate::tensor::view::TensorView;
@@ -41,12 +42,8 @@ pub(super) struct Work<'a> {
     pub(super) operator: &'static dyn Operator,
     pub(super) survey: &'a Parameters,
     pub(super) tensors: &'a [TensorInputs<'a>],
-    /// What base (if any) and parents are called.
-    pub(super) base_name: &'a str,
-    pub(super) parent_names: &'a [&'a str],
-    pub(super) output: DType,
-    /// Elements per scale of the output, per tensor.
-    pub(super) block_sizes: &'a [usize],
+    /// How each of them is stored.
+    pub(super) child: &'a [Planned],
     /// About how many elements a block has.
     pub(super) block: usize,
 }
@@ -258,9 +255,8 @@ impl<'a> Progress<'a> {
         while self.started < self.taken + self.window {
             let Some(Some(Ok(()))) = self.prepared.get(self.tensor) else { return None };
             let work = self.work;
-            let shape = work.tensors[self.tensor].shape;
-            let remaining =
-                self.remaining.get_or_insert_with(|| Box::new(blocks(shape, work.output, work.block)));
+            let (shape, dtype) = (work.tensors[self.tensor].shape, work.child[self.tensor].dtype);
+            let remaining = self.remaining.get_or_insert_with(|| Box::new(blocks(shape, dtype, work.block)));
             if let Some(range) = remaining.next() {
                 self.started += 1;
                 return Some((self.started - 1, self.tensor, range));
@@ -324,17 +320,18 @@ impl Work<'_> {
         made.scales.clear();
         made.values.resize(range.len(), 0.0);
         made.scratch.resize(inputs.parents.len() + 1, vec![0.0; PIECE]);
-        made.in_place = self.output == DType::F32 && cfg!(target_endian = "little");
+        let output = self.child[tensor].dtype;
+        made.in_place = output == DType::F32 && cfg!(target_endian = "little");
 
         for piece in pieces(columns, range.clone()) {
             let [base_scratch, scratch @ ..] = &mut made.scratch[..] else { continue };
             let base = match &inputs.base {
-                Some(base) => self.read(&**base, self.base_name, inputs, &piece, base_scratch)?,
+                Some(base) => read(&**base, inputs.base_name, inputs, &piece, base_scratch)?,
                 None => &[],
             };
             let mut parents = Vec::with_capacity(inputs.parents.len());
-            for ((parent, name), scratch) in inputs.parents.iter().zip(self.parent_names).zip(scratch) {
-                parents.push(self.read(&**parent, name, inputs, &piece, scratch)?);
+            for ((parent, name), scratch) in inputs.parents.iter().zip(&inputs.parent_names).zip(scratch) {
+                parents.push(read(&**parent, name, inputs, &piece, scratch)?);
             }
             let out = &mut made.values[piece.start - range.start..piece.end - range.start];
             kernel.piece(&Piece { first: piece.start, base, parents: &parents }, out);
@@ -351,43 +348,24 @@ impl Work<'_> {
                 _ => (base, &parents[..]),
             };
             made.measured.push(statistics::conflicts(reference, others));
-            if self.output == DType::F32 {
+            if output == DType::F32 {
                 made.measured.push(statistics::difference(out, reference));
             }
         }
         if !made.in_place {
             self.encode(inputs, tensor, columns, &mut made);
         }
-        if self.output != DType::F32 {
+        if output != DType::F32 {
             self.measure_stored(inputs, tensor, &range, &mut made);
         }
         Ok(made)
     }
 
-    fn read<'s>(
-        &self,
-        source: &'s dyn Source,
-        name: &str,
-        inputs: &TensorInputs<'_>,
-        piece: &Range<usize>,
-        scratch: &'s mut [f32],
-    ) -> Result<&'s [f32], OperatorError> {
-        let values = source.read(piece.start, &mut scratch[..piece.len()]);
-        match not_finite(values) {
-            None => Ok(values),
-            Some(i) => Err(OperatorError::InputNotFinite {
-                parent: name.to_owned(),
-                tensor: inputs.name.to_owned(),
-                index: piece.start + i,
-                value: values[i],
-            }),
-        }
-    }
-
     fn encode(&self, inputs: &TensorInputs<'_>, tensor: usize, columns: usize, made: &mut Made) {
         // Shapes were checked against the encoding when the layout was made, values just now.
         let Made { values, payload, scales, .. } = made;
-        quantize::encode_into(self.output, self.block_sizes[tensor], columns, values, payload, scales)
+        let Planned { dtype, block_size, .. } = &self.child[tensor];
+        quantize::encode_into(*dtype, *block_size, columns, values, payload, scales)
             .unwrap_or_else(|error| panic!("{} was checked and cannot be encoded: {error}", inputs.name));
     }
 
@@ -401,11 +379,11 @@ impl Work<'_> {
     ) {
         let stored = TensorView {
             name: inputs.name,
-            dtype: self.output,
+            dtype: self.child[tensor].dtype,
             shape: inputs.shape,
             data: &made.payload,
             scales: &made.scales,
-            block_size: self.block_sizes[tensor],
+            block_size: self.child[tensor].block_size,
         };
         let reference = inputs.base.as_deref().or_else(|| inputs.parents.first().map(|parent| &**parent));
         let [before, after, ..] = &mut made.scratch[..] else { return };
@@ -415,6 +393,26 @@ impl Work<'_> {
             let after = stored.read(piece.start - range.start, &mut after[..piece.len()]);
             made.measured.push(statistics::difference(after, before));
         }
+    }
+}
+
+/// A piece of one input, all of it finite.
+fn read<'s>(
+    source: &'s dyn Source,
+    name: &str,
+    inputs: &TensorInputs<'_>,
+    piece: &Range<usize>,
+    scratch: &'s mut [f32],
+) -> Result<&'s [f32], OperatorError> {
+    let values = source.read(piece.start, &mut scratch[..piece.len()]);
+    match not_finite(values) {
+        None => Ok(values),
+        Some(i) => Err(OperatorError::InputNotFinite {
+            parent: name.to_owned(),
+            tensor: inputs.name.to_owned(),
+            index: piece.start + i,
+            value: values[i],
+        }),
     }
 }
 

@@ -6,8 +6,8 @@ use super::error::OperatorError;
 use super::parameter::{Parameters, Value, Values};
 use crate::base::rng::Philox;
 
-/// The values that hold for the whole model; an error if a rule gives some tensor another value of
-/// one of `names`. `None` for a model without tensors.
+/// The values that hold for the whole model; an error if a rule or a ramp gives some tensor
+/// another value of one of `names`. `None` for a model without tensors.
 pub(super) fn settings<'a>(
     operator: &'static str,
     tensors: &'a [TensorInputs<'_>],
@@ -19,7 +19,7 @@ pub(super) fn settings<'a>(
             |name: &&&str| tensor.values.parameters().get(**name) != first.values.parameters().get(**name);
         if let Some(name) = names.iter().find(differs) {
             let tensor = tensor.name;
-            let message = format!("`{name}` holds for the whole model; a rule changes it for `{tensor}`");
+            let message = format!("`{name}` holds for the whole model and cannot be another for `{tensor}`");
             return Err(OperatorError::Relation { operator, message });
         }
     }

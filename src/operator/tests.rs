@@ -12,6 +12,7 @@ use super::statistics::Totals;
 use super::stream::{Buffers, Work, run};
 use super::*;
 use crate::base::digest::Sha256;
+use crate::model::Planned;
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
@@ -50,6 +51,11 @@ impl Outcome {
     }
 }
 
+fn planned(shape: &Shape, dtype: DType) -> Planned {
+    let block_size = crate::tensor::quantize::block_size(dtype, shape.columns(), 32);
+    Planned { name: "t".to_owned(), shape: shape.clone(), dtype, block_size }
+}
+
 impl Trial {
     fn new(operator: &'static str, base: &[f32], parents: &[Vec<f32>]) -> Self {
         Self {
@@ -77,27 +83,20 @@ impl Trial {
         let values = check(operator, &self.parameters, &[], self.parents.len())?;
         let shape = Shape::new(self.shape.clone()).unwrap();
         let boxed = |values: &Vec<f32>| -> Box<dyn Source> { Box::new(Memory(values.clone())) };
+        let names: Vec<String> = (0..self.parents.len()).map(|i| format!("p{i}")).collect();
         let tensors = [TensorInputs {
             name: "t",
             shape: &shape,
             base: self.base.as_ref().map(boxed),
+            base_name: "base",
             parents: self.parents.iter().map(boxed).collect(),
+            parent_names: names.iter().map(String::as_str).collect(),
             values,
             purpose: ["seed", operator.name(), "child"],
         }];
         let survey = operator.survey(&tensors)?;
-        let names: Vec<String> = (0..self.parents.len()).map(|i| format!("p{i}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let work = Work {
-            operator,
-            survey: &survey,
-            tensors: &tensors,
-            base_name: "base",
-            parent_names: &names,
-            output: self.output,
-            block_sizes: &[crate::tensor::quantize::block_size(self.output, shape.columns(), 32)],
-            block: self.block,
-        };
+        let child = [planned(&shape, self.output)];
+        let work = Work { operator, survey: &survey, tensors: &tensors, child: &child, block: self.block };
         let kernels = [OnceLock::<Box<dyn Kernel + '_>>::new()];
         let buffers = Buffers::default();
         let (mut payload, mut scales, mut totals) = (Vec::new(), Vec::new(), Totals::default());
@@ -346,7 +345,9 @@ fn a_request_to_stop_is_heard() {
         name: "t",
         shape: &shape,
         base: None,
+        base_name: "",
         parents: vec![Box::new(Memory(trial.parents[0].clone()))],
+        parent_names: vec!["p"],
         values: check(operator, &trial.parameters, &[], 1).unwrap(),
         purpose: ["", "", ""],
     }];
@@ -355,10 +356,7 @@ fn a_request_to_stop_is_heard() {
         operator,
         survey: &survey,
         tensors: &tensors,
-        base_name: "",
-        parent_names: &["p"],
-        output: DType::F32,
-        block_sizes: &[0],
+        child: &[planned(&shape, DType::F32)],
         block: 1,
     };
     let kernels = [OnceLock::new()];
@@ -407,7 +405,9 @@ fn a_panic_in_a_kernel_comes_out_and_nothing_hangs() {
         name: "t",
         shape: &shape,
         base: None,
+        base_name: "",
         parents: vec![Box::new(Memory(vec![0.0; 100_000]))],
+        parent_names: vec!["p"],
         values: check(&Broken, &Parameters::new(), &[], 1).unwrap(),
         purpose: ["", "", ""],
     }];
@@ -415,10 +415,7 @@ fn a_panic_in_a_kernel_comes_out_and_nothing_hangs() {
         operator: &Broken,
         survey: &survey,
         tensors: &tensors,
-        base_name: "",
-        parent_names: &["p"],
-        output: DType::F32,
-        block_sizes: &[0],
+        child: &[planned(&shape, DType::F32)],
         block: 1,
     };
     let kernels = [OnceLock::new()];
@@ -524,7 +521,9 @@ fn random_streams_differ_by_everything_they_are_for() {
     let shape = Shape::new(vec![1]).unwrap();
     let stream = |name, purpose| {
         let values = check(find("blend").unwrap(), &Parameters::new(), &[], 1).unwrap();
-        let inputs = TensorInputs { name, shape: &shape, base: None, parents: Vec::new(), values, purpose };
+        let (base, parents, parent_names) = (None, Vec::new(), Vec::new());
+        let inputs =
+            TensorInputs { name, shape: &shape, base, base_name: "", parents, parent_names, values, purpose };
         inputs.random().block(0)
     };
     let all = [

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::checkpoint::{Checkpoint, TensorInfo};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::config::ModelConfig;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::weights::{TensorInfo, Weights};
 use crate::runtime::Model;
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
@@ -93,7 +94,8 @@ impl Tensors {
     }
 
     pub(super) fn checkpoint(self) -> Checkpoint {
-        Checkpoint::new("memory", self.config, Tokenizer::Btok, self.infos, vec![Arc::new(self.bytes)])
+        let weights = Weights::new("memory", self.infos, vec![Arc::new(self.bytes)]);
+        Checkpoint { config: self.config, tokenizer: Tokenizer::Btok, weights }
     }
 
     fn add(&mut self, name: &str, dims: &[usize], dtype: DType) {

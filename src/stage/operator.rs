@@ -107,14 +107,18 @@ fn write_child(
     let job = Job {
         operator,
         parameters: &params.operator.parameters,
-        rules: &[],
+        rules: &params.operator.rules,
         seed: &params.seed,
         candidate: params.candidate.as_str(),
         base: params.base.as_ref().zip(base.as_ref()).map(|(name, opened)| parent(name, opened)),
         parents: params.parents.iter().zip(&parents).map(|(name, opened)| parent(name, opened)).collect(),
-        output: params.output,
     };
-    let application = operator::apply(&job, sink, cancelled).map_err(|error| match error {
+    let like = base
+        .as_ref()
+        .or(parents.first())
+        .ok_or_else(|| StageError::Refused(format!("the candidate `{}` has no parents", params.candidate)))?;
+    let made = operator::apply_slm1(&job, &like.checkpoint, params.output, sink, cancelled);
+    let application = made.map_err(|error| match error {
         OperatorError::Cancelled => StageError::Cancelled,
         other => other.into(),
     })?;
@@ -128,7 +132,7 @@ fn write_child(
 }
 
 fn parent<'a>(name: &'a Name, opened: &'a Opened) -> Parent<'a> {
-    Parent { name: name.as_str(), checkpoint: &opened.checkpoint }
+    Parent::new(name.as_str(), &opened.checkpoint)
 }
 
 fn open_input(store: &Store, action: &Action, name: &Name) -> Result<Opened, StageError> {

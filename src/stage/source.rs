@@ -69,7 +69,7 @@ impl Stage for SourceStage {
             name: params.name,
             role: params.role,
             artifact,
-            format: opened.checkpoint.format.to_owned(),
+            format: opened.checkpoint.format().to_owned(),
             identity: Identity::of(&opened.checkpoint),
             checksum: slm1::checksum_verdict((*opened.mapped).as_ref()).to_string(),
             origin,

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use studbook::base::sink::ArtifactSink;
 use studbook::disk::hashed::HashedFile;
+use studbook::model::WriteError;
 use studbook::model::config::ModelConfig;
-use studbook::model::slm1::write::{WriteError, write_values};
+use studbook::model::slm1::write::write_values;
 use studbook::model::slm1::{Encoding, Layout, checksum_verdict};
 use studbook::model::{Tokenizer, open};
-use studbook::operator::{Job, Parameters, Parent, Value, apply, find};
+use studbook::operator::{Job, Parameters, Parent, Value, apply_slm1, find};
 use studbook::tensor::dtype::DType;
 
 const CONFIG: ModelConfig = ModelConfig {
@@ -188,12 +189,11 @@ fn round(
         let opened: Vec<_> = inputs.iter().map(|path| open(path).expect("a model")).collect();
         let operator = find(operator).expect("an operator");
         let mut parents: Vec<_> =
-            opened.iter().map(|opened| Parent { name: "parent", checkpoint: &opened.checkpoint }).collect();
+            opened.iter().map(|opened| Parent::new("parent", &opened.checkpoint)).collect();
         let base = operator.needs_base().then(|| parents.remove(0));
         let mut file = HashedFile::create(folder).expect("a file");
-        let job =
-            Job { operator, parameters, rules: &[], seed: "1", candidate: "child", base, parents, output };
-        apply(&job, &mut file, &|| false).expect("a child");
+        let job = Job { operator, parameters, rules: &[], seed: "1", candidate: "child", base, parents };
+        apply_slm1(&job, &opened[0].checkpoint, output, &mut file, &|| false).expect("a child");
         let made = start.elapsed();
         drop(file.finish().expect("a digest"));
         let durable = start.elapsed();

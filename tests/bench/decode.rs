@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use studbook::base::rng::Philox;
+use studbook::model::WriteError;
 use studbook::model::config::ModelConfig;
-use studbook::model::slm1::write::{WriteError, write_values};
+use studbook::model::slm1::write::write_values;
 use studbook::model::slm1::{Encoding, Layout};
 use studbook::model::tokenizer::Tokenizer;
 use studbook::runtime::{GenerateOptions, Model, Session, generate_batch};

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use studbook::base::rng::Philox;
 use studbook::model::ModelConfig;
+use studbook::model::WriteError;
 use studbook::model::slm1::write::write_values;
-use studbook::model::slm1::{Encoding, Layout, WriteError};
+use studbook::model::slm1::{Encoding, Layout};
 use studbook::model::tokenizer::Tokenizer;
 use studbook::tensor::dtype::DType;
 

@@ -64,7 +64,7 @@ pub mod write;
 
 pub use checksum::{ChecksumScheme, ChecksumVerdict, checksum_verdict};
 pub use error::Slm1Error;
-pub use write::{Encoding, Layout, TensorPlan, WriteError, Writer};
+pub use write::{Encoding, Layout, TensorPlan, Writer};
 
 /// How records name the format.
 pub const NAME: &str = "slm1";

@@ -2,8 +2,9 @@
 //! and not on their size. What the values are is [`validate_values`](crate::model::values).
 
 use super::{NAME, Slm1Error, directory, header::Header};
-use crate::model::checkpoint::{Checkpoint, SharedBytes, TensorInfo};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 
 /// Reads and checks a file. Offsets are taken as stored, never computed again.
 pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
@@ -24,7 +25,8 @@ pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
             block_size: entry.block_size,
         })
         .collect();
-    Ok(Checkpoint::new(NAME, header.config, tokenizer, tensors, vec![bytes]))
+    let weights = Weights::new(NAME, tensors, vec![bytes]);
+    Ok(Checkpoint { config: header.config, tokenizer, weights })
 }
 
 fn read_tokenizer(file: &[u8], header: &Header) -> Result<Tokenizer, Slm1Error> {

@@ -8,12 +8,13 @@ use super::directory::ENTRY;
 use super::header::{HEADER_LENGTH, Header};
 use super::read::read;
 use super::write::write_values;
-use super::{ChecksumVerdict, Encoding, Layout, Slm1Error, WriteError, Writer, checksum_verdict};
+use super::{ChecksumVerdict, Encoding, Layout, Slm1Error, Writer, checksum_verdict};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::config::ModelConfig;
 use crate::model::config::tests::{tiny, tiny_lm_16m};
 use crate::model::tokenizer::{Bpe1, Merge, Tokenizer};
 use crate::model::values::{ValueError, all_zero_tensors, validate_values};
+use crate::model::{ModelWriter, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 

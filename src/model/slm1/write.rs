@@ -18,7 +18,6 @@
 //! to 64 bytes (the known `q8_0` size has room for exactly that), tensors come in the order of a
 //! forward pass, f32 entries have block size 0.
 
-use std::io;
 use std::ops::Range;
 
 use super::checksum::{CHECKSUM_AT, Running};
@@ -28,8 +27,9 @@ use super::{Slm1Error, align};
 use crate::base::sink::ArtifactSink;
 use crate::model::config::{ModelConfig, TensorSpec, tensor_table};
 use crate::model::tokenizer::Tokenizer;
+use crate::model::writer::{ModelWriter, Planned, WriteError};
 use crate::tensor::dtype::DType;
-use crate::tensor::quantize::{self, QuantizeError};
+use crate::tensor::quantize;
 
 /// One tensor's place in a file to be written.
 pub type TensorPlan = Entry;
@@ -53,58 +53,6 @@ impl Encoding {
     pub const fn q4(block: usize) -> Self {
         Self { dtype: DType::Q4_0, q4_block: block }
     }
-}
-
-/// Why a file cannot be laid out or written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// A configuration SLM1 cannot express.
-    #[error("this model cannot be an SLM1 file: {0}")]
-    Config(#[from] Slm1Error),
-    /// A tokenizer with another number of ids.
-    #[error("the configuration has vocab_size {config}, its tokenizer {tokenizer}; they must be equal")]
-    Vocabulary {
-        /// The configuration's.
-        config: u32,
-        /// The tokenizer's.
-        tokenizer: u32,
-    },
-    /// A tensor that cannot be stored this way, or a value of it that cannot.
-    #[error("tensor {tensor}: {source}")]
-    Tensor {
-        /// The tensor.
-        tensor: String,
-        /// What is wrong.
-        source: QuantizeError,
-    },
-    /// A file too large for its own offsets.
-    #[error("the file would be larger than an offset can say")]
-    TooLarge,
-    /// Pieces that do not add up to a tensor.
-    #[error("tensor {tensor}: {found} bytes of {part} were written where its shape needs {expected}")]
-    Length {
-        /// The tensor.
-        tensor: String,
-        /// Payload or scales.
-        part: &'static str,
-        /// Bytes needed.
-        expected: u64,
-        /// Bytes given.
-        found: u64,
-    },
-    /// More tensors than planned, or fewer.
-    #[error("{written} of {planned} tensors were written when {doing}")]
-    Count {
-        /// Tensors finished.
-        written: usize,
-        /// Tensors planned.
-        planned: usize,
-        /// What was tried.
-        doing: &'static str,
-    },
-    /// The place written to.
-    #[error("cannot write the model: {0}")]
-    Io(#[from] io::Error),
 }
 
 /// Where everything of a file will lie.
@@ -180,6 +128,17 @@ impl Layout {
     pub fn tensors(&self) -> &[TensorPlan] {
         &self.tensors
     }
+
+    /// The same without their places.
+    pub fn planned(&self) -> Vec<Planned> {
+        let planned = |plan: &TensorPlan| Planned {
+            name: plan.name.clone(),
+            shape: plan.shape.clone(),
+            dtype: plan.dtype,
+            block_size: plan.block_size,
+        };
+        self.tensors.iter().map(planned).collect()
+    }
 }
 
 /// Places a tensor at `end` and moves `end` behind it.
@@ -209,7 +168,8 @@ fn aligned(offset: u64) -> Result<u64, WriteError> {
 pub struct Writer<'a> {
     layout: &'a Layout,
     sink: &'a mut dyn ArtifactSink,
-    checksum: Running,
+    /// None once the file is finished.
+    checksum: Option<Running>,
     position: u64,
     /// Tensors finished.
     done: usize,
@@ -218,7 +178,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes everything before the first tensor.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
-        let checksum = Running::for_file(layout.total);
+        let checksum = Some(Running::for_file(layout.total));
         let mut writer = Self { layout, sink, checksum, position: 0, done: 0 };
         writer.put(&layout.head)?;
         Ok(writer)
@@ -233,43 +193,6 @@ impl<'a> Writer<'a> {
     pub fn tensor(&mut self, payload: &[u8], scales: &[u8]) -> Result<(), WriteError> {
         self.payload(payload)?;
         self.finish_tensor(scales)
-    }
-
-    /// Writes the next bytes of the current tensor's payload.
-    pub fn payload(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        let plan = self.current("more payload came")?;
-        let found = self.position - plan.payload.start + bytes.len() as u64;
-        if found > plan.payload.end - plan.payload.start {
-            return Err(length_error(plan, "payload", &plan.payload, found));
-        }
-        self.put(bytes)
-    }
-
-    /// Writes the current tensor's scales (empty for f32) and goes on to the next tensor.
-    pub fn finish_tensor(&mut self, scales: &[u8]) -> Result<(), WriteError> {
-        let plan = self.current("a tensor was finished")?;
-        if self.position != plan.payload.end {
-            let found = self.position - plan.payload.start;
-            return Err(length_error(plan, "payload", &plan.payload, found));
-        }
-        if scales.len() as u64 != plan.scales.end - plan.scales.start {
-            return Err(length_error(plan, "scales", &plan.scales, scales.len() as u64));
-        }
-        self.pad_to(plan.scales.start)?;
-        self.put(scales)?;
-        self.done += 1;
-        self.pad_to(self.next_tensor().map_or(self.layout.total, |next| next.payload.start))
-    }
-
-    /// Stores the checksum. The sink then holds the whole file.
-    pub fn finish(self) -> Result<(), WriteError> {
-        if self.done != self.layout.tensors.len() {
-            return Err(self.count_error("the file was finished"));
-        }
-        debug_assert_eq!(self.position, self.layout.total);
-        let checksum = self.checksum.finish();
-        self.sink.patch(CHECKSUM_AT.start, &checksum.to_le_bytes())?;
-        Ok(())
     }
 
     fn current(&self, doing: &'static str) -> Result<&'a TensorPlan, WriteError> {
@@ -288,8 +211,47 @@ impl<'a> Writer<'a> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.sink.write(bytes)?;
-        self.checksum.update(bytes);
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(bytes);
+        }
         self.position += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl ModelWriter for Writer<'_> {
+    fn payload(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let plan = self.current("more payload came")?;
+        let found = self.position - plan.payload.start + bytes.len() as u64;
+        if found > plan.payload.end - plan.payload.start {
+            return Err(length_error(plan, "payload", &plan.payload, found));
+        }
+        self.put(bytes)
+    }
+
+    fn finish_tensor(&mut self, scales: &[u8]) -> Result<(), WriteError> {
+        let plan = self.current("a tensor was finished")?;
+        if self.position != plan.payload.end {
+            let found = self.position - plan.payload.start;
+            return Err(length_error(plan, "payload", &plan.payload, found));
+        }
+        if scales.len() as u64 != plan.scales.end - plan.scales.start {
+            return Err(length_error(plan, "scales", &plan.scales, scales.len() as u64));
+        }
+        self.pad_to(plan.scales.start)?;
+        self.put(scales)?;
+        self.done += 1;
+        self.pad_to(self.next_tensor().map_or(self.layout.total, |next| next.payload.start))
+    }
+
+    /// Stores the checksum: the sink then holds the whole file.
+    fn finish(&mut self) -> Result<(), WriteError> {
+        if self.done != self.layout.tensors.len() {
+            return Err(self.count_error("the file was finished"));
+        }
+        debug_assert_eq!(self.position, self.layout.total);
+        let checksum = self.checksum.take().ok_or_else(|| self.count_error("the file was finished again"))?;
+        self.sink.patch(CHECKSUM_AT.start, &checksum.finish().to_le_bytes())?;
         Ok(())
     }
 }

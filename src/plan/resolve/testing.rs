@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use crate::base::diagnostic::Diagnostic;
 use crate::model::ModelConfig;
+use crate::model::WriteError;
 use crate::model::slm1::write::write_values;
-use crate::model::slm1::{Encoding, Layout, WriteError};
+use crate::model::slm1::{Encoding, Layout};
 use crate::model::tokenizer::Tokenizer;
 use crate::plan::{Plan, check};
 use crate::store::Store;
