@@ -6,11 +6,11 @@
 use crate::base::digest::Digest;
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
 const LOW: u64 = 0xFFFF_FFFF;
 /// Blocks made at once by [`Philox::fill`]: as many as keep the machine's vector units busy.
 const LANES: usize = 4;
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// A stream of random blocks addressed by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
