@@ -122,7 +122,7 @@ impl GeneMap {
             None => ("genes_blake3".to_owned(), Value::Choice(self.digest.to_string())),
         };
         let units = self.units.iter().map(|units| *units as f64).collect();
-        Parameters::from([genes, ("units".to_owned(), Value::PerParent(units))])
+        Parameters::from([genes, ("taken".to_owned(), Value::PerParent(units))])
     }
 }
 

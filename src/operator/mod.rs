@@ -29,8 +29,8 @@
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
 //!   per layer if need be.
 //! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`], [`sign_merge`],
-//!   [`federated`], [`model_stock`], [`slerp`], [`nuslerp`], [`soup`], [`crossover`], [`mutate`]: the
-//!   operators.
+//!   [`federated`], [`model_stock`], [`slerp`], [`nuslerp`], [`karcher`], [`soup`], [`crossover`],
+//!   [`mutate`]: the operators.
 //! * [`trim`] on `magnitudes`: the exact cut by magnitude. `combine`: sums and elections of sparse
 //!   differences; `rescale`: what makes up for dropped elements.
 //! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
@@ -52,6 +52,7 @@ pub mod federated;
 mod genes;
 mod gram;
 pub mod job;
+pub mod karcher;
 mod magnitudes;
 pub mod model_stock;
 pub mod mutate;
@@ -98,6 +99,7 @@ pub static OPERATORS: &[&dyn Operator] = &[
     &model_stock::ModelStock,
     &slerp::Slerp,
     &nuslerp::NuSlerp,
+    &karcher::Karcher,
     &soup::Soup,
     &crossover::Crossover,
     &mutate::Mutate,

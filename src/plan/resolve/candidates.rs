@@ -169,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn a_base_may_be_optional() {
+        let spherical = GOOD.replace("operator = \"blend\"", "operator = \"nuslerp\"");
+        let base_of = |text: &str| Folder::new().plan(text).candidates[0].base.clone();
+        assert_eq!(base_of(&spherical), None, "not even the only one, unless it is named");
+        let named = spherical.replace("operator = \"nuslerp\"", "operator = \"nuslerp\"\nbase = \"base\"");
+        assert_eq!(base_of(&named).unwrap().as_str(), "base");
+        let refused = GOOD.replace("operator = \"blend\"", "operator = \"slerp\"\nbase = \"base\"");
+        assert!(mistakes(&refused).iter().any(|mistake| mistake.message == "`slerp` takes no base"));
+    }
+
+    #[test]
     fn names_are_taken_once() {
         let found = mistakes(&GOOD.replace("[candidates.average]", "[candidates.one]"));
         assert_eq!(found[0].message, "the name `one` is taken");
