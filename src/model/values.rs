@@ -8,13 +8,14 @@ use std::ops::Range;
 
 use super::weights::{TensorInfo, Weights};
 use crate::tensor::dtype::DType;
+use crate::tensor::quantize;
 use crate::tensor::view::TensorView;
 
 /// A value that cannot be computed with.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ValueError {
     /// A weight that is NaN or infinite.
-    #[error("tensor {tensor}, element {element} (byte {at}) is {value}; every weight must be finite")]
+    #[error("tensor {tensor}, element {element} (byte {at}) is {value}; every weight must be a finite f32")]
     Weight {
         /// The tensor.
         tensor: String,
@@ -22,8 +23,8 @@ pub enum ValueError {
         element: usize,
         /// Where its bytes begin in the file.
         at: usize,
-        /// Its value.
-        value: f32,
+        /// Its value: not finite, or an f64 beyond the range of f32.
+        value: f64,
     },
     /// A scale that is not positive and finite.
     #[error("tensor {tensor}, scale {scale} (byte {at}) is {value}; every scale must be positive and finite")]
@@ -41,6 +42,9 @@ pub enum ValueError {
 
 /// Elements looked at as one piece.
 const PIECE: usize = 1 << 20;
+
+/// Elements widened together: they stay in a core's first cache.
+const TOGETHER: usize = 4096;
 
 /// Checks every weight and scale of a model.
 pub fn validate_values(weights: &Weights) -> Result<(), ValueError> {
@@ -69,15 +73,22 @@ fn first_error(pieces: &[Piece<'_>]) -> Option<ValueError> {
 /// Names of the tensors that hold nothing but zeros. Stops at the first other value of each, so it
 /// costs next to nothing on a model that has been trained.
 pub fn all_zero_tensors(weights: &Weights) -> Vec<&str> {
-    weights
-        .tensors()
-        .filter(|view| {
-            // -0.0 is zero too: only f32 has it, in the sign bit.
-            let mask = if view.dtype == DType::F32 { [0xff, 0xff, 0xff, 0x7f] } else { [0xff; 4] };
-            view.data.iter().zip(mask.iter().cycle()).all(|(byte, mask)| byte & mask == 0)
-        })
-        .map(|view| view.name)
-        .collect()
+    weights.tensors().filter(all_zero).map(|view| view.name).collect()
+}
+
+fn all_zero(view: &TensorView<'_>) -> bool {
+    let mut buffer = [0.0; TOGETHER];
+    runs(0..view.shape.elements()).all(|run| {
+        let values = &mut buffer[..run.len()];
+        view.read_f32(run.start, values);
+        values.iter().all(|value| *value == 0.0)
+    })
+}
+
+/// What is widened together.
+fn runs(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(TOGETHER).map(move |start| start..end.min(start + TOGETHER))
 }
 
 /// Pieces of a tensor: whole blocks where it has blocks.
@@ -90,27 +101,43 @@ fn cut(view: &TensorView<'_>) -> impl Iterator<Item = Range<usize>> + use<> {
 
 fn check((info, view, range): &Piece<'_>) -> Option<ValueError> {
     match info.dtype {
-        DType::F32 => check_weights(info, view, range),
         DType::Q8_0 | DType::Q4_0 => check_scales(info, view, range),
+        DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => {
+            check_weights(info, view, range)
+        }
     }
 }
 
+/// Looks at the weights as they are read. A block of GGML's with a scale that is no number has no
+/// weight that is one.
 fn check_weights(info: &TensorInfo, view: &TensorView<'_>, range: &Range<usize>) -> Option<ValueError> {
-    let words = &view.data.as_chunks::<4>().0[range.clone()];
-    // The largest magnitude as bits: everything from infinity on is not finite.
-    let magnitude = |word: &[u8; 4]| u32::from_le_bytes(*word) & 0x7fff_ffff;
-    let infinity = f32::INFINITY.to_bits();
-    if words.iter().map(magnitude).fold(0, u32::max) < infinity {
-        return None;
-    }
-    let found = words.iter().position(|word| magnitude(word) >= infinity)?;
-    let element = range.start + found;
-    Some(ValueError::Weight {
-        tensor: info.name.clone(),
-        element,
-        at: info.data.start + element * 4,
-        value: f32::from_le_bytes(words[found]),
+    let mut buffer = [0.0; TOGETHER];
+    runs(range.clone()).find_map(|run| {
+        let values = &mut buffer[..run.len()];
+        view.read_f32(run.start, values);
+        first_not_finite(values).map(|found| weight_error(info, view, run.start + found, values[found]))
     })
+}
+
+/// Index of the first infinity or NaN.
+fn first_not_finite(values: &[f32]) -> Option<usize> {
+    // The largest magnitude as bits: everything from infinity on is not finite.
+    let magnitude = |value: &f32| (value.to_bits() & 0x7fff_ffff).cast_signed();
+    let largest = values.iter().map(magnitude).fold(0, i32::max);
+    if largest < f32::INFINITY.to_bits().cast_signed() {
+        None
+    } else {
+        values.iter().position(|value| !value.is_finite())
+    }
+}
+
+fn weight_error(info: &TensorInfo, view: &TensorView<'_>, element: usize, value: f32) -> ValueError {
+    let byte = quantize::byte_of(info.dtype, element);
+    let value = match (info.dtype, view.data[byte..].first_chunk()) {
+        (DType::F64, Some(bytes)) => f64::from_le_bytes(*bytes),
+        _ => f64::from(value),
+    };
+    ValueError::Weight { tensor: info.name.clone(), element, at: info.data.start + byte, value }
 }
 
 fn check_scales(info: &TensorInfo, view: &TensorView<'_>, range: &Range<usize>) -> Option<ValueError> {
@@ -129,13 +156,61 @@ fn check_products(info: &TensorInfo, view: &TensorView<'_>, block: usize) -> Opt
     let mut values = vec![0.0; info.block_size];
     let start = block * info.block_size;
     view.read_f32(start, &mut values);
-    let found = values.iter().position(|value| !value.is_finite())?;
-    let element = start + found;
-    let byte = if info.dtype == DType::Q4_0 { element / 2 } else { element };
-    Some(ValueError::Weight {
-        tensor: info.name.clone(),
-        element,
-        at: info.data.start + byte,
-        value: values[found],
-    })
+    first_not_finite(&values).map(|found| weight_error(info, view, start + found, values[found]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tensor::shape::Shape;
+
+    /// A tensor of some rows of 64 after 3 other bytes; all ones but for one stored byte string.
+    fn weights(dtype: DType, rows: usize, at: usize, stored: &[u8]) -> Weights {
+        let shape = Shape::new(vec![rows, 64]).unwrap();
+        let (mut data, mut scales) = (vec![0; 3], Vec::new());
+        quantize::encode_into(dtype, 0, 64, &vec![1.0; rows * 64], &mut data, &mut scales).unwrap();
+        data[3 + at..3 + at + stored.len()].copy_from_slice(stored);
+        let info = TensorInfo {
+            name: "t".to_owned(),
+            dtype,
+            shape,
+            part: 0,
+            data: 3..data.len(),
+            scales: 0..0,
+            block_size: 0,
+        };
+        Weights::new("memory", vec![info], vec![Arc::new(data)])
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found_in_every_encoding() {
+        let check = |dtype, at: usize, stored: &[u8], element: usize, offset: usize| {
+            let error = validate_values(&weights(dtype, 100, at, stored)).unwrap_err();
+            let ValueError::Weight { element: found, at, value, .. } = error else { panic!("{error}") };
+            assert_eq!((found, at), (element, 3 + offset), "{dtype}");
+            value
+        };
+        assert!(validate_values(&weights(DType::F16, 100, 0, &[])).is_ok());
+        assert!(check(DType::F16, 10_000, &[0, 0x7e], 5000, 10_000).is_nan());
+        assert_eq!(check(DType::BF16, 10_000, &[0x80, 0xff], 5000, 10_000), f64::NEG_INFINITY);
+        assert_eq!(check(DType::F32, 20_000, &[0, 0, 0x80, 0x7f], 5000, 20_000), f64::INFINITY);
+        assert_eq!(check(DType::F64, 40_000, &1e300_f64.to_le_bytes(), 5000, 40_000), 1e300);
+        // The scale of block 150 is infinite, so its first element is the first that is no number.
+        assert!(check(DType::GgmlQ8_0, 5100, &[0, 0x7c], 4800, 5102).is_infinite());
+    }
+
+    #[test]
+    fn zeros_are_found_in_every_encoding() {
+        for (dtype, zeros) in [(DType::F16, 12_800), (DType::F64, 51_200), (DType::GgmlQ8_0, 6800)] {
+            let mut stored = vec![0; zeros];
+            assert_eq!(all_zero_tensors(&weights(dtype, 100, 0, &stored)), ["t"]);
+            if dtype != DType::GgmlQ8_0 {
+                stored[zeros - 1] = 0x80;
+                assert_eq!(all_zero_tensors(&weights(dtype, 100, 0, &stored)), ["t"], "-0.0 is zero");
+            }
+            assert!(all_zero_tensors(&weights(dtype, 100, 0, &stored[..zeros - 34])).is_empty());
+        }
+    }
 }

@@ -55,6 +55,18 @@ pub enum WriteError {
         /// The tokenizer's.
         tokenizer: u32,
     },
+    /// An encoding the format does not have.
+    #[error("tensor {tensor}: {format} files cannot hold {dtype}; possible are {}", names(possible))]
+    Encoding {
+        /// The tensor.
+        tensor: String,
+        /// The encoding.
+        dtype: DType,
+        /// The format's name.
+        format: &'static str,
+        /// What it can hold.
+        possible: &'static [DType],
+    },
     /// A tensor that cannot be stored this way, or a value of it that cannot.
     #[error("tensor {tensor}: {source}")]
     Tensor {
@@ -91,4 +103,8 @@ pub enum WriteError {
     /// The place written to.
     #[error("cannot write the model: {0}")]
     Io(#[from] io::Error),
+}
+
+fn names(dtypes: &[DType]) -> String {
+    dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ")
 }

@@ -2,6 +2,7 @@
 //! threads, properties.
 
 mod mixing;
+mod sparse;
 
 use std::sync::OnceLock;
 
@@ -283,6 +284,7 @@ fn large_trials() -> Vec<Trial> {
         }
     }
     trials.extend(mixing::large_trials());
+    trials.extend(sparse::large_trials());
     trials
 }
 

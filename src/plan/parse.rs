@@ -13,6 +13,7 @@ use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
+use crate::model::slm1;
 use crate::tensor::dtype::DType;
 
 impl FromToml for Name {
@@ -27,7 +28,11 @@ impl FromToml for DType {
     const EXPECTED: &'static str = "\"f32\", \"q8_0\" or \"q4_0\"";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         let text = value.as_str().ok_or(None)?;
-        Self::from_name(text).ok_or_else(|| Some(format!("unknown encoding {text:?}")))
+        match Self::from_name(text) {
+            Some(dtype) if slm1::DTYPES.contains(&dtype) => Ok(dtype),
+            Some(dtype) => Err(Some(format!("a child cannot be stored as {dtype}"))),
+            None => Err(Some(format!("unknown encoding {text:?}"))),
+        }
     }
 }
 

@@ -60,6 +60,18 @@ fn every_mistake_has_a_place_and_an_expectation() {
 }
 
 #[test]
+fn a_child_is_stored_as_its_format_can() {
+    let folder = Folder::new();
+    for (output, message) in [("bf16", "a child cannot be stored as bf16"), ("f8", "unknown encoding \"f8\"")]
+    {
+        let source = GOOD.replacen("output = \"q8_0\"", &format!("output = \"{output}\""), 1);
+        let (plan, diagnostics) = folder.check(&source);
+        assert!(plan.is_none());
+        assert!(diagnostics.iter().any(|found| found.message.contains(message)), "{diagnostics:?}");
+    }
+}
+
+#[test]
 fn thousands_of_mistakes_are_counted_not_printed() {
     let sections = (0..3000).map(|i| format!("[candidates.c{i}]\noperator = \"bland\"\nparents = []\n"));
     let source = GOOD.replace("[smoke]", &(sections.collect::<String>() + "[smoke]"));

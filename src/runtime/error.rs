@@ -11,7 +11,7 @@ pub enum RuntimeError {
     #[error("the configuration cannot run: {0}")]
     Config(#[from] ConfigError),
     /// A tensor is missing.
-    #[error("tensor `{name}` is missing; {expected} f32, q8_0 or q4_0 elements were expected")]
+    #[error("tensor `{name}` is missing; {expected} elements were expected")]
     Missing {
         /// Its name.
         name: String,

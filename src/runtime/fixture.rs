@@ -9,6 +9,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{TensorInfo, Weights};
 use crate::runtime::Model;
 use crate::tensor::dtype::DType;
+use crate::tensor::quantize;
 use crate::tensor::shape::Shape;
 
 /// Two layers, four query heads over two key heads.
@@ -40,6 +41,10 @@ pub(super) struct Tensors {
     infos: Vec<TensorInfo>,
     bytes: Vec<u8>,
 }
+
+/// Every encoding these narrow rows can have.
+pub(super) const DTYPES: [DType; 6] =
+    [DType::F32, DType::F16, DType::BF16, DType::F64, DType::Q8_0, DType::Q4_0];
 
 /// Weights per scale of the q4_0 fixtures.
 const BLOCK: usize = 4;
@@ -104,9 +109,11 @@ impl Tensors {
         let elements = shape.elements();
         let norm = dims.len() == 1;
         let (data, scales, block_size) = match dtype {
-            DType::F32 => {
-                let numbers = (0..elements).map(|i| weight(tensor, i as u64, norm));
-                (numbers.flat_map(f32::to_le_bytes).collect(), Vec::new(), 0)
+            DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => {
+                let numbers: Vec<_> = (0..elements).map(|i| weight(tensor, i as u64, norm)).collect();
+                let (mut data, mut none) = (Vec::new(), Vec::new());
+                quantize::encode_into(dtype, 0, shape.columns(), &numbers, &mut data, &mut none).unwrap();
+                (data, none, 0)
             }
             DType::Q8_0 => {
                 let quanta = (0..elements).map(|i| quantum(tensor, i as u64, 255, norm) as u8);

@@ -390,7 +390,7 @@ mod tests {
     }
 
     fn dtype() -> impl Strategy<Value = DType> {
-        prop::sample::select(DType::ALL.to_vec())
+        prop::sample::select(fixture::DTYPES.to_vec())
     }
 
     proptest! {
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn odd_addresses_change_nothing() {
         let config = fixture::config();
-        for dtype in DType::ALL {
+        for dtype in fixture::DTYPES {
             let shifted = fixture::Tensors::of(&config, dtype).shifted().checkpoint();
             let shifted = Model::new(Arc::new(shifted)).unwrap();
             let straight = fixture::model(&config, dtype);
@@ -448,6 +448,23 @@ mod tests {
             let [a, b] = sessions.each_mut().map(|session| session.feed(&tokens).unwrap());
             assert!(same_bits(a, b), "{dtype}");
         }
+    }
+
+    #[test]
+    fn weights_of_another_encoding_are_their_numbers() {
+        let logits = |dtype| {
+            let model = fixture::model(&fixture::config(), dtype);
+            Session::new(&model, 8).unwrap().feed(&[256, 1, 2, 3]).unwrap().to_vec()
+        };
+        let expected = logits(DType::F32);
+        assert!(same_bits(&logits(DType::F64), &expected));
+        let near = |dtype, most: f32| {
+            let largest = expected.iter().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
+            let differs = logits(dtype).iter().zip(&expected).any(|(a, b)| a != b);
+            let close = logits(dtype).iter().zip(&expected).all(|(a, b)| (a - b).abs() < most * largest);
+            differs && close
+        };
+        assert!(near(DType::F16, 1e-2) && near(DType::BF16, 1e-1));
     }
 
     #[test]

@@ -18,12 +18,14 @@
 //!
 //! Quantised payloads stay where they lie. A row is widened into a small buffer when its turn comes and
 //! shared by all inputs. For q8_0 the row's one scale multiplies the finished sum; for q4_0, whose rows have
-//! many, it multiplies each weight, which makes the sum that of the dequantised row.
+//! many, it multiplies each weight, which makes the sum that of the dequantised row. Every other
+//! encoding is widened to f32 as it is read everywhere else.
 
 use std::ops::Range;
 
 use super::blocks;
 use super::dtype::DType;
+use super::quantize;
 use super::view::TensorView;
 
 /// Partial sums of a dot product.
@@ -128,6 +130,7 @@ enum Payload<'a> {
     F32(&'a [f32]),
     Q8 { quanta: &'a [i8], scales: &'a [[u8; 4]] },
     Q4 { pairs: &'a [u8], scales: &'a [[u8; 4]], block: usize },
+    Other(TensorView<'a>),
 }
 
 impl<'a> Matrix<'a> {
@@ -156,6 +159,11 @@ impl<'a> Matrix<'a> {
                     && scales.len() == elements / block
                     && rest.is_empty();
                 fits.then_some(Payload::Q4 { pairs: view.data, scales, block })?
+            }
+            DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => {
+                let needed = quantize::lengths(view.dtype, view.shape, 0).ok()?;
+                let fits = view.data.len() == needed.payload && view.scales.is_empty();
+                fits.then_some(Payload::Other(view))?
             }
         };
         Some(Self { rows, columns, payload })
@@ -292,6 +300,10 @@ impl<'a> Matrix<'a> {
                 }
                 1.0
             }
+            Payload::Other(view) => {
+                view.read_f32(range.start, out);
+                1.0
+            }
         }
     }
 }
@@ -384,6 +396,12 @@ mod tests {
                     let block = halves.rev().find(|size| columns.is_multiple_of(*size)).unwrap_or(columns);
                     (bytes(rows * columns / 2), scales(rows * columns / block), block)
                 }
+                DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => {
+                    let (mut data, mut none) = (Vec::new(), Vec::new());
+                    let values = numbers(rows * columns, 1);
+                    quantize::encode_into(dtype, 0, columns, &values, &mut data, &mut none).unwrap();
+                    (data, none, 0)
+                }
             };
             Self { dtype, shape, data, scales, block_size }
         }
@@ -453,10 +471,10 @@ mod tests {
     #[test]
     fn lengths_that_contradict_the_shape_make_no_matrix() {
         for dtype in DType::ALL {
-            let mut tensor = Tensor::of(dtype, 3, 4);
+            let mut tensor = Tensor::of(dtype, 3, 32);
             tensor.data.pop();
             assert!(Matrix::new(tensor.view(), None).is_none(), "{dtype}: payload too short");
-            let mut tensor = Tensor::of(dtype, 3, 4);
+            let mut tensor = Tensor::of(dtype, 3, 32);
             tensor.scales.push(0);
             assert_eq!(Matrix::new(tensor.view(), None).is_none(), dtype != DType::F32, "{dtype}: scales");
         }
@@ -488,7 +506,7 @@ mod tests {
             dtype in prop::sample::select(DType::ALL.to_vec()),
             rows in 1_usize..90, half in 1_usize..50, count in 1_usize..70, spread: bool,
         ) {
-            let columns = half * 2;
+            let columns = if dtype == DType::GgmlQ8_0 { half.div_ceil(16) * 32 } else { half * 2 };
             let tensor = Tensor::of(dtype, rows, columns);
             let matrix = Matrix::new(tensor.view(), None).unwrap();
             let inputs = numbers(count * columns, 77);

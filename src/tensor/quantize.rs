@@ -1,26 +1,28 @@
-//! The SLM1 encodings: what a value becomes on disk, and what it is when it comes back.
+//! What a value becomes on disk, for every encoding, and what it is when it comes back.
 //!
-//! A quantised tensor keeps two things: small integers (the payload) and, apart from them, f32
-//! scales. A value is always `q * scale`, one multiplication, so reading is exact and the same
+//! A quantised tensor of SLM1 keeps two things: small integers (the payload) and, apart from them,
+//! f32 scales. A value is always `q * scale`, one multiplication, so reading is exact and the same
 //! everywhere; only writing rounds, once.
 //!
 //! ```text
-//! f32    4 bytes an element, little-endian                        no scales
-//! q8_0   one i8 an element                                        one scale per ROW
-//! q4_0   two elements a byte, the low nibble first, -8..=7        one scale per BLOCK of a row
+//! f32, f16, bf16, f64   each element by itself, little-endian             no scales
+//! q8_0                  one i8 an element                                 one scale per ROW
+//! q4_0                  two elements a byte, the low nibble first, -8..=7 one scale per BLOCK of a row
+//! ggml_q8_0             blocks of 32 elements, their scale among them     no scales apart
 //! ```
 //!
-//! A block never crosses a row and has an even length, so a row always begins on a byte. Whole
-//! rows can therefore be encoded by anybody, in any order, on any number of threads: a row's bytes
-//! depend on that row alone.
+//! A block never crosses a row, and a row always begins on a byte. Whole rows can therefore be
+//! encoded by anybody, in any order, on any number of threads: a row's bytes depend on that row
+//! alone.
 //!
-//! The published text does not say how the quantiser rounds. Everything that is our reading of it
-//! is in `scale_for` and `quantum`.
+//! SLM1's published text does not say how its quantiser rounds. Everything that is our reading of it
+//! is in `scale_for` and `quantum`. Plain numbers are in `cast`, GGML's blocks in `ggml`.
 
 use std::ops::Range;
 
 use super::dtype::DType;
 use super::shape::Shape;
+use super::{cast, ggml};
 
 /// Elements per scale in the `q4_0` files that are known.
 pub const DEFAULT_BLOCK: usize = 32;
@@ -39,6 +41,18 @@ pub enum QuantizeError {
         /// The row width.
         columns: usize,
     },
+    /// Rows that cannot be cut into an encoding's fixed blocks.
+    #[error(
+        "{dtype} stores {block} elements together; rows of {columns} cannot be cut so: choose another encoding"
+    )]
+    Rows {
+        /// The encoding.
+        dtype: DType,
+        /// Elements of its blocks.
+        block: usize,
+        /// The row width.
+        columns: usize,
+    },
     /// A NaN or an infinity.
     #[error("element {index} is {value}; only finite values can be stored")]
     NotFinite {
@@ -46,6 +60,20 @@ pub enum QuantizeError {
         index: usize,
         /// What was found.
         value: f32,
+    },
+    /// A finite value that would become an infinity.
+    #[error(
+        "element {index} is {value:e}, beyond the largest value that {dtype} can hold, {:e}; \
+         choose f32, or bf16",
+        largest_value(*dtype)
+    )]
+    Range {
+        /// Index among the values given.
+        index: usize,
+        /// The value.
+        value: f32,
+        /// The encoding.
+        dtype: DType,
     },
     /// Buffers of other lengths than the rows need.
     #[error(
@@ -74,6 +102,7 @@ impl QuantizeError {
     pub fn at(self, start: usize) -> Self {
         match self {
             Self::NotFinite { index, value } => Self::NotFinite { index: start + index, value },
+            Self::Range { index, value, dtype } => Self::Range { index: start + index, value, dtype },
             other => other,
         }
     }
@@ -84,17 +113,17 @@ impl QuantizeError {
 pub struct EncodedLengths {
     /// The payload.
     pub payload: usize,
-    /// The scales; 0 for f32.
+    /// The scales; 0 where there are none apart.
     pub scales: usize,
 }
 
-/// Elements per scale as directories and views state it: 0 for f32, a row for `q8_0`, `q4_block`
-/// for `q4_0`.
+/// Elements per separate scale as directories and views state it: a row for `q8_0`, `q4_block` for
+/// `q4_0`, 0 for all others.
 pub fn block_size(dtype: DType, columns: usize, q4_block: usize) -> usize {
     match dtype {
-        DType::F32 => 0,
         DType::Q8_0 => columns,
         DType::Q4_0 => q4_block,
+        DType::F32 | DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => 0,
     }
 }
 
@@ -110,24 +139,50 @@ pub fn check_block(dtype: DType, columns: usize, block_size: usize) -> Result<()
     if dtype == DType::Q4_0 && !fits {
         return Err(QuantizeError::BlockSize { block_size, columns });
     }
+    let block = ggml::BLOCK;
+    if dtype == DType::GgmlQ8_0 && !columns.is_multiple_of(block) {
+        return Err(QuantizeError::Rows { dtype, block, columns });
+    }
     Ok(())
+}
+
+/// Where the byte that holds an element lies in a payload, counted from its first byte.
+pub fn byte_of(dtype: DType, element: usize) -> usize {
+    match dtype {
+        DType::F16 | DType::BF16 => element * 2,
+        DType::F32 => element * 4,
+        DType::F64 => element * 8,
+        DType::Q8_0 => element,
+        DType::Q4_0 => element / 2,
+        DType::GgmlQ8_0 => {
+            element / ggml::BLOCK * ggml::BLOCK_BYTES + ggml::BLOCK_BYTES - ggml::BLOCK
+                + element % ggml::BLOCK
+        }
+    }
 }
 
 /// Bytes of `rows` rows. Cannot overflow for the rows of a [`Shape`], which leaves room for 16
 /// bytes an element.
 fn row_lengths(dtype: DType, rows: usize, columns: usize, block_size: usize) -> EncodedLengths {
+    let plain = |bytes: usize| EncodedLengths { payload: rows * columns * bytes, scales: 0 };
     match dtype {
-        DType::F32 => EncodedLengths { payload: rows * columns * 4, scales: 0 },
+        DType::F16 | DType::BF16 => plain(2),
+        DType::F32 => plain(4),
+        DType::F64 => plain(8),
         DType::Q8_0 => EncodedLengths { payload: rows * columns, scales: rows * 4 },
         DType::Q4_0 => {
             EncodedLengths { payload: rows * columns / 2, scales: rows * (columns / block_size) * 4 }
+        }
+        DType::GgmlQ8_0 => {
+            EncodedLengths { payload: rows * (columns / ggml::BLOCK) * ggml::BLOCK_BYTES, scales: 0 }
         }
     }
 }
 
 /// Encodes whole rows of width `columns` into buffers of exactly the bytes they need.
 ///
-/// `block_size` matters for `q4_0` only. A value that is not finite is an error and leaves the
+/// `block_size` matters for `q4_0` only. A value that is not finite is an error, and one that f16,
+/// bf16 or the f16 scales of `ggml_q8_0` cannot hold is another, both with its index; they leave the
 /// buffers half written.
 pub fn encode(
     dtype: DType,
@@ -155,13 +210,14 @@ pub fn encode(
         return Ok(());
     }
     match dtype {
-        DType::F32 => encode_f32(values, payload),
+        DType::F32 | DType::F16 | DType::BF16 | DType::F64 => encode_plain(dtype, values, payload),
         DType::Q8_0 => encode_blocks(values, columns, 127.0, scales, |block, scale, at| {
             put_bytes(block, scale, &mut payload[at]);
         }),
         DType::Q4_0 => encode_blocks(values, block_size, 7.0, scales, |block, scale, at| {
             put_nibbles(block, scale, &mut payload[at.start / 2..at.end / 2]);
         }),
+        DType::GgmlQ8_0 => ggml::encode(values, payload),
     }
 }
 
@@ -197,14 +253,51 @@ fn not_finite(values: &[f32], start: usize) -> QuantizeError {
     QuantizeError::NotFinite { index: start + found, value: values[found] }
 }
 
-fn encode_f32(values: &[f32], payload: &mut [u8]) -> Result<(), QuantizeError> {
-    if largest_bits(values) >= INFINITY_BITS {
-        return Err(not_finite(values, 0));
+/// The largest magnitude; an error counts its index from `start`.
+pub(super) fn largest_finite(values: &[f32], start: usize) -> Result<f32, QuantizeError> {
+    let largest = largest_bits(values);
+    if largest >= INFINITY_BITS {
+        return Err(not_finite(values, start));
     }
+    Ok(f32::from_bits(largest as u32))
+}
+
+/// That the first value from the magnitude `first` on is too large; its index is counted from `start`.
+pub(super) fn out_of_range(dtype: DType, values: &[f32], start: usize, first: f32) -> QuantizeError {
+    let found = values.iter().position(|value| value.abs() >= first).unwrap_or(0);
+    QuantizeError::Range { index: start + found, value: values[found], dtype }
+}
+
+/// The largest finite value an encoding can hold.
+fn largest_value(dtype: DType) -> f32 {
+    match dtype {
+        DType::F16 => half::f16::MAX.to_f32(),
+        DType::BF16 => half::bf16::MAX.to_f32(),
+        DType::GgmlQ8_0 => half::f16::MAX.to_f32() * 127.0,
+        DType::F32 | DType::F64 | DType::Q8_0 | DType::Q4_0 => f32::MAX,
+    }
+}
+
+/// Encodes elements that stand alone.
+fn encode_plain(dtype: DType, values: &[f32], payload: &mut [u8]) -> Result<(), QuantizeError> {
+    let largest = largest_finite(values, 0)?;
+    let first_beyond = cast::first_beyond(dtype);
+    if largest.to_bits() >= first_beyond {
+        return Err(out_of_range(dtype, values, 0, f32::from_bits(first_beyond)));
+    }
+    match dtype {
+        DType::F16 => cast::put_f16(values, payload),
+        DType::BF16 => cast::put_bf16(values, payload),
+        DType::F64 => cast::put_f64(values, payload),
+        DType::F32 | DType::Q8_0 | DType::Q4_0 | DType::GgmlQ8_0 => put_f32(values, payload),
+    }
+    Ok(())
+}
+
+fn put_f32(values: &[f32], payload: &mut [u8]) {
     for (bytes, value) in payload.as_chunks_mut::<4>().0.iter_mut().zip(values) {
         *bytes = value.to_le_bytes();
     }
-    Ok(())
 }
 
 /// Finds each block's scale, stores it and lets `put` store the block.
@@ -218,11 +311,7 @@ fn encode_blocks(
     for (i, (block, bytes)) in values.chunks_exact(block_size).zip(scales.as_chunks_mut::<4>().0).enumerate()
     {
         let start = i * block_size;
-        let largest = largest_bits(block);
-        if largest >= INFINITY_BITS {
-            return Err(not_finite(block, start));
-        }
-        let scale = scale_for(f32::from_bits(largest as u32), steps);
+        let scale = scale_for(largest_finite(block, start)?, steps);
         *bytes = scale.to_le_bytes();
         put(block, scale, start..start + block_size);
     }
@@ -243,14 +332,19 @@ fn scale_for(largest: f32, steps: f32) -> f32 {
 }
 
 /// A value in steps of the scale: clamped to whole limits, then rounded half away from zero.
+#[inline(always)]
+fn quantum(value: f32, scale: f32, low: f32, high: f32) -> i32 {
+    nearest((value / scale).clamp(low, high))
+}
+
+/// The nearest integer to a magnitude of 255 at most, halves away from zero.
 ///
 /// Written without `f32::round` and without a float-to-integer cast, because neither becomes vector
 /// code on every target: adding 2^23 rounds a small magnitude to the nearest integer and leaves that
 /// integer in the low bits; a half that went to the even integer below is moved up, to the odd one.
 #[inline(always)]
-fn quantum(value: f32, scale: f32, low: f32, high: f32) -> i32 {
+pub(super) fn nearest(steps: f32) -> i32 {
     const TWO_TO_23: f32 = 8_388_608.0;
-    let steps = (value / scale).clamp(low, high);
     let magnitude = steps.abs();
     let shifted = magnitude + TWO_TO_23;
     let half_was_dropped = i32::from(magnitude - (shifted - TWO_TO_23) >= 0.5);
@@ -371,10 +465,48 @@ mod tests {
     #[test]
     fn refuses_what_is_not_finite_and_says_where() {
         for dtype in DType::ALL {
-            let mut values = [1.0; 16];
-            values[11] = f32::NAN;
-            let error = encode_into(dtype, 4, 8, &values, &mut Vec::new(), &mut Vec::new()).unwrap_err();
-            assert!(matches!(error, QuantizeError::NotFinite { index: 11, .. }), "{dtype}: {error}");
+            let mut values = [1.0; 64];
+            values[43] = f32::NAN;
+            let error = encode_into(dtype, 4, 32, &values, &mut Vec::new(), &mut Vec::new()).unwrap_err();
+            assert!(matches!(error, QuantizeError::NotFinite { index: 43, .. }), "{dtype}: {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_would_overflow_and_says_where() {
+        // Half a step above the largest value: 2^16 - 2^4, 2^128 - 2^119, and 127 times the first.
+        for (dtype, first) in
+            [(DType::F16, 65_520.0), (DType::BF16, 3.396_177_5e38), (DType::GgmlQ8_0, 8_321_040.0_f32)]
+        {
+            let mut values = [1.0; 64];
+            values[50] = -first.next_down();
+            encode_into(dtype, 0, 32, &values, &mut Vec::new(), &mut Vec::new()).unwrap();
+            values[50] = -first;
+            let error = encode_into(dtype, 0, 32, &values, &mut Vec::new(), &mut Vec::new()).unwrap_err();
+            assert_eq!(error, QuantizeError::Range { index: 50, value: -first, dtype });
+            assert_eq!(error.at(100), QuantizeError::Range { index: 150, value: -first, dtype });
+        }
+        let error = encode_into(DType::F16, 0, 1, &[70_000.0], &mut Vec::new(), &mut Vec::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "element 0 is 7e4, beyond the largest value that f16 can hold, 6.5504e4; choose f32, or bf16"
+        );
+        for dtype in [DType::F32, DType::F64] {
+            let (_, _, back) = round_trip(dtype, 0, &[2], &[f32::MAX, f32::MIN]);
+            assert_eq!(back, [f32::MAX, f32::MIN]);
+        }
+    }
+
+    #[test]
+    fn every_element_has_its_byte() {
+        for dtype in DType::ALL {
+            let values: Vec<f32> = (0..96).map(|i| if i == 37 { 1.0 } else { 0.0 }).collect();
+            let (zeros, ..) = round_trip(dtype, 4, &[96], &[0.0; 96]);
+            let (data, ..) = round_trip(dtype, 4, &[96], &values);
+            // The element's own byte, or the last of them, differs; a scale before it may differ too.
+            let changed = (0..data.len()).rev().find(|at| data[*at] != zeros[*at]).unwrap();
+            let bytes = dtype.element_bytes().unwrap_or(1);
+            assert!((0..bytes).any(|i| byte_of(dtype, 37) + i == changed), "{dtype}: byte {changed}");
         }
     }
 
@@ -388,6 +520,11 @@ mod tests {
         let error = encode(DType::Q8_0, 0, 8, &[0.0; 16], &mut [0; 16], &mut [0; 4]).unwrap_err();
         assert!(matches!(error, QuantizeError::Buffers { scales: 8, found_scales: 4, .. }), "{error}");
         assert!(encode(DType::F32, 0, 8, &[0.0; 12], &mut [0; 48], &mut []).is_err());
+        let error = lengths(DType::GgmlQ8_0, &shape, 0).unwrap_err().to_string();
+        assert!(error.contains("32 elements together; rows of 8"), "{error}");
+        let shape = Shape::new(vec![3, 64]).unwrap();
+        assert_eq!(lengths(DType::GgmlQ8_0, &shape, 0), Ok(EncodedLengths { payload: 204, scales: 0 }));
+        assert_eq!(lengths(DType::BF16, &shape, 0), Ok(EncodedLengths { payload: 384, scales: 0 }));
     }
 
     /// Every tie, its two neighbours, and a sweep of bit patterns, against the standard library.
@@ -433,11 +570,15 @@ mod tests {
         fn encoding_what_was_decoded_changes_nothing(
             values in prop::collection::vec(-1e6_f32..1e6, 32),
         ) {
-            for dtype in [DType::Q8_0, DType::Q4_0] {
+            for dtype in [DType::Q8_0, DType::Q4_0, DType::BF16, DType::F64] {
                 let (data, _, back) = round_trip(dtype, 8, &[4, 8], &values);
                 let (again, _, _) = round_trip(dtype, 8, &[4, 8], &back);
                 prop_assert_eq!(data, again);
             }
+            let values: Vec<f32> = values.iter().map(|value| value / 16.0).collect();
+            let (data, _, back) = round_trip(DType::F16, 0, &[4, 8], &values);
+            let (again, _, _) = round_trip(DType::F16, 0, &[4, 8], &back);
+            prop_assert_eq!(data, again);
         }
     }
 }

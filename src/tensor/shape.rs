@@ -5,9 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Most dimensions a tensor may have.
-pub const MAX_RANK: usize = 4;
+pub const MAX_RANK: usize = 8;
 
-/// One to four non-zero dimensions whose product fits.
+/// At most [`MAX_RANK`] non-zero dimensions whose product fits. A scalar has none, and is one row of
+/// one element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<usize>", into = "Vec<usize>")]
 pub struct Shape {
@@ -18,8 +19,8 @@ pub struct Shape {
 /// Why dimensions are no shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
-    /// Zero or more than [`MAX_RANK`] dimensions.
-    #[error("has {0} dimensions; 1 to {MAX_RANK} are possible")]
+    /// More than [`MAX_RANK`] dimensions.
+    #[error("has {0} dimensions; at most {MAX_RANK} are possible")]
     Rank(usize),
     /// A dimension of zero.
     #[error("has a dimension of zero: {0:?}")]
@@ -32,13 +33,13 @@ pub enum ShapeError {
 impl Shape {
     /// Checks dimensions.
     pub fn new(dims: Vec<usize>) -> Result<Self, ShapeError> {
-        if dims.is_empty() || dims.len() > MAX_RANK {
+        if dims.len() > MAX_RANK {
             return Err(ShapeError::Rank(dims.len()));
         }
         if dims.contains(&0) {
             return Err(ShapeError::Zero(dims));
         }
-        // Bytes are counted in isize at most; four bytes an element is the widest encoding kept here.
+        // Bytes are counted in isize at most; eight bytes an element is the widest encoding kept here.
         let elements = dims
             .iter()
             .try_fold(1_usize, |product, dim| product.checked_mul(*dim))
@@ -61,7 +62,7 @@ impl Shape {
 
     /// Width of a row: the last dimension. A vector is one row.
     pub fn columns(&self) -> usize {
-        self.dims[self.dims.len() - 1]
+        self.dims.last().copied().unwrap_or(1)
     }
 
     /// Number of rows: all elements over the row width.
@@ -72,6 +73,9 @@ impl Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.dims.is_empty() {
+            return f.pad("scalar");
+        }
         let dims: Vec<_> = self.dims.iter().map(ToString::to_string).collect();
         f.pad(&dims.join("x"))
     }
@@ -100,7 +104,10 @@ mod tests {
         assert_eq!((shape.rows(), shape.columns(), shape.elements()), (12, 5, 60));
         assert_eq!(Shape::new(vec![7]).unwrap().rows(), 1);
         assert_eq!(shape.to_string(), "3x4x5");
-        assert!(matches!(Shape::new(vec![]), Err(ShapeError::Rank(0))));
+        let scalar = Shape::new(vec![]).unwrap();
+        assert_eq!((scalar.rows(), scalar.columns(), scalar.elements()), (1, 1, 1));
+        assert_eq!(scalar.to_string(), "scalar");
+        assert!(matches!(Shape::new(vec![1; 9]), Err(ShapeError::Rank(9))));
         assert!(matches!(Shape::new(vec![0, usize::MAX]), Err(ShapeError::Zero(_))));
         assert!(matches!(Shape::new(vec![1 << 40, 1 << 40]), Err(ShapeError::Overflow(_))));
     }

@@ -1,13 +1,14 @@
 //! The bytes of one tensor, borrowed from a mapped file, read as f32.
 //!
-//! Widening is exact for every encoding: an f32 is itself, a quantised value is one product
-//! `q * scale`. Whoever reads the same elements gets the same bits, however the reads are cut.
+//! Widening is exact: an f32, f16 or bf16 is itself, a quantised value is one product `q * scale`.
+//! Only an f64 is rounded, once, to the nearest f32. Whoever reads the same elements gets the same
+//! bits, however the reads are cut.
 
 use std::borrow::Cow;
 
 use super::dtype::DType;
-use super::quantize;
 use super::shape::Shape;
+use super::{cast, ggml, quantize};
 
 /// A borrowed tensor whose lengths have been checked against its shape by the reader that made it.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +21,9 @@ pub struct TensorView<'a> {
     pub shape: &'a Shape,
     /// The payload.
     pub data: &'a [u8],
-    /// Little-endian f32 scales; empty for f32.
+    /// Little-endian f32 scales; empty for encodings without separate scales.
     pub scales: &'a [u8],
-    /// Elements per scale; divides the row width. 0 for f32.
+    /// Elements per separate scale; divides the row width. 0 without separate scales.
     pub block_size: usize,
 }
 
@@ -32,8 +33,13 @@ impl<'a> TensorView<'a> {
     /// # Panics
     /// If that range reaches beyond the tensor, as a slice would.
     pub fn read_f32(&self, start: usize, out: &mut [f32]) {
+        let plain = |bytes: usize| &self.data[start * bytes..(start + out.len()) * bytes];
         match self.dtype {
-            DType::F32 => read_plain(&self.data[start * 4..(start + out.len()) * 4], out),
+            DType::F32 => read_plain(plain(4), out),
+            DType::F16 => cast::widen_f16(plain(2), out),
+            DType::BF16 => cast::widen_bf16(plain(2), out),
+            DType::F64 => cast::round_f64(plain(8), out),
+            DType::GgmlQ8_0 => ggml::widen(self.data, start, out),
             DType::Q8_0 => self.for_blocks(start, out, |first, scale, out| {
                 quantize::widen_bytes(&self.data[first..first + out.len()], scale, out);
             }),
@@ -103,12 +109,12 @@ mod tests {
     /// Any cut of the elements, at any alignment of the bytes, gives the same bits.
     #[test]
     fn every_range_reads_the_same_elements() {
-        let shape = Shape::new(vec![3, 8]).unwrap();
-        let values: Vec<f32> = (0..24).map(|i| (i as f32 - 11.3) * 0.37).collect();
+        let shape = Shape::new(vec![2, 32]).unwrap();
+        let values: Vec<f32> = (0..64).map(|i| (i as f32 - 11.3) * 0.37).collect();
         for dtype in DType::ALL {
             let (mut data, mut scales) = (Vec::new(), Vec::new());
-            quantize::encode_into(dtype, 4, 8, &values, &mut data, &mut scales).unwrap();
-            let block_size = quantize::block_size(dtype, 8, 4);
+            quantize::encode_into(dtype, 4, 32, &values, &mut data, &mut scales).unwrap();
+            let block_size = quantize::block_size(dtype, 32, 4);
             for shift in 0..4 {
                 let mut moved = vec![0xee; shift];
                 moved.extend_from_slice(&data);
@@ -122,8 +128,8 @@ mod tests {
                 };
                 let all = view.to_f32();
                 assert_eq!(view.f32s().as_ref(), all);
-                for start in 0..24 {
-                    for end in start..=24 {
+                for start in 0..64 {
+                    for end in start..=64 {
                         let mut part = vec![f32::NAN; end - start];
                         view.read_f32(start, &mut part);
                         assert_eq!(part, all[start..end], "{dtype} {start}..{end} shifted by {shift}");

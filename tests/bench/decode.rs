@@ -17,7 +17,7 @@ use studbook::base::rng::Philox;
 use studbook::model::WriteError;
 use studbook::model::config::ModelConfig;
 use studbook::model::slm1::write::write_values;
-use studbook::model::slm1::{Encoding, Layout};
+use studbook::model::slm1::{self, Encoding, Layout};
 use studbook::model::tokenizer::Tokenizer;
 use studbook::runtime::{GenerateOptions, Model, Session, generate_batch};
 use studbook::tensor::dtype::DType;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "{PROMPTS} prompts of 14 tokens, {NEW_TOKENS} new tokens each, {threads} threads, best of {ROUNDS}"
     );
-    for dtype in DType::ALL {
+    for dtype in slm1::DTYPES {
         let model = model(dtype)?;
         let prompts: Vec<String> = (0..PROMPTS).map(|i| format!("prompt {i:06}")).collect();
         let (mut seconds, mut made) = (f64::INFINITY, 0);

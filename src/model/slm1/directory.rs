@@ -8,21 +8,25 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::header::{Header, inside, u32_at, u64_at};
-use super::{ALIGNMENT, Slm1Error};
+use super::{ALIGNMENT, DTYPES, Slm1Error};
 use crate::model::config::{TensorSpec, tensor_table};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
-use crate::tensor::shape::{MAX_RANK, Shape};
+use crate::tensor::shape::Shape;
 
 /// Bytes of an entry.
 pub const ENTRY: usize = 64;
 
-/// The directory's number for an encoding.
-pub const fn dtype_code(dtype: DType) -> u32 {
+/// Most dimensions an entry has room for.
+const MAX_RANK: usize = 4;
+
+/// The directory's number for an encoding, if it has one.
+pub const fn dtype_code(dtype: DType) -> Option<u32> {
     match dtype {
-        DType::F32 => 1,
-        DType::Q8_0 => 2,
-        DType::Q4_0 => 3,
+        DType::F32 => Some(1),
+        DType::Q8_0 => Some(2),
+        DType::Q4_0 => Some(3),
+        DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => None,
     }
 }
 
@@ -56,7 +60,8 @@ impl Entry {
         let mut bytes = [0; ENTRY];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(0, &name_hash(&self.name).to_le_bytes());
-        put(8, &dtype_code(self.dtype).to_le_bytes());
+        // A layout has refused encodings without a number; 0 is none, so no reader takes it for one.
+        put(8, &dtype_code(self.dtype).unwrap_or(0).to_le_bytes());
         put(12, &(self.shape.dims().len() as u32).to_le_bytes());
         for (i, dim) in self.shape.dims().iter().enumerate() {
             // Every dimension comes from a u32 of the configuration.
@@ -192,9 +197,9 @@ impl RawEntry<'_> {
 
     fn dtype(&self, name: &str) -> Result<DType, Slm1Error> {
         let code = self.word(8);
-        DType::ALL
+        DTYPES
             .into_iter()
-            .find(|dtype| dtype_code(*dtype) == code)
+            .find(|dtype| dtype_code(*dtype) == Some(code))
             .ok_or_else(|| self.error(name, "dtype", 8, code, "1 (f32), 2 (q8_0) or 3 (q4_0)"))
     }
 

@@ -62,9 +62,14 @@ pub mod read;
 mod tests;
 pub mod write;
 
+use crate::tensor::dtype::DType;
+
 pub use checksum::{ChecksumScheme, ChecksumVerdict, checksum_verdict};
 pub use error::Slm1Error;
 pub use write::{Encoding, Layout, TensorPlan, Writer};
+
+/// The encodings there are.
+pub const DTYPES: [DType; 3] = [DType::F32, DType::Q8_0, DType::Q4_0];
 
 /// How records name the format.
 pub const NAME: &str = "slm1";

@@ -374,6 +374,19 @@ fn the_writer_holds_to_its_layout() {
 }
 
 #[test]
+fn layouts_refuse_encodings_that_slm1_does_not_have() {
+    for dtype in DType::ALL {
+        let layout = Layout::new(&tiny(), &Tokenizer::Btok, Encoding { dtype, q4_block: 4 });
+        assert_eq!(layout.is_ok(), super::DTYPES.contains(&dtype), "{dtype}");
+    }
+    let error = Layout::new(&tiny(), &Tokenizer::Btok, Encoding::new(DType::BF16)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "tensor tok_embeddings.weight: slm1 files cannot hold bf16; possible are f32, q8_0, q4_0"
+    );
+}
+
+#[test]
 fn layouts_refuse_blocks_that_do_not_fit_and_values_that_are_not_numbers() {
     let error = Layout::new(&tiny(), &Tokenizer::Btok, Encoding::new(DType::Q4_0)).unwrap_err().to_string();
     assert!(error.contains("tok_embeddings.weight") && error.contains("row width 8"), "{error}");

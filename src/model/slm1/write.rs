@@ -23,7 +23,7 @@ use std::ops::Range;
 use super::checksum::{CHECKSUM_AT, Running};
 use super::directory::{ENTRY, Entry};
 use super::header::{HEADER_LENGTH, Header, check_config};
-use super::{Slm1Error, align};
+use super::{DTYPES, NAME, Slm1Error, align};
 use crate::base::sink::ArtifactSink;
 use crate::model::config::{ModelConfig, TensorSpec, tensor_table};
 use crate::model::tokenizer::Tokenizer;
@@ -144,6 +144,14 @@ impl Layout {
 /// Places a tensor at `end` and moves `end` behind it.
 fn place(end: &mut u64, encoding: Encoding, spec: TensorSpec) -> Result<TensorPlan, WriteError> {
     let TensorSpec { name, shape } = spec;
+    if !DTYPES.contains(&encoding.dtype) {
+        return Err(WriteError::Encoding {
+            tensor: name,
+            dtype: encoding.dtype,
+            format: NAME,
+            possible: &DTYPES,
+        });
+    }
     let block_size = quantize::block_size(encoding.dtype, shape.columns(), encoding.q4_block);
     let lengths = match quantize::lengths(encoding.dtype, &shape, block_size) {
         Ok(lengths) => lengths,
