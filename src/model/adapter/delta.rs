@@ -130,7 +130,11 @@ pub struct Factors<'a> {
 }
 
 impl Factors<'_> {
-    fn add_to(&self, first: usize, values: &mut [f32]) {
+    /// Adds the product's elements `first..first + values.len()` to them.
+    ///
+    /// # Panics
+    /// If that range reaches beyond the tensor, as a slice would.
+    pub fn add_to(&self, first: usize, values: &mut [f32]) {
         let mut next = first;
         let mut rest = values;
         while !rest.is_empty() {

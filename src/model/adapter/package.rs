@@ -43,6 +43,13 @@ pub struct Family {
     pub(super) kinds: &'static [Kind],
 }
 
+/// `SBD1`
+pub static DENSE: &Family = &dense::FAMILY;
+/// `SBS1`
+pub static SPARSE: &Family = &sparse::FAMILY;
+/// `SBL1`
+pub static LOW_RANK: &Family = &low_rank::FAMILY;
+
 /// Every family.
 pub static FAMILIES: [&Family; 3] = [&dense::FAMILY, &sparse::FAMILY, &low_rank::FAMILY];
 
