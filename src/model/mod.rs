@@ -10,6 +10,7 @@
 //! * [`tokenizer`]: text to ids and back.
 //! * [`mod@format`]: the table of formats, and opening a file whose format is not known yet.
 //! * [`slm1`]: the `.slm` container.
+//! * [`safetensors`]: named tensors of other people's models.
 //! * [`identity`]: what must agree before two models can be mixed.
 //! * `source`: the manifest beside a model that says where it comes from.
 
@@ -17,6 +18,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod format;
 pub mod identity;
+pub mod safetensors;
 pub mod slm1;
 #[cfg(feature = "engine")]
 pub mod source;
