@@ -11,12 +11,14 @@
 //! * [`mod@format`]: the table of formats, and opening a file whose format is not known yet.
 //! * [`slm1`]: the `.slm` container.
 //! * [`safetensors`]: named tensors of other people's models.
+//! * [`huggingface`]: such models whole: a folder of files.
 //! * [`identity`]: what must agree before two models can be mixed.
 //! * `source`: the manifest beside a model that says where it comes from.
 
 pub mod checkpoint;
 pub mod config;
 pub mod format;
+pub mod huggingface;
 pub mod identity;
 pub mod safetensors;
 pub mod slm1;
