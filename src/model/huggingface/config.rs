@@ -202,7 +202,7 @@ fn positive(field: &'static str, found: Option<f64>) -> Result<f64, HfConfigErro
     Err(wrong(field, found, "a positive number".to_owned()).into())
 }
 
-fn wrong(field: &'static str, found: impl ToString, expected: String) -> ConfigError {
+fn wrong(field: &'static str, found: impl ToString + Copy, expected: String) -> ConfigError {
     ConfigError { field, found: found.to_string(), expected }
 }
 

@@ -18,7 +18,7 @@
 //! the same.
 //!
 //! * [`config`]: `config.json` of the llama family.
-//! * [`index`]: `model.safetensors.index.json`.
+//! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
 //! * `folder`: all of it opened.
 
