@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::graph::{From, Input, Need, Node, StageGraph, StageIndex};
 use crate::base::name::Name;
 use crate::plan::{Candidate, Gate, GateRule, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus};
+use crate::record::lineage::BoundOperator;
 use crate::stage::Kind;
 
 /// Compiles a plan. Stages depend only on stages made before them, so there are no circles.
@@ -467,11 +468,13 @@ fn ancestors(candidate: &Candidate) -> Vec<&Name> {
 }
 
 fn bound_operator(candidate: &Candidate) -> Value {
-    json!({
-        "name": candidate.operator.name(),
-        "version": candidate.operator.version(),
-        "parameters": candidate.parameters,
-    })
+    let bound = BoundOperator {
+        name: candidate.operator.name().to_owned(),
+        version: candidate.operator.version(),
+        parameters: candidate.parameters.clone(),
+        rules: candidate.rules.clone(),
+    };
+    serde_json::to_value(bound).expect("operators are bound by plain values")
 }
 
 fn suite_params(suite: &Suite) -> Value {

@@ -91,6 +91,18 @@ pub enum WriteError {
         /// The longest there is.
         most: u64,
     },
+    /// A value that the format does not take.
+    #[error("tensor {tensor}, element {element} is {value}; {expected}")]
+    Value {
+        /// The tensor.
+        tensor: String,
+        /// Index of the element.
+        element: usize,
+        /// Its value.
+        value: f32,
+        /// What is possible.
+        expected: &'static str,
+    },
     /// A file too large for its own offsets.
     #[error("the file would be larger than an offset can say")]
     TooLarge,

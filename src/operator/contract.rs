@@ -39,6 +39,11 @@ pub trait Operator: Sync {
     /// Whether it works on differences from a base.
     fn needs_base(&self) -> bool;
 
+    /// Whether a plan may name a base. Some work on differences from one only if it is there.
+    fn takes_base(&self) -> bool {
+        self.needs_base()
+    }
+
     /// Its parameters.
     fn parameters(&self) -> &'static [Parameter];
 
@@ -66,10 +71,12 @@ pub trait Kernel: Send + Sync {
     /// Fills `out` with the child's elements `piece.first..piece.first + out.len()`.
     ///
     /// A piece is at most [`super::source::PIECE`] elements: several whole rows, or part of a row
-    /// cut at a multiple of that number. Where pieces begin depends on the shape alone.
+    /// cut at a multiple of that number. Where pieces begin depends on the shape alone. Each piece
+    /// is asked for once: a kernel may count what it does, and nothing else.
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]);
 
-    /// What preparing found or drew for this tensor: kept counts, thresholds, shares.
+    /// What was found or drawn for this tensor: kept counts, thresholds, shares. Asked when all of
+    /// its pieces are made.
     fn realised(&self) -> Parameters {
         Parameters::new()
     }
@@ -111,6 +118,13 @@ impl TensorInputs<'_> {
     pub fn random(&self) -> Philox {
         let [seed, operator, candidate] = self.purpose;
         Philox::for_purpose(&[seed, operator, candidate, self.name])
+    }
+
+    /// The random stream of this tensor for one parent: independent of the others and of
+    /// [`TensorInputs::random`].
+    pub fn random_for(&self, parent: usize) -> Philox {
+        let [seed, operator, candidate] = self.purpose;
+        Philox::for_purpose(&[seed, operator, candidate, self.name, &parent.to_string()])
     }
 
     /// Whether a pattern parameter ([`super::parameter::Kind::Pattern`]) means this tensor. The empty

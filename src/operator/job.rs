@@ -4,6 +4,7 @@ use crate::model::config::ModelConfig;
 use crate::model::{Checkpoint, Planned, Weights};
 
 use super::contract::{Operator, TensorInputs};
+use super::depth::{Depth, bends, resolve};
 use super::error::OperatorError;
 use super::parameter::{Parameters, Values};
 use super::rule::{Rule, parameters_for};
@@ -69,9 +70,23 @@ pub fn check(
     for rule in rules {
         let mut parameters = parameters.clone();
         parameters.extend(rule.parameters.clone());
-        complete(operator, &parameters, parents)?;
+        check_at_all_depths(operator, &parameters, parents)?;
     }
-    complete(operator, parameters, parents)
+    check_at_all_depths(operator, parameters, parents)
+}
+
+/// The values at the first layer, once those at every depth have been found to be fine.
+fn check_at_all_depths(
+    operator: &'static dyn Operator,
+    parameters: &Parameters,
+    parents: usize,
+) -> Result<Values, OperatorError> {
+    let bends = bends(parameters).into_iter().rev();
+    let mut values = None;
+    for depth in bends {
+        values = Some(complete(operator, &resolve(parameters, depth), parents)?);
+    }
+    Ok(values.expect("zero is among the depths"))
 }
 
 fn complete(
@@ -120,13 +135,15 @@ impl<'a> Job<'a> {
         for model in self.base.iter().chain(&self.parents) {
             agree(model, &reference)?;
         }
-        child.iter().map(|planned| self.tensor(planned, &reference)).collect()
+        let depth = Depth::of(child.iter().map(|planned| planned.name.as_str()));
+        child.iter().map(|planned| self.tensor(planned, &reference, depth)).collect()
     }
 
     fn tensor(
         &self,
         planned: &'a Planned,
         reference: &Parent<'a>,
+        depth: Depth,
     ) -> Result<TensorInputs<'a>, OperatorError> {
         let name = planned.name.as_str();
         let find = |parent: &Parent<'a>| {
@@ -134,6 +151,7 @@ impl<'a> Job<'a> {
             tensors.source(name).ok_or_else(|| missing(name, reference, parent))
         };
         let parameters = parameters_for(name, self.parameters, self.rules);
+        let parameters = resolve(&parameters, depth.at(name));
         Ok(TensorInputs {
             name,
             shape: &planned.shape,

@@ -17,6 +17,18 @@ pub enum Value {
     Choice(String),
     /// One number for each parent.
     PerParent(Vec<f64>),
+    /// A number that changes with depth ([`super::depth`]).
+    Ramp {
+        /// Its numbers from the first layer to the last.
+        ramp: Vec<f64>,
+    },
+    /// A number for each parent of which one at least changes with depth; the others have one number.
+    Ramps {
+        /// A ramp for each parent.
+        ramps: Vec<Vec<f64>>,
+    },
+    /// Values by name: what was found for several things. No parameter is one.
+    Table(BTreeMap<String, Value>),
 }
 
 /// All parameters of one candidate, by name.
@@ -119,6 +131,9 @@ pub enum ParameterError {
         /// What it got.
         found: f64,
     },
+    /// A ramp without numbers.
+    #[error("the ramp of parameter `{0}` has no numbers")]
+    EmptyRamp(&'static str),
     /// A list that is not one number for each parent.
     #[error("parameter `{name}` takes one number for each of {parents} parents, found {found}")]
     Length {
@@ -174,6 +189,9 @@ impl Value {
             Self::Number(number) => number.to_string(),
             Self::Choice(word) => format!("`{word}`"),
             Self::PerParent(numbers) => format!("{numbers:?}"),
+            Self::Ramp { ramp } => format!("the ramp {ramp:?}"),
+            Self::Ramps { ramps } => format!("the ramps {ramps:?}"),
+            Self::Table(_) => "a table".to_owned(),
         }
     }
 }
@@ -207,6 +225,17 @@ impl Parameter {
                 numbers.iter().try_for_each(|number| self.bounded(*number, *min, *max).map(drop))?;
                 Ok(value.clone())
             }
+            (Kind::Number { .. }, Value::Ramp { ramp }) => self.ramp(ramp).map(|()| value.clone()),
+            (Kind::PerParent { .. } | Kind::OptionalPerParent { .. }, Value::Ramp { ramp }) => {
+                self.ramp(ramp).map(|()| Value::Ramps { ramps: vec![ramp.clone(); parents] })
+            }
+            (Kind::PerParent { .. } | Kind::OptionalPerParent { .. }, Value::Ramps { ramps }) => {
+                if ramps.len() != parents {
+                    let found = ramps.len();
+                    return Err(ParameterError::Length { name: self.name, parents, found });
+                }
+                ramps.iter().try_for_each(|ramp| self.ramp(ramp)).map(|()| value.clone())
+            }
             (kind, value) => Err(ParameterError::Kind {
                 name: self.name,
                 expected: kind.describe(),
@@ -232,6 +261,20 @@ impl Parameter {
             Kind::PerParent { default, .. } => default.map(|number| Value::PerParent(vec![number; parents])),
             Kind::OptionalPerParent { .. } => None,
         }
+    }
+
+    /// What lies between two numbers within bounds is within bounds.
+    fn ramp(&self, ramp: &[f64]) -> Result<(), ParameterError> {
+        let (Kind::Number { min, max, .. }
+        | Kind::PerParent { min, max, .. }
+        | Kind::OptionalPerParent { min, max }) = self.kind
+        else {
+            return Ok(());
+        };
+        if ramp.is_empty() {
+            return Err(ParameterError::EmptyRamp(self.name));
+        }
+        ramp.iter().try_for_each(|number| self.bounded(*number, min, max).map(drop))
     }
 
     fn bounded(&self, found: f64, min: f64, max: f64) -> Result<f64, ParameterError> {

@@ -9,14 +9,15 @@
 //! elected sign is that of the sum of the weighted differences, or of the sum of their signs with
 //! `elect = "count"`; zero elects plus. Weighted differences of that sign are summed, exact zeros
 //! never count, and the sum is divided by the sum of the kept weights, with their signs (one where
-//! that is zero). All sums are f32 in list order from zero; `out = b + lambda * s`.
+//! that is zero). All sums are f32 in list order from zero; `out = b + lambda * s`. The election
+//! itself is in `combine`, for all operators that hold one.
 
-use super::contract::{Kernel, Operator, Piece, TensorInputs};
+use super::combine::Combine;
+use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
-use super::parameter::{Kind, Parameter, Parameters, Value};
-use super::source::PIECE;
+use super::parameter::{Kind, Parameter, Parameters};
 use super::task_delta::{LAMBDA, WEIGHT};
-use super::trim::{Cut, cut, kept, magnitude};
+use super::trim::{Trimmed, cut, kept};
 
 /// The operator.
 pub struct SignMerge;
@@ -80,91 +81,8 @@ impl Operator for SignMerge {
             tensor.parents.iter().zip(densities).map(|(parent, density)| {
                 cut(Some(tensor.base()), &**parent, elements, kept(*density, elements))
             });
-        Ok(Box::new(Election {
-            weights: tensor.values.per_parent_f32("weight"),
-            cuts: cuts.collect(),
-            lambda: tensor.values.number("lambda") as f32,
-            normalize: tensor.values.flag("normalize"),
-            by_count: tensor.values.choice("elect") == "count",
-        }))
+        let trimmed = Trimmed(cuts.collect());
+        let kept = trimmed.kept();
+        Ok(Box::new(Combine::new(tensor, trimmed).found("kept", kept)))
     }
-}
-
-struct Election {
-    weights: Vec<f32>,
-    cuts: Vec<Cut>,
-    lambda: f32,
-    normalize: bool,
-    by_count: bool,
-}
-
-impl Kernel for Election {
-    fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
-        // Weighted differences are made twice, for the vote and for the sum: cheaper than keeping
-        // them for every parent.
-        let (mut votes, mut divisors, mut changes) = ([0.0; PIECE], [0.0; PIECE], [0.0; PIECE]);
-        let (votes, divisors) = (&mut votes[..out.len()], &mut divisors[..out.len()]);
-        let changes = &mut changes[..out.len()];
-        for i in 0..self.weights.len() {
-            self.changes(piece, i, changes);
-            if self.by_count {
-                votes.iter_mut().zip(&*changes).for_each(|(vote, change)| *vote += sign(*change));
-            } else {
-                votes.iter_mut().zip(&*changes).for_each(|(vote, change)| *vote += change);
-            }
-        }
-        out.fill(0.0);
-        for (i, weight) in self.weights.iter().enumerate() {
-            self.changes(piece, i, changes);
-            tally(out, divisors, votes, changes, *weight);
-        }
-        if self.normalize {
-            for (sum, divisor) in out.iter_mut().zip(divisors) {
-                *sum /= if *divisor == 0.0 { 1.0 } else { *divisor };
-            }
-        }
-        for (sum, b) in out.iter_mut().zip(piece.base) {
-            *sum = b + self.lambda * *sum;
-        }
-    }
-
-    fn realised(&self) -> Parameters {
-        let counts = self.cuts.iter().map(|cut| cut.kept as f64).collect();
-        Parameters::from([("kept".to_owned(), Value::PerParent(counts))])
-    }
-}
-
-impl Election {
-    /// The weighted, trimmed differences of parent `i`.
-    fn changes(&self, piece: &Piece<'_>, i: usize, changes: &mut [f32]) {
-        let (weight, parent) = (self.weights[i], piece.parents[i]);
-        for (run, least) in self.cuts[i].least_kept(piece.first, changes.len()) {
-            let pairs = parent[run.clone()].iter().zip(&piece.base[run.clone()]);
-            for (change, (x, b)) in changes[run].iter_mut().zip(pairs) {
-                let difference = x - b;
-                let kept = if magnitude(difference) >= least { difference } else { 0.0 };
-                *change = kept * weight;
-            }
-        }
-    }
-}
-
-/// Adds those changes that have the elected sign, and their weight to the divisors.
-///
-/// Written with masks: a branch on a coin toss is what the machine is worst at.
-fn tally(sums: &mut [f32], divisors: &mut [f32], votes: &[f32], changes: &[f32], weight: f32) {
-    let elected = votes.iter().zip(changes);
-    for ((sum, divisor), (vote, change)) in sums.iter_mut().zip(divisors).zip(elected) {
-        let plus = *vote >= 0.0;
-        let agrees = (plus & (*change > 0.0)) | (!plus & (*change < 0.0));
-        let mask = u32::from(agrees).wrapping_neg();
-        *sum += f32::from_bits(change.to_bits() & mask);
-        *divisor += f32::from_bits(weight.to_bits() & mask);
-    }
-}
-
-/// -1, 0 or 1.
-fn sign(value: f32) -> f32 {
-    let (plus, minus) = (value > 0.0, value < 0.0);
-    f32::from(u8::from(plus)) - f32::from(u8::from(minus))
 }

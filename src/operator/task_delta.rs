@@ -79,7 +79,8 @@ impl Operator for TaskDelta {
     }
 }
 
-fn divisor(weights: &[f32]) -> f32 {
+/// What sums of weighted differences are divided by: the sum of the weights.
+pub(super) fn divisor(weights: &[f32]) -> f32 {
     let sum = left_to_right(weights);
     if sum.abs() < ALMOST_NOTHING { 1.0 } else { sum }
 }

@@ -1,207 +1,197 @@
 //! The cut by magnitude: which elements are the k largest, exactly, without sorting or copying.
 //!
-//! Magnitudes of floats order like their bits without the sign. Two passes over the inputs count
-//! the upper and then the lower half of those bits in fixed histograms, which gives the magnitude
-//! of the k-th largest element. If more elements have just that magnitude than may be kept, a third
-//! pass finds the flat index from which they are cut: on a tie the lower index stays.
-//!
-//! Counts are integers, so cores may add them up in any order.
+//! `magnitudes` finds the magnitude of the k-th largest; on a tie the lower flat index
+//! stays. A cut may leave the very largest out, too: what is kept is then a band of magnitudes with
+//! two such edges.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
+use super::combine::Sparsify;
+use super::magnitudes::{Magnitudes, places};
+use super::parameter::Value;
+use super::source::Source;
 
-use super::source::{PIECE, Source};
+pub use super::magnitudes::magnitude;
 
-/// Bits of a magnitude that the second pass counts.
-const LOW_BITS: u32 = 15;
-/// Bits that the first pass counts: all others but the sign.
-const HIGH_BITS: u32 = 31 - LOW_BITS;
-/// Elements one task counts: enough to be worth a histogram.
-const TASK: usize = 1 << 20;
-
-/// Which elements of a difference are kept.
+/// Which elements of a difference are kept: a band of magnitudes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Magnitudes above this are kept.
-    threshold: u32,
-    /// Elements with just that magnitude are kept below this flat index.
-    ties_end: usize,
+    low: Edge,
+    high: Edge,
     /// How many elements are kept.
     pub kept: usize,
 }
 
+/// One end of a band: magnitudes beyond it are dropped, those within are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Edge {
+    /// The outermost magnitude of which some elements are kept.
+    magnitude: u32,
+    /// Elements with just that magnitude are kept below this flat index.
+    ties_end: usize,
+}
+
+/// A run of elements, with the least and the largest magnitude that is kept in it: an inner loop
+/// then has two comparisons and no ties. Signed, because that is how vector units compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Which elements, relative to the first one asked for.
+    pub elements: Range<usize>,
+    /// The least magnitude kept.
+    pub least: i32,
+    /// The largest magnitude kept.
+    pub most: i32,
+}
+
 /// How many of `elements` a density keeps: at least one, but none for zero.
 pub fn kept(density: f64, elements: usize) -> usize {
-    if density <= 0.0 {
-        0
-    } else if density >= 1.0 {
-        elements
-    } else {
-        ((density * elements as f64).floor() as usize).clamp(1, elements)
+    match share(density, elements) {
+        0 if density > 0.0 => 1.min(elements),
+        kept => kept,
     }
 }
 
-/// The magnitude of a float as an integer of the same order.
-pub fn magnitude(value: f32) -> u32 {
-    value.to_bits() & 0x7FFF_FFFF
+/// The whole part of a density's share of `elements`.
+pub(super) fn share(density: f64, elements: usize) -> usize {
+    if density >= 1.0 { elements } else { (density * elements as f64).floor().max(0.0) as usize }
 }
 
 impl Cut {
-    const ALL: u32 = 0;
-    /// Above every magnitude, that of not-a-numbers too.
-    const NONE: u32 = 0x8000_0000;
+    /// Above every magnitude that a difference of finite numbers has.
+    const BEYOND: u32 = i32::MAX as u32;
 
-    /// Splits the elements `first..first + len` into runs (relative to `first`), each with the
-    /// least magnitude that is kept in it: an inner loop then has one comparison and no ties.
-    pub fn least_kept(&self, first: usize, len: usize) -> [(Range<usize>, u32); 2] {
-        let ties = self.ties_end.saturating_sub(first).min(len);
-        [(0..ties, self.threshold), (ties..len, self.threshold.saturating_add(1))]
+    /// Nothing is kept.
+    pub(super) const NONE: Self = Self::from(Self::BEYOND, 0, 0);
+
+    /// All of `elements` are kept.
+    pub(super) const fn all(elements: usize) -> Self {
+        Self::from(0, usize::MAX, elements)
+    }
+
+    /// What is larger than a magnitude is kept, and so are elements of just that magnitude below
+    /// an index: `kept` in all.
+    pub(super) const fn from(magnitude: u32, ties_end: usize, kept: usize) -> Self {
+        let high = Edge { magnitude: Self::BEYOND, ties_end: usize::MAX };
+        Self { low: Edge { magnitude, ties_end }, high, kept }
+    }
+
+    /// The least magnitude of which anything is kept, as a float; zero if nothing is.
+    pub fn threshold(&self) -> f32 {
+        if self.kept == 0 { 0.0 } else { f32::from_bits(self.low.magnitude) }
+    }
+
+    /// Splits the elements `first..first + len` into runs.
+    pub fn runs(&self, first: usize, len: usize) -> [Run; 3] {
+        let end = |edge: &Edge| edge.ties_end.saturating_sub(first).min(len);
+        let (low, high) = (end(&self.low), end(&self.high));
+        let run = |elements: Range<usize>| {
+            let past = |end: usize| i32::from(elements.start >= end);
+            Run {
+                least: (self.low.magnitude as i32).saturating_add(past(low)),
+                most: self.high.magnitude as i32 - past(high),
+                elements,
+            }
+        };
+        [run(0..low.min(high)), run(low.min(high)..low.max(high)), run(low.max(high)..len)]
     }
 
     /// Whether the element at `index` with this difference is kept.
     pub fn keeps(&self, index: usize, difference: f32) -> bool {
         let magnitude = magnitude(difference);
-        magnitude > self.threshold || (magnitude == self.threshold && index < self.ties_end)
+        let ties = |edge: &Edge| magnitude == edge.magnitude && index < edge.ties_end;
+        (magnitude > self.low.magnitude || ties(&self.low))
+            && (magnitude < self.high.magnitude || ties(&self.high))
+    }
+
+    /// Puts zero in the place of what is not kept among the elements from `first`; returns how many
+    /// are.
+    pub(super) fn apply(&self, first: usize, values: &mut [f32]) -> usize {
+        let mut kept = 0;
+        for Run { elements, least, most } in self.runs(first, values.len()) {
+            let mut count = 0_u32;
+            for value in &mut values[elements] {
+                let magnitude = magnitude(*value) as i32;
+                let mask = u32::from((magnitude >= least) & (magnitude <= most));
+                count += mask;
+                *value = f32::from_bits(value.to_bits() & mask.wrapping_neg());
+            }
+            kept += count as usize;
+        }
+        kept
     }
 }
 
 /// The cut that keeps the `keep` largest of `elements` magnitudes of `source - base`.
 pub fn cut(base: Option<&dyn Source>, source: &dyn Source, elements: usize, keep: usize) -> Cut {
+    band(base, source, elements, 0, keep)
+}
+
+/// The cut that drops the `drop` largest of `elements` magnitudes of `source - base` and keeps the
+/// `keep` next; fewer are dropped where less than `keep` would remain.
+pub fn band(
+    base: Option<&dyn Source>,
+    source: &dyn Source,
+    elements: usize,
+    drop: usize,
+    keep: usize,
+) -> Cut {
     if keep >= elements {
-        return Cut { threshold: Cut::ALL, ties_end: usize::MAX, kept: elements };
+        return Cut::all(elements);
     }
     if keep == 0 {
-        return Cut { threshold: Cut::NONE, ties_end: 0, kept: 0 };
+        return Cut::NONE;
     }
-    let difference = Difference { base, source, elements };
-    let high = difference.histogram(HIGH_BITS, |magnitude| Some(magnitude >> LOW_BITS));
-    let (top, above) = bucket(&high, keep as u64);
-    let mask = (1 << LOW_BITS) - 1;
-    let low = difference
-        .histogram(LOW_BITS, |magnitude| (magnitude >> LOW_BITS == top).then_some(magnitude & mask));
-    let (bottom, above_too) = bucket(&low, keep as u64 - above);
-    let threshold = top << LOW_BITS | bottom;
-    let ties = keep as u64 - above - above_too;
-    let ties_end = if ties == low[bottom as usize] || threshold == 0 {
-        // All of them are kept; or they are zeros, and cutting a zero changes nothing.
-        usize::MAX
-    } else {
-        difference.after_nth(threshold, ties)
+    let magnitudes = Magnitudes { base, source, elements };
+    let (drop, keep_ranks) = (drop.min(elements - keep), keep as u64);
+    // All of a magnitude are kept; or they are zeros, and cutting a zero changes nothing.
+    let ties_end = |magnitude: u32, ties: u64, of: u64| {
+        if ties == of || magnitude == 0 { usize::MAX } else { magnitudes.after_nth(magnitude, ties) }
     };
-    Cut { threshold, ties_end, kept: keep }
+    if drop == 0 {
+        let [place] = places(&[magnitudes], [keep_ranks]);
+        let ties_end = ties_end(place.magnitude, keep_ranks - place.above, place.equal);
+        return Cut::from(place.magnitude, ties_end, keep);
+    }
+    let dropped = drop as u64;
+    let [top, bottom] = places(&[magnitudes], [dropped, dropped + keep_ranks]);
+    if top.magnitude == bottom.magnitude {
+        // One magnitude on both edges: nothing else is kept.
+        let edge =
+            Edge { magnitude: top.magnitude, ties_end: ties_end(top.magnitude, keep_ranks, top.equal) };
+        return Cut { low: edge, high: edge, kept: keep };
+    }
+    let edge = |magnitude, ties, of| Edge { magnitude, ties_end: ties_end(magnitude, ties, of) };
+    Cut {
+        low: edge(bottom.magnitude, dropped + keep_ranks - bottom.above, bottom.equal),
+        high: edge(top.magnitude, top.above + top.equal - dropped, top.equal),
+        kept: keep,
+    }
 }
 
-/// The bucket that holds the `rank`-th largest (from 1), and how many lie above that bucket.
-fn bucket(histogram: &[u64], rank: u64) -> (u32, u64) {
-    let mut above = 0;
-    for (i, count) in histogram.iter().enumerate().rev() {
-        if above + count >= rank {
-            return (i as u32, above);
-        }
-        above += count;
+/// A cut for each parent.
+pub(super) struct Trimmed(pub(super) Vec<Cut>);
+
+impl Trimmed {
+    /// How many elements of each parent are kept.
+    pub(super) fn kept(&self) -> Value {
+        Value::PerParent(self.0.iter().map(|cut| cut.kept as f64).collect())
     }
-    unreachable!("a rank is at most the number of elements")
+
+    /// The least magnitude kept of each parent.
+    pub(super) fn thresholds(&self) -> Value {
+        Value::PerParent(self.0.iter().map(|cut| f64::from(cut.threshold())).collect())
+    }
 }
 
-/// A difference that is never stored.
-struct Difference<'a> {
-    base: Option<&'a dyn Source>,
-    source: &'a dyn Source,
-    elements: usize,
-}
-
-impl Difference<'_> {
-    fn tasks(&self) -> impl IndexedParallelIterator<Item = Range<usize>> {
-        let elements = self.elements;
-        (0..elements.div_ceil(TASK))
-            .into_par_iter()
-            .map(move |task| task * TASK..elements.min((task + 1) * TASK))
-    }
-
-    /// Gives the magnitudes in `range` to `take`, piece by piece.
-    fn scan(&self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
-        let mut scratch = [0.0; PIECE];
-        let mut base_scratch = [0.0; PIECE];
-        let mut magnitudes = [0; PIECE];
-        for first in range.clone().step_by(PIECE) {
-            let len = PIECE.min(range.end - first);
-            let source = self.source.read(first, &mut scratch[..len]);
-            let magnitudes = &mut magnitudes[..len];
-            match self.base {
-                Some(base) => {
-                    let base = base.read(first, &mut base_scratch[..len]);
-                    for ((out, x), b) in magnitudes.iter_mut().zip(source).zip(base) {
-                        *out = magnitude(x - b);
-                    }
-                }
-                None => {
-                    for (out, x) in magnitudes.iter_mut().zip(source) {
-                        *out = magnitude(*x);
-                    }
-                }
-            }
-            take(first, magnitudes);
-        }
-    }
-
-    /// Counts what `key` makes of each magnitude.
-    fn histogram(&self, bits: u32, key: impl Fn(u32) -> Option<u32> + Sync) -> Vec<u64> {
-        let empty = || vec![0_u64; 1 << bits];
-        self.tasks()
-            .fold(empty, |mut counts, range| {
-                self.scan(range, |_, magnitudes| {
-                    for magnitude in magnitudes {
-                        if let Some(key) = key(*magnitude) {
-                            counts[key as usize] += 1;
-                        }
-                    }
-                });
-                counts
-            })
-            .reduce(empty, |mut sum, counts| {
-                for (sum, count) in sum.iter_mut().zip(&counts) {
-                    *sum += count;
-                }
-                sum
-            })
-    }
-
-    /// The flat index just after the `nth` element (from 1) of this magnitude.
-    fn after_nth(&self, wanted: u32, nth: u64) -> usize {
-        let counts: Vec<u64> = self
-            .tasks()
-            .map(|range| {
-                let mut count = 0;
-                self.scan(range, |_, magnitudes| {
-                    count += magnitudes.iter().filter(|magnitude| **magnitude == wanted).count() as u64;
-                });
-                count
-            })
-            .collect();
-        let mut left = nth;
-        for (task, count) in counts.iter().enumerate() {
-            if left > *count {
-                left -= count;
-                continue;
-            }
-            let mut found = self.elements;
-            self.scan(task * TASK..self.elements.min((task + 1) * TASK), |first, magnitudes| {
-                for (i, _) in magnitudes.iter().enumerate().filter(|(_, magnitude)| **magnitude == wanted) {
-                    if left == 1 {
-                        found = first + i + 1;
-                    }
-                    left = left.wrapping_sub(1);
-                }
-            });
-            return found;
-        }
-        self.elements
+impl Sparsify for Trimmed {
+    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]) {
+        self.0[parent].apply(first, differences);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::magnitudes::TASK;
     use super::*;
     use proptest::prelude::*;
 
@@ -230,11 +220,47 @@ mod tests {
                 assert_eq!(cut.keeps(i, values[i]), keeps, "element {i}, {}, keep {keep}", values[i]);
             }
         }
-        for (range, least) in cut.least_kept(3, values.len().saturating_sub(3)) {
-            for i in range.map(|i| i + 3) {
-                assert_eq!(magnitude(values[i]) >= least, cut.keeps(i, values[i]));
+        check_runs(values, &cut);
+    }
+
+    /// A cut says the same in all its ways, wherever it is asked from.
+    fn check_runs(values: &[f32], cut: &Cut) {
+        let first = 3.min(values.len());
+        let mut seen = first;
+        for Run { elements, least, most } in cut.runs(first, values.len() - first) {
+            assert_eq!(elements.start + first, seen);
+            for i in elements.map(|i| i + first) {
+                let magnitude = magnitude(values[i]) as i32;
+                assert_eq!(magnitude >= least && magnitude <= most, cut.keeps(i, values[i]), "element {i}");
+                seen += 1;
             }
         }
+        assert_eq!(seen, values.len());
+        let mut applied = values[first..].to_vec();
+        cut.apply(first, &mut applied);
+        for (i, (applied, value)) in applied.iter().zip(&values[first..]).enumerate() {
+            assert_eq!(*applied, if cut.keeps(first + i, *value) { *value } else { 0.0 });
+        }
+    }
+
+    /// By counting: of each magnitude, how many of the first `drop` and of the next `keep` in
+    /// falling order have it; the lower indices are those that stay.
+    fn check_band(values: &[f32], drop: usize, keep: usize) {
+        let mut order: Vec<u32> = values.iter().map(|value| magnitude(*value)).collect();
+        order.sort_unstable_by(|a, b| b.cmp(a));
+        let cut = band(None, &Floats(values.to_vec()), values.len(), drop, keep);
+        assert_eq!(cut.kept, keep);
+        let drop = drop.min(values.len() - keep);
+        let mut room = std::collections::BTreeMap::<u32, usize>::new();
+        order[drop..drop + keep].iter().for_each(|magnitude| *room.entry(*magnitude).or_default() += 1);
+        for (i, value) in values.iter().enumerate() {
+            let room = room.entry(magnitude(*value)).or_default();
+            if *value != 0.0 {
+                assert_eq!(cut.keeps(i, *value), *room > 0, "element {i} of {values:?}, {drop}, {keep}");
+            }
+            *room = room.saturating_sub(1);
+        }
+        check_runs(values, &cut);
     }
 
     #[test]
@@ -254,6 +280,16 @@ mod tests {
         values[TASK + 7] = 2.0;
         for keep in [1, 2, 1000, TASK / 2, TASK, 2 * TASK + 50] {
             check(&values, keep);
+        }
+    }
+
+    #[test]
+    fn a_band_has_ties_on_both_edges() {
+        let values: Vec<f32> = (0..20_000).map(|i| [1.0, -2.0, 3.0, 2.0, -1.0][i % 5]).collect();
+        for (drop, keep) in
+            [(1, 1), (4000, 3), (4001, 9000), (3999, 2), (5000, 2000), (11_999, 2), (1, 19_999)]
+        {
+            check_band(&values, drop, keep);
         }
     }
 
@@ -278,6 +314,21 @@ mod tests {
             share in 0.0_f64..=1.0,
         ) {
             check(&values, kept(share, values.len()));
+        }
+
+        #[test]
+        fn bands_agree_with_a_sort(
+            values in prop::collection::vec(
+                prop_oneof![
+                    3 => (-4_i8..4).prop_map(f32::from),
+                    1 => any::<f32>().prop_filter("finite", |value| value.is_finite()),
+                ],
+                1..200,
+            ),
+            drop in 0.0_f64..=1.0,
+            keep in 0.0_f64..=1.0,
+        ) {
+            check_band(&values, share(drop, values.len()), share(keep, values.len()));
         }
 
         #[test]

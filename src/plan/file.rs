@@ -86,10 +86,33 @@ pub enum Written {
     Number(f64),
     /// A word.
     Text(String),
-    /// One number for each parent, in order.
-    List(Vec<f64>),
-    /// One number for each parent, by name.
-    ByParent(Vec<(String, f64)>),
+    /// A number that changes with depth.
+    Ramp(Vec<f64>),
+    /// One amount for each parent, in order.
+    List(Vec<Amount>),
+    /// One amount for each parent, by name.
+    ByParent(Vec<(String, Amount)>),
+}
+
+/// A number, or one that changes with depth.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Amount {
+    /// The same everywhere.
+    Number(f64),
+    /// From the first layer to the last.
+    Ramp(Vec<f64>),
+}
+
+/// A parameter and what a plan says of it.
+pub type Given = (Located<String>, Located<Written>);
+
+/// One of a candidate's `rules`.
+#[derive(Debug)]
+pub struct RuleSection {
+    /// Which tensors.
+    pub tensors: Option<Located<String>>,
+    /// What is different for them.
+    pub parameters: Vec<Given>,
 }
 
 /// `[candidates.NAME]`
@@ -106,7 +129,9 @@ pub struct CandidateSection {
     /// From whom.
     pub parents: Option<Located<Vec<Located<Name>>>>,
     /// Everything else: parameters.
-    pub parameters: Vec<(Located<String>, Located<Written>)>,
+    pub parameters: Vec<Given>,
+    /// Other parameters for some tensors.
+    pub rules: Vec<RuleSection>,
     /// Parameters with several values each: every combination is a candidate.
     pub sweep: Vec<(Located<String>, Vec<Located<Written>>)>,
 }

@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, ParentSection, PlanFile,
-    RecipeSection, RegistrySection, ReviewSection, SmokeSection, Written,
+    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, ParentSection,
+    PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection, Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
@@ -36,20 +36,48 @@ impl FromToml for DType {
     }
 }
 
+impl FromToml for Amount {
+    const EXPECTED: &'static str = "a number, or a ramp over depth such as `{ ramp = [0, 1] }`";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        match value {
+            DeValue::Table(table) => match ramp(table) {
+                Some(numbers) => Ok(Self::Ramp(numbers?)),
+                None => Err(None),
+            },
+            number => f64::from_toml(number).map(Self::Number),
+        }
+    }
+}
+
+/// The numbers of `{ ramp = [...] }`; none if the table is something else. A parent may be called
+/// `ramp`, but no parent's amount is a list.
+fn ramp(table: &DeTable<'_>) -> Option<Result<Vec<f64>, Option<String>>> {
+    match table.iter().next().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref())) {
+        Some(("ramp", DeValue::Array(numbers))) if table.len() == 1 => {
+            Some(numbers.iter().map(|number| f64::from_toml(number.get_ref())).collect())
+        }
+        _ => None,
+    }
+}
+
 impl FromToml for Written {
-    const EXPECTED: &'static str =
-        "a number, `true`, `false`, a word, a list of numbers or a table parent = number";
+    const EXPECTED: &'static str = "a number, `true`, `false`, a word, a list of numbers, a table parent = number or a ramp \
+         over depth such as `{ ramp = [0, 1] }`";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         Ok(match value {
             DeValue::Boolean(flag) => Self::Flag(*flag),
             DeValue::String(text) => Self::Text(text.to_string()),
             DeValue::Array(items) => {
-                let numbers: Result<_, _> = items.iter().map(|item| f64::from_toml(item.get_ref())).collect();
-                Self::List(numbers?)
+                let amounts: Result<_, _> =
+                    items.iter().map(|item| Amount::from_toml(item.get_ref())).collect();
+                Self::List(amounts?)
             }
             DeValue::Table(table) => {
+                if let Some(numbers) = ramp(table) {
+                    return numbers.map(Self::Ramp);
+                }
                 let entry = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-                    Ok((ToString::to_string(name.get_ref()), f64::from_toml(value.get_ref())?))
+                    Ok((ToString::to_string(name.get_ref()), Amount::from_toml(value.get_ref())?))
                 };
                 let entries: Result<_, Option<String>> = table.iter().map(entry).collect();
                 Self::ByParent(entries?)
@@ -177,18 +205,27 @@ fn candidate(name: Located<Name>, mut table: Table<'_, '_>) -> CandidateSection 
         base: table.optional("base"),
         parents: table.required_list("parents"),
         parameters: Vec::new(),
+        rules: table.array_of_tables("rules").into_iter().map(rule).collect(),
         sweep: Vec::new(),
         name,
     };
     if let Some(mut sweep) = table.table("sweep") {
         section.sweep = sweep_values(&mut sweep);
     }
-    for (key, value) in table.rest() {
-        if let Some(written) = table.read(&key.value, value) {
-            section.parameters.push((key, written));
-        }
-    }
+    section.parameters = parameters(&mut table);
     section
+}
+
+fn rule(mut table: Table<'_, '_>) -> RuleSection {
+    RuleSection { tensors: table.required("tensors"), parameters: parameters(&mut table) }
+}
+
+/// Everything nobody asked for: which parameters there are, the operator knows.
+fn parameters(table: &mut Table<'_, '_>) -> Vec<Given> {
+    let rest = table.rest().into_iter();
+    rest.filter_map(|(key, value)| Some((table.read(&key.value, value)?, key)))
+        .map(|(written, key)| (key, written))
+        .collect()
 }
 
 fn sweep_values(sweep: &mut Table<'_, '_>) -> Vec<(Located<String>, Vec<Located<Written>>)> {

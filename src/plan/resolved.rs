@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::pool::PoolParent;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::operator::{Operator, Parameters};
+use crate::operator::{Operator, Parameters, Rule};
 use crate::tensor::dtype::DType;
 
 /// The metric that no suite measures.
@@ -126,6 +126,8 @@ pub struct Candidate {
     pub parents: Vec<Name>,
     /// With which values, defaults filled in.
     pub parameters: Parameters,
+    /// With which other values for some tensors.
+    pub rules: Vec<Rule>,
 }
 
 impl std::fmt::Debug for Candidate {

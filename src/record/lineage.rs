@@ -7,6 +7,7 @@ use super::Record;
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::operator::parameter::Parameters;
+use crate::operator::rule::Rule;
 
 /// What a candidate will be made of and judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ pub struct BoundOperator {
     pub version: u32,
     /// Its parameters, defaults filled in.
     pub parameters: Parameters,
+    /// Other parameters for some tensors; the first rule whose pattern matches wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 /// The limits of a cycle.

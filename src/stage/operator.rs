@@ -51,6 +51,7 @@ impl Stage for OperatorStage {
             parents: params.parents.iter().map(used).collect::<Result<_, StageError>>()?,
             dtype: params.output.name().to_owned(),
             output: artifact,
+            realised: application.realised,
             tensors: application.tensors,
             recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
             candidate: params.candidate,
@@ -107,7 +108,7 @@ fn write_child(
     let job = Job {
         operator,
         parameters: &params.operator.parameters,
-        rules: &[],
+        rules: &params.operator.rules,
         seed: &params.seed,
         candidate: params.candidate.as_str(),
         base: params.base.as_ref().zip(base.as_ref()).map(|(name, opened)| parent(name, opened)),

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::model::config::ConfigError;
+use crate::model::config::{ConfigError, ModelConfig};
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
 pub const FAMILY: [&str; 3] = ["llama", "mistral", "qwen2"];
@@ -46,6 +46,12 @@ pub struct HfConfig {
     /// Whether the attention projections have biases. If the file does not say: those of query, key and
     /// value in qwen2, none in the others.
     pub attention_bias: bool,
+    /// Whether the feed-forward matrices have biases; no if the file does not say.
+    pub mlp_bias: bool,
+    /// What stands between the feed-forward matrices; `silu` if the file does not say.
+    pub hidden_act: String,
+    /// How far back attention sees, where that is limited.
+    pub sliding_window: Option<u32>,
     /// What the weights were saved as, in the library's words.
     pub torch_dtype: Option<String>,
 }
@@ -91,6 +97,38 @@ impl HfConfig {
             _ => Ok(None),
         }
     }
+
+    /// The network as it is computed here, or what it does that is not.
+    ///
+    /// Attention that sees a limited way back is whole attention up to that length, so the longest
+    /// sequence is no longer. The file does not say which ids are no text; four is the least.
+    pub fn network(&self) -> Result<ModelConfig, String> {
+        let unusual = [
+            (self.attention_bias, "biases in its attention"),
+            (self.mlp_bias, "biases in its feed-forward layers"),
+            (self.rope_scaling.is_some(), "scaled rotary frequencies"),
+            (!["silu", "swish"].contains(&self.hidden_act.as_str()), "another activation than silu"),
+        ];
+        if let Some((_, what)) = unusual.into_iter().find(|(is_so, _)| *is_so) {
+            return Err(format!("the network has {what}, which is not computed here"));
+        }
+        let config = ModelConfig {
+            vocab_size: self.vocab_size,
+            special_token_count: 4,
+            hidden_size: self.hidden_size,
+            layer_count: self.num_hidden_layers,
+            head_count: self.num_attention_heads,
+            kv_head_count: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            ffn_size: self.intermediate_size,
+            max_context: self.sliding_window.unwrap_or(u32::MAX).min(self.max_position_embeddings),
+            rope_theta: self.rope_theta as f32,
+            rms_norm_epsilon: self.rms_norm_eps as f32,
+            tied_output: self.tie_word_embeddings,
+        };
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,6 +154,11 @@ struct Raw {
     rope_parameters: Option<RawRope>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    hidden_act: Option<String>,
+    sliding_window: Option<u64>,
+    /// qwen2 states a window that it only uses if this says so.
+    use_sliding_window: Option<bool>,
     torch_dtype: Option<String>,
     /// What newer versions call `torch_dtype`.
     dtype: Option<String>,
@@ -151,6 +194,8 @@ impl Raw {
             None => hidden_size / heads,
             stated => size("head_dim", stated)?,
         };
+        let windowed = self.use_sliding_window.unwrap_or(model_type == "mistral");
+        let window = self.sliding_window.filter(|_| windowed);
         let theta = self.rope_theta.or(self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta));
         Ok(HfConfig {
             hidden_size,
@@ -166,6 +211,9 @@ impl Raw {
             rope_scaling: self.rope_scaling.or(self.rope_parameters).and_then(RawRope::scaling),
             tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
             attention_bias: self.attention_bias.unwrap_or(model_type == "qwen2"),
+            mlp_bias: self.mlp_bias.unwrap_or(false),
+            hidden_act: self.hidden_act.unwrap_or_else(|| "silu".to_owned()),
+            sliding_window: window.map(|window| size("sliding_window", Some(window))).transpose()?,
             torch_dtype: self.torch_dtype.or(self.dtype),
             model_type,
         })
@@ -252,6 +300,9 @@ mod tests {
             rope_scaling: None,
             tie_word_embeddings: true,
             attention_bias: false,
+            mlp_bias: false,
+            hidden_act: "silu".to_owned(),
+            sliding_window: None,
             torch_dtype: Some("bfloat16".to_owned()),
         };
         assert_eq!(config, expected);
@@ -295,6 +346,50 @@ mod tests {
         };
         assert_eq!(llama3, Some(expected));
         assert_eq!(scaling(r#"{"type": "linear", "factor": 2}"#).unwrap().factor, Some(2.0));
+    }
+
+    #[test]
+    fn a_network_is_computed_or_refused_with_the_reason() {
+        let network = |text: &str| parse(text).network();
+        let expected = ModelConfig {
+            vocab_size: 49_152,
+            special_token_count: 4,
+            hidden_size: 576,
+            layer_count: 30,
+            head_count: 9,
+            kv_head_count: 3,
+            head_dim: 64,
+            ffn_size: 1536,
+            max_context: 8192,
+            rope_theta: 100_000.0,
+            rms_norm_epsilon: 1e-5,
+            tied_output: true,
+        };
+        assert_eq!(network(SMALL), Ok(expected));
+        let refused = |from: &str, to: &str| network(&small(from, to)).unwrap_err();
+        assert!(
+            refused("\"attention_bias\": false", "\"attention_bias\": true")
+                .contains("biases in its attention")
+        );
+        assert!(
+            refused("\"is_llama", "\"mlp_bias\": true, \"is_llama").contains("biases in its feed-forward")
+        );
+        assert!(refused("\"silu\"", "\"gelu\"").contains("another activation than silu"));
+        assert!(refused("scaling\": null", "scaling\": {\"type\": \"yarn\"}").contains("scaled rotary"));
+        // A head that is not a share of the width.
+        assert!(refused("\"is_llama", "\"head_dim\": 32, \"is_llama").starts_with("hidden_size is 576"));
+    }
+
+    #[test]
+    fn a_window_bounds_the_context_where_it_is_used() {
+        let context = |family: &str, more: &str| {
+            let text = small("\"is_llama", &format!("\"sliding_window\": 4096, {more} \"is_llama"));
+            parse(&text.replace("\"llama\"", family)).network().unwrap().max_context
+        };
+        assert_eq!(context("\"mistral\"", ""), 4096);
+        assert_eq!(context("\"llama\"", ""), 8192);
+        assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": false,"), 8192);
+        assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": true,"), 4096);
     }
 
     #[test]

@@ -12,13 +12,17 @@ use super::index::Index;
 use super::{NAME, order};
 use crate::disk::IoContext;
 use crate::disk::mmap::Mapped;
+use crate::model::package::{Companion, Package};
 use crate::model::safetensors::{self, Metadata};
+use crate::model::tokenizer::json;
 use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 
 /// The file with all tensors.
 const SINGLE: &str = "model.safetensors";
 /// The file that says which tensor is where.
 const INDEX: &str = "model.safetensors.index.json";
+/// How text becomes ids.
+const TOKENIZER: &str = "tokenizer.json";
 /// The network's dimensions.
 const CONFIG: &str = "config.json";
 
@@ -26,7 +30,7 @@ const CONFIG: &str = "config.json";
 pub const COMPANIONS: [&str; 10] = [
     CONFIG,
     "generation_config.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -56,7 +60,7 @@ pub struct Folder {
     pub tensors: Vec<TensorInfo>,
     /// Bytes of all tensors as the index counts them.
     pub total_size: Option<u64>,
-    /// Small files to carry along.
+    /// Small files to carry along, each one of [`COMPANIONS`].
     pub companions: Vec<Companion>,
 }
 
@@ -71,20 +75,28 @@ pub struct Shard {
     pub metadata: Metadata,
 }
 
-/// One small file, byte for byte.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Companion {
-    /// Its name, one of [`COMPANIONS`].
-    pub name: &'static str,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
-
 impl Folder {
     /// The tensors with their bytes.
     pub fn weights(&self) -> Weights {
         let parts = self.shards.iter().map(|shard| shard.mapped.clone() as SharedBytes).collect();
         Weights::new(NAME, self.tensors.clone(), parts)
+    }
+
+    /// The model as every format gives it.
+    ///
+    /// Its parts are held by its weights; the maps in [`Folder::shards`] tell whether they changed.
+    pub fn package(&self) -> Package {
+        let mut package = Package::of_weights(self.weights());
+        package.config = match &self.config {
+            Some(config) => config.network(),
+            None => Err(format!("{CONFIG} describes no network of the llama family, or is not there")),
+        };
+        package.tokenizer = match self.companion(TOKENIZER) {
+            Some(companion) => json::from_json(&companion.bytes).map_err(|error| error.to_string()),
+            None => Err(format!("there is no {TOKENIZER}")),
+        };
+        package.companions.clone_from(&self.companions);
+        package
     }
 
     /// The companion called `name`.
@@ -163,7 +175,7 @@ impl Root {
         for name in COMPANIONS {
             let most = if name == CONFIG { MAX_CONFIG } else { MAX_COMPANION };
             if let Some(bytes) = self.read(name, most)? {
-                companions.push(Companion { name, bytes });
+                companions.push(Companion { name: name.to_owned(), bytes });
             }
         }
         Ok(companions)

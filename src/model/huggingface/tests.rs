@@ -6,6 +6,8 @@ use std::path::Path;
 use super::folder::{COMPANIONS, MAX_CONFIG};
 use super::{Folder, open};
 use crate::model::safetensors::{Layout, Metadata, Writer};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::tokenizer::json::to_json;
 use crate::model::writer::{ModelWriter, Planned};
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
@@ -83,10 +85,27 @@ fn a_folder_of_several_files() {
     assert_eq!((weights.format(), weights.parameters(), model.total_size), ("huggingface", 8, Some(16)));
     assert_eq!(model.config.as_ref().unwrap().head_dim, 4);
     assert_eq!(
-        model.companions.iter().map(|companion| companion.name).collect::<Vec<_>>(),
+        model.companions.iter().map(|companion| companion.name.as_str()).collect::<Vec<_>>(),
         ["config.json", "tokenizer.json"]
     );
     assert_eq!(model.companion("tokenizer.json").unwrap().bytes, b"{\"of\": \"somebody\"}");
+}
+
+#[test]
+fn a_folder_is_a_package() {
+    let folder = sharded();
+    let package = open(folder.path()).unwrap().package();
+    assert_eq!(package.weights.infos().len(), 4);
+    let config = package.config.unwrap();
+    assert_eq!((config.layer_count, config.head_dim, config.max_context), (11, 4, 64));
+    assert!(package.tokenizer.unwrap_err().contains("cannot be an SLM1 tokenizer"));
+    assert_eq!(package.companions.len(), 2);
+
+    std::fs::write(folder.path().join("tokenizer.json"), to_json(&Tokenizer::Btok).unwrap()).unwrap();
+    std::fs::remove_file(folder.path().join("config.json")).unwrap();
+    let package = open(folder.path()).unwrap().package();
+    assert!(package.tokenizer.is_ok());
+    assert!(package.config.unwrap_err().contains("no network of the llama family"));
 }
 
 #[test]
@@ -99,7 +118,7 @@ fn a_folder_of_one_file_with_every_companion_and_another_network() {
         std::fs::write(folder.path().join(name), format!("{{\"model_type\": \"{name}\"}}")).unwrap();
     }
     let model = open(folder.path()).unwrap();
-    assert!(model.companions.iter().map(|companion| companion.name).eq(COMPANIONS));
+    assert!(model.companions.iter().map(|companion| companion.name.as_str()).eq(COMPANIONS));
     assert!(model.config.is_none());
 }
 

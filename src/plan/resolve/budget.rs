@@ -4,7 +4,7 @@
 //! anything is made; a plan that cannot be paid for does not become one.
 
 use super::Resolver;
-use super::parents::Sizes;
+use super::parents::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::file::BudgetSection;
@@ -38,14 +38,14 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn within_budget(&mut self, budget: Budget, candidates: &[Candidate], sizes: &Sizes) {
+    pub(super) fn within_budget(&mut self, budget: Budget, candidates: &[Candidate], models: &Models) {
         let Some(section) = &self.file.budget else { return };
         let count = candidates.len() as u64;
         if count > budget.candidates {
             let message = format!("the plan declares {count} candidates");
             self.over(&section.candidates, message, budget.candidates, "raise this, or sweep over less");
         }
-        self.bytes_within(section, budget, candidates, sizes);
+        self.bytes_within(section, budget, candidates, models);
     }
 
     fn bytes_within(
@@ -53,12 +53,17 @@ impl Resolver<'_> {
         section: &BudgetSection,
         budget: Budget,
         candidates: &[Candidate],
-        sizes: &Sizes,
+        models: &Models,
     ) {
         let mut total = 0_u64;
         let mut largest: Option<(u64, &Candidate)> = None;
         for candidate in candidates {
-            let Some(bytes) = candidate.parents.first().and_then(|parent| sizes.get(parent)).copied() else {
+            let Some(bytes) = candidate
+                .parents
+                .first()
+                .and_then(|parent| models.get(parent))
+                .map(|facts| facts.child_bytes)
+            else {
                 continue;
             };
             total = total.saturating_add(bytes);

@@ -9,7 +9,7 @@
 //!
 //! * `names`: what is declared, and what to say of a name that is not.
 //! * `parents`: models opened, pools of earlier cycles looked up.
-//! * `candidates`, `parameters`, `sweep`: one section to one candidate or many.
+//! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `suites`, `gates`, `metric`, `review`: how candidates are judged.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
@@ -25,6 +25,7 @@ mod names;
 mod parameters;
 mod parents;
 mod review;
+mod rules;
 mod suites;
 mod sweep;
 #[cfg(test)]
@@ -74,8 +75,9 @@ impl Resolver<'_> {
         let cycle = self.cycle();
         let budget = self.budget();
         let output = cycle.as_ref().map_or(DType::F32, |cycle| cycle.output);
-        let (parents, sizes) = self.parents(output);
+        let (parents, models) = self.parents(output);
         let candidates = self.candidates();
+        self.rules_meet_tensors(&candidates, &models);
         let smoke = self.smoke();
         let suites = self.suites();
         self.labels_differ(&candidates);
@@ -84,7 +86,7 @@ impl Resolver<'_> {
         let pool_size = self.pool_size();
         let registry_budget = self.registry_budget();
         if let Some(budget) = budget {
-            self.within_budget(budget, &candidates, &sizes);
+            self.within_budget(budget, &candidates, &models);
         }
         Some(Plan {
             sha256,

@@ -8,11 +8,11 @@ use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
 use crate::operator::parameter::{Kind, Parameter, ParameterError, Parameters, Value};
-use crate::plan::file::Written;
+use crate::plan::file::{Amount, Written};
 use crate::plan::wording::{count, one_of};
 
 /// Keys of a candidate section that are no parameters; known, so that a slip in one is understood.
-const SECTION_KEYS: [&str; 4] = ["operator", "base", "parents", "sweep"];
+const SECTION_KEYS: [&str; 5] = ["operator", "base", "parents", "sweep", "rules"];
 
 /// Why a value is refused: what is wrong, what was expected.
 type Refusal = (String, String);
@@ -105,9 +105,10 @@ fn accept(parameter: &Parameter, written: &Written, parents: &[Name]) -> Result<
         (Written::Flag(flag), _) => Value::Flag(*flag),
         (Written::Number(number), _) => Value::Number(*number),
         (Written::Text(text), _) => Value::Choice(text.clone()),
-        (Written::List(numbers), _) => Value::PerParent(numbers.clone()),
+        (Written::Ramp(ramp), _) => Value::Ramp { ramp: ramp.clone() },
+        (Written::List(amounts), _) => per_parent(amounts.clone()),
         (Written::ByParent(entries), Kind::PerParent { .. } | Kind::OptionalPerParent { .. }) => {
-            Value::PerParent(in_order(parameter.name, entries, parents)?)
+            per_parent(in_order(parameter.name, entries, parents)?)
         }
         (Written::ByParent(_), kind) => {
             return Err((format!("`{}` cannot be a table", parameter.name), expected(&kind)));
@@ -143,16 +144,33 @@ fn describe(kind: &Kind) -> String {
     }
 }
 
-/// A table parent = number, in the order of the parents.
-fn in_order(parameter: &str, entries: &[(String, f64)], parents: &[Name]) -> Result<Vec<f64>, Refusal> {
-    let mut numbers: BTreeMap<&str, f64> = entries.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+/// Amounts in parent order as one value.
+fn per_parent(amounts: Vec<Amount>) -> Value {
+    let constant = |amount: &Amount| match amount {
+        Amount::Number(number) => Some(*number),
+        Amount::Ramp(_) => None,
+    };
+    if let Some(numbers) = amounts.iter().map(constant).collect() {
+        return Value::PerParent(numbers);
+    }
+    let ramp = |amount| match amount {
+        Amount::Number(number) => vec![number],
+        Amount::Ramp(ramp) => ramp,
+    };
+    Value::Ramps { ramps: amounts.into_iter().map(ramp).collect() }
+}
+
+/// A table parent = amount, in the order of the parents.
+fn in_order(parameter: &str, entries: &[(String, Amount)], parents: &[Name]) -> Result<Vec<Amount>, Refusal> {
+    let mut numbers: BTreeMap<&str, Amount> =
+        entries.iter().map(|(name, amount)| (name.as_str(), amount.clone())).collect();
     let names: Vec<&str> = parents.iter().map(Name::as_str).collect();
-    let ordered: Vec<Option<f64>> = names.iter().map(|name| numbers.remove(name)).collect();
+    let ordered: Vec<Option<Amount>> = names.iter().map(|name| numbers.remove(name)).collect();
     if let Some(stranger) = numbers.keys().next() {
         let message = format!("`{parameter}` names `{stranger}`, which is no parent of this candidate");
         return Err((message, one_of(&names)));
     }
-    let number = |(number, name): (Option<f64>, &&str)| {
+    let number = |(number, name): (Option<Amount>, &&str)| {
         let missing = || format!("`{parameter}` has no number for the parent `{name}`");
         number.ok_or_else(|| (missing(), "expected a number for each parent".to_owned()))
     };

@@ -10,6 +10,7 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
+use crate::model::Opened;
 use crate::operator::output_bytes;
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
@@ -17,27 +18,35 @@ use crate::plan::resolved::{Origin, Parent, Role};
 use crate::plan::wording::count;
 use crate::tensor::dtype::DType;
 
-/// Bytes of a child of each parent; none for parents that cannot be opened.
-pub(super) type Sizes = BTreeMap<Name, u64>;
+/// What is known of each parent's model; none for parents that cannot be opened.
+pub(super) type Models = BTreeMap<Name, Facts>;
+
+/// What a plan must know of a model.
+pub(super) struct Facts {
+    /// Bytes of a child of it.
+    pub(super) child_bytes: u64,
+    /// Its tensors' names.
+    pub(super) tensors: Vec<String>,
+}
 
 impl Resolver<'_> {
-    pub(super) fn parents(&mut self, output: DType) -> (Vec<Parent>, Sizes) {
+    pub(super) fn parents(&mut self, output: DType) -> (Vec<Parent>, Models) {
         if self.file.parents.is_empty() {
             self.section_missing(
                 "`[parents.NAME]`",
                 "add one for each model to start from, with its `source`",
             );
         }
-        let (mut parents, mut sizes) = (Vec::new(), Sizes::new());
+        let (mut parents, mut models) = (Vec::new(), Models::new());
         for section in &self.file.parents {
             let role = self.role(section);
             let Some((origin, model)) = self.origin(section) else { continue };
             let name = &section.name.value;
-            sizes.extend(self.child_bytes(&model, output).map(|bytes| (name.clone(), bytes)));
+            models.extend(self.facts(&model, output).map(|facts| (name.clone(), facts)));
             let licence = section.licence.as_ref().map(|licence| licence.value.clone());
             parents.push(Parent { name: name.clone(), origin, role, licence });
         }
-        (parents, sizes)
+        (parents, models)
     }
 
     fn role(&mut self, section: &ParentSection) -> Role {
@@ -154,12 +163,16 @@ impl Resolver<'_> {
     }
 
     /// Opens a model to see that it is one, and how large its children are.
-    fn child_bytes(&mut self, model: &Model<'_>, output: DType) -> Option<u64> {
+    fn facts(&mut self, model: &Model<'_>, output: DType) -> Option<Facts> {
         if !self.file_exists(&model.path, model.named) {
             return None;
         }
         match crate::model::open(&model.path) {
-            Ok(opened) => output_bytes(&opened.checkpoint.config, &opened.checkpoint.tokenizer, output).ok(),
+            Ok(Opened { checkpoint, .. }) => {
+                let child_bytes = output_bytes(&checkpoint.config, &checkpoint.tokenizer, output).ok()?;
+                let tensors = checkpoint.infos().iter().map(|info| info.name.clone()).collect();
+                Some(Facts { child_bytes, tensors })
+            }
             Err(error) => {
                 self.mistake(
                     Diagnostic::error(error.to_string(), model.named.span.clone())

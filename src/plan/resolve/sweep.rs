@@ -8,7 +8,7 @@ use super::candidates::{Family, MAX_CANDIDATES};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
-use crate::operator::{self, Parameters, Value};
+use crate::operator::{self, Parameters, Rule, Value};
 use crate::plan::file::Written;
 use crate::plan::resolved::Candidate;
 
@@ -23,6 +23,7 @@ impl Resolver<'_> {
     pub(super) fn spell_out(&mut self, family: &Family<'_>, room: usize) -> Vec<Candidate> {
         let before = self.out.len();
         let fixed = self.fixed(family);
+        let rules = self.rules(family);
         let axes = self.axes(family);
         let size = combinations(&axes);
         if size.is_none_or(|size| size > room) {
@@ -31,7 +32,8 @@ impl Resolver<'_> {
         if self.out.len() > before {
             return Vec::new();
         }
-        let made = (0..size.unwrap_or_default()).map_while(|place| self.one(family, &fixed, &axes, place));
+        let made =
+            (0..size.unwrap_or_default()).map_while(|place| self.one(family, &fixed, &rules, &axes, place));
         let made: Vec<Candidate> = made.collect();
         if self.out.len() > before { Vec::new() } else { made }
     }
@@ -55,8 +57,8 @@ impl Resolver<'_> {
             Written::Number(number) => Some(number.to_string().replace('-', "m")),
             Written::Flag(flag) => Some(flag.to_string()),
             Written::Text(text) => Some(text.clone()),
-            Written::List(_) | Written::ByParent(_) => {
-                let message = format!("the sweep over `{}` has a value for each parent", key.value);
+            Written::List(_) | Written::ByParent(_) | Written::Ramp(_) => {
+                let message = format!("the sweep over `{}` has a value of several numbers", key.value);
                 self.mistake(
                     Diagnostic::error(message, written.span.clone())
                         .expected("expected a number, `true`, `false` or a word: it becomes part of a name")
@@ -81,6 +83,7 @@ impl Resolver<'_> {
         &mut self,
         family: &Family<'_>,
         fixed: &Parameters,
+        rules: &[Rule],
         axes: &[Axis<'_>],
         place: usize,
     ) -> Option<Candidate> {
@@ -92,7 +95,7 @@ impl Resolver<'_> {
             parameters.insert(axis.key.to_owned(), value.clone());
         }
         let name = self.checked_name(family, &name)?;
-        if let Err(why) = operator::check(family.operator, &parameters, &[], family.parents.len()) {
+        if let Err(why) = operator::check(family.operator, &parameters, rules, family.parents.len()) {
             self.mistake(
                 Diagnostic::error(format!("`{name}`: {why}"), family.section.span.clone())
                     .expected("expected values that make sense together"),
@@ -106,6 +109,7 @@ impl Resolver<'_> {
             base: family.base.clone(),
             parents: family.parents.clone(),
             parameters,
+            rules: rules.to_vec(),
         })
     }
 
@@ -168,7 +172,7 @@ mod tests {
         let messages: Vec<_> = found.iter().map(|found| found.message.as_str()).collect();
         assert_eq!(messages, ["`density` cannot be 1.5", "`density` cannot be 2.5"]);
         let found = mistakes(&swept("density = [[0.5, 0.5]]"));
-        assert_eq!(found[0].message, "the sweep over `density` has a value for each parent");
+        assert_eq!(found[0].message, "the sweep over `density` has a value of several numbers");
         let found = mistakes(&swept("weight = [1, 2]").replace("sweep", "weight = 1\nsweep"));
         assert_eq!(found[0].message, "`weight` has a value and is swept over, too");
     }

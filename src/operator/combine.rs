@@ -1,0 +1,187 @@
+//! What operators on differences have in common: sparsify each parent's difference, weigh it, add
+//! all of them up or let them elect a sign first, and put the sum on the base.
+//!
+//! ```text
+//! d_i = x_i - b       dropped elements become 0                    (Sparsify)
+//! d_i = d_i f_i w_i   f_i a factor that makes up for what was dropped, w_i the weight
+//! s   = sum d_i                                 elect = none
+//!     = sum of the d_i of the elected sign      elect = sum, count
+//! out = b + lambda * s                          s / divisor first, if normalize
+//! ```
+//!
+//! The election (Yadav et al., "TIES-Merging", 2023): the elected sign of an element is that of
+//! the sum of the d_i, or of the sum of their signs with `count`; zero elects plus. Exact zeros
+//! never count. With an election the divisor is the sum of the weights that were kept for the
+//! element, with their signs (one where that is zero); without one it is the sum of all weights
+//! (one where that is almost nothing).
+//!
+//! All sums are f32 in list order from zero.
+
+use super::contract::{Kernel, Piece, TensorInputs};
+use super::parameter::{Kind, Parameter, Parameters, Value};
+use super::source::PIECE;
+use super::task_delta::divisor;
+
+/// Whether the sum is divided.
+pub(super) const NORMALIZE: Parameter = Parameter {
+    name: "normalize",
+    doc: "Divide the sum of changes by the sum of the weights (with `elect`: of those that were kept).",
+    kind: Kind::Flag { default: false },
+};
+
+/// Whether parents vote.
+pub(super) const ELECT: Parameter = Parameter {
+    name: "elect",
+    doc: "Elect a sign for each element, by the sum of the differences or the count of their signs, \
+          and drop what disagrees.",
+    kind: Kind::Choice { options: &["none", "sum", "count"], default: "none" },
+};
+
+/// Which elements of the parents' differences stay.
+pub(super) trait Sparsify: Send + Sync {
+    /// Puts zero in the place of those of a parent's differences, from the flat index `first`, that
+    /// are dropped.
+    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]);
+
+    /// What was counted meanwhile.
+    fn counted(&self) -> Parameters {
+        Parameters::new()
+    }
+}
+
+/// The kernel.
+pub(super) struct Combine<S> {
+    sparsify: S,
+    weights: Vec<f32>,
+    factors: Vec<f32>,
+    lambda: f32,
+    way: Way,
+    found: Parameters,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Add { divisor: Option<f32> },
+    Elect { by_count: bool, normalize: bool },
+}
+
+impl<S: Sparsify> Combine<S> {
+    /// Reads `weight`, `lambda`, `normalize` and `elect` for a tensor.
+    pub(super) fn new(tensor: &TensorInputs<'_>, sparsify: S) -> Self {
+        let weights = tensor.values.per_parent_f32("weight");
+        let normalize = tensor.values.flag("normalize");
+        let way = match tensor.values.choice("elect") {
+            "none" => Way::Add { divisor: normalize.then(|| divisor(&weights)) },
+            elect => Way::Elect { by_count: elect == "count", normalize },
+        };
+        Self {
+            sparsify,
+            factors: vec![1.0; weights.len()],
+            weights,
+            lambda: tensor.values.number("lambda") as f32,
+            way,
+            found: Parameters::new(),
+        }
+    }
+
+    /// With a factor on each parent's difference; the receipt will name it.
+    pub(super) fn rescaled(mut self, factors: Vec<f32>) -> Self {
+        let shown = factors.iter().map(|factor| f64::from(*factor)).collect();
+        self.factors = factors;
+        self.found("rescale", Value::PerParent(shown))
+    }
+
+    /// With something for the receipt.
+    pub(super) fn found(mut self, name: &str, value: Value) -> Self {
+        self.found.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The sparse, weighted differences of one parent.
+    fn changes(&self, piece: &Piece<'_>, parent: usize, changes: &mut [f32]) {
+        let pairs = piece.parents[parent].iter().zip(piece.base);
+        for (change, (x, b)) in changes.iter_mut().zip(pairs) {
+            *change = x - b;
+        }
+        self.sparsify.sparsify(parent, piece.first, changes);
+        let (factor, weight) = (self.factors[parent], self.weights[parent]);
+        for change in changes {
+            *change = *change * factor * weight;
+        }
+    }
+
+    fn add(&self, piece: &Piece<'_>, divisor: Option<f32>, out: &mut [f32]) {
+        let mut changes = [0.0; PIECE];
+        let changes = &mut changes[..out.len()];
+        out.fill(0.0);
+        for parent in 0..self.weights.len() {
+            self.changes(piece, parent, changes);
+            out.iter_mut().zip(&*changes).for_each(|(sum, change)| *sum += change);
+        }
+        if let Some(divisor) = divisor {
+            out.iter_mut().for_each(|sum| *sum /= divisor);
+        }
+    }
+
+    fn elect(&self, piece: &Piece<'_>, by_count: bool, normalize: bool, out: &mut [f32]) {
+        let len = out.len();
+        let mut changes = vec![0.0; self.weights.len() * len];
+        let (mut votes, mut divisors) = ([0.0; PIECE], [0.0; PIECE]);
+        let (votes, divisors) = (&mut votes[..len], &mut divisors[..len]);
+        for (parent, changes) in changes.chunks_mut(len).enumerate() {
+            self.changes(piece, parent, changes);
+            if by_count {
+                votes.iter_mut().zip(&*changes).for_each(|(vote, change)| *vote += sign(*change));
+            } else {
+                votes.iter_mut().zip(&*changes).for_each(|(vote, change)| *vote += change);
+            }
+        }
+        out.fill(0.0);
+        for (changes, weight) in changes.chunks(len).zip(&self.weights) {
+            tally(out, divisors, votes, changes, *weight);
+        }
+        if normalize {
+            for (sum, divisor) in out.iter_mut().zip(divisors) {
+                *sum /= if *divisor == 0.0 { 1.0 } else { *divisor };
+            }
+        }
+    }
+}
+
+impl<S: Sparsify> Kernel for Combine<S> {
+    fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
+        match self.way {
+            Way::Add { divisor } => self.add(piece, divisor, out),
+            Way::Elect { by_count, normalize } => self.elect(piece, by_count, normalize, out),
+        }
+        for (sum, b) in out.iter_mut().zip(piece.base) {
+            *sum = b + self.lambda * *sum;
+        }
+    }
+
+    fn realised(&self) -> Parameters {
+        let mut realised = self.found.clone();
+        realised.extend(self.sparsify.counted());
+        realised
+    }
+}
+
+/// Adds those changes that have the elected sign, and their weight to the divisors.
+///
+/// Written with masks: a branch on a coin toss is what the machine is worst at.
+fn tally(sums: &mut [f32], divisors: &mut [f32], votes: &[f32], changes: &[f32], weight: f32) {
+    let elected = votes.iter().zip(changes);
+    for ((sum, divisor), (vote, change)) in sums.iter_mut().zip(divisors).zip(elected) {
+        let plus = *vote >= 0.0;
+        let agrees = (plus & (*change > 0.0)) | (!plus & (*change < 0.0));
+        let mask = u32::from(agrees).wrapping_neg();
+        *sum += f32::from_bits(change.to_bits() & mask);
+        *divisor += f32::from_bits(weight.to_bits() & mask);
+    }
+}
+
+/// -1, 0 or 1.
+fn sign(value: f32) -> f32 {
+    let (plus, minus) = (value > 0.0, value < 0.0);
+    f32::from(u8::from(plus)) - f32::from(u8::from(minus))
+}

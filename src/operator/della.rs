@@ -1,0 +1,288 @@
+//! `della`: like [`super::dare`], but small elements of a difference are dropped more readily.
+//!
+//! The field calls it DELLA, its pruning MAGPRUNE (Deep et al., "DELLA-Merging: Reducing
+//! Interference in Model Merging through Magnitude-Based Sampling", 2024).
+//!
+//! Within each row (a vector is one row) the elements of `d_i = x_i - b` are ranked by magnitude:
+//! r from 0 for the smallest to 1 for the largest in equal steps, of equals the lower flat index
+//! ranks higher; the only element of a row has one half. An element is kept with probability
+//!
+//! ```text
+//! p = (density - epsilon) + 2 r epsilon
+//! ```
+//!
+//! in f32, terms in this order: element j is kept if the upper 31 bits of word j of the parent's
+//! random stream are below `p * 2^31`, rounded down. So `density` (or `drop`, one minus that) is the
+//! mean probability and `density +- epsilon` must lie between zero and one. A density of one keeps
+//! all, of zero none.
+//!
+//! `rescale = "inverse"` divides what is kept by its p, as the paper does; `"l1"` multiplies it by
+//! the L1 norm before over the norm after, as the field's tools do. Then as in
+//! [`super::task_delta`]; with `elect`, as in [`super::sign_merge`].
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::combine::{Combine, ELECT, NORMALIZE, Sparsify};
+use super::contract::{Kernel, Operator, TensorInputs};
+use super::dare::{Counters, DENSITY, DROP, RESCALE, keep_probabilities, one_way_to_say_it};
+use super::error::OperatorError;
+use super::parameter::{Kind, Parameter, Parameters, Values};
+use super::rescale::{Norm, factors};
+use super::source::PIECE;
+use super::task_delta::{LAMBDA, WEIGHT};
+use super::trim::magnitude;
+use crate::base::rng::Philox;
+
+/// The operator.
+pub struct Della;
+
+const PARAMETERS: &[Parameter] = &[
+    WEIGHT,
+    DROP,
+    DENSITY,
+    Parameter {
+        name: "epsilon",
+        doc: "How far the probability of the largest and of the smallest element is from the mean.",
+        kind: Kind::PerParent { min: 0.0, max: 0.5, default: Some(0.15) },
+    },
+    RESCALE,
+    NORMALIZE,
+    LAMBDA,
+    ELECT,
+];
+
+impl Operator for Della {
+    fn name(&self) -> &'static str {
+        "della"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn summary(&self) -> &'static str {
+        "base plus weighted differences, small elements dropped at random more often than large ones \
+         (DELLA; Deep et al. 2024)"
+    }
+
+    fn parents(&self) -> std::ops::RangeInclusive<usize> {
+        1..=usize::MAX
+    }
+
+    fn needs_base(&self) -> bool {
+        true
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        PARAMETERS
+    }
+
+    fn relations(&self, values: &Values) -> Result<(), String> {
+        one_way_to_say_it(values)?;
+        let epsilon = values.per_parent("epsilon");
+        for (keep, epsilon) in keep_probabilities(values, epsilon.len()).into_iter().zip(epsilon) {
+            let partly = keep > 0.0 && keep < 1.0;
+            if partly && (keep - epsilon <= 0.0 || keep + epsilon >= 1.0) {
+                return Err(format!(
+                    "a density of {keep} with an epsilon of {epsilon} is no probability for every rank; \
+                     density - epsilon and density + epsilon must lie between 0 and 1"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn kernel<'a>(
+        &self,
+        tensor: &'a TensorInputs<'a>,
+        _survey: &'a Parameters,
+    ) -> Result<Box<dyn Kernel + 'a>, OperatorError> {
+        if tensor.shape.columns() > LONGEST_ROW {
+            let message = format!("`{}` has rows too long to be ranked", tensor.name);
+            return Err(OperatorError::Relation { operator: self.name(), message });
+        }
+        let sampling = Sampling::new(tensor);
+        let rescale = tensor.values.choice("rescale");
+        let factors = Norm::named(rescale).map(|norm| {
+            factors(norm, tensor, |parent, first, differences| {
+                sampling.sample(parent, first, differences, false);
+            })
+        });
+        let kept = Counters::new(tensor.parents.len());
+        let kernel = Combine::new(tensor, Sampled { sampling, kept, inverse: rescale == "inverse" });
+        Ok(Box::new(match factors {
+            Some(factors) => kernel.rescaled(factors),
+            None => kernel,
+        }))
+    }
+}
+
+/// Half of all words there are.
+const HALF_WORDS: f32 = (1_u32 << 31) as f32;
+/// Ranks are counted in 31 bits.
+const LONGEST_ROW: usize = i32::MAX as usize;
+
+/// The probabilities of one parent's ranks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Chances {
+    None,
+    All,
+    /// From the smallest rank up, and half the way from there to the largest.
+    Between {
+        least: f32,
+        epsilon: f32,
+    },
+}
+
+impl Chances {
+    fn new(keep: f64, epsilon: f64) -> Self {
+        if keep <= 0.0 {
+            Self::None
+        } else if keep >= 1.0 {
+            Self::All
+        } else {
+            Self::Between { least: (keep - epsilon) as f32, epsilon: epsilon as f32 }
+        }
+    }
+}
+
+/// Decides which elements are kept.
+struct Sampling<'a> {
+    tensor: &'a TensorInputs<'a>,
+    chances: Vec<Chances>,
+    streams: Vec<Philox>,
+    long_rows: LongRows,
+}
+
+impl<'a> Sampling<'a> {
+    fn new(tensor: &'a TensorInputs<'a>) -> Self {
+        let epsilon = tensor.values.per_parent("epsilon");
+        let keep = keep_probabilities(&tensor.values, epsilon.len());
+        Self {
+            tensor,
+            chances: keep.iter().zip(epsilon).map(|(keep, epsilon)| Chances::new(*keep, *epsilon)).collect(),
+            streams: (0..keep.len()).map(|parent| tensor.random_for(parent)).collect(),
+            long_rows: LongRows::new(keep.len()),
+        }
+    }
+
+    /// Drops elements of a parent, from the flat index `first`, and divides the others by their
+    /// probability if asked to; returns how many are kept.
+    fn sample(&self, parent: usize, first: usize, differences: &mut [f32], inverse: bool) -> usize {
+        let Chances::Between { least, epsilon } = self.chances[parent] else {
+            if self.chances[parent] == Chances::All {
+                return differences.len();
+            }
+            differences.fill(0.0);
+            return 0;
+        };
+        let mut words = [0; PIECE];
+        let words = &mut words[..differences.len()];
+        self.streams[parent].fill(first as u64, words);
+        let mut ranks = [0; PIECE];
+        let ranks = &mut ranks[..differences.len()];
+        self.rank(parent, first, differences, ranks);
+        let columns = self.tensor.shape.columns();
+        let (smallest, steps) = if columns == 1 { (0.5, 1.0) } else { (0.0, (columns - 1) as f32) };
+        let mut kept = 0;
+        for ((difference, rank), word) in differences.iter_mut().zip(&*ranks).zip(&*words) {
+            let r = smallest + *rank as f32 / steps;
+            let p = least + r * 2.0 * epsilon;
+            let keeps = u32::from(((word >> 1) as i32) < (p * HALF_WORDS) as i32);
+            kept += keeps;
+            let value = if inverse { *difference / p } else { *difference };
+            *difference = f32::from_bits(value.to_bits() & keeps.wrapping_neg());
+        }
+        kept as usize
+    }
+
+    /// The ranks of elements within their rows, from 0 for the smallest.
+    fn rank(&self, parent: usize, first: usize, differences: &[f32], ranks: &mut [i32]) {
+        let columns = self.tensor.shape.columns();
+        if columns <= PIECE {
+            // A piece is whole rows.
+            let mut keys = Vec::with_capacity(columns);
+            for (row, ranks) in differences.chunks(columns).zip(ranks.chunks_mut(columns)) {
+                rank_row(row, &mut keys, ranks);
+            }
+        } else {
+            let start = first / columns * columns;
+            let row = self.long_rows.get(parent, start, || self.rank_long_row(parent, start));
+            ranks.copy_from_slice(&row[first - start..][..ranks.len()]);
+        }
+    }
+
+    fn rank_long_row(&self, parent: usize, start: usize) -> Vec<i32> {
+        let columns = self.tensor.shape.columns();
+        let (mut x, mut b) = (vec![0.0; columns], vec![0.0; columns]);
+        let x = self.tensor.parents[parent].read(start, &mut x);
+        let b = self.tensor.base().read(start, &mut b);
+        let differences: Vec<f32> = x.iter().zip(b).map(|(x, b)| x - b).collect();
+        let mut ranks = vec![0; columns];
+        rank_row(&differences, &mut Vec::with_capacity(columns), &mut ranks);
+        ranks
+    }
+}
+
+/// Ranks one row.
+fn rank_row(row: &[f32], keys: &mut Vec<u64>, ranks: &mut [i32]) {
+    // The magnitude, then the index from the end: all keys differ, so any sort gives one order.
+    let index_from_end = 0..row.len() as u64;
+    keys.clear();
+    keys.extend(row.iter().zip(index_from_end.rev()).map(|(x, i)| u64::from(magnitude(*x)) << 32 | i));
+    keys.sort_unstable();
+    for (rank, key) in keys.iter().enumerate() {
+        ranks[row.len() - 1 - (key & u64::from(u32::MAX)) as usize] = rank as i32;
+    }
+}
+
+/// The ranks of rows that are longer than a piece: the few last used are kept, because the next
+/// piece will ask for the same row. What is kept changes no result.
+struct LongRows {
+    rows: Mutex<VecDeque<LongRow>>,
+    room: usize,
+}
+
+struct LongRow {
+    parent: usize,
+    start: usize,
+    ranks: Arc<Vec<i32>>,
+}
+
+impl LongRows {
+    fn new(parents: usize) -> Self {
+        Self { rows: Mutex::default(), room: parents * rayon::current_num_threads() }
+    }
+
+    fn get(&self, parent: usize, start: usize, make: impl FnOnce() -> Vec<i32>) -> Arc<Vec<i32>> {
+        let rows = || self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            rows().iter().find(|row| (row.parent, row.start) == (parent, start)).map(|row| row.ranks.clone());
+        known.unwrap_or_else(|| {
+            let ranks = Arc::new(make());
+            let mut rows = rows();
+            if rows.len() == self.room {
+                rows.pop_front();
+            }
+            rows.push_back(LongRow { parent, start, ranks: ranks.clone() });
+            ranks
+        })
+    }
+}
+
+struct Sampled<'a> {
+    sampling: Sampling<'a>,
+    kept: Counters,
+    inverse: bool,
+}
+
+impl Sparsify for Sampled<'_> {
+    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]) {
+        self.kept.add(parent, self.sampling.sample(parent, first, differences, self.inverse));
+    }
+
+    fn counted(&self) -> Parameters {
+        self.kept.realised()
+    }
+}

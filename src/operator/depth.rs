@@ -1,0 +1,127 @@
+//! Depth: parameters that change from the first layer to the last.
+//!
+//! A ramp is a list of numbers spread evenly over depth and interpolated linearly: `[0, 1]` goes from
+//! zero at the first layer to one at the last, `[0, 1, 0]` peaks in the middle. A layer's depth is
+//! `index / (layers - 1)`, and 1 where there is only one. Tensors outside of the layers (embeddings,
+//! the last norm, the output matrix) take the ramp's first number. That is how the field's recipes
+//! read their gradients, so they carry over.
+
+use super::parameter::{Parameters, Value};
+
+/// The layer a tensor belongs to: the first number among the parts of its name, as in
+/// `layers.3.wq.weight` and `model.layers.3.mlp.up_proj.weight`.
+pub fn layer_of(tensor: &str) -> Option<usize> {
+    tensor.split('.').find_map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if digits { part.parse().ok() } else { None }
+    })
+}
+
+/// Where the layers of a model lie between its first, 0, and its last, 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    layers: usize,
+}
+
+impl Depth {
+    /// The depth of a model with these tensors.
+    pub fn of<'a>(tensors: impl IntoIterator<Item = &'a str>) -> Self {
+        let last = tensors.into_iter().filter_map(layer_of).max();
+        Self { layers: last.map_or(0, |last| last.saturating_add(1)) }
+    }
+
+    /// How deep a tensor lies, in `[0, 1]`.
+    pub fn at(&self, tensor: &str) -> f64 {
+        match layer_of(tensor) {
+            None => 0.0,
+            Some(_) if self.layers <= 1 => 1.0,
+            Some(layer) => layer as f64 / (self.layers - 1) as f64,
+        }
+    }
+}
+
+/// A ramp's number at a depth in `[0, 1]`; ramps have at least one.
+pub fn interpolate(ramp: &[f64], depth: f64) -> f64 {
+    let place = depth * (ramp.len() - 1) as f64;
+    let before = (place as usize).min(ramp.len() - 1);
+    let after = (before + 1).min(ramp.len() - 1);
+    let share = place - before as f64;
+    (1.0 - share) * ramp[before] + share * ramp[after]
+}
+
+/// The parameters at a depth: no ramps any more.
+pub fn resolve(parameters: &Parameters, depth: f64) -> Parameters {
+    let value = |value: &Value| match value {
+        Value::Ramp { ramp } => Value::Number(interpolate(ramp, depth)),
+        Value::Ramps { ramps } => {
+            Value::PerParent(ramps.iter().map(|ramp| interpolate(ramp, depth)).collect())
+        }
+        plain => plain.clone(),
+    };
+    parameters.iter().map(|(name, given)| (name.clone(), value(given))).collect()
+}
+
+/// The depths at which a ramp of these parameters bends, the ends among them. A value is between its
+/// neighbours here, so what is within bounds here is within bounds everywhere.
+pub fn bends(parameters: &Parameters) -> Vec<f64> {
+    let mut bends = vec![0.0];
+    let mut add = |ramp: &[f64]| {
+        bends.extend((1..ramp.len()).map(|i| i as f64 / (ramp.len() - 1) as f64));
+    };
+    for value in parameters.values() {
+        match value {
+            Value::Ramp { ramp } => add(ramp),
+            Value::Ramps { ramps } => ramps.iter().for_each(|ramp| add(ramp)),
+            Value::Flag(_) | Value::Number(_) | Value::Choice(_) | Value::PerParent(_) | Value::Table(_) => {}
+        }
+    }
+    bends.sort_by(f64::total_cmp);
+    bends.dedup();
+    bends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_found_by_number() {
+        assert_eq!(layer_of("layers.12.wq.weight"), Some(12));
+        assert_eq!(layer_of("model.layers.3.mlp.up_proj.weight"), Some(3));
+        assert_eq!(layer_of("tok_embeddings.weight"), None);
+        assert_eq!(layer_of("w1.weight"), None);
+        assert_eq!(layer_of("x..99999999999999999999999.y"), None);
+    }
+
+    #[test]
+    fn depth_goes_from_the_first_layer_to_the_last() {
+        let names: Vec<String> = (0..5).map(|i| format!("layers.{i}.w")).collect();
+        let depth = Depth::of(names.iter().map(String::as_str).chain(["norm.weight"]));
+        let depths: Vec<f64> = names.iter().map(|name| depth.at(name)).collect();
+        assert_eq!(depths, [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(depth.at("norm.weight"), 0.0);
+        assert_eq!(Depth::of(["layers.0.w"]).at("layers.0.w"), 1.0);
+    }
+
+    #[test]
+    fn ramps_are_interpolated() {
+        let ramp = [0.0, 1.0, 0.5];
+        let found: Vec<f64> = [0.0, 0.25, 0.5, 0.75, 1.0].iter().map(|at| interpolate(&ramp, *at)).collect();
+        assert_eq!(found, [0.0, 0.5, 1.0, 0.75, 0.5]);
+        assert_eq!(interpolate(&[0.3], 0.7), 0.3);
+    }
+
+    #[test]
+    fn bends_are_where_ramps_have_numbers() {
+        let parameters = Parameters::from([
+            ("a".to_owned(), Value::Ramp { ramp: vec![0.0, 1.0, 0.0] }),
+            ("b".to_owned(), Value::Ramps { ramps: vec![vec![1.0], vec![0.0, 1.0]] }),
+            ("c".to_owned(), Value::Number(3.0)),
+        ]);
+        assert_eq!(bends(&parameters), [0.0, 0.5, 1.0]);
+        let middle = resolve(&parameters, 0.5);
+        assert_eq!(middle["a"], Value::Number(1.0));
+        assert_eq!(middle["b"], Value::PerParent(vec![1.0, 0.5]));
+        assert_eq!(middle["c"], Value::Number(3.0));
+    }
+}
