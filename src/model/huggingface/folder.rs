@@ -18,13 +18,13 @@ use crate::model::tokenizer::json;
 use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 
 /// The file with all tensors.
-const SINGLE: &str = "model.safetensors";
+pub const SINGLE: &str = "model.safetensors";
 /// The file that says which tensor is where.
 const INDEX: &str = "model.safetensors.index.json";
 /// How text becomes ids.
-const TOKENIZER: &str = "tokenizer.json";
+pub const TOKENIZER: &str = "tokenizer.json";
 /// The network's dimensions.
-const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 
 /// Files without tensors that make a model what it is, in the order in which they are kept.
 pub const COMPANIONS: [&str; 10] = [

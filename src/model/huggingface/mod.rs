@@ -36,7 +36,7 @@ pub use config::{HfConfig, HfConfigError, RopeScaling};
 #[cfg(feature = "engine")]
 pub use error::FolderError;
 #[cfg(feature = "engine")]
-pub use folder::{Folder, Shard, open};
+pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open};
 pub use index::{Index, IndexError};
 
 /// How records name the format.
