@@ -2,6 +2,7 @@
 //! threads, properties.
 
 mod mixing;
+mod models;
 mod sparse;
 
 use std::sync::OnceLock;
