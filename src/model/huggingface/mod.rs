@@ -29,8 +29,6 @@ pub mod error;
 pub mod folder;
 pub mod index;
 pub mod order;
-#[cfg(all(test, feature = "engine"))]
-mod tests;
 
 pub use config::{HfConfig, HfConfigError, RopeScaling};
 #[cfg(feature = "engine")]

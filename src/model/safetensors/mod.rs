@@ -21,7 +21,7 @@
 //! here, and a tensor of such a type is refused by name.
 //!
 //! * [`header`]: the JSON, parsed and checked against the file's length.
-//! * [`read`]: a whole file to [`Weights`](super::Weights).
+//! * [`mod@read`]: a whole file to [`Weights`](super::Weights).
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 
 mod error;
