@@ -344,6 +344,17 @@ fn what_is_not_finite_is_named() {
 }
 
 #[test]
+fn what_an_encoding_cannot_hold_is_named() {
+    let mut parent = vec![1.0; 40_000];
+    parent[30_001] = 70_000.0;
+    let trial = Trial::new("task_delta", &vec![0.0; 40_000], &[parent]);
+    let trial = Trial { shape: vec![400, 100], block: 1000, ..trial };
+    assert!(Trial { output: DType::BF16, ..trial.clone() }.run().is_ok());
+    let error = Trial { output: DType::F16, ..trial }.run().unwrap_err().to_string();
+    assert!(error.contains("tensor t") && error.contains("30001") && error.contains("f16"), "{error}");
+}
+
+#[test]
 fn senseless_parameters_are_refused() {
     let parents = [vec![1.0; 4], vec![2.0; 4]];
     let trial = |operator| Trial::new(operator, &[0.0; 4], &parents);
