@@ -130,11 +130,12 @@ fn the_browser_face_opens_no_files() {
     }
 }
 
-/// Whether a file's own `mod` line is behind the feature.
+/// Whether a file's own `mod` line is behind the feature, or that of a folder it is in.
 fn is_gated(name: &str) -> bool {
     let path = Path::new(name);
     let module = path.file_stem().unwrap().to_string_lossy().into_owned();
-    let lobby = root().join(path.parent().unwrap()).join("mod.rs");
-    let lobby = std::fs::read_to_string(lobby).unwrap();
-    lobby.contains(&format!("#[cfg(feature = \"engine\")]\npub mod {module};"))
+    let folder = path.parent().unwrap();
+    let lobby = std::fs::read_to_string(root().join(folder).join("mod.rs")).unwrap();
+    let own = format!("#[cfg(feature = \"engine\")]\npub mod {module};");
+    lobby.contains(&own) || folder.components().count() > 2 && is_gated(&folder.to_string_lossy())
 }

@@ -218,6 +218,10 @@ pub(super) enum ConvertTo {
     Slm,
     /// A GGUF file
     Gguf,
+    /// A folder with config.json, tokenizer.json and safetensors
+    HuggingFace,
+    /// A safetensors file: tensors under the names they have
+    Safetensors,
     /// A folder with a manifest and raw f32 files
     TrainedSource,
 }

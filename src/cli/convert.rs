@@ -44,14 +44,17 @@ fn target(command: &Convert) -> Result<Target, UsageError> {
         return Ok(match to {
             ConvertTo::Slm => Target::Slm1,
             ConvertTo::Gguf => Target::Gguf,
+            ConvertTo::HuggingFace => Target::HuggingFace,
+            ConvertTo::Safetensors => Target::Safetensors,
             ConvertTo::TrainedSource => Target::Trained,
         });
     }
     match Path::new(&command.out).extension().and_then(|extension| extension.to_str()) {
         Some("slm") => Ok(Target::Slm1),
         Some("gguf") => Ok(Target::Gguf),
+        Some("safetensors") => Ok(Target::Safetensors),
         _ => Err(UsageError::new(format!("{} does not say which format is meant", command.out.display()))
-            .hint("end it in .slm or .gguf, or add `--to`")),
+            .hint("end it in .slm, .gguf or .safetensors, or add `--to hugging-face` for a folder")),
     }
 }
 

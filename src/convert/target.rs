@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::disk::hashed::HashedFile;
 use crate::disk::{DiskError, IoContext};
 use crate::model::naming::Naming;
-use crate::model::tokenizer::Tokenizer;
+use crate::model::tokenizer::{Tokenizer, json};
 use crate::model::trained::manifest::Manifest;
-use crate::model::{ModelWriter, Package, Planned, gguf, slm1, trained};
+use crate::model::{Companion, ModelWriter, Package, Planned, gguf, huggingface, safetensors, slm1, trained};
 use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Values};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -21,6 +21,10 @@ pub enum Target {
     Slm1,
     /// `.gguf`
     Gguf,
+    /// A Hugging Face folder: safetensors, `config.json`, `tokenizer.json`.
+    HuggingFace,
+    /// `.safetensors`: the tensors under the names they have, and nothing else.
+    Safetensors,
     /// A folder with a manifest and raw f32 files.
     Trained,
 }
@@ -45,14 +49,19 @@ impl Target {
         match self {
             Self::Slm1 => slm1::NAME,
             Self::Gguf => gguf::NAME,
+            Self::HuggingFace => huggingface::NAME,
+            Self::Safetensors => safetensors::NAME,
             Self::Trained => trained::NAME,
         }
     }
 
-    fn naming(self) -> Naming {
+    /// What tensors are called there; none for a format that says nothing of what they mean.
+    fn naming(self) -> Option<Naming> {
         match self {
-            Self::Slm1 | Self::Trained => Naming::Slm1,
-            Self::Gguf => Naming::Gguf,
+            Self::Slm1 | Self::Trained => Some(Naming::Slm1),
+            Self::Gguf => Some(Naming::Gguf),
+            Self::HuggingFace => Some(Naming::HuggingFace),
+            Self::Safetensors => None,
         }
     }
 
@@ -62,6 +71,7 @@ impl Target {
         match self {
             Self::Trained => DType::F32,
             Self::Slm1 => asked.unwrap_or_else(|| keep(&[DType::F32, DType::Q8_0, DType::Q4_0])),
+            Self::HuggingFace | Self::Safetensors => asked.unwrap_or_else(|| keep(&safetensors::DTYPES)),
             Self::Gguf if vector => DType::F32,
             Self::Gguf => match asked {
                 // People say q8_0 and mean this format's.
@@ -80,11 +90,18 @@ pub fn convert(
     out: &Path,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Application, ConvertError> {
-    let task = Task::new(package, options.target.naming(), options.target.name())?;
+    let task = match options.target.naming() {
+        Some(naming) => Task::new(package, naming, options.target.name())?,
+        None => Task::as_they_are(package),
+    };
     let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, options)).collect();
     match options.target {
         Target::Slm1 => to_slm1(&task, &planned, options, out, cancelled),
         Target::Gguf => to_gguf(&task, &planned, options, out, cancelled),
+        Target::Safetensors => {
+            to_file(out, options.replace, |file| tensors(&task, &planned, file, cancelled))
+        }
+        Target::HuggingFace => to_huggingface(&task, &planned, options, out, cancelled),
         Target::Trained => to_folder(&task, &planned, options, out, cancelled),
     }
 }
@@ -97,6 +114,49 @@ fn plan(task: &Task<'_>, step: &Move, options: Options<'_>) -> Planned {
     Planned { name: step.to.clone(), shape: step.shape.clone(), dtype, block_size }
 }
 
+/// A safetensors file of all tensors.
+fn tensors(
+    task: &Task<'_>,
+    planned: &[Planned],
+    file: &mut HashedFile,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Application, ConvertError> {
+    // What every program of that world writes, and some insist on.
+    let metadata = safetensors::Metadata::from([("format".to_owned(), "pt".to_owned())]);
+    let layout = safetensors::Layout::new(planned.to_vec(), &metadata)?;
+    let mut writer = safetensors::Writer::new(&layout, file)?;
+    passthrough(task, planned, &mut writer, cancelled)
+}
+
+fn to_huggingface(
+    task: &Task<'_>,
+    planned: &[Planned],
+    options: Options<'_>,
+    out: &Path,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Application, ConvertError> {
+    let config = task.config(huggingface::NAME)?;
+    let mut companions = task.package.companions.clone();
+    if companions.is_empty() || options.tokenizer.is_some() {
+        let tokenizer = task.tokenizer(options.tokenizer, huggingface::NAME)?;
+        companions.retain(|companion| companion.name == huggingface::CONFIG);
+        let bytes = json::to_json(&tokenizer)?;
+        companions.push(Companion { name: huggingface::TOKENIZER.to_owned(), bytes });
+    }
+    if companions.iter().all(|companion| companion.name != huggingface::CONFIG) {
+        let dtype = planned.first().map_or(DType::F32, |tensor| tensor.dtype);
+        let bytes = huggingface::config::write(config, dtype);
+        companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
+    }
+    in_new_folder(out, options.replace, |folder| {
+        for companion in &companions {
+            let path = folder.join(&companion.name);
+            std::fs::write(&path, &companion.bytes).at("write", &path)?;
+        }
+        to_file(&folder.join(huggingface::SINGLE), false, |file| tensors(task, planned, file, cancelled))
+    })
+}
+
 fn to_slm1(
     task: &Task<'_>,
     planned: &[Planned],
@@ -106,7 +166,7 @@ fn to_slm1(
 ) -> Result<Application, ConvertError> {
     let tokenizer = task.tokenizer(options.tokenizer, slm1::NAME)?;
     let dtype_of = |name: &str| planned.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.dtype);
-    let layout = slm1::Layout::mixed(task.config, &tokenizer, |spec| {
+    let layout = slm1::Layout::mixed(task.config(slm1::NAME)?, &tokenizer, |spec| {
         slm1::Encoding::new(dtype_of(&spec.name).unwrap_or(DType::F32))
     })?;
     to_file(out, options.replace, |file| {
@@ -127,7 +187,7 @@ fn to_gguf(
         (None, Err(_)) => None,
         _ => Some(task.tokenizer(options.tokenizer, gguf::NAME)?),
     };
-    let facts = gguf::meaning::facts(task.config, tokenizer.as_ref());
+    let facts = gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref());
     let layout = gguf::write::Layout::new(&facts, planned)?;
     to_file(out, options.replace, |file| {
         let mut writer = gguf::write::Writer::new(&layout, file)?;
@@ -148,7 +208,7 @@ fn to_folder(
         licence: "not stated".to_owned(),
         datasets: Vec::new(),
         training: format!("converted from {}", task.package.weights.format()),
-        config: task.config.clone(),
+        config: task.config(trained::NAME)?.clone(),
         tokenizer: String::new(),
         tensors: trained::write::files(planned),
     };

@@ -3,6 +3,7 @@
 use crate::model::config::{ModelConfig, tensor_table};
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
+use crate::model::weights::TensorInfo;
 use crate::model::{Package, WriteError};
 use crate::operator::{OperatorError, Source, Tensors};
 use crate::tensor::shape::Shape;
@@ -72,8 +73,6 @@ pub enum ConvertError {
 pub struct Task<'a> {
     /// The model.
     pub package: &'a Package,
-    /// Its network.
-    pub config: &'a ModelConfig,
     /// One for each tensor that is written.
     pub moves: Vec<Move>,
 }
@@ -95,7 +94,7 @@ impl<'a> Task<'a> {
     /// Finds every tensor of the network under its name, in its shape, and no other tensor.
     pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
         let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
-        let config = package.config.as_ref().map_err(unknown)?;
+        let config = known(package, format)?;
         let from =
             package.naming.ok_or_else(|| unknown(&"its tensors have names of their own".to_owned()))?;
         let table = tensor_table(config)
@@ -117,20 +116,36 @@ impl<'a> Task<'a> {
                 Ok(Move { from: there, to: here, shape: spec.shape, permutation })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let task = Self { package, config, moves };
-        match task.stranger(from) {
+        let task = Self { package, moves };
+        match task.stranger(from, config) {
             Some(name) => Err(ConvertError::Stranger(name.to_owned(), format)),
             None => Ok(task),
         }
     }
 
+    /// Every tensor under the name it has.
+    pub fn as_they_are(package: &'a Package) -> Self {
+        let as_it_is = |info: &TensorInfo| Move {
+            from: info.name.clone(),
+            to: info.name.clone(),
+            shape: info.shape.clone(),
+            permutation: None,
+        };
+        Self { package, moves: package.weights.infos().iter().map(as_it_is).collect() }
+    }
+
+    /// The network.
+    pub fn config(&self, format: &'static str) -> Result<&'a ModelConfig, ConvertError> {
+        known(self.package, format)
+    }
+
     /// A tensor that would be left behind. The output matrix of a tied model is the embedding matrix
     /// again, and some files store it all the same.
-    fn stranger(&self, naming: Naming) -> Option<&'a str> {
+    fn stranger(&self, naming: Naming, config: &ModelConfig) -> Option<&'a str> {
         let known: std::collections::HashSet<&str> =
             self.moves.iter().map(|step| step.from.as_str()).collect();
         let output = naming.from_slm1("output.weight");
-        let tied = |name: &str| self.config.tied_output && output.as_deref() == Some(name);
+        let tied = |name: &str| config.tied_output && output.as_deref() == Some(name);
         let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
         // Frequencies that follow from the configuration are stored by some older files.
         let derived = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight";
@@ -157,10 +172,16 @@ impl<'a> Task<'a> {
             (None, Ok(own)) => own.clone(),
             (None, Err(why)) => return Err(ConvertError::Tokenizer { format, why: why.clone() }),
         };
-        if tokenizer.vocab_size() != self.config.vocab_size {
-            let (tokenizer, model) = (tokenizer.vocab_size(), self.config.vocab_size);
+        let vocab_size = self.config(format)?.vocab_size;
+        if tokenizer.vocab_size() != vocab_size {
+            let (tokenizer, model) = (tokenizer.vocab_size(), vocab_size);
             return Err(ConvertError::Vocabulary { tokenizer, model });
         }
         Ok(tokenizer)
     }
+}
+
+/// The network of a model, if it is known.
+fn known<'a>(package: &'a Package, format: &'static str) -> Result<&'a ModelConfig, ConvertError> {
+    package.config.as_ref().map_err(|why| ConvertError::Config { format, why: why.clone() })
 }

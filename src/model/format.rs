@@ -3,6 +3,7 @@
 use super::checkpoint::Checkpoint;
 use super::gguf;
 use super::package::Package;
+use super::safetensors;
 use super::slm1::{self, Slm1Error};
 use super::weights::SharedBytes;
 
@@ -30,6 +31,13 @@ pub enum ModelError {
     /// A damaged or unusable GGUF file.
     #[error("not a usable GGUF file: {0}")]
     Gguf(#[from] gguf::GgufError),
+    /// A damaged or unusable safetensors file.
+    #[error("not a usable safetensors file: {0}")]
+    Safetensors(#[from] safetensors::SafetensorsError),
+    /// A folder that is no Hugging Face model.
+    #[cfg(feature = "engine")]
+    #[error("not a usable model folder: {0}")]
+    Folder(#[from] super::huggingface::FolderError),
     /// A folder that is no trained source.
     #[cfg(feature = "engine")]
     #[error("not a usable trained-source folder: {0}")]
@@ -110,8 +118,28 @@ impl Format for Gguf {
     }
 }
 
-/// Every format.
-pub static FORMATS: &[&dyn Format] = &[&Slm1, &Gguf];
+struct Safetensors;
+
+impl Format for Safetensors {
+    fn name(&self) -> &'static str {
+        safetensors::NAME
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["safetensors"]
+    }
+
+    fn sniff(&self, head: &[u8]) -> bool {
+        safetensors::sniff(head)
+    }
+
+    fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError> {
+        Ok(Package::of_weights(safetensors::read(bytes)?.0))
+    }
+}
+
+/// Every format of a single file.
+pub static FORMATS: &[&dyn Format] = &[&Slm1, &Gguf, &Safetensors];
 
 /// Reads a model that can be run and bred: an SLM1 file.
 pub fn open_bytes(bytes: SharedBytes) -> Result<Checkpoint, ModelError> {
@@ -164,7 +192,11 @@ pub struct OpenedPackage {
 pub fn open_package(path: &std::path::Path) -> Result<OpenedPackage, ModelError> {
     let named = |error: ModelError| ModelError::InFile { path: path.to_owned(), source: Box::new(error) };
     if path.is_dir() {
-        let (package, _) = super::trained::open(path).map_err(|error| named(error.into()))?;
+        let package = if path.join(super::trained::MANIFEST).exists() {
+            super::trained::open(path).map_err(|error| named(error.into()))?.0
+        } else {
+            super::huggingface::open(path).map_err(|error| named(error.into()))?.package()
+        };
         return Ok(OpenedPackage { package, mapped: None });
     }
     let mapped = std::sync::Arc::new(crate::disk::mmap::Mapped::open(path)?);

@@ -10,6 +10,7 @@
 //! * [`tokenizer`]: text to ids and back.
 //! * [`mod@format`]: the table of formats, and opening a file whose format is not known yet.
 //! * [`slm1`]: the `.slm` container. [`gguf`]: that of the ggml family. `trained`: folders of raw f32.
+//! * [`safetensors`]: named tensors of other people's models; [`huggingface`]: folders of them.
 //! * [`package`]: a model of any format. [`naming`]: what its tensors are called there.
 //! * [`adapter`]: what is added to a model's weights, kept apart from it.
 //! * [`identity`]: what must agree before two models can be mixed.
@@ -20,9 +21,11 @@ pub mod checkpoint;
 pub mod config;
 pub mod format;
 pub mod gguf;
+pub mod huggingface;
 pub mod identity;
 pub mod naming;
 pub mod package;
+pub mod safetensors;
 pub mod slm1;
 #[cfg(feature = "engine")]
 pub mod source;

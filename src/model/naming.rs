@@ -50,11 +50,9 @@ impl Naming {
     const ALL: [Self; 3] = [Self::Slm1, Self::HuggingFace, Self::Gguf];
 
     /// The family that a list of names belongs to: the one that knows the embeddings among them.
-    pub fn of<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Option<Self> {
-        Self::ALL.into_iter().find(|naming| {
-            let embeddings = AROUND[0][*naming as usize];
-            names.clone().into_iter().any(|name| name == embeddings)
-        })
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let families = |name| Self::ALL.into_iter().find(|naming| AROUND[0][*naming as usize] == name);
+        names.into_iter().find_map(families)
     }
 
     /// What the tensor that SLM1 calls `name` is called here.

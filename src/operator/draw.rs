@@ -31,7 +31,7 @@ fn positive_unit(low: u32, high: u32) -> f64 {
 fn below(stream: &Philox, index: u64, bound: u64) -> u64 {
     let [low, high, ..] = stream.block(index);
     let word = u64::from(high) << 32 | u64::from(low);
-    (u128::from(word) * u128::from(bound) >> 64) as u64
+    ((u128::from(word) * u128::from(bound)) >> 64) as u64
 }
 
 /// `count` different numbers below `bound`, every set alike, in rising order; all of them if there

@@ -3,7 +3,7 @@
 //! Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
 //! without increasing inference time", 2022, average with equal weights (`weighting = "uniform"`).
 //! With `"seeded"` the weights are drawn, once for the whole model, from the symmetric Dirichlet
-//! distribution of parameter `alpha` ([`super::draw::dirichlet`]); a sweep over seeds or alphas then
+//! distribution of parameter `alpha` (`draw::dirichlet`); a sweep over seeds or alphas then
 //! explores the space between the parents. The receipt holds the weights to the last digit.
 //!
 //! `out = sum w_i x_i` in list order from zero, every weight rounded to f32 once. Their f64 sum is 1;

@@ -2,6 +2,7 @@
 //! threads, properties.
 
 mod mixing;
+mod models;
 mod sparse;
 
 use std::sync::OnceLock;
@@ -340,6 +341,17 @@ fn what_is_not_finite_is_named() {
         }
         assert!(matches!(trial.run(), Err(OperatorError::OutputNotFinite { index: 0, .. })));
     }
+}
+
+#[test]
+fn what_an_encoding_cannot_hold_is_named() {
+    let mut parent = vec![1.0; 40_000];
+    parent[30_001] = 70_000.0;
+    let trial = Trial::new("task_delta", &vec![0.0; 40_000], &[parent]);
+    let trial = Trial { shape: vec![400, 100], block: 1000, ..trial };
+    assert!(Trial { output: DType::BF16, ..trial.clone() }.run().is_ok());
+    let error = Trial { output: DType::F16, ..trial }.run().unwrap_err().to_string();
+    assert!(error.contains("tensor t") && error.contains("30001") && error.contains("f16"), "{error}");
 }
 
 #[test]

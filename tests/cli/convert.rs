@@ -1,6 +1,10 @@
 //! One model in every format: the same values, the same words.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use studbook::model::open_bytes;
+use studbook::runtime::{Model, Session};
 use studbook::tensor::dtype::DType;
 
 use crate::space::{Space, config, model};
@@ -19,9 +23,9 @@ fn words(space: &Space, name: &str) -> String {
 #[test]
 fn there_and_back_is_the_same_file() {
     let space = space();
-    for there in ["b.gguf", "folder"] {
-        let to: &[&str] = if there == "folder" { &["--to", "trained-source"] } else { &[] };
-        space.studbook(&[&["convert", "a.slm", there], to].concat()).exits(0).says("11 of them unchanged");
+    for (there, to) in [("b.gguf", None), ("folder", Some("trained-source")), ("hf", Some("hugging-face"))] {
+        let to: &[&str] = &to.map_or(Vec::new(), |to| vec!["--to", to]);
+        space.studbook(&[&["convert", "a.slm", there], to].concat()).exits(0).says("11 tensors");
         space.studbook(&["convert", there, "back.slm", "--force"]).exits(0);
         let read = |name| std::fs::read(space.path(name)).unwrap();
         assert!(read("a.slm") == read("back.slm"), "by way of {there}");
@@ -35,6 +39,49 @@ fn there_and_back_is_the_same_file() {
 }
 
 #[test]
+fn a_hugging_face_model_computes_the_same() {
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        tokens: Vec<u32>,
+        last_two: Vec<Vec<f32>>,
+    }
+    let reference: Reference =
+        serde_json::from_str(include_str!("../fixtures/huggingface_logits.json")).unwrap();
+    let space = space();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/huggingface_tiny");
+    let folder = folder.to_str().unwrap();
+    space.studbook(&["convert", folder, "h.slm"]).exits(2).complains("--tokenizer");
+    space.studbook(&["convert", folder, "h.slm", "--tokenizer", "a.slm"]).exits(0).says("21 tensors");
+    // By way of GGUF, too, whose rows lie as SLM1's do.
+    space.studbook(&["convert", folder, "h.gguf"]).exits(0);
+    space.studbook(&["convert", "h.gguf", "g.slm", "--tokenizer", "a.slm"]).exits(0);
+    for name in ["h.slm", "g.slm"] {
+        let bytes = std::fs::read(space.path(name)).unwrap();
+        let model = Model::new(Arc::new(open_bytes(Arc::new(bytes)).unwrap())).unwrap();
+        let mut session = Session::new(&model, reference.tokens.len()).unwrap();
+        let (last, before) = reference.tokens.split_last().unwrap();
+        let mut worst = 0.0_f32;
+        for (step, expected) in [before, &[*last]].iter().zip(&reference.last_two) {
+            let logits = session.feed(step).unwrap();
+            assert_eq!(logits.len(), expected.len());
+            worst = logits.iter().zip(expected).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+        assert!(worst < 1e-4, "{name}: {worst}");
+    }
+    // Back in that layout, every tensor is what it was.
+    space.studbook(&["convert", "h.slm", "back", "--to", "hugging-face"]).exits(0);
+    let original = studbook::model::open_package(Path::new(folder)).unwrap().package;
+    let back = studbook::model::open_package(&space.path("back")).unwrap().package;
+    assert_eq!(original.weights.infos().len(), back.weights.infos().len());
+    for tensor in original.weights.tensors() {
+        assert_eq!(back.weights.tensor(tensor.name).unwrap().data, tensor.data, "{}", tensor.name);
+    }
+    let network = |config: Result<studbook::model::ModelConfig, String>| config.unwrap();
+    assert_eq!(network(back.config), network(original.config));
+    assert_eq!(back.tokenizer.unwrap(), studbook::model::Tokenizer::Btok);
+}
+
+#[test]
 fn encodings_change_on_request() {
     let space = space();
     space.studbook(&["convert", "a.slm", "q.slm", "--dtype", "q8_0"]).exits(0);
@@ -42,8 +89,8 @@ fn encodings_change_on_request() {
     assert!(bytes == model(&config(), "a", DType::Q8_0), "the quantiser is the writer's");
     space.studbook(&["convert", "a.slm", "h.gguf", "--dtype", "f16"]).exits(0);
     space.studbook(&["convert", "h.gguf", "h.slm"]).exits(0);
-    let half = open_bytes(std::sync::Arc::new(std::fs::read(space.path("h.slm")).unwrap())).unwrap();
-    let whole = open_bytes(std::sync::Arc::new(std::fs::read(space.path("a.slm")).unwrap())).unwrap();
+    let half = open_bytes(Arc::new(std::fs::read(space.path("h.slm")).unwrap())).unwrap();
+    let whole = open_bytes(Arc::new(std::fs::read(space.path("a.slm")).unwrap())).unwrap();
     for (half, whole) in half.tensors().zip(whole.tensors()) {
         for (half, whole) in half.to_f32().iter().zip(whole.to_f32()) {
             assert!((half - whole).abs() <= whole.abs() / 1024.0, "{half} {whole}");

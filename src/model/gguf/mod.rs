@@ -14,7 +14,7 @@
 //! in SLM1, so nothing is permuted between the two.
 //!
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
-//! * [`read`]: a whole file to tensors and facts.
+//! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back.
 //!

@@ -121,10 +121,10 @@ fn text(path: &Path) -> Result<String, TrainedError> {
 }
 
 /// Each tensor of the network with its file; the order of the manifest does not matter.
-fn in_order<'m>(
+fn in_order(
     specs: Vec<TensorSpec>,
-    files: &'m [TensorFile],
-) -> Result<Vec<(TensorSpec, &'m TensorFile)>, TrainedError> {
+    files: &[TensorFile],
+) -> Result<Vec<(TensorSpec, &TensorFile)>, TrainedError> {
     let mut names = HashSet::new();
     if let Some(twice) = files.iter().find(|file| !names.insert(file.name.as_str())) {
         return Err(TrainedError::Tensors(format!("the tensor {} is listed twice", twice.name)));
@@ -179,8 +179,7 @@ fn check(spec: &TensorSpec, file: &TensorFile, bytes: &[u8]) -> Result<(), Train
     let mut zero = true;
     for (element, word) in bytes.as_chunks::<4>().0.iter().enumerate() {
         let value = f32::from_le_bytes(*word);
-        // Written so that a not-a-number is refused, too.
-        if !(value.abs() <= MAX_MAGNITUDE) {
+        if !value.is_finite() || value.abs() > MAX_MAGNITUDE {
             return Err(TrainedError::Value { path: path(), tensor: tensor(), element, value });
         }
         zero &= value == 0.0;

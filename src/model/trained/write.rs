@@ -51,7 +51,7 @@ impl ModelWriter for Writer {
         let plan = self.plan("more payload came")?;
         for (i, word) in bytes.as_chunks::<4>().0.iter().enumerate() {
             let value = f32::from_le_bytes(*word);
-            if !(value.abs() <= MAX_MAGNITUDE) {
+            if !value.is_finite() || value.abs() > MAX_MAGNITUDE {
                 let written = self.current.as_ref().map_or(0, |(_, written)| *written) as usize;
                 return Err(WriteError::Value {
                     tensor: plan.name.clone(),
