@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::context::Terminal;
 use crate::convert::ConvertError;
+use crate::difference::DifferenceError;
 use crate::disk::DiskError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
@@ -20,6 +21,8 @@ pub enum Exit {
     Complete,
     /// A stage failed.
     StageFailed,
+    /// `diff --exit-code` found a difference.
+    Different,
     /// The plan or the command line has a mistake.
     Usage,
     /// Done, but for pending gates.
@@ -39,7 +42,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Complete => 0,
-            Self::StageFailed => 1,
+            Self::StageFailed | Self::Different => 1,
             Self::Usage => 2,
             Self::Pending => 3,
             Self::Unverified => 4,
@@ -136,6 +139,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.is::<UsageError>()
             || cause.is::<ModelError>()
+            || cause.is::<DifferenceError>()
             || cause
                 .downcast_ref::<ConvertError>()
                 .is_some_and(|error| !matches!(error, ConvertError::Disk(_)))
