@@ -83,7 +83,7 @@ pub(super) enum Command {
     Convert(Convert),
     /// How far two models are apart, tensor by tensor
     Diff(Diff),
-    /// Write what one model has and its base has not as an adapter
+    /// Write what a model has and its base has not as an adapter
     Extract(Extract),
     /// Generate text with a model
     Generate(Generate),
@@ -248,13 +248,13 @@ pub(super) struct Diff {
 pub(super) struct Extract {
     /// The model that the adapter will be for: a file, or a folder
     pub(super) base: PathBuf,
-    /// The model whose difference is wanted
+    /// What differs from it: a model, or an adapter for it
     pub(super) model: PathBuf,
     /// The adapter to write
     pub(super) out: PathBuf,
-    /// How the difference is kept
+    /// How the difference is kept; an adapter's own way by default
     #[arg(long = "as", value_enum, value_name = "FORM")]
-    pub(super) form: AdapterForm,
+    pub(super) form: Option<AdapterForm>,
     /// Sparse: the share of each tensor's elements, largest first; all that differ by default
     #[arg(long, value_name = "D")]
     pub(super) density: Option<f64>,

@@ -10,6 +10,7 @@ use crate::disk::DiskError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
 use crate::model::ModelError;
+use crate::model::adapter::AdapterError;
 use crate::plan::LoadError;
 use crate::runtime::RuntimeError;
 use crate::store::StoreError;
@@ -139,7 +140,8 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.is::<UsageError>()
             || cause.is::<ModelError>()
-            || cause.is::<DifferenceError>()
+            || cause.is::<AdapterError>()
+            || cause.downcast_ref::<DifferenceError>().is_some_and(|error| !error.is_environment())
             || cause
                 .downcast_ref::<ConvertError>()
                 .is_some_and(|error| !matches!(error, ConvertError::Disk(_)))

@@ -9,9 +9,9 @@ use super::args::{AdapterForm, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Digest;
-use crate::difference::{DifferenceError, Extracted, Form, extract};
+use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
 use crate::disk::hashed::HashedFile;
-use crate::model::open_package;
+use crate::model::{adapter, open_package};
 use crate::report::table::Table;
 
 #[derive(Serialize)]
@@ -29,12 +29,28 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
             .hint("choose another name, or add `--force` to replace it")
             .into());
     }
-    let (base, model) = (open_package(&command.base)?, open_package(&command.model)?);
+    let base = open_package(&command.base)?.package;
+    let adapter = adapter::open_for(&command.model, &base)?;
     let cancelled = stopped_by_ctrl_c()?;
     let folder = command.out.parent().filter(|folder| !folder.as_os_str().is_empty());
     // Anybody may read it, as with any file a person makes.
     let mut file = HashedFile::create_with_mode(folder.unwrap_or(Path::new(".")), 0o666)?;
-    let deltas = match extract(&base.package, &model.package, form, &mut file, &*cancelled) {
+    let made = match (&adapter, form) {
+        (Some(adapter), Some(form)) => {
+            extract(&base, Changed::Adapter(adapter), form, &mut file, &*cancelled)
+        }
+        (Some(adapter), None) => keep(&base, adapter, &mut file),
+        (None, Some(form)) => {
+            let model = open_package(&command.model)?.package;
+            extract(&base, Changed::Model(&model), form, &mut file, &*cancelled)
+        }
+        (None, None) => {
+            return Err(UsageError::new("how is the difference to be kept?")
+                .hint("add `--as dense`, `--as sparse` or `--as low-rank --rank R`")
+                .into());
+        }
+    };
+    let deltas = match made {
         Err(DifferenceError::Cancelled) => return Ok(Exit::Interrupted),
         other => other?,
     };
@@ -49,28 +65,31 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
     Ok(Exit::Complete)
 }
 
-fn form(command: &Extract) -> Result<Form, UsageError> {
+fn form(command: &Extract) -> Result<Option<Form>, UsageError> {
     let only = |option: &str, form: &str| UsageError::new(format!("`{option}` goes with `--as {form}` only"));
-    if command.density.is_some() && command.form != AdapterForm::Sparse {
+    if command.density.is_some() && command.form != Some(AdapterForm::Sparse) {
         return Err(only("--density", "sparse"));
     }
-    if command.rank.is_some() && command.form != AdapterForm::LowRank {
+    if command.rank.is_some() && command.form != Some(AdapterForm::LowRank) {
         return Err(only("--rank", "low-rank"));
     }
-    match command.form {
-        AdapterForm::Dense => Ok(Form::Dense),
-        AdapterForm::Sparse => match command.density {
+    Ok(Some(match command.form {
+        None => return Ok(None),
+        Some(AdapterForm::Dense) => Form::Dense,
+        Some(AdapterForm::Sparse) => match command.density {
             Some(density) if !(density > 0.0 && density <= 1.0) => {
-                Err(UsageError::new(format!("a density is above 0 and at most 1, not {density}")))
+                return Err(UsageError::new(format!("a density is above 0 and at most 1, not {density}")));
             }
-            density => Ok(Form::Sparse { density }),
+            density => Form::Sparse { density },
         },
-        AdapterForm::LowRank => match command.rank {
-            Some(rank) => Ok(Form::LowRank { rank: rank.get() }),
-            None => Err(UsageError::new("`--as low-rank` needs `--rank R`")
-                .hint("8 is a usual rank; the report says how much each one captures")),
+        Some(AdapterForm::LowRank) => match command.rank {
+            Some(rank) => Form::LowRank { rank: rank.get() },
+            None => {
+                return Err(UsageError::new("`--as low-rank` needs `--rank R`")
+                    .hint("8 is a usual rank; the report says how much each one captures"));
+            }
         },
-    }
+    }))
 }
 
 fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {

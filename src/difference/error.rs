@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::model::WriteError;
-use crate::model::adapter::Mismatch;
+use crate::model::adapter::{AdapterError, Mismatch};
 use crate::tensor::shape::Shape;
 
 /// One of two models.
@@ -72,12 +72,22 @@ pub enum DifferenceError {
     /// Models that are not two states of one.
     #[error("the models are not two states of one: {}", in_one_line(.0))]
     OtherModel(Vec<Mismatch>),
+    /// An adapter that is not for the first model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The adapter cannot be written.
     #[error("the adapter cannot be written: {0}")]
     Write(#[from] WriteError),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl DifferenceError {
+    /// Whether the disk failed, not the models.
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::Write(WriteError::Io(_)))
+    }
 }
 
 fn in_one_line(mismatches: &[Mismatch]) -> String {

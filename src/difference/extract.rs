@@ -9,6 +9,8 @@
 //! | sparse | every difference that is not zero, or the share of largest magnitude in each tensor |
 //! | low rank | of a matrix, the nearest product of two narrow ones; of a vector, every difference |
 //!
+//! Where the difference is an adapter already (a PEFT folder, say), it can also be kept as it is.
+//!
 //! A pair of factors that would hold as many numbers as the matrix itself is stored dense instead:
 //! that costs no more and loses nothing.
 
@@ -22,10 +24,20 @@ use crate::base::sink::ArtifactSink;
 use crate::model::Package;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
-use crate::model::adapter::{AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
+use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
 use crate::operator::reduce::dot;
 use crate::operator::trim::{Cut, cut, kept};
+use crate::operator::{Adapted, Tensors};
 use crate::tensor::shape::Shape;
+
+/// What differs from the base.
+#[derive(Debug, Clone, Copy)]
+pub enum Changed<'a> {
+    /// Another model.
+    Model(&'a Package),
+    /// The base with an adapter on it.
+    Adapter(&'a Adapter),
+}
 
 /// How a difference is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,15 +78,34 @@ pub struct Extracted {
 /// What was written is worthless after an error; `cancelled` is asked between tensors.
 pub fn extract(
     base: &Package,
-    model: &Package,
+    changed: Changed<'_>,
     form: Form,
     sink: &mut dyn ArtifactSink,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Extracted>, DifferenceError> {
-    let pairs = pairs(base, model)?;
-    let identity = same_model(base, model)?;
+    match changed {
+        Changed::Model(model) => {
+            let pairs = pairs(&base.weights, &model.weights)?;
+            write(&pairs, &same_model(base, model)?, form, sink, cancelled)
+        }
+        Changed::Adapter(adapter) => {
+            let identity = AdapterIdentity::of_package(base);
+            let adapted = Adapted::new(&base.weights, &identity, adapter)?;
+            write(&pairs(&base.weights, &adapted)?, &identity, form, sink, cancelled)
+        }
+    }
+}
+
+/// Writes what is kept of each pair.
+fn write(
+    pairs: &[Pair<'_>],
+    identity: &AdapterIdentity,
+    form: Form,
+    sink: &mut dyn ArtifactSink,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Vec<Extracted>, DifferenceError> {
     let mut kept = Vec::new();
-    for pair in &pairs {
+    for pair in pairs {
         go_on(cancelled)?;
         let sums = measure(pair)?;
         if sums.changed > 0 {
@@ -82,7 +113,7 @@ pub fn extract(
         }
     }
     let planned: Vec<PlannedDelta> = kept.iter().map(Kept::planned).collect();
-    let layout = Layout::new(form.family(), &identity, &planned)?;
+    let layout = Layout::new(form.family(), identity, &planned)?;
     let mut writer = Writer::new(&layout, sink)?;
     for delta in &kept {
         go_on(cancelled)?;
@@ -107,22 +138,21 @@ fn go_on(cancelled: &dyn Fn() -> bool) -> Result<(), DifferenceError> {
 }
 
 /// Every tensor of both, in the base's order.
-fn pairs<'a>(base: &'a Package, model: &'a Package) -> Result<Vec<Pair<'a>>, DifferenceError> {
-    let (a, b) = (&base.weights, &model.weights);
-    let mut pairs = Vec::with_capacity(a.infos().len());
-    for info in a.infos() {
-        let tensor = || info.name.clone();
-        let Some(other) = b.tensor(&info.name) else {
+fn pairs<'a>(a: &'a dyn Tensors, b: &'a dyn Tensors) -> Result<Vec<Pair<'a>>, DifferenceError> {
+    let mut pairs = Vec::new();
+    for (name, shape) in a.shapes() {
+        let tensor = || name.to_owned();
+        let Some(other) = b.shape(name) else {
             return Err(DifferenceError::Missing { tensor: tensor(), without: Side::Second });
         };
-        pairs.push(Pair::of(&info.name, a, b).ok_or_else(|| DifferenceError::Shape {
+        pairs.push(Pair::of(name, a, b).ok_or_else(|| DifferenceError::Shape {
             tensor: tensor(),
-            first: Box::new(info.shape.clone()),
-            second: Box::new(other.shape.clone()),
+            first: Box::new(shape.clone()),
+            second: Box::new(other.clone()),
         })?);
     }
-    match b.infos().iter().find(|info| a.tensor(&info.name).is_none()) {
-        Some(info) => Err(DifferenceError::Missing { tensor: info.name.clone(), without: Side::First }),
+    match b.shapes().find(|(name, _)| a.shape(name).is_none()) {
+        Some((name, _)) => Err(DifferenceError::Missing { tensor: name.to_owned(), without: Side::First }),
         None => Ok(pairs),
     }
 }

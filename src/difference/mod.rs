@@ -10,12 +10,14 @@
 //!
 //! * [`mod@compare`]: how far two models are apart, tensor by tensor.
 //! * [`mod@extract`]: what one has and the other has not, as an adapter package.
+//! * [`mod@keep`]: an adapter of another format as a package.
 //! * [`low_rank`]: the best product of two narrow matrices; `linear`: the algebra for it.
 //! * `pair`: a tensor of both models.
 
 pub mod compare;
 mod error;
 pub mod extract;
+pub mod keep;
 mod linear;
 pub mod low_rank;
 mod pair;
@@ -24,4 +26,5 @@ mod tests;
 
 pub use compare::{Comparison, Measures, Reshaped, TensorDifference, compare};
 pub use error::{DifferenceError, Side};
-pub use extract::{Extracted, Form, extract};
+pub use extract::{Changed, Extracted, Form, extract};
+pub use keep::keep;

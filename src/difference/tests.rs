@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::compare::{Measures, measure};
 use super::error::DifferenceError;
-use super::extract::{Extracted, Form, extract};
+use super::extract::{Changed, Extracted, Form};
+use super::keep::keep;
 use super::low_rank::factor;
 use super::pair::Pair;
 use crate::model::adapter::{self, Adapter, AdapterIdentity, Factors, Stored};
@@ -191,11 +192,26 @@ fn coarse(tensor: usize, i: usize) -> f32 {
 fn extracted(base: &Checkpoint, model: &Checkpoint, form: Form) -> (Adapter, Vec<Extracted>) {
     let (base, model): (Package, Package) = (base.clone().into(), model.clone().into());
     let mut file = Vec::new();
-    let what = extract(&base, &model, form, &mut file, &|| false).unwrap();
+    let what = extract(&base, &model, form, &mut file).unwrap();
     let mut again = Vec::new();
-    assert_eq!(extract(&base, &model, form, &mut again, &|| false).unwrap(), what);
+    assert_eq!(extract(&base, &model, form, &mut again).unwrap(), what);
     assert!(again == file, "the same bytes again");
-    (adapter::open_bytes(Arc::new(file)).unwrap(), what)
+    let adapter = adapter::open_bytes(Arc::new(file.clone())).unwrap();
+    // Kept as it is, an adapter is the same file.
+    again.clear();
+    let kept = keep(&base, &adapter, &mut again).unwrap();
+    assert!(again == file || adapter.infos().is_empty());
+    assert_eq!(kept.len(), what.len());
+    (adapter, what)
+}
+
+fn extract(
+    base: &Package,
+    model: &Package,
+    form: Form,
+    sink: &mut Vec<u8>,
+) -> Result<Vec<Extracted>, DifferenceError> {
+    super::extract::extract(base, Changed::Model(model), form, sink, &|| false)
 }
 
 fn on<'a>(base: &'a Checkpoint, adapter: &'a Adapter) -> Adapted<'a> {
@@ -216,6 +232,12 @@ fn base_and_adapter_are_the_model_again() {
         let (adapter, what) = extracted(&base, &tuned, form);
         assert_eq!(adapter.infos().len(), base.infos().len() - 2, "unchanged tensors have no delta");
         let adapted = on(&base, &adapter);
+        // The difference of base and adapter is the adapter again.
+        let (mut file, package) = (Vec::new(), Package::from(base.clone()));
+        let again = Changed::Adapter(&adapter);
+        super::extract::extract(&package, again, form, &mut file, &|| false).unwrap();
+        let found = adapter::open_bytes(Arc::new(file)).unwrap();
+        assert_eq!(found.infos(), adapter.infos());
         for view in tuned.tensors() {
             let found = values_of(&adapted, view.name);
             let same = found.iter().zip(view.to_f32()).all(|(a, b)| a.to_bits() == b.to_bits());
@@ -295,9 +317,8 @@ fn models_that_do_not_belong_together_are_refused() {
         .unwrap();
         Package::from(crate::model::open_bytes(Arc::new(file)).unwrap())
     };
-    let refused = |a: &Package, b: &Package| {
-        extract(a, b, Form::Dense, &mut Vec::new(), &|| false).unwrap_err().to_string()
-    };
+    let refused =
+        |a: &Package, b: &Package| extract(a, b, Form::Dense, &mut Vec::new()).unwrap_err().to_string();
     let base = package(&tiny());
     let other = package(&ModelConfig { ffn_size: 24, ..tiny() });
     assert_eq!(
@@ -312,14 +333,15 @@ fn models_that_do_not_belong_together_are_refused() {
     tokens.tokenizer = Ok(Tokenizer::Bpe1(bpe.into()));
     assert!(refused(&base, &tokens).contains("tokenizer_checksum is"), "{}", refused(&base, &tokens));
     tokens.tokenizer = Err("not told".to_owned());
-    assert!(extract(&base, &tokens, Form::Dense, &mut Vec::new(), &|| false).unwrap().is_empty());
+    assert!(extract(&base, &tokens, Form::Dense, &mut Vec::new()).unwrap().is_empty());
     let minus = {
         let bytes = model(|_, _| -f32::MAX);
         let plus = model(|_, _| f32::MAX);
         refused(&plus.into(), &bytes.into())
     };
     assert!(minus.contains("element 0 is -inf, which no adapter can hold"), "{minus}");
-    let stopped = extract(&base, &base, Form::Dense, &mut Vec::new(), &|| true);
+    let changed = Changed::Model(&base);
+    let stopped = super::extract::extract(&base, changed, Form::Dense, &mut Vec::new(), &|| true);
     assert!(matches!(stopped, Err(DifferenceError::Cancelled)));
 }
 

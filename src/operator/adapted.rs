@@ -4,9 +4,15 @@
 //! exactly and the delta is what [`Delta::add_to`] says. The model is never made: a piece of it is
 //! made whenever somebody reads the piece. So an adapter can be a parent wherever a model can.
 
+use std::sync::Arc;
+
 use crate::model::adapter::{Adapter, AdapterError, AdapterIdentity, Delta};
+use crate::model::slm1::{self, Encoding};
+use crate::model::{Checkpoint, WriteError};
+use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
+use super::error::OperatorError;
 use super::source::{PIECE, Source, Tensors};
 
 /// Tensors of a base model, some of them changed by an adapter.
@@ -27,6 +33,33 @@ impl<'a> Adapted<'a> {
         adapter.check_fits(identity, |name| base.shape(name))?;
         adapter.validate()?;
         Ok(Self { base, adapter })
+    }
+}
+
+impl Adapted<'_> {
+    /// The model as one that can be run, as f32 in memory: for tests of it, which need all of it. `base`
+    /// says what the tensors mean; `name` is what errors call the model.
+    pub fn to_checkpoint(&self, base: &Checkpoint, name: &str) -> Result<Checkpoint, OperatorError> {
+        let layout = slm1::Layout::new(&base.config, &base.tokenizer, Encoding::new(DType::F32))?;
+        let mut file = Vec::new();
+        slm1::write::write_values::<OperatorError>(&layout, &mut file, |plan, start, out| {
+            let tensor = plan.name.as_str();
+            let source = self.source(tensor).ok_or_else(|| OperatorError::Missing {
+                tensor: tensor.to_owned(),
+                with: "its configuration".to_owned(),
+                without: name.to_owned(),
+            })?;
+            let mut scratch = vec![0.0; out.len()];
+            let values = source.read(start, &mut scratch);
+            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+                let (parent, tensor) = (name.to_owned(), tensor.to_owned());
+                let (index, value) = (start + i, values[i]);
+                return Err(OperatorError::InputNotFinite { parent, tensor, index, value });
+            }
+            out.copy_from_slice(values);
+            Ok(())
+        })?;
+        Ok(slm1::read::read(Arc::new(file)).map_err(WriteError::from)?)
     }
 }
 
@@ -69,18 +102,14 @@ impl Source for Changed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::model::ModelConfig;
     use crate::model::adapter::package::FAMILIES;
     use crate::model::adapter::write::{PlannedStored, encode_pair};
     use crate::model::adapter::{Layout, PlannedDelta, Writer, open_bytes};
     use crate::model::identity::Identity;
-    use crate::model::slm1::{self, Encoding};
     use crate::model::tokenizer::Tokenizer;
-    use crate::model::{Checkpoint, ModelConfig, WriteError};
     use crate::operator::{Job, Parameters, Parent, Value, apply_slm1, find};
-    use crate::tensor::dtype::DType;
 
     fn config() -> ModelConfig {
         ModelConfig { hidden_size: 64, head_dim: 32, ffn_size: 96, ..crate::model::config::tests::tiny() }

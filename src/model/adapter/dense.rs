@@ -1,6 +1,6 @@
 //! `SBD1`: a number for every element of each changed tensor.
 
-use super::adapter::Stored;
+use super::deltas::Stored;
 use super::error::AdapterError;
 use super::package::{Family, Kind, RawEntry};
 use crate::tensor::shape::Shape;

@@ -144,6 +144,10 @@ pub enum AdapterError {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Disk(#[from] crate::disk::DiskError),
+    /// A PEFT folder.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Peft(#[from] super::peft::PeftError),
     /// Any of these, in a file.
     #[cfg(feature = "engine")]
     #[error("{}: {source}", path.display())]

@@ -3,8 +3,8 @@
 //! Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021: `delta = scale * B A`. A
 //! tensor of more dimensions counts as the matrix of its rows.
 
-use super::adapter::{Factor, Stored};
 use super::delta::Factors;
+use super::deltas::{Factor, Stored};
 use super::error::AdapterError;
 use super::package::{Family, Kind, RawEntry};
 use crate::tensor::shape::Shape;

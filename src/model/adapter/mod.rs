@@ -47,22 +47,25 @@
 //! * [`identity`]: the five fields.
 //! * [`delta`]: what is added, and the adding.
 //! * [`package`]: header and directory; `dense`, `sparse`, `low_rank`: one family each.
+//! * `peft`: LoRA folders of Hugging Face's library.
 //! * [`mod@write`]: every offset known before the first byte; then values in pieces.
 
-mod adapter;
 pub mod delta;
+mod deltas;
 mod dense;
 mod error;
 pub mod identity;
 mod low_rank;
 pub mod package;
+#[cfg(feature = "engine")]
+pub mod peft;
 mod sparse;
 #[cfg(test)]
 mod tests;
 pub mod write;
 
-pub use adapter::{Adapter, DeltaInfo, Factor, Stored};
 pub use delta::{Delta, Factors, Pairs};
+pub use deltas::{Adapter, DeltaInfo, Factor, Stored};
 pub use error::AdapterError;
 pub use identity::{AdapterIdentity, Checksum, Mismatch};
 pub use package::{Family, open_bytes};
@@ -76,6 +79,30 @@ pub struct OpenedAdapter {
     pub adapter: Adapter,
     /// The file's bytes and stamp.
     pub mapped: std::sync::Arc<crate::disk::mmap::Mapped>,
+}
+
+/// Opens whatever adapter is at a path for a model: one of the packages, or a PEFT folder. Nothing if
+/// what is there is no adapter. An error names the path.
+#[cfg(feature = "engine")]
+pub fn open_for(
+    path: &std::path::Path,
+    base: &crate::model::Package,
+) -> Result<Option<Adapter>, AdapterError> {
+    if peft::is_one(path) {
+        let named = |error: peft::PeftError| AdapterError::InFile {
+            path: path.to_owned(),
+            source: Box::new(error.into()),
+        };
+        return peft::open(path, base).map(Some).map_err(named);
+    }
+    if !path.is_file() {
+        return Ok(None);
+    }
+    match open(path) {
+        Ok(opened) => Ok(Some(opened.adapter)),
+        Err(AdapterError::InFile { source, .. }) if matches!(*source, AdapterError::Magic { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Maps and reads an adapter; an error names the path.

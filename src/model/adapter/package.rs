@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::adapter::{Adapter, DeltaInfo, Stored};
+use super::deltas::{Adapter, DeltaInfo, Stored};
 use super::error::AdapterError;
 use super::identity::{AdapterIdentity, Checksum};
 use super::{dense, low_rank, sparse};

@@ -3,8 +3,8 @@
 //! Indices count elements row by row and strictly increase, so the pairs of any run of elements are
 //! found by halving. An index has four bytes, or eight for a tensor of more than 2^32 elements.
 
-use super::adapter::{DeltaInfo, Stored};
 use super::delta::Pairs;
+use super::deltas::{DeltaInfo, Stored};
 use super::error::AdapterError;
 use super::package::{Family, Kind, RawEntry};
 use crate::tensor::shape::Shape;
