@@ -77,7 +77,7 @@ pub(super) enum Command {
     Why(Why),
     /// Draw a plan's stages
     Graph(Graph),
-    /// Show a model file: header, tokenizer, tensors, digests
+    /// Show a model file or an adapter: header, tokenizer, tensors, digests
     Inspect(Inspect),
     /// Write a model as another format
     Convert(Convert),

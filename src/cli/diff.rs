@@ -8,7 +8,8 @@ use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
 use crate::difference::{Comparison, Measures, compare};
-use crate::model::open_package;
+use crate::model::identity::{Difference, DifferenceKind, Identity};
+use crate::model::{Checkpoint, Package, open_package};
 use crate::report::table::Table;
 use crate::tensor::dtype::DType;
 
@@ -17,6 +18,8 @@ struct Output {
     first: String,
     second: String,
     same: bool,
+    /// Where the networks or the tokenizers differ, as far as both models tell.
+    meaning: Vec<Difference>,
     #[serde(flatten)]
     comparison: Comparison,
 }
@@ -24,10 +27,12 @@ struct Output {
 pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     let (first, second) = (open_package(&command.first)?, open_package(&command.second)?);
     let comparison = compare(&first.package.weights, &second.package.weights)?;
+    let meaning = meaning(&first.package, &second.package);
     let output = Output {
         first: command.first.display().to_string(),
         second: command.second.display().to_string(),
-        same: comparison.same(),
+        same: comparison.same() && meaning.is_empty(),
+        meaning,
         comparison,
     };
     match command.format {
@@ -35,6 +40,21 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
         Format::Text => print(&output, terminal)?,
     }
     Ok(if command.exit_code && !output.same { Exit::Different } else { Exit::Complete })
+}
+
+/// What the tensors do not show: other constants, other ids. Names, shapes and encodings are shown
+/// with the tensors.
+fn meaning(first: &Package, second: &Package) -> Vec<Difference> {
+    let identity = |package: &Package| {
+        let Package { weights, config: Ok(config), tokenizer: Ok(tokenizer), .. } = package.clone() else {
+            return None;
+        };
+        Some(Identity::of(&Checkpoint { config, tokenizer, weights }))
+    };
+    let (Some(first), Some(second)) = (identity(first), identity(second)) else { return Vec::new() };
+    let mut found = first.differences(&second);
+    found.retain(|found| matches!(found.kind, DifferenceKind::Architecture | DifferenceKind::Tokenizer));
+    found
 }
 
 fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
@@ -60,6 +80,9 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
         for name in names {
             writeln!(out, "only in {model}: {name}")?;
         }
+    }
+    for Difference { field, ours, theirs, .. } in &output.meaning {
+        writeln!(out, "{field} is {ours} in {} and {theirs} in {}", output.first, output.second)?;
     }
     if output.same {
         writeln!(out, "the same tensors with the same values")?;

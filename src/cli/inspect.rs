@@ -36,6 +36,9 @@ struct TensorRow {
 }
 
 pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit> {
+    if super::adapter::inspect(&command.model, command.format, terminal)? {
+        return Ok(Exit::Complete);
+    }
     let opened = crate::model::open(&command.model)?;
     let checkpoint = &opened.checkpoint;
     let bytes: &[u8] = (*opened.mapped).as_ref();

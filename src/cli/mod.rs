@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error; what prints data also prints it as JSON
 //! with `--format json`. How a command ended is one of the codes in `exit`.
 
+mod adapter;
 mod args;
 mod attest;
 mod check;

@@ -5,6 +5,7 @@
 
 mod space;
 
+mod adapter;
 mod bad_input;
 mod convert;
 mod crash;

@@ -1,0 +1,373 @@
+//! Models compared, their differences kept as adapters, adapters as parents.
+
+use std::sync::Arc;
+
+use studbook::model::adapter::package::DENSE;
+use studbook::model::adapter::{AdapterIdentity, Layout as Package, PlannedDelta, PlannedStored, Writer};
+use studbook::model::identity::Identity;
+use studbook::model::slm1::write::write_values;
+use studbook::model::slm1::{Encoding, Layout};
+use studbook::model::tokenizer::Tokenizer;
+use studbook::model::{ModelConfig, WriteError, open_bytes};
+use studbook::tensor::dtype::DType;
+
+use crate::space::{Said, Space, config};
+
+/// A model on a coarse grid: every element a multiple of 1/256, so that differences are exact.
+fn grid(config: &ModelConfig, value: impl Fn(&str, usize) -> f32) -> Vec<u8> {
+    let layout = Layout::new(config, &Tokenizer::Btok, Encoding::new(DType::F32)).unwrap();
+    let mut bytes = Vec::new();
+    write_values::<WriteError>(&layout, &mut bytes, |tensor, start, out| {
+        out.iter_mut().enumerate().for_each(|(i, out)| *out = value(&tensor.name, start + i));
+        Ok(())
+    })
+    .unwrap();
+    bytes
+}
+
+fn base(name: &str, i: usize) -> f32 {
+    let mixed = (i * 31 + name.len() * 977).wrapping_mul(2_654_435_761) >> 9 & 0xFF;
+    (mixed as f32 - 128.0) / 256.0
+}
+
+/// Of rank 1 in every matrix; norms change, too. Some tensors stay.
+fn change(name: &str, i: usize) -> f32 {
+    match name {
+        "norm.weight" => (i % 3) as f32 / 256.0,
+        "layers.0.w1.weight" | "tok_embeddings.weight" => (i / 8 % 5 * (i % 8)) as f32 / 256.0,
+        _ => 0.0,
+    }
+}
+
+/// `base.slm`, `tuned.slm`, `other.slm`, a suite and a plan whose parent `x` is an adapter.
+fn space() -> Space {
+    let space = Space::empty();
+    space.write("base.slm", &grid(&config(), base));
+    space.write("tuned.slm", &grid(&config(), |name, i| base(name, i) + change(name, i)));
+    space.write("other.slm", &grid(&config(), |name, i| base(name, i + 1)));
+    space.write("suite.jsonl", b"{\"id\":\"c1\",\"prompt\":\"1=\",\"expected\":\"1\"}\n");
+    space.write("plan.toml", PLAN.as_bytes());
+    space
+}
+
+const PLAN: &str = r#"
+[cycle]
+name = "adapted"
+seed = "7"
+output = "f32"
+
+[budget]
+candidates = 4
+artifact = "1 MiB"
+disk = "8 MiB"
+seconds = 600
+
+[parents.x]
+source = "x.sbd"
+adapts = "base"
+
+[parents.base]
+source = "base.slm"
+role = "base"
+
+[parents.other]
+source = "other.slm"
+
+[candidates.again]
+operator = "blend"
+parents = ["x"]
+
+[candidates.mixed]
+operator = "task_delta"
+parents = ["x", "other"]
+weight = 0.5
+
+[smoke]
+prompts = ["ab"]
+max_tokens = 4
+
+[[eval]]
+name = "digits"
+kind = "exact_match"
+cases = "suite.jsonl"
+max_tokens = 4
+
+[[gate]]
+name = "size"
+kind = "metric"
+metric = "artifact_bytes"
+max = 100000
+
+[[gate]]
+name = "no-worse"
+kind = "metric"
+metric = "exact_match"
+suites = ["digits"]
+versus = "best-parent"
+margin = 0.0
+"#;
+
+fn bytes(space: &Space, name: &str) -> Vec<u8> {
+    std::fs::read(space.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn extract(space: &Space, arguments: &[&str]) -> Said {
+    space.studbook(&[&["extract", "base.slm"], arguments].concat())
+}
+
+#[test]
+fn base_and_adapter_breed_like_the_model() {
+    let space = space();
+    extract(&space, &["tuned.slm", "x.sbd", "--as", "dense"]).exits(0).says("x.sbd: 3 deltas");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("again");
+    let child = ".studbook/runs/adapted/04-operator/again.slm";
+    assert!(bytes(&space, child) == bytes(&space, "tuned.slm"), "bit for bit");
+
+    // The same plan on the model itself makes the same children.
+    let whole = PLAN.replace("source = \"x.sbd\"\nadapts = \"base\"", "source = \"tuned.slm\"");
+    space.write("whole.toml", whole.replace("name = \"adapted\"", "name = \"whole\"").as_bytes());
+    space.studbook(&["run", "whole.toml"]).exits(0);
+    for name in ["again", "mixed"] {
+        let child = |cycle: &str| bytes(&space, &format!(".studbook/runs/{cycle}/04-operator/{name}.slm"));
+        assert!(child("adapted") == child("whole"), "{name}");
+        let sidecar =
+            |cycle: &str| space.read(&format!(".studbook/runs/{cycle}/07-eval/x.digits.outcomes.jsonl"));
+        assert_eq!(sidecar("adapted"), sidecar("whole"), "the adapter is measured on its model");
+    }
+
+    // Records name the model behind the adapter.
+    let record = |part: &str| -> serde_json::Value {
+        serde_json::from_str(&space.read(&format!(".studbook/runs/adapted/{part}.json"))).unwrap()
+    };
+    let source = record("01-source/x");
+    assert_eq!(source["body"]["adapter"]["adapts"], "base", "{source}");
+    assert_eq!(source["body"]["adapter"]["deltas"], 3);
+    assert!(source["body"]["identity"].is_null());
+    assert_eq!(record("03-lineage/again")["body"]["parents"][0]["adapts"]["name"], "base");
+    assert_eq!(record("04-operator/again")["body"]["parents"][0]["adapts"]["name"], "base");
+    let checks = record("02-compat/again")["body"]["checks"].clone();
+    assert_eq!(checks[4], serde_json::json!({"check": "adapter", "passed": true, "findings": []}));
+    let pool = space.read(".studbook/runs/adapted/12-recipe/pool.toml");
+    assert!(!pool.contains("name = \"x\""), "a pool holds whole models: {pool}");
+
+    // Nothing runs twice; everything can be computed again.
+    space.studbook(&["run", "plan.toml"]).exits(0).says(" 0 executed");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("recomputed: MATCH");
+    // Another adapter under the same name is another parent.
+    extract(&space, &["other.slm", "x.sbd", "--as", "dense", "--force"]).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    assert!(bytes(&space, child) == bytes(&space, "other.slm"));
+}
+
+#[test]
+fn every_form_is_a_parent() {
+    let space = space();
+    for (file, form) in [("x.sbs", &["--as", "sparse"][..]), ("x.sbl", &["--as", "low-rank", "--rank", "2"])]
+    {
+        let said = extract(&space, &[&["tuned.slm", file][..], form].concat()).exits(0);
+        assert!(said.out.contains("100.00%") && said.out.contains("norm.weight"), "{}", said.out);
+        space.write("plan.toml", PLAN.replace("x.sbd", file).as_bytes());
+        space.studbook(&["run", "plan.toml"]).exits(0);
+        space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+        let child = ".studbook/runs/adapted/04-operator/again.slm";
+        let diff = space.studbook(&["diff", "tuned.slm", child, "--format", "json"]).exits(0).json();
+        let largest = diff["total"]["max_abs"].as_f64().unwrap();
+        assert!(largest <= if file == "x.sbs" { 0.0 } else { 1e-6 }, "{file}: {largest}");
+    }
+}
+
+#[test]
+fn an_adapter_for_another_model_is_named_field_by_field() {
+    let space = space();
+    let wide = ModelConfig { ffn_size: 24, tied_output: false, ..config() };
+    space.write("wide.slm", &grid(&wide, base));
+    space.write("wide-tuned.slm", &grid(&wide, |name, i| base(name, i) + change(name, i)));
+    let arguments = ["extract", "wide.slm", "wide-tuned.slm", "x.sbd", "--as", "dense"];
+    space.studbook(&arguments).exits(0);
+    let said = space.studbook(&["run", "plan.toml"]);
+    let compat: serde_json::Value =
+        serde_json::from_str(&space.read(".studbook/runs/adapted/02-compat/again.json")).unwrap();
+    let checks = compat["body"]["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["check"] == "adapter").unwrap();
+    assert_eq!(check["passed"], false);
+    let findings: Vec<_> =
+        check["findings"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
+    assert_eq!(findings[0], "tensor_count: `x` is for 12, `base` has 11");
+    assert_eq!(findings[1], "flags: `x` is for 0, `base` has 1");
+    assert!(findings[2].starts_with("parameter_count: `x` is for "), "{findings:?}");
+    assert!(findings[3].starts_with("tensor_layout_checksum: "), "{findings:?}");
+    assert_eq!(findings.len(), 4, "the tokenizer is the same: {findings:?}");
+    assert!(
+        said.out.contains("tensor_count: `x` is for 12") || said.err.contains("tensor_count: `x` is for 12")
+    );
+}
+
+/// A dense adapter for the base with one value in it.
+fn adapter_with(space: &Space, tensor: &str, value: f32) -> Vec<u8> {
+    let model = open_bytes(Arc::new(bytes(space, "base.slm"))).unwrap();
+    let info = model.infos().iter().find(|info| info.name == tensor).unwrap();
+    let identity = AdapterIdentity::of(&Identity::of(&model));
+    let plan =
+        PlannedDelta { name: info.name.clone(), shape: info.shape.clone(), stored: PlannedStored::Dense };
+    let layout = Package::new(DENSE, &identity, &[plan]).unwrap();
+    let mut file = Vec::new();
+    let mut writer = Writer::new(&layout, &mut file).unwrap();
+    let mut values = vec![0.0; info.shape.elements()];
+    values[3] = value;
+    writer.put_f32(&values).unwrap();
+    writer.finish().unwrap();
+    file
+}
+
+#[test]
+fn numbers_that_are_none_are_named() {
+    let space = space();
+    space.write("x.sbd", &adapter_with(&space, "norm.weight", f32::NAN));
+    space.studbook(&["run", "plan.toml"]).exits(1).complains("tensor norm.weight, value 3 is NaN");
+
+    let mut damaged = adapter_with(&space, "norm.weight", 1.0);
+    let last = damaged.len() - 64;
+    damaged[last] ^= 1;
+    space.write("x.sbd", &damaged);
+    space.studbook(&["run", "plan.toml"]).exits(1).complains("the adapter is damaged");
+    space.write("x.sbd", &damaged[..200]);
+    space.studbook(&["run", "plan.toml"]).exits(2).complains("cut short");
+
+    // Finite by itself, not on this model.
+    let max = grid(&config(), |name, i| if name == "norm.weight" { f32::MAX } else { base(name, i) });
+    space.write("base.slm", &max);
+    space.write("x.sbd", &adapter_with(&space, "norm.weight", f32::MAX));
+    let said = space.studbook(&["run", "plan.toml"]).exits(1);
+    said.complains("`x` has the value inf in tensor `norm.weight` at element 3");
+}
+
+#[test]
+fn mistakes_about_adapters_have_a_place() {
+    let space = space();
+    extract(&space, &["tuned.slm", "x.sbd", "--as", "dense"]).exits(0);
+    let refused = |from: &str, to: &str, what: &str| {
+        assert!(PLAN.contains(from));
+        space.write("plan.toml", PLAN.replace(from, to).as_bytes());
+        space.studbook(&["check", "plan.toml"]).exits(2).complains(what);
+    };
+    refused("adapts = \"base\"", "adapts = \"bass\"", "did you mean `base`?");
+    refused("\nadapts = \"base\"", "", "it is an adapter: add `adapts = \"NAME\"`");
+    refused("x.sbd", "tuned.slm", "remove `adapts` if it is a model");
+    refused("x.sbd", "gone.sbd", "gone.sbd does not exist");
+    refused("source = \"other.slm\"", "source = \"x.sbd\"\nadapts = \"x\"", "`x` is an adapter itself");
+    refused("adapts = \"base\"", "adapts = \"x\"", "`x` is an adapter itself");
+    refused(
+        "\"x.sbd\"",
+        "\"x.sbd\"\nlicense = \"MIT\"",
+        "`source`, `manifest`, `from_recipe`, `place`, `adapts`",
+    );
+    space.write("plan.toml", PLAN.as_bytes());
+    space.studbook(&["check", "plan.toml"]).exits(0);
+    space.studbook(&["plan", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn models_are_compared() {
+    let space = space();
+    let said = space.studbook(&["diff", "base.slm", "tuned.slm"]).exits(0);
+    let line = |name: &str| said.out.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("layers.0.wq.weight").ends_with("0.0%"), "{}", said.out);
+    assert!(line("all ").contains("e"), "{}", said.out);
+    space.studbook(&["diff", "base.slm", "tuned.slm", "--exit-code"]).exits(1);
+    space.studbook(&["diff", "base.slm", "base.slm", "--exit-code"]).exits(0).says("the same tensors");
+    let json = space.studbook(&["diff", "base.slm", "tuned.slm", "--format", "json"]).exits(0).json();
+    assert_eq!(json["same"], false);
+    let norm = json["tensors"].as_array().unwrap().iter().find(|t| t["name"] == "norm.weight").unwrap();
+    // 0 1 2 0 1 2 0 1 in 256ths: squares sum to 11.
+    assert_eq!(norm["l2"].as_f64().unwrap(), (11.0_f64 / 65_536.0).sqrt());
+    assert_eq!((norm["max_abs"].as_f64(), norm["changed"].as_f64()), (Some(2.0 / 256.0), Some(0.625)));
+    assert_eq!(norm["dtypes"], serde_json::json!(["f32", "f32"]));
+
+    // Any format: the same values are the same model.
+    space.studbook(&["convert", "base.slm", "folder", "--to", "trained-source"]).exits(0);
+    space.studbook(&["diff", "base.slm", "folder", "--exit-code"]).exits(0);
+    let turned = ModelConfig { rope_theta: 500.0, ..config() };
+    space.write("turned.slm", &grid(&turned, base));
+    let said = space.studbook(&["diff", "base.slm", "turned.slm", "--exit-code"]).exits(1);
+    said.says("architecture.rope_theta is 10000 in base.slm and 500 in turned.slm");
+    let untied = ModelConfig { tied_output: false, ..config() };
+    space.write("untied.slm", &grid(&untied, base));
+    let said = space.studbook(&["diff", "base.slm", "untied.slm", "--exit-code"]).exits(1);
+    said.says("only in untied.slm: output.weight");
+    space.studbook(&["diff", "base.slm", "gone.slm"]).exits(2).complains("gone.slm");
+}
+
+#[test]
+fn extraction_says_what_is_wrong() {
+    let space = space();
+    let refused = |arguments: &[&str], what: &str| {
+        extract(&space, arguments).exits(2).complains(what);
+        assert!(!space.path("y").exists());
+    };
+    refused(&["tuned.slm", "y"], "how is the difference to be kept?");
+    refused(&["tuned.slm", "y", "--as", "low-rank"], "needs `--rank R`");
+    refused(&["tuned.slm", "y", "--as", "dense", "--rank", "2"], "goes with `--as low-rank` only");
+    refused(&["tuned.slm", "y", "--as", "low-rank", "--rank", "2", "--density", "1"], "`--as sparse` only");
+    refused(&["tuned.slm", "y", "--as", "sparse", "--density", "0"], "above 0 and at most 1");
+    refused(&["tuned.slm", "y", "--as", "low-rank", "--rank", "0"], "--rank");
+    space.write("wide.slm", &grid(&ModelConfig { ffn_size: 24, ..config() }, base));
+    refused(&["wide.slm", "y", "--as", "dense"], "is 16x8 in the first model and 24x8 in the second");
+    refused(&["gone.slm", "y", "--as", "dense"], "gone.slm");
+    extract(&space, &["tuned.slm", "tuned.slm", "--as", "dense"]).exits(2).complains("is there already");
+
+    // The share of each tensor that is kept, and how much of the difference it is.
+    let arguments = ["tuned.slm", "x.sbs", "--as", "sparse", "--density", "0.1", "--format", "json"];
+    let json = extract(&space, &arguments).exits(0).json();
+    let embedding =
+        json["deltas"].as_array().unwrap().iter().find(|d| d["tensor"] == "tok_embeddings.weight");
+    let embedding = embedding.unwrap();
+    assert_eq!((embedding["stored"].as_str(), embedding["numbers"].as_u64()), (Some("sparse"), Some(208)));
+    let captured = embedding["captured"].as_f64().unwrap();
+    assert!(captured > 0.2 && captured < 0.9, "{captured}");
+    let said = space.studbook(&["inspect", "x.sbs"]).exits(0).says("sbs1").says("sparse, 208 pairs");
+    said.says("tensor count").says("every value is finite");
+    // An adapter is a model's difference, too.
+    extract(&space, &["x.sbs", "again.sbs"]).exits(0);
+    assert!(bytes(&space, "x.sbs") == bytes(&space, "again.sbs"));
+    extract(&space, &["x.sbs", "dense.sbd", "--as", "dense"]).exits(0).says("dense.sbd: 3 deltas");
+    let arguments = ["extract", "wide.slm", "x.sbs", "z"];
+    space.studbook(&arguments).exits(2).complains("parameter_count is");
+}
+
+/// A PEFT folder, written byte by byte.
+#[test]
+fn a_peft_folder_becomes_a_package() {
+    let space = space();
+    let [a, b] = ["A", "B"]
+        .map(|factor| format!("base_model.model.model.layers.0.mlp.gate_proj.lora_{factor}.weight"));
+    let header = format!(
+        "{{\"{a}\":{{\"dtype\":\"F32\",\"shape\":[1,8],\"data_offsets\":[0,32]}},\
+          \"{b}\":{{\"dtype\":\"F32\",\"shape\":[16,1],\"data_offsets\":[32,96]}}}}"
+    );
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    let numbers = (0..8).chain(0..16).map(|i| i as f32 / 16.0);
+    file.extend(numbers.flat_map(|number| number.to_le_bytes()));
+    space.write("lora/adapter_model.safetensors", &file);
+    let settings = |more: &str| {
+        format!(
+            "{{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":4,\"target_modules\":[\"gate_proj\"]{more}}}"
+        )
+    };
+    space.write("lora/adapter_config.json", settings("").as_bytes());
+    extract(&space, &["lora", "x.sbl"]).exits(0).says("layers.0.w1.weight").says("x.sbl: 1 deltas");
+
+    space.write("plan.toml", PLAN.replace("x.sbd", "x.sbl").as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let child = ".studbook/runs/adapted/04-operator/again.slm";
+    let expected = grid(&config(), |name, i| {
+        let delta = 4.0 * (i / 8) as f32 / 16.0 * (i % 8) as f32 / 16.0;
+        base(name, i) + if name == "layers.0.w1.weight" { delta } else { 0.0 }
+    });
+    assert!(bytes(&space, child) == expected, "sums of multiples of 1/64 are exact");
+
+    space.write("lora/adapter_config.json", settings(",\"use_dora\":true").as_bytes());
+    extract(&space, &["lora", "y.sbl"]).exits(2).complains("lora: adapter_config.json use_dora is true");
+    space.write("lora/adapter_config.json", settings("").replace("gate", "up").as_bytes());
+    extract(&space, &["lora", "y.sbl"]).exits(2).complains("target_modules does not list it");
+}
