@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
-//! [`base`], `disk`, [`tensor`], [`model`], `operator`, [`runtime`], `evaluate`, `ledger`, `store`,
-//! `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
+//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `mergekit`, [`runtime`], `evaluate`, `ledger`,
+//! `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
 //! neither files nor threads.
@@ -26,6 +26,8 @@ pub mod engine;
 pub mod evaluate;
 #[cfg(feature = "engine")]
 pub mod ledger;
+#[cfg(feature = "engine")]
+pub mod mergekit;
 pub mod model;
 #[cfg(feature = "engine")]
 pub mod operator;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 17] = [
-    "base", "disk", "tensor", "model", "operator", "runtime", "evaluate", "ledger", "store", "review",
-    "registry", "record", "plan", "stage", "engine", "report", "cli",
+const ROOMS: [&str; 18] = [
+    "base", "disk", "tensor", "model", "operator", "mergekit", "runtime", "evaluate", "ledger", "store",
+    "review", "registry", "record", "plan", "stage", "engine", "report", "cli",
 ];
 
 /// The rooms that also run in a browser: they may touch files only behind the feature `engine`.

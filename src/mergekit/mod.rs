@@ -1,0 +1,5 @@
+//! mergekit configurations, carried out without a plan.
+//!
+//! TODO-DOC
+
+pub mod yaml;
