@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
-//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `mergekit`, [`runtime`], `evaluate`, `ledger`,
-//! `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
+//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `convert`, `mergekit`, [`runtime`], `evaluate`,
+//! `ledger`, `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
 //! neither files nor threads.
@@ -18,6 +18,8 @@
 pub mod base;
 #[cfg(feature = "engine")]
 pub mod cli;
+#[cfg(feature = "engine")]
+pub mod convert;
 #[cfg(feature = "engine")]
 pub mod disk;
 #[cfg(feature = "engine")]

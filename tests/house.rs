@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 18] = [
-    "base", "disk", "tensor", "model", "operator", "mergekit", "runtime", "evaluate", "ledger", "store",
-    "review", "registry", "record", "plan", "stage", "engine", "report", "cli",
+const ROOMS: [&str; 19] = [
+    "base", "disk", "tensor", "model", "operator", "convert", "mergekit", "runtime", "evaluate", "ledger",
+    "store", "review", "registry", "record", "plan", "stage", "engine", "report", "cli",
 ];
 
 /// The rooms that also run in a browser: they may touch files only behind the feature `engine`.
@@ -113,11 +113,12 @@ fn the_browser_face_opens_no_files() {
     }
 }
 
-/// Whether a file's own `mod` line is behind the feature.
+/// Whether a file's own `mod` line is behind the feature, or that of a folder it is in.
 fn is_gated(name: &str) -> bool {
     let path = Path::new(name);
     let module = path.file_stem().unwrap().to_string_lossy().into_owned();
-    let lobby = root().join(path.parent().unwrap()).join("mod.rs");
-    let lobby = std::fs::read_to_string(lobby).unwrap();
-    lobby.contains(&format!("#[cfg(feature = \"engine\")]\npub mod {module};"))
+    let folder = path.parent().unwrap();
+    let lobby = std::fs::read_to_string(root().join(folder).join("mod.rs")).unwrap();
+    let own = format!("#[cfg(feature = \"engine\")]\npub mod {module};");
+    lobby.contains(&own) || folder.components().count() > 2 && is_gated(&folder.to_string_lossy())
 }

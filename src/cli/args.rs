@@ -79,6 +79,8 @@ pub(super) enum Command {
     Graph(Graph),
     /// Show a model file: header, tokenizer, tensors, digests
     Inspect(Inspect),
+    /// Write a model as another format
+    Convert(Convert),
     /// Generate text with a model
     Generate(Generate),
     /// Check everything a cycle's records bind
@@ -187,6 +189,41 @@ pub(super) struct Inspect {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Convert {
+    /// The model: a file, or a folder
+    pub(super) model: PathBuf,
+    /// What to write; its ending says the format
+    pub(super) out: PathBuf,
+    /// The format, where the ending does not say it
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) to: Option<ConvertTo>,
+    /// How matrices are stored; by default as they are, or as f32 where the format has no such encoding
+    #[arg(long, value_name = "ENCODING")]
+    pub(super) dtype: Option<String>,
+    /// An .slm file whose tokenizer the new model gets
+    #[arg(long, value_name = "MODEL")]
+    pub(super) tokenizer: Option<PathBuf>,
+    /// Replace what is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A format to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ConvertTo {
+    /// An SLM1 file
+    Slm,
+    /// A GGUF file
+    Gguf,
+    /// A folder with config.json, tokenizer.json and safetensors
+    HuggingFace,
+    /// A safetensors file: tensors under the names they have
+    Safetensors,
+    /// A folder with a manifest and raw f32 files
+    TrainedSource,
 }
 
 #[derive(Debug, clap::Args)]

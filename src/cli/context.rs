@@ -134,6 +134,21 @@ pub(super) fn find_stage(graph: &StageGraph, id: &str) -> anyhow::Result<crate::
     .into())
 }
 
+/// Listens for Ctrl-C from now on: what it gives back says whether it came. The work is asked to end
+/// instead of being cut, so that no half-written file stays behind.
+pub(super) fn stopped_by_ctrl_c() -> anyhow::Result<Box<dyn Fn() -> bool + Send + Sync>> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let heard = stop.clone();
+    std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            heard.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(Box::new(move || stop.load(Ordering::Relaxed)))
+}
+
 /// RFC 3339 now, in whole seconds. `STUDBOOK_NOW` sets it, for runs that must give the same ledger.
 pub(super) fn now() -> String {
     if let Ok(given) = std::env::var("STUDBOOK_NOW")

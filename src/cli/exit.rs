@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::context::Terminal;
+use crate::convert::ConvertError;
 use crate::disk::DiskError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
@@ -117,6 +118,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
             return store.hint();
         }
+        if let Some(ConvertError::Disk(disk)) = cause.downcast_ref::<ConvertError>() {
+            return disk.hint().map(str::to_owned);
+        }
         // These say themselves what the disk said, so it is not a cause of its own.
         if let Some(LoadError::Disk(disk)) = cause.downcast_ref::<LoadError>() {
             return disk.hint().map(str::to_owned);
@@ -132,6 +136,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.is::<UsageError>()
             || cause.is::<ModelError>()
+            || cause
+                .downcast_ref::<ConvertError>()
+                .is_some_and(|error| !matches!(error, ConvertError::Disk(_)))
             || cause.is::<EvaluateError>()
             || cause.is::<RuntimeError>()
         {
@@ -139,6 +146,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(LoadError::Disk(disk)) = cause.downcast_ref::<LoadError>() {
             return of_path(disk);
+        }
+        if let Some(ConvertError::Disk(_)) = cause.downcast_ref::<ConvertError>() {
+            return Exit::Environment;
         }
         if let Some(ledger) = cause.downcast_ref::<LedgerError>() {
             return if ledger.is_tampering() { Exit::Unverified } else { Exit::Environment };

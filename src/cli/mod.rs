@@ -8,6 +8,7 @@ mod attest;
 mod check;
 mod completions;
 mod context;
+mod convert;
 mod exit;
 mod generate;
 mod graph;
@@ -62,6 +63,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Why(command) => why::run(args, command, terminal),
         Command::Graph(command) => graph::run(args, command, terminal),
         Command::Inspect(command) => inspect::run(command, terminal),
+        Command::Convert(command) => convert::run(command, terminal),
         Command::Generate(command) => generate::run(command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),

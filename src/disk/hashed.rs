@@ -46,12 +46,25 @@ pub struct Unpublished {
     pub bytes: u64,
 }
 
+impl Unpublished {
+    /// Gives the file its name; one that is there already is replaced only if asked for.
+    pub fn persist(self, path: &Path, replace: bool) -> Result<(), DiskError> {
+        let persisted = if replace { self.file.persist(path) } else { self.file.persist_noclobber(path) };
+        persisted.map(drop).map_err(|error| error.error).at("write", path)
+    }
+}
+
 impl HashedFile {
     /// Starts a file in `folder` (which must be on the file system it is later renamed within).
     pub fn create(folder: &Path) -> Result<Self, DiskError> {
+        // Read-only once published: nobody edits a blob by mistake.
+        Self::create_with_mode(folder, 0o444)
+    }
+
+    /// Starts a file that gets these permissions, less what the umask takes.
+    pub fn create_with_mode(folder: &Path, mode: u32) -> Result<Self, DiskError> {
         Ok(Self {
-            // Read-only once published: nobody edits a blob by mistake.
-            file: temporary_in(folder, 0o444)?,
+            file: temporary_in(folder, mode)?,
             folder: folder.to_owned(),
             head: Vec::new(),
             patched: false,

@@ -1,6 +1,9 @@
 //! The formats that can be read. A new one is one module and one line in [`FORMATS`].
 
 use super::checkpoint::Checkpoint;
+use super::gguf;
+use super::package::Package;
+use super::safetensors;
 use super::slm1::{self, Slm1Error};
 use super::weights::SharedBytes;
 
@@ -19,6 +22,26 @@ pub enum ModelError {
     /// A damaged or unusable `.slm` file.
     #[error("not a usable SLM1 file: {0}")]
     Slm1(#[from] Slm1Error),
+    /// A model of a format that is not run or bred as it is.
+    #[error("this is a {format} file; make an .slm of it first: studbook convert FILE OUT.slm")]
+    Foreign {
+        /// The format.
+        format: &'static str,
+    },
+    /// A damaged or unusable GGUF file.
+    #[error("not a usable GGUF file: {0}")]
+    Gguf(#[from] gguf::GgufError),
+    /// A damaged or unusable safetensors file.
+    #[error("not a usable safetensors file: {0}")]
+    Safetensors(#[from] safetensors::SafetensorsError),
+    /// A folder that is no Hugging Face model.
+    #[cfg(feature = "engine")]
+    #[error("not a usable model folder: {0}")]
+    Folder(#[from] super::huggingface::FolderError),
+    /// A folder that is no trained source.
+    #[cfg(feature = "engine")]
+    #[error("not a usable trained-source folder: {0}")]
+    Trained(#[from] super::trained::TrainedError),
     /// The file itself.
     #[cfg(feature = "engine")]
     #[error(transparent)]
@@ -43,7 +66,7 @@ pub trait Format: Sync {
     /// Whether a file that begins like this is probably one.
     fn sniff(&self, head: &[u8]) -> bool;
     /// Reads and checks one.
-    fn read(&self, bytes: SharedBytes) -> Result<Checkpoint, ModelError>;
+    fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError>;
 }
 
 struct Slm1;
@@ -61,24 +84,82 @@ impl Format for Slm1 {
         head.starts_with(&slm1::header::MAGIC)
     }
 
-    fn read(&self, bytes: SharedBytes) -> Result<Checkpoint, ModelError> {
-        Ok(slm1::read::read(bytes)?)
+    fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError> {
+        Ok(slm1::read::read(bytes)?.into())
     }
 }
 
-/// Every format.
-pub static FORMATS: &[&dyn Format] = &[&Slm1];
+struct Gguf;
+
+impl Format for Gguf {
+    fn name(&self) -> &'static str {
+        gguf::NAME
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["gguf"]
+    }
+
+    fn sniff(&self, head: &[u8]) -> bool {
+        head.starts_with(&gguf::MAGIC)
+    }
+
+    fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError> {
+        let gguf::Gguf { weights, facts } = gguf::read(bytes)?;
+        let mut package = Package::of_weights(weights);
+        let tied = package.weights.tensor("output.weight").is_none();
+        package.config = gguf::meaning::config(&facts, tied).map_err(|error| error.to_string());
+        package.tokenizer = match gguf::meaning::tokenizer(&facts) {
+            Ok(Some(tokenizer)) => Ok(tokenizer),
+            Ok(None) => Err("the file's own tokenizer is not one of SLM1's".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(package)
+    }
+}
+
+struct Safetensors;
+
+impl Format for Safetensors {
+    fn name(&self) -> &'static str {
+        safetensors::NAME
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["safetensors"]
+    }
+
+    fn sniff(&self, head: &[u8]) -> bool {
+        safetensors::sniff(head)
+    }
+
+    fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError> {
+        Ok(Package::of_weights(safetensors::read(bytes)?.0))
+    }
+}
+
+/// Every format of a single file.
+pub static FORMATS: &[&dyn Format] = &[&Slm1, &Gguf, &Safetensors];
+
+/// Reads a model that can be run and bred: an SLM1 file.
+pub fn open_bytes(bytes: SharedBytes) -> Result<Checkpoint, ModelError> {
+    let format = sniff((*bytes).as_ref())?;
+    if format.name() == slm1::NAME {
+        return Ok(slm1::read::read(bytes)?);
+    }
+    Err(ModelError::Foreign { format: format.name() })
+}
 
 /// Reads a model of any known format.
-pub fn open_bytes(bytes: SharedBytes) -> Result<Checkpoint, ModelError> {
-    let head = (*bytes).as_ref();
-    match FORMATS.iter().find(|format| format.sniff(head)) {
-        Some(format) => format.read(bytes),
-        None => {
-            let head = head[..head.len().min(8)].escape_ascii().to_string();
-            Err(ModelError::UnknownFormat { head })
-        }
-    }
+pub fn open_package_bytes(bytes: SharedBytes) -> Result<Package, ModelError> {
+    sniff((*bytes).as_ref())?.read(bytes)
+}
+
+fn sniff(head: &[u8]) -> Result<&'static dyn Format, ModelError> {
+    FORMATS.iter().copied().find(|format| format.sniff(head)).ok_or_else(|| {
+        let head = head[..head.len().min(8)].escape_ascii().to_string();
+        ModelError::UnknownFormat { head }
+    })
 }
 
 fn known_formats() -> String {
@@ -94,6 +175,33 @@ pub struct Opened {
     pub checkpoint: Checkpoint,
     /// The file's bytes and stamp.
     pub mapped: std::sync::Arc<crate::disk::mmap::Mapped>,
+}
+
+/// A model of any format and the maps it lies in.
+#[cfg(feature = "engine")]
+#[derive(Debug, Clone)]
+pub struct OpenedPackage {
+    /// The model.
+    pub package: Package,
+    /// Its file; none for a folder, whose parts are held by the model.
+    pub mapped: Option<std::sync::Arc<crate::disk::mmap::Mapped>>,
+}
+
+/// Opens a model of any format, a file or a folder; an error names the path.
+#[cfg(feature = "engine")]
+pub fn open_package(path: &std::path::Path) -> Result<OpenedPackage, ModelError> {
+    let named = |error: ModelError| ModelError::InFile { path: path.to_owned(), source: Box::new(error) };
+    if path.is_dir() {
+        let package = if path.join(super::trained::MANIFEST).exists() {
+            super::trained::open(path).map_err(|error| named(error.into()))?.0
+        } else {
+            super::huggingface::open(path).map_err(|error| named(error.into()))?.package()
+        };
+        return Ok(OpenedPackage { package, mapped: None });
+    }
+    let mapped = std::sync::Arc::new(crate::disk::mmap::Mapped::open(path)?);
+    let package = open_package_bytes(mapped.clone()).map_err(named)?;
+    Ok(OpenedPackage { package, mapped: Some(mapped) })
 }
 
 /// Maps and reads a file; an error names the path.
@@ -114,8 +222,10 @@ mod tests {
 
     #[test]
     fn an_unknown_format_lists_the_known_ones() {
+        let error = open_bytes(Arc::new(b"ELF2\x03".to_vec())).unwrap_err().to_string();
+        assert!(error.contains("ELF2\\x03") && error.contains("slm1 (.slm)"), "{error}");
         let error = open_bytes(Arc::new(b"GGUF\x03".to_vec())).unwrap_err().to_string();
-        assert!(error.contains("GGUF\\x03") && error.contains("slm1 (.slm)"), "{error}");
+        assert!(error.contains("studbook convert"), "{error}");
         assert!(open_bytes(Arc::new(Vec::new())).is_err());
     }
 

@@ -9,28 +9,38 @@
 //! * [`values`]: whether the stored numbers are numbers.
 //! * [`tokenizer`]: text to ids and back.
 //! * [`mod@format`]: the table of formats, and opening a file whose format is not known yet.
-//! * [`slm1`]: the `.slm` container.
+//! * [`slm1`]: the `.slm` container. [`gguf`]: that of the ggml family. `trained`: folders of raw f32.
+//! * [`safetensors`]: named tensors of other people's models; [`huggingface`]: folders of them.
+//! * [`package`]: a model of any format. [`naming`]: what its tensors are called there.
 //! * [`identity`]: what must agree before two models can be mixed.
 //! * `source`: the manifest beside a model that says where it comes from.
 
 pub mod checkpoint;
 pub mod config;
 pub mod format;
+pub mod gguf;
+pub mod huggingface;
 pub mod identity;
+pub mod naming;
+pub mod package;
+pub mod safetensors;
 pub mod slm1;
 #[cfg(feature = "engine")]
 pub mod source;
 pub mod tokenizer;
+#[cfg(feature = "engine")]
+pub mod trained;
 pub mod values;
 pub mod weights;
 pub mod writer;
 
 pub use checkpoint::Checkpoint;
 pub use config::{ModelConfig, tensor_table};
-pub use format::{FORMATS, Format, ModelError, open_bytes};
+pub use format::{FORMATS, Format, ModelError, open_bytes, open_package_bytes};
 #[cfg(feature = "engine")]
-pub use format::{Opened, open};
+pub use format::{Opened, OpenedPackage, open, open_package};
 pub use identity::Identity;
+pub use package::{Companion, Package};
 pub use tokenizer::Tokenizer;
 pub use values::{ValueError, validate_values};
 pub use weights::Weights;

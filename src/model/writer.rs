@@ -75,6 +75,34 @@ pub enum WriteError {
         /// What is wrong.
         source: QuantizeError,
     },
+    /// A name that cannot be a tensor's, or not once more.
+    #[error("tensor {tensor:?} cannot be written: the name {reason}")]
+    Name {
+        /// The name.
+        tensor: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A header that nobody would read.
+    #[error("the tensors' names and the metadata need a header of {needed} bytes; at most {most} are read")]
+    Header {
+        /// Its length.
+        needed: u64,
+        /// The longest there is.
+        most: u64,
+    },
+    /// A value that the format does not take.
+    #[error("tensor {tensor}, element {element} is {value}; {expected}")]
+    Value {
+        /// The tensor.
+        tensor: String,
+        /// Index of the element.
+        element: usize,
+        /// Its value.
+        value: f32,
+        /// What is possible.
+        expected: &'static str,
+    },
     /// A file too large for its own offsets.
     #[error("the file would be larger than an offset can say")]
     TooLarge,

@@ -74,9 +74,10 @@ pub(super) fn left_to_right(weights: &[f32]) -> f32 {
     weights.iter().fold(0.0, |sum, weight| sum + weight)
 }
 
-struct Average {
-    weights: Vec<f32>,
-    divisor: Option<f32>,
+/// The weighted sum in list order, divided by a number or not.
+pub(super) struct Average {
+    pub(super) weights: Vec<f32>,
+    pub(super) divisor: Option<f32>,
 }
 
 impl Kernel for Average {

@@ -39,6 +39,11 @@ pub trait Operator: Sync {
     /// Whether it works on differences from a base.
     fn needs_base(&self) -> bool;
 
+    /// Whether a plan may name a base. Some work on differences from one only if it is there.
+    fn takes_base(&self) -> bool {
+        self.needs_base()
+    }
+
     /// Its parameters.
     fn parameters(&self) -> &'static [Parameter];
 

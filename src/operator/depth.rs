@@ -72,7 +72,7 @@ pub fn bends(parameters: &Parameters) -> Vec<f64> {
         match value {
             Value::Ramp { ramp } => add(ramp),
             Value::Ramps { ramps } => ramps.iter().for_each(|ramp| add(ramp)),
-            Value::Flag(_) | Value::Number(_) | Value::Choice(_) | Value::PerParent(_) => {}
+            Value::Flag(_) | Value::Number(_) | Value::Choice(_) | Value::PerParent(_) | Value::Table(_) => {}
         }
     }
     bends.sort_by(f64::total_cmp);

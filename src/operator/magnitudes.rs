@@ -19,7 +19,7 @@ const LOW_BITS: u32 = 15;
 const HIGH_BITS: u32 = 31 - LOW_BITS;
 /// Elements one task counts: enough to be worth a histogram.
 pub(super) const TASK: usize = 1 << 20;
-/// Magnitudes looked at together in the second pass, which wants few of them.
+/// Magnitudes looked at together.
 const GROUP: usize = 16;
 
 /// The magnitude of a float as an integer of the same order.
@@ -49,23 +49,12 @@ pub(super) struct Place {
 /// The places of some ranks, from 1 for the largest, among all magnitudes together; a rank is at
 /// most their number.
 pub(super) fn places<const N: usize>(all: &[Magnitudes<'_>], ranks: [u64; N]) -> [Place; N] {
-    let high = histogram(all, HIGH_BITS, |magnitudes, counts| {
-        for magnitude in magnitudes {
-            counts[(magnitude >> LOW_BITS) as usize] += 1;
-        }
-    });
+    let high = histogram(all, HIGH_BITS, |magnitude| Some(magnitude >> LOW_BITS));
     ranks.map(|rank| {
         let (top, above) = bucket(&high, rank);
-        let low = histogram(all, LOW_BITS, |magnitudes, counts| {
-            for group in magnitudes.chunks(GROUP) {
-                let wanted = |magnitude: &u32| magnitude >> LOW_BITS == top;
-                if group.iter().fold(false, |any, magnitude| any | wanted(magnitude)) {
-                    for magnitude in group.iter().filter(|magnitude| wanted(magnitude)) {
-                        counts[(magnitude & ((1 << LOW_BITS) - 1)) as usize] += 1;
-                    }
-                }
-            }
-        });
+        let mask = (1 << LOW_BITS) - 1;
+        let low =
+            histogram(all, LOW_BITS, |magnitude| (magnitude >> LOW_BITS == top).then_some(magnitude & mask));
         let (bottom, above_too) = bucket(&low, rank - above);
         Place { magnitude: top << LOW_BITS | bottom, above: above + above_too, equal: low[bottom as usize] }
     })
@@ -83,15 +72,15 @@ fn bucket(histogram: &[u64], rank: u64) -> (u32, u64) {
     unreachable!("a rank is at most the number of elements")
 }
 
-/// Adds up what `count` counts in `1 << bits` buckets.
-fn histogram(all: &[Magnitudes<'_>], bits: u32, count: impl Fn(&[u32], &mut [u64]) + Sync) -> Vec<u64> {
+/// Counts magnitudes in `1 << bits` buckets, by their key if they have one.
+fn histogram(all: &[Magnitudes<'_>], bits: u32, key: impl Fn(u32) -> Option<u32> + Sync) -> Vec<u64> {
     let empty = || vec![0_u64; 1 << bits];
     let tasks: Vec<_> =
         all.iter().flat_map(|magnitudes| magnitudes.tasks().map(move |range| (magnitudes, range))).collect();
     tasks
         .into_par_iter()
         .fold(empty, |mut counts, (magnitudes, range)| {
-            magnitudes.scan(range, |_, magnitudes| count(magnitudes, &mut counts));
+            magnitudes.scan(range, |_, magnitudes| count(magnitudes, &key, &mut counts));
             counts
         })
         .reduce(empty, |mut sum, counts| {
@@ -100,6 +89,24 @@ fn histogram(all: &[Magnitudes<'_>], bits: u32, count: impl Fn(&[u32], &mut [u64
             }
             sum
         })
+}
+
+/// Counts by groups, because two kinds of them are common and need no look at each element: those
+/// without a key, and zeros where a parent is as its base.
+fn count(magnitudes: &[u32], key: &impl Fn(u32) -> Option<u32>, counts: &mut [u64]) {
+    let mut zeros = 0;
+    for group in magnitudes.chunks(GROUP) {
+        if group.iter().fold(0, |bits, magnitude| bits | magnitude) == 0 {
+            zeros += group.len() as u64;
+        } else if group.iter().fold(false, |any, magnitude| any | key(*magnitude).is_some()) {
+            for key in group.iter().filter_map(|magnitude| key(*magnitude)) {
+                counts[key as usize] += 1;
+            }
+        }
+    }
+    if let Some(key) = key(0) {
+        counts[key as usize] += zeros;
+    }
 }
 
 impl Magnitudes<'_> {

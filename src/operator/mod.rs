@@ -28,10 +28,13 @@
 //!
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
 //!   per layer if need be.
-//! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`],
-//!   [`sign_merge`]: the operators.
+//! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`], [`sign_merge`],
+//!   [`federated`], [`model_stock`], [`slerp`], [`nuslerp`], [`karcher`], [`soup`], [`crossover`],
+//!   [`mutate`], [`passthrough`]: the operators.
 //! * [`trim`] on `magnitudes`: the exact cut by magnitude. `combine`: sums and elections of sparse
 //!   differences; `rescale`: what makes up for dropped elements.
+//! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
+//!   `survey`: what is drawn, for elements, units, models.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
@@ -39,23 +42,37 @@ pub mod apply;
 pub mod blend;
 mod combine;
 pub mod contract;
+pub mod crossover;
 pub mod dare;
 pub mod della;
 pub mod depth;
+mod draw;
 mod error;
+pub mod federated;
+mod genes;
+mod gram;
 pub mod job;
+pub mod karcher;
 mod magnitudes;
+pub mod model_stock;
+pub mod mutate;
+pub mod nuslerp;
 pub mod parameter;
+pub mod passthrough;
 mod pieces;
 pub mod prune;
 pub mod receipt;
+pub mod reduce;
 mod rescale;
 pub mod rule;
 pub mod sign_merge;
+pub mod slerp;
+pub mod soup;
 pub mod source;
 pub mod sparse_task_delta;
 mod statistics;
 mod stream;
+mod survey;
 pub mod task_delta;
 #[cfg(test)]
 mod tests;
@@ -79,6 +96,15 @@ pub static OPERATORS: &[&dyn Operator] = &[
     &dare::Dare,
     &della::Della,
     &sign_merge::SignMerge,
+    &passthrough::Passthrough,
+    &federated::Federated,
+    &model_stock::ModelStock,
+    &slerp::Slerp,
+    &nuslerp::NuSlerp,
+    &karcher::Karcher,
+    &soup::Soup,
+    &crossover::Crossover,
+    &mutate::Mutate,
 ];
 
 /// The operator that plans call `name`.

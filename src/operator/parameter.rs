@@ -27,6 +27,8 @@ pub enum Value {
         /// A ramp for each parent.
         ramps: Vec<Vec<f64>>,
     },
+    /// Values by name: what was found for several things. No parameter is one.
+    Table(BTreeMap<String, Value>),
 }
 
 /// All parameters of one candidate, by name.
@@ -189,6 +191,7 @@ impl Value {
             Self::PerParent(numbers) => format!("{numbers:?}"),
             Self::Ramp { ramp } => format!("the ramp {ramp:?}"),
             Self::Ramps { ramps } => format!("the ramps {ramps:?}"),
+            Self::Table(_) => "a table".to_owned(),
         }
     }
 }

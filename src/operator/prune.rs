@@ -157,7 +157,7 @@ fn structure(values: &Values) -> Option<(usize, usize)> {
 fn divides(tensor: &TensorInputs<'_>) -> Result<(), String> {
     let columns = tensor.shape.columns();
     match structure(&tensor.values) {
-        Some((n, m)) if columns % m != 0 => Err(format!(
+        Some((n, m)) if !columns.is_multiple_of(m) => Err(format!(
             "`{}` has rows of {columns}, which cannot be cut into groups of {m} for the structure {n}:{m}; \
              choose other `tensors`",
             tensor.name

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::model::Planned;
+use crate::model::{Planned, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 use crate::tensor::view::TensorView;
@@ -353,7 +353,7 @@ impl Work<'_> {
             }
         }
         if !made.in_place {
-            self.encode(inputs, tensor, columns, &mut made);
+            self.encode(inputs, tensor, range.start, &mut made)?;
         }
         if output != DType::F32 {
             self.measure_stored(inputs, tensor, &range, &mut made);
@@ -361,12 +361,22 @@ impl Work<'_> {
         Ok(made)
     }
 
-    fn encode(&self, inputs: &TensorInputs<'_>, tensor: usize, columns: usize, made: &mut Made) {
-        // Shapes were checked against the encoding when the layout was made, values just now.
+    /// Encodes what was made. Shapes were checked against the encoding when the layout was made, and
+    /// values are finite; but not every encoding reaches as far as f32 does.
+    fn encode(
+        &self,
+        inputs: &TensorInputs<'_>,
+        tensor: usize,
+        start: usize,
+        made: &mut Made,
+    ) -> Result<(), OperatorError> {
         let Made { values, payload, scales, .. } = made;
         let Planned { dtype, block_size, .. } = &self.child[tensor];
-        quantize::encode_into(*dtype, *block_size, columns, values, payload, scales)
-            .unwrap_or_else(|error| panic!("{} was checked and cannot be encoded: {error}", inputs.name));
+        let columns = inputs.shape.columns();
+        quantize::encode_into(*dtype, *block_size, columns, values, payload, scales).map_err(|error| {
+            let tensor = inputs.name.to_owned();
+            OperatorError::Write(WriteError::Tensor { tensor, source: error.at(start) })
+        })
     }
 
     /// Measures what a reader of the child will see: the elements after rounding.

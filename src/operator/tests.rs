@@ -1,6 +1,8 @@
 //! What every operator must hold, on tensors in memory: known answers, independence of blocks and
 //! threads, properties.
 
+mod mixing;
+mod models;
 mod sparse;
 
 use std::sync::OnceLock;
@@ -44,6 +46,7 @@ struct Outcome {
     payload: Vec<u8>,
     scales: Vec<u8>,
     delta: DeltaStatistics,
+    survey: Parameters,
     realised: Parameters,
 }
 
@@ -85,6 +88,11 @@ impl Trial {
         let operator = find(self.operator).unwrap();
         let spare = self.parents.len().saturating_sub(*operator.parents().end());
         self.parents.drain(..spare);
+        for value in self.parameters.values_mut() {
+            if let Value::PerParent(numbers) = value {
+                numbers.drain(..spare);
+            }
+        }
         let declared = |name: &str| operator.parameters().iter().any(|parameter| parameter.name == name);
         self.parameters.retain(|name, _| declared(name));
         self
@@ -121,7 +129,8 @@ impl Trial {
             Ok(())
         })?;
         let realised = kernels[0].get().unwrap().realised();
-        Ok(Outcome { payload, scales, delta: totals.finish(), realised })
+        drop(kernels);
+        Ok(Outcome { payload, scales, delta: totals.finish(), survey, realised })
     }
 
     fn child(&self) -> Vec<f32> {
@@ -159,12 +168,17 @@ struct Case {
     parameters: Parameters,
     sha256: String,
     kept: Option<Vec<f64>>,
+    /// Whether there is a base, where that is not for the operator to say.
+    based: Option<bool>,
+    /// What survey and kernel found.
+    found: Option<Parameters>,
     child: Option<Vec<u32>>,
 }
 
 const FIXTURES: &[&str] = &[
     include_str!("../../tests/fixtures/operators.json"),
     include_str!("../../tests/fixtures/operators_sparse.json"),
+    mixing::FIXTURE,
 ];
 
 fn fixtures() -> Vec<Fixture> {
@@ -180,11 +194,12 @@ impl Case {
         let elements = self.shape.iter().product();
         let operator = find(&self.operator).unwrap();
         let parents = 0..self.parents as u64;
+        let based = self.based.unwrap_or(operator.needs_base());
         Trial {
             operator: operator.name(),
             parameters: self.parameters.clone(),
             shape: self.shape.clone(),
-            base: operator.needs_base().then(|| values(1000, elements, self.step)),
+            base: based.then(|| values(1000, elements, self.step)),
             parents: parents.map(|i| values(self.seed + i, elements, self.step)).collect(),
             output: DType::F32,
             block: super::pieces::BLOCK,
@@ -212,6 +227,10 @@ fn numbers_computed_elsewhere() {
         if let Some(kept) = &case.kept {
             assert_eq!(outcome.realised["kept"], Value::PerParent(kept.clone()), "{label}");
         }
+        let all: Parameters = outcome.survey.into_iter().chain(outcome.realised).collect();
+        for (name, expected) in case.found.iter().flatten() {
+            mixing::assert_near(&all[name], expected, &format!("{label}, {name}"));
+        }
     }
 }
 
@@ -225,7 +244,8 @@ fn every_operator_has_numbers_computed_elsewhere_and_a_declaration_that_holds() 
         let cases = all_cases.iter().filter(|case| case.operator == name).count();
         assert!(cases > 0, "{name} has no case in tests/fixtures/operators*.json");
         assert!(operator.version() > 0);
-        assert!(operator.summary().contains(" et al. "), "{name} names no source");
+        let year = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
+        assert!(operator.summary().as_bytes().windows(4).any(year), "{name} names no source");
         assert!(!operator.summary().contains('\n'));
         let parameters = operator.parameters();
         for parameter in parameters {
@@ -264,6 +284,7 @@ fn large_trials() -> Vec<Trial> {
             trials.push(Trial { shape, output, ..trial });
         }
     }
+    trials.extend(mixing::large_trials());
     trials.extend(sparse::large_trials());
     trials
 }
@@ -315,11 +336,22 @@ fn what_is_not_finite_is_named() {
         let trial = Trial::new(operator.name(), &[0.0; 10], &[vec![3e38; 10], vec![3e38; 10]]);
         let trial = trial.set("normalize", Value::Flag(false)).set("density", Value::Number(1.0));
         let trial = trial.weights(&[2.0, 2.0]).fit();
-        if !trial.parameters.contains_key("weight") {
-            continue;
+        if !trial.parameters.contains_key("weight") || trial.operator == "nuslerp" {
+            continue; // What lies between two numbers cannot outgrow them.
         }
         assert!(matches!(trial.run(), Err(OperatorError::OutputNotFinite { index: 0, .. })));
     }
+}
+
+#[test]
+fn what_an_encoding_cannot_hold_is_named() {
+    let mut parent = vec![1.0; 40_000];
+    parent[30_001] = 70_000.0;
+    let trial = Trial::new("task_delta", &vec![0.0; 40_000], &[parent]);
+    let trial = Trial { shape: vec![400, 100], block: 1000, ..trial };
+    assert!(Trial { output: DType::BF16, ..trial.clone() }.run().is_ok());
+    let error = Trial { output: DType::F16, ..trial }.run().unwrap_err().to_string();
+    assert!(error.contains("tensor t") && error.contains("30001") && error.contains("f16"), "{error}");
 }
 
 #[test]

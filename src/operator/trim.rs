@@ -1,6 +1,6 @@
 //! The cut by magnitude: which elements are the k largest, exactly, without sorting or copying.
 //!
-//! [`super::magnitudes`] finds the magnitude of the k-th largest; on a tie the lower flat index
+//! `magnitudes` finds the magnitude of the k-th largest; on a tie the lower flat index
 //! stays. A cut may leave the very largest out, too: what is kept is then a band of magnitudes with
 //! two such edges.
 

@@ -6,7 +6,7 @@ use super::Record;
 use super::lineage::BoundOperator;
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::operator::TensorReceipt;
+use crate::operator::{Parameters, TensorReceipt};
 use crate::store::Blob;
 
 /// One application of an operator.
@@ -27,6 +27,9 @@ pub struct OperatorReceipt {
     pub dtype: String,
     /// The child.
     pub output: Blob,
+    /// What was found or drawn for the whole model: weights, shares, norms.
+    #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    pub realised: Parameters,
     /// Every tensor: its digest and how far it moved.
     pub tensors: Vec<TensorReceipt>,
     /// The command that does it again, PLAN being the plan of the cycle.

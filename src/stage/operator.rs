@@ -51,6 +51,7 @@ impl Stage for OperatorStage {
             parents: params.parents.iter().map(used).collect::<Result<_, StageError>>()?,
             dtype: params.output.name().to_owned(),
             output: artifact,
+            realised: application.realised,
             tensors: application.tensors,
             recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
             candidate: params.candidate,

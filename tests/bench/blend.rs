@@ -12,8 +12,6 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use studbook::base::sink::ArtifactSink;
@@ -25,6 +23,10 @@ use studbook::model::slm1::{Encoding, Layout, checksum_verdict};
 use studbook::model::{Tokenizer, open};
 use studbook::operator::{Job, Parameters, Parent, Value, apply_slm1, find};
 use studbook::tensor::dtype::DType;
+
+mod yard;
+
+use yard::{bell, median, watching_memory, yardstick};
 
 const CONFIG: ModelConfig = ModelConfig {
     vocab_size: 260,
@@ -124,12 +126,7 @@ fn write_model(path: &Path, salt: u64) {
         tensor += u64::from(start == 0);
         let stream = (tensor << 40) + (salt << 60);
         for (i, value) in out.iter_mut().enumerate() {
-            // SplitMix64, four bytes of it summed: roughly the bell that weights have.
-            let mut x = (stream + (start + i) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-            let sum: i64 = (0..4).map(|part| i64::from((x >> (16 * part)) as i16)).sum();
-            *value = sum as f32 / 1e6;
+            *value = bell(stream, start + i);
         }
         Ok(())
     })
@@ -157,18 +154,6 @@ fn time(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Reads the inputs, writes the child.
-fn yardstick(inputs: &[&Path], folder: &Path) -> Duration {
-    let copy = folder.join("copy");
-    let start = Instant::now();
-    let cat = Command::new("cat").args(inputs).stdout(Stdio::null()).status();
-    let cp = Command::new("cp").arg(inputs[0]).arg(&copy).status();
-    let time = start.elapsed();
-    assert!(cat.is_ok_and(|status| status.success()) && cp.is_ok_and(|status| status.success()));
-    std::fs::remove_file(copy).expect("the copy");
-    time
-}
-
 /// Time until the child is in the file, until it is on the disk, and the most anonymous memory.
 fn round(
     operator: &str,
@@ -177,14 +162,7 @@ fn round(
     inputs: &[&Path],
     folder: &Path,
 ) -> (Duration, Duration, u64) {
-    let (stop, most) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                most.fetch_max(status("RssAnon:"), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        });
+    let ((made, durable), memory) = watching_memory(|| {
         let start = Instant::now();
         let opened: Vec<_> = inputs.iter().map(|path| open(path).expect("a model")).collect();
         let operator = find(operator).expect("an operator");
@@ -197,23 +175,7 @@ fn round(
         let made = start.elapsed();
         drop(file.finish().expect("a digest"));
         let durable = start.elapsed();
-        stop.store(true, Ordering::Relaxed);
-        (made, durable, most.load(Ordering::Relaxed))
-    })
-}
-
-/// A line of `/proc/self/status`, in KiB.
-fn status(field: &str) -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-            line.split_whitespace().next()?.parse().ok()
-        })
-        .unwrap_or(0)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+        (made, durable)
+    });
+    (made, durable, memory)
 }

@@ -212,7 +212,8 @@ fn a_weight_that_is_no_number_fails_its_source_and_nobody_elses() {
     let mut bytes = std::fs::read(space.path("two.slm")).unwrap();
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     space.write("two.slm", &bytes);
-    let why = format!("tensor layers.0.wk.weight, element 5 (byte {at}) is NaN; every weight must be finite");
+    let why =
+        format!("tensor layers.0.wk.weight, element 5 (byte {at}) is NaN; every weight must be a finite f32");
     let said = space.studbook(&["run", "plan.toml"]).exits(1).complains("source:two: ").complains(&why);
     assert!(said.err.contains("two.slm"), "{}", said.err);
     clean(&space);

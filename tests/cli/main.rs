@@ -6,6 +6,7 @@
 mod space;
 
 mod bad_input;
+mod convert;
 mod crash;
 mod declare;
 mod dry_run;

@@ -10,12 +10,14 @@
 //!
 //! * [`btok`]: bytes and nothing else.
 //! * [`bpe1`]: bytes, then merges of adjacent pairs.
+//! * [`json`]: both as Hugging Face's `tokenizer.json`.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
 //! the tokenizer's identity: two models may only be mixed if their ids mean the same.
 
 pub mod bpe1;
 pub mod btok;
+pub mod json;
 mod stream;
 
 use crate::base::digest::Digest;

@@ -101,11 +101,13 @@ impl Resolver<'_> {
         section: &CandidateSection,
         operator: &dyn Operator,
     ) -> Result<Option<Name>, ()> {
-        match (&section.base, operator.needs_base()) {
-            (None, false) => Ok(None),
-            (None, true) => self.only_base(section, operator).map(Some),
-            (Some(base), true) => self.parent_known(base).then(|| Some(base.value.clone())).ok_or(()),
-            (Some(base), false) => {
+        match &section.base {
+            None if operator.needs_base() => self.only_base(section, operator).map(Some),
+            None => Ok(None),
+            Some(base) if operator.takes_base() => {
+                self.parent_known(base).then(|| Some(base.value.clone())).ok_or(())
+            }
+            Some(base) => {
                 let message = format!("`{}` takes no base", operator.name());
                 self.mistake(
                     Diagnostic::error(message, base.span.clone())
@@ -164,6 +166,17 @@ mod tests {
         assert_eq!(found[0].message, "`task_delta` works on differences from a base, and none is named");
         let both = GOOD.replace("source = \"one.slm\"", "source = \"one.slm\"\nrole = \"base\"");
         assert_eq!(mistakes(&both)[0].help, ["add `base = \"NAME\"` here: 2 parents have the role `base`"]);
+    }
+
+    #[test]
+    fn a_base_may_be_optional() {
+        let spherical = GOOD.replace("operator = \"blend\"", "operator = \"nuslerp\"");
+        let base_of = |text: &str| Folder::new().plan(text).candidates[0].base.clone();
+        assert_eq!(base_of(&spherical), None, "not even the only one, unless it is named");
+        let named = spherical.replace("operator = \"nuslerp\"", "operator = \"nuslerp\"\nbase = \"base\"");
+        assert_eq!(base_of(&named).unwrap().as_str(), "base");
+        let refused = GOOD.replace("operator = \"blend\"", "operator = \"slerp\"\nbase = \"base\"");
+        assert!(mistakes(&refused).iter().any(|mistake| mistake.message == "`slerp` takes no base"));
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! `studbook convert`: a model as another format.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::args::{Convert, ConvertTo};
+use super::context::{Terminal, stopped_by_ctrl_c};
+use super::exit::{Exit, UsageError};
+use crate::convert::{ConvertError, Options, Target, convert};
+use crate::model::open_package;
+use crate::operator::OperatorError;
+use crate::tensor::dtype::DType;
+
+pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let target = target(command)?;
+    let dtype = command.dtype.as_deref().map(encoding).transpose()?;
+    let opened = open_package(&command.model)?;
+    let other = command.tokenizer.as_deref().map(crate::model::open).transpose()?;
+    let options = Options {
+        target,
+        dtype,
+        tokenizer: other.as_ref().map(|other| &other.checkpoint.tokenizer),
+        replace: command.force,
+    };
+    let cancelled = stopped_by_ctrl_c()?;
+    let made = match convert(&opened.package, options, &command.out, &*cancelled) {
+        Err(ConvertError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),
+        other => other?,
+    };
+    let kept = made.tensors.iter().filter(|tensor| tensor.delta.density == 0.0).count();
+    writeln!(
+        terminal.out(),
+        "{}: {} from {}, {} tensors, {kept} of them unchanged in value",
+        command.out.display(),
+        target.name(),
+        opened.package.weights.format(),
+        made.tensors.len(),
+    )?;
+    Ok(Exit::Complete)
+}
+
+fn target(command: &Convert) -> Result<Target, UsageError> {
+    if let Some(to) = command.to {
+        return Ok(match to {
+            ConvertTo::Slm => Target::Slm1,
+            ConvertTo::Gguf => Target::Gguf,
+            ConvertTo::HuggingFace => Target::HuggingFace,
+            ConvertTo::Safetensors => Target::Safetensors,
+            ConvertTo::TrainedSource => Target::Trained,
+        });
+    }
+    match Path::new(&command.out).extension().and_then(|extension| extension.to_str()) {
+        Some("slm") => Ok(Target::Slm1),
+        Some("gguf") => Ok(Target::Gguf),
+        Some("safetensors") => Ok(Target::Safetensors),
+        _ => Err(UsageError::new(format!("{} does not say which format is meant", command.out.display()))
+            .hint("end it in .slm, .gguf or .safetensors, or add `--to hugging-face` for a folder")),
+    }
+}
+
+fn encoding(name: &str) -> Result<DType, UsageError> {
+    DType::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
+        UsageError::new(format!("unknown encoding {name:?}")).hint(format!("one of {}", known.join(", ")))
+    })
+}

@@ -1,0 +1,21 @@
+//! Conversion: a model as a file of another format, tensor by tensor.
+//!
+//! ```text
+//! Package -> which tensor becomes which, rows reordered if need be -> passthrough -> the writer
+//! ```
+//!
+//! Values are widened exactly and rounded once to the encoding of the new file. Between Hugging Face
+//! and the others the rows of query and key matrices are reordered ([`crate::model::naming`]), so the
+//! network computes the same. What one format cannot say (a tokenizer, an attention bias) is refused
+//! by name: nothing is dropped on the way.
+//!
+//! * [`task`]: what a conversion needs to know; names, rows, encodings.
+//! * [`rows`]: a tensor with its rows in another order.
+//! * [`target`]: the formats that can be written.
+
+pub mod rows;
+pub mod target;
+pub mod task;
+
+pub use target::{Options, Target, convert};
+pub use task::ConvertError;

@@ -1,0 +1,58 @@
+//! A tensor with its rows in another order, read without ever being stored so.
+
+use crate::model::naming::Permutation;
+use crate::operator::Source;
+
+/// Rows of `source` in the order a permutation says.
+pub struct Rows<'a> {
+    /// The tensor as it lies there.
+    pub source: Box<dyn Source + 'a>,
+    /// Width of a row.
+    pub columns: usize,
+    /// Which row comes where.
+    pub permutation: Permutation,
+}
+
+impl Source for Rows<'_> {
+    fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
+        let end = first + scratch.len();
+        let mut at = first;
+        while at < end {
+            let (row, column) = (at / self.columns, at % self.columns);
+            let length = (self.columns - column).min(end - at);
+            let from = self.permutation.source_row(row) * self.columns + column;
+            let out = &mut scratch[at - first..at - first + length];
+            // A source lends what it has; a copy is needed because rows come from different places.
+            let mut row = vec![0.0; length];
+            out.copy_from_slice(self.source.read(from, &mut row));
+            at += length;
+        }
+        scratch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Count;
+    impl Source for Count {
+        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
+            scratch.iter_mut().enumerate().for_each(|(i, value)| *value = (first + i) as f32);
+            scratch
+        }
+    }
+
+    #[test]
+    fn any_run_of_elements() {
+        let permutation = Permutation { heads: 2, head_dim: 4, to_halves: true };
+        let rows = Rows { source: Box::new(Count), columns: 3, permutation };
+        let all = rows.read(0, &mut [0.0; 24]).to_vec();
+        assert_eq!(all[..12], [0.0, 1.0, 2.0, 6.0, 7.0, 8.0, 3.0, 4.0, 5.0, 9.0, 10.0, 11.0]);
+        for first in 0..24 {
+            for end in first..=24 {
+                assert_eq!(rows.read(first, &mut vec![0.0; end - first]), &all[first..end]);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a conversion needs to know: which tensor becomes which, how its rows move, how it is stored.
+
+use crate::model::config::{ModelConfig, tensor_table};
+use crate::model::naming::{Naming, Permutation};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::weights::TensorInfo;
+use crate::model::{Package, WriteError};
+use crate::operator::{OperatorError, Source, Tensors};
+use crate::tensor::shape::Shape;
+
+use super::rows::Rows;
+
+/// Why a model cannot be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The network is not known.
+    #[error("the network is not known, so it cannot be written as {format}: {why}")]
+    Config {
+        /// What was to be written.
+        format: &'static str,
+        /// Why it is not known.
+        why: String,
+    },
+    /// The tokenizer is not known.
+    #[error(
+        "the tokenizer cannot be written as {format}: {why}; `--tokenizer FILE.slm` takes another model's"
+    )]
+    Tokenizer {
+        /// What was to be written.
+        format: &'static str,
+        /// Why it is not known.
+        why: String,
+    },
+    /// Another tokenizer that does not fit.
+    #[error("the tokenizer has {tokenizer} ids and the model {model}")]
+    Vocabulary {
+        /// Ids of the tokenizer.
+        tokenizer: u32,
+        /// Rows of the embedding matrix.
+        model: u32,
+    },
+    /// A tensor that the network needs.
+    #[error("there is no tensor `{0}`")]
+    Missing(String),
+    /// A tensor that the network does not have; the other format has no place for it.
+    #[error("the tensor `{0}` has no place in a llama-like network, so it cannot be written as {1}")]
+    Stranger(String, &'static str),
+    /// A tensor of another shape than the configuration says.
+    #[error("tensor `{tensor}` is {found}; the configuration says {expected}")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Box<Shape>,
+        /// The shape it should have.
+        expected: Box<Shape>,
+    },
+    /// Making the tensors.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// The new file.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Where it was to go.
+    #[error(transparent)]
+    Disk(#[from] crate::disk::DiskError),
+    /// A tokenizer on its way.
+    #[error(transparent)]
+    JsonTokenizer(#[from] crate::model::tokenizer::json::JsonTokenizerError),
+}
+
+/// A model that is to be written in other names: every tensor of its network, in storage order.
+pub struct Task<'a> {
+    /// The model.
+    pub package: &'a Package,
+    /// One for each tensor that is written.
+    pub moves: Vec<Move>,
+}
+
+/// A tensor's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// What it is called there.
+    pub from: String,
+    /// What it will be called.
+    pub to: String,
+    /// Its dimensions.
+    pub shape: Shape,
+    /// How its rows move.
+    pub permutation: Option<Permutation>,
+}
+
+impl<'a> Task<'a> {
+    /// Finds every tensor of the network under its name, in its shape, and no other tensor.
+    pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
+        let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
+        let config = known(package, format)?;
+        let from =
+            package.naming.ok_or_else(|| unknown(&"its tensors have names of their own".to_owned()))?;
+        let table = tensor_table(config)
+            .map_err(|error| unknown(&format!("its dimensions are no shapes: {error}")))?;
+        let moves = table
+            .into_iter()
+            .map(|spec| {
+                let name = |naming: Naming| {
+                    naming.from_slm1(&spec.name).ok_or_else(|| ConvertError::Missing(spec.name.clone()))
+                };
+                let (there, here) = (name(from)?, name(to)?);
+                let found =
+                    package.weights.shape(&there).ok_or_else(|| ConvertError::Missing(there.clone()))?;
+                if *found != spec.shape {
+                    let (found, expected) = (Box::new(found.clone()), Box::new(spec.shape));
+                    return Err(ConvertError::Shape { tensor: there, found, expected });
+                }
+                let permutation = from.permutation(to, &spec.name, config);
+                Ok(Move { from: there, to: here, shape: spec.shape, permutation })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let task = Self { package, moves };
+        match task.stranger(from, config) {
+            Some(name) => Err(ConvertError::Stranger(name.to_owned(), format)),
+            None => Ok(task),
+        }
+    }
+
+    /// Every tensor under the name it has.
+    pub fn as_they_are(package: &'a Package) -> Self {
+        let as_it_is = |info: &TensorInfo| Move {
+            from: info.name.clone(),
+            to: info.name.clone(),
+            shape: info.shape.clone(),
+            permutation: None,
+        };
+        Self { package, moves: package.weights.infos().iter().map(as_it_is).collect() }
+    }
+
+    /// The network.
+    pub fn config(&self, format: &'static str) -> Result<&'a ModelConfig, ConvertError> {
+        known(self.package, format)
+    }
+
+    /// A tensor that would be left behind. The output matrix of a tied model is the embedding matrix
+    /// again, and some files store it all the same.
+    fn stranger(&self, naming: Naming, config: &ModelConfig) -> Option<&'a str> {
+        let known: std::collections::HashSet<&str> =
+            self.moves.iter().map(|step| step.from.as_str()).collect();
+        let output = naming.from_slm1("output.weight");
+        let tied = |name: &str| config.tied_output && output.as_deref() == Some(name);
+        let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
+        // Frequencies that follow from the configuration are stored by some older files.
+        let derived = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight";
+        names.into_iter().find(|name| !known.contains(name) && !tied(name) && !derived(name))
+    }
+
+    /// The tensor of a move, its rows in the new order.
+    pub fn source(&self, step: &Move) -> Option<Box<dyn Source + '_>> {
+        let source = Tensors::source(&self.package.weights, &step.from)?;
+        Some(match step.permutation {
+            None => source,
+            Some(permutation) => Box::new(Rows { source, columns: step.shape.columns(), permutation }),
+        })
+    }
+
+    /// The tokenizer, or another one that fits.
+    pub fn tokenizer(
+        &self,
+        other: Option<&Tokenizer>,
+        format: &'static str,
+    ) -> Result<Tokenizer, ConvertError> {
+        let tokenizer = match (other, &self.package.tokenizer) {
+            (Some(other), _) => other.clone(),
+            (None, Ok(own)) => own.clone(),
+            (None, Err(why)) => return Err(ConvertError::Tokenizer { format, why: why.clone() }),
+        };
+        let vocab_size = self.config(format)?.vocab_size;
+        if tokenizer.vocab_size() != vocab_size {
+            let (tokenizer, model) = (tokenizer.vocab_size(), vocab_size);
+            return Err(ConvertError::Vocabulary { tokenizer, model });
+        }
+        Ok(tokenizer)
+    }
+}
+
+/// The network of a model, if it is known.
+fn known<'a>(package: &'a Package, format: &'static str) -> Result<&'a ModelConfig, ConvertError> {
+    package.config.as_ref().map_err(|why| ConvertError::Config { format, why: why.clone() })
+}

@@ -1,0 +1,129 @@
+//! What a file of the `llama` architecture means: a configuration, and a tokenizer if it is one of
+//! ours.
+//!
+//! | fact | configuration |
+//! |---|---|
+//! | `llama.block_count` | layers |
+//! | `llama.embedding_length`, `llama.feed_forward_length` | widths |
+//! | `llama.attention.head_count`, `llama.attention.head_count_kv` | heads |
+//! | `llama.context_length` | longest sequence |
+//! | `llama.rope.freq_base`, `llama.attention.layer_norm_rms_epsilon` | constants |
+//!
+//! The tokenizers of SLM1 have no name in GGUF. A file made from an `.slm` carries the tokenizer's
+//! section as bytes in a fact of our own, so that it comes back as it was; other programs see a model
+//! without a vocabulary (`tokenizer.ggml.model` is `none`).
+
+use super::facts::{Fact, Facts};
+use super::write::general;
+use crate::model::config::ModelConfig;
+use crate::model::tokenizer::Tokenizer;
+
+/// The architecture that has a meaning here.
+pub const ARCHITECTURE: &str = "llama";
+
+/// Our fact: an SLM1 tokenizer section.
+pub const TOKENIZER: &str = "studbook.tokenizer.slm1";
+
+/// Our fact: how many ids are not text, as an SLM1 header says it.
+pub const SPECIALS: &str = "studbook.special_token_count";
+
+/// Why a file has no meaning here.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum MeaningError {
+    /// Another architecture.
+    #[error("the architecture is `{0}`; `llama` is known here")]
+    Architecture(String),
+    /// A fact that is missing or of the wrong kind.
+    #[error("the fact `{0}` is missing or is no number that fits")]
+    Missing(&'static str),
+    /// Something the network does that is not computed here.
+    #[error("the model has `{0}`, which is not computed here")]
+    Unsupported(&'static str),
+    /// A tokenizer section that is none.
+    #[error("the fact `studbook.tokenizer.slm1`: {0}")]
+    Tokenizer(String),
+}
+
+/// The configuration that the facts describe. `tied` says whether there is no output matrix.
+pub fn config(facts: &Facts, tied: bool) -> Result<ModelConfig, MeaningError> {
+    let architecture = facts.text("general.architecture").unwrap_or("nothing");
+    if architecture != ARCHITECTURE {
+        return Err(MeaningError::Architecture(architecture.to_owned()));
+    }
+    for unsupported in ["llama.rope.scaling.type", "llama.expert_count"] {
+        let none = matches!(facts.get(unsupported), None | Some(Fact::Unsigned(0)))
+            || facts.text(unsupported) == Some("none");
+        if !none {
+            return Err(MeaningError::Unsupported(unsupported));
+        }
+    }
+    let number = |name: &'static str| {
+        let found = facts.unsigned(name).and_then(|number| u32::try_from(number).ok());
+        found.filter(|number| *number > 0).ok_or(MeaningError::Missing(name))
+    };
+    let hidden_size = number("llama.embedding_length")?;
+    let head_count = number("llama.attention.head_count")?;
+    let kv_head_count = match facts.get("llama.attention.head_count_kv") {
+        Some(_) => number("llama.attention.head_count_kv")?,
+        None => head_count,
+    };
+    let vocab_size = match facts.get("llama.vocab_size") {
+        Some(_) => number("llama.vocab_size")?,
+        None => vocabulary(facts).ok_or(MeaningError::Missing("llama.vocab_size"))?,
+    };
+    let epsilon = "llama.attention.layer_norm_rms_epsilon";
+    Ok(ModelConfig {
+        vocab_size,
+        special_token_count: u32::try_from(facts.unsigned(SPECIALS).unwrap_or(4)).unwrap_or(4),
+        hidden_size,
+        layer_count: number("llama.block_count")?,
+        head_count,
+        kv_head_count,
+        head_dim: hidden_size / head_count,
+        ffn_size: number("llama.feed_forward_length")?,
+        max_context: number("llama.context_length")?,
+        rope_theta: facts.number("llama.rope.freq_base").unwrap_or(10_000.0),
+        rms_norm_epsilon: facts.number(epsilon).ok_or(MeaningError::Missing(epsilon))?,
+        tied_output: tied,
+    })
+}
+
+fn vocabulary(facts: &Facts) -> Option<u32> {
+    match facts.get("tokenizer.ggml.tokens")? {
+        Fact::List(tokens) => u32::try_from(tokens.len()).ok(),
+        _ => None,
+    }
+}
+
+/// The SLM1 tokenizer that a file of ours carries.
+pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
+    match facts.get(TOKENIZER) {
+        None => Ok(None),
+        Some(Fact::Bytes(section)) => Tokenizer::from_section(section)
+            .map(Some)
+            .map_err(|error| MeaningError::Tokenizer(error.to_string())),
+        Some(_) => Err(MeaningError::Tokenizer("is not a list of bytes".to_owned())),
+    }
+}
+
+/// The facts of a model.
+pub fn facts(config: &ModelConfig, tokenizer: Option<&Tokenizer>) -> Facts {
+    let mut facts = general(ARCHITECTURE);
+    let mut number = |name: &str, value: u32| facts.push(name, Fact::Unsigned(u64::from(value)));
+    number("llama.vocab_size", config.vocab_size);
+    number("llama.block_count", config.layer_count);
+    number("llama.context_length", config.max_context);
+    number("llama.embedding_length", config.hidden_size);
+    number("llama.feed_forward_length", config.ffn_size);
+    number("llama.attention.head_count", config.head_count);
+    number("llama.attention.head_count_kv", config.kv_head_count);
+    number("llama.rope.dimension_count", config.head_dim);
+    facts.push("llama.rope.freq_base", Fact::F32(config.rope_theta));
+    facts.push("llama.attention.layer_norm_rms_epsilon", Fact::F32(config.rms_norm_epsilon));
+    if let Some(tokenizer) = tokenizer {
+        facts.push("tokenizer.ggml.model", Fact::Text("none".to_owned()));
+        facts.push(SPECIALS, Fact::Unsigned(u64::from(config.special_token_count)));
+        facts.push(TOKENIZER, Fact::Bytes(tokenizer.to_section()));
+    }
+    facts
+}

@@ -1,0 +1,459 @@
+//! `config.json` of the llama family: the network's dimensions under the names of their library.
+//!
+//! Only what tells networks of this family apart is read; the file itself is carried along whole, so
+//! nothing is lost. Keys that older versions of the library did not write have the values that these
+//! versions meant.
+
+use serde::Deserialize;
+
+use crate::model::config::{ConfigError, ModelConfig};
+use crate::tensor::dtype::DType;
+
+/// The values of `model_type` that are read: networks of one build that differ in numbers only.
+pub const FAMILY: [&str; 3] = ["llama", "mistral", "qwen2"];
+
+/// Larger than any number of things in a network that exists.
+const MOST: u64 = 1 << 30;
+
+/// A network of the llama family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HfConfig {
+    /// One of [`FAMILY`].
+    pub model_type: String,
+    /// Width of the residual stream.
+    pub hidden_size: u32,
+    /// Number of blocks.
+    pub num_hidden_layers: u32,
+    /// Query heads.
+    pub num_attention_heads: u32,
+    /// Key and value heads; divides `num_attention_heads`. As many as those if the file does not say.
+    pub num_key_value_heads: u32,
+    /// Width of a head; `hidden_size / num_attention_heads` if the file does not say.
+    pub head_dim: u32,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: u32,
+    /// Number of token ids.
+    pub vocab_size: u32,
+    /// Longest sequence.
+    pub max_position_embeddings: u32,
+    /// Added to the mean square before its root.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies; 10,000 if the file does not say.
+    pub rope_theta: f64,
+    /// How the rotary frequencies are changed for longer sequences.
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether the output matrix is the embedding matrix; no if the file does not say.
+    pub tie_word_embeddings: bool,
+    /// Whether the attention projections have biases. If the file does not say: those of query, key and
+    /// value in qwen2, none in the others.
+    pub attention_bias: bool,
+    /// Whether the feed-forward matrices have biases; no if the file does not say.
+    pub mlp_bias: bool,
+    /// What stands between the feed-forward matrices; `silu` if the file does not say.
+    pub hidden_act: String,
+    /// How far back attention sees, where that is limited.
+    pub sliding_window: Option<u32>,
+    /// What the weights were saved as, in the library's words.
+    pub torch_dtype: Option<String>,
+}
+
+/// How rotary frequencies are changed. Which numbers matter depends on the kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeScaling {
+    /// `linear`, `dynamic`, `yarn`, `llama3`, ...
+    pub kind: String,
+    /// How many times longer sequences are.
+    pub factor: Option<f64>,
+    /// Frequencies below this many turns are scaled.
+    pub low_freq_factor: Option<f64>,
+    /// Frequencies above this many turns are not.
+    pub high_freq_factor: Option<f64>,
+    /// The longest sequence in training.
+    pub original_max_position_embeddings: Option<f64>,
+}
+
+/// Why a file is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum HfConfigError {
+    /// Not JSON, a value of another type, or one of these keys twice.
+    #[error("is not a usable configuration: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A key without which there is no network.
+    #[error("has no {0}, which a network of this family needs")]
+    Missing(&'static str),
+    /// A value that cannot be.
+    #[error(transparent)]
+    Field(#[from] ConfigError),
+}
+
+impl HfConfig {
+    /// Reads a configuration; `None` if the network is of another family, or does not say.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, HfConfigError> {
+        let Kind { model_type } = serde_json::from_slice(bytes)?;
+        match model_type {
+            Some(model_type) if FAMILY.contains(&model_type.as_str()) => {
+                let raw: Raw = serde_json::from_slice(bytes)?;
+                raw.check(model_type).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The network as it is computed here, or what it does that is not.
+    ///
+    /// Attention that sees a limited way back is whole attention up to that length, so the longest
+    /// sequence is no longer. The file does not say which ids are no text; four is the least.
+    pub fn network(&self) -> Result<ModelConfig, String> {
+        let unusual = [
+            (self.attention_bias, "biases in its attention"),
+            (self.mlp_bias, "biases in its feed-forward layers"),
+            (self.rope_scaling.is_some(), "scaled rotary frequencies"),
+            (!["silu", "swish"].contains(&self.hidden_act.as_str()), "another activation than silu"),
+        ];
+        if let Some((_, what)) = unusual.into_iter().find(|(is_so, _)| *is_so) {
+            return Err(format!("the network has {what}, which is not computed here"));
+        }
+        let config = ModelConfig {
+            vocab_size: self.vocab_size,
+            special_token_count: 4,
+            hidden_size: self.hidden_size,
+            layer_count: self.num_hidden_layers,
+            head_count: self.num_attention_heads,
+            kv_head_count: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            ffn_size: self.intermediate_size,
+            max_context: self.sliding_window.unwrap_or(u32::MAX).min(self.max_position_embeddings),
+            rope_theta: self.rope_theta as f32,
+            rms_norm_epsilon: self.rms_norm_eps as f32,
+            tied_output: self.tie_word_embeddings,
+        };
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+}
+
+/// The file of a network that came from elsewhere: a plain `llama`, its ids as SLM1 has them.
+pub fn write(config: &ModelConfig, dtype: DType) -> Vec<u8> {
+    use crate::model::tokenizer::{BOS, EOS, PAD};
+    // The shortest decimal of the f32, not the f64 next to it.
+    let number = |value: f32| value.to_string().parse::<f64>().unwrap_or(f64::from(value));
+    let torch = match dtype {
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        DType::F64 => "float64",
+        DType::F32 | DType::Q8_0 | DType::Q4_0 | DType::GgmlQ8_0 => "float32",
+    };
+    let file = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"],
+        "attention_bias": false,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.ffn_size,
+        "max_position_embeddings": config.max_context,
+        "mlp_bias": false,
+        "model_type": "llama",
+        "num_attention_heads": config.head_count,
+        "num_hidden_layers": config.layer_count,
+        "num_key_value_heads": config.kv_head_count,
+        "pad_token_id": PAD,
+        "rms_norm_eps": number(config.rms_norm_epsilon),
+        "rope_theta": number(config.rope_theta),
+        "tie_word_embeddings": config.tied_output,
+        "torch_dtype": torch,
+        "vocab_size": config.vocab_size,
+    });
+    let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
+    bytes.push(b'\n');
+    bytes
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    model_type: Option<String>,
+}
+
+/// Every key as it may be written. `null` is as good as nothing.
+#[derive(Deserialize)]
+struct Raw {
+    hidden_size: Option<u64>,
+    num_hidden_layers: Option<u64>,
+    num_attention_heads: Option<u64>,
+    num_key_value_heads: Option<u64>,
+    head_dim: Option<u64>,
+    intermediate_size: Option<u64>,
+    vocab_size: Option<u64>,
+    max_position_embeddings: Option<u64>,
+    rms_norm_eps: Option<f64>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<RawRope>,
+    /// Newer versions write both of the above here.
+    rope_parameters: Option<RawRope>,
+    tie_word_embeddings: Option<bool>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    hidden_act: Option<String>,
+    sliding_window: Option<u64>,
+    /// qwen2 states a window that it only uses if this says so.
+    use_sliding_window: Option<bool>,
+    torch_dtype: Option<String>,
+    /// What newer versions call `torch_dtype`.
+    dtype: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawRope {
+    rope_type: Option<String>,
+    /// What older versions call `rope_type`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    rope_theta: Option<f64>,
+    factor: Option<f64>,
+    low_freq_factor: Option<f64>,
+    high_freq_factor: Option<f64>,
+    original_max_position_embeddings: Option<f64>,
+}
+
+impl Raw {
+    fn check(self, model_type: String) -> Result<HfConfig, HfConfigError> {
+        let hidden_size = size("hidden_size", self.hidden_size)?;
+        let heads = size("num_attention_heads", self.num_attention_heads)?;
+        let kv_heads = size("num_key_value_heads", self.num_key_value_heads.or(Some(heads.into())))?;
+        if !heads.is_multiple_of(kv_heads) {
+            let expected = format!("a divisor of num_attention_heads {heads}");
+            return Err(wrong("num_key_value_heads", kv_heads, expected).into());
+        }
+        let head_dim = match self.head_dim {
+            None if !hidden_size.is_multiple_of(heads) => {
+                let expected = format!("a multiple of num_attention_heads {heads}, for want of a head_dim");
+                return Err(wrong("hidden_size", hidden_size, expected).into());
+            }
+            None => hidden_size / heads,
+            stated => size("head_dim", stated)?,
+        };
+        let windowed = self.use_sliding_window.unwrap_or(model_type == "mistral");
+        let window = self.sliding_window.filter(|_| windowed);
+        let theta = self.rope_theta.or(self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta));
+        Ok(HfConfig {
+            hidden_size,
+            num_hidden_layers: size("num_hidden_layers", self.num_hidden_layers)?,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim,
+            intermediate_size: size("intermediate_size", self.intermediate_size)?,
+            vocab_size: size("vocab_size", self.vocab_size)?,
+            max_position_embeddings: size("max_position_embeddings", self.max_position_embeddings)?,
+            rms_norm_eps: positive("rms_norm_eps", self.rms_norm_eps)?,
+            rope_theta: positive("rope_theta", theta.or(Some(10_000.0)))?,
+            rope_scaling: self.rope_scaling.or(self.rope_parameters).and_then(RawRope::scaling),
+            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
+            attention_bias: self.attention_bias.unwrap_or(model_type == "qwen2"),
+            mlp_bias: self.mlp_bias.unwrap_or(false),
+            hidden_act: self.hidden_act.unwrap_or_else(|| "silu".to_owned()),
+            sliding_window: window.map(|window| size("sliding_window", Some(window))).transpose()?,
+            torch_dtype: self.torch_dtype.or(self.dtype),
+            model_type,
+        })
+    }
+}
+
+impl RawRope {
+    /// Nothing if frequencies are as they always were.
+    fn scaling(self) -> Option<RopeScaling> {
+        let kind = self.rope_type.or(self.kind).filter(|kind| kind != "default")?;
+        Some(RopeScaling {
+            kind,
+            factor: self.factor,
+            low_freq_factor: self.low_freq_factor,
+            high_freq_factor: self.high_freq_factor,
+            original_max_position_embeddings: self.original_max_position_embeddings,
+        })
+    }
+}
+
+fn size(field: &'static str, found: Option<u64>) -> Result<u32, HfConfigError> {
+    let found = found.ok_or(HfConfigError::Missing(field))?;
+    match u32::try_from(found) {
+        Ok(size) if size != 0 && found <= MOST => Ok(size),
+        _ => Err(wrong(field, found, format!("1 to {MOST}")).into()),
+    }
+}
+
+fn positive(field: &'static str, found: Option<f64>) -> Result<f64, HfConfigError> {
+    let found = found.ok_or(HfConfigError::Missing(field))?;
+    if found.is_finite() && found > 0.0 {
+        return Ok(found);
+    }
+    Err(wrong(field, found, "a positive number".to_owned()).into())
+}
+
+fn wrong(field: &'static str, found: impl ToString + Copy, expected: String) -> ConfigError {
+    ConfigError { field, found: found.to_string(), expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys of a small published llama that matter, and some that do not.
+    const SMALL: &str = r#"{
+        "architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 1,
+        "hidden_act": "silu", "hidden_size": 576, "intermediate_size": 1536, "is_llama_config": true,
+        "max_position_embeddings": 8192, "model_type": "llama", "num_attention_heads": 9,
+        "num_hidden_layers": 30, "num_key_value_heads": 3, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+        "rope_scaling": null, "rope_theta": 100000, "tie_word_embeddings": true,
+        "torch_dtype": "bfloat16", "vocab_size": 49152, "nested": {"hidden_size": "x"}
+    }"#;
+
+    fn parse(text: &str) -> HfConfig {
+        HfConfig::parse(text.as_bytes()).unwrap().unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        HfConfig::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    /// `SMALL` with a key replaced or taken away.
+    fn small(from: &str, to: &str) -> String {
+        assert!(SMALL.contains(from), "{from}");
+        SMALL.replacen(from, to, 1)
+    }
+
+    #[test]
+    fn a_published_configuration() {
+        let config = parse(SMALL);
+        let expected = HfConfig {
+            model_type: "llama".to_owned(),
+            hidden_size: 576,
+            num_hidden_layers: 30,
+            num_attention_heads: 9,
+            num_key_value_heads: 3,
+            head_dim: 64,
+            intermediate_size: 1536,
+            vocab_size: 49_152,
+            max_position_embeddings: 8192,
+            rms_norm_eps: 1e-5,
+            rope_theta: 100_000.0,
+            rope_scaling: None,
+            tie_word_embeddings: true,
+            attention_bias: false,
+            mlp_bias: false,
+            hidden_act: "silu".to_owned(),
+            sliding_window: None,
+            torch_dtype: Some("bfloat16".to_owned()),
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn what_older_and_newer_versions_leave_out() {
+        let text = small(r#""num_key_value_heads": 3,"#, "").replace(r#""rope_theta": 100000,"#, "");
+        let text =
+            text.replace(r#""tie_word_embeddings": true,"#, "").replace(r#""attention_bias": false,"#, "");
+        let config = parse(&text);
+        assert_eq!((config.num_key_value_heads, config.rope_theta), (9, 10_000.0));
+        assert_eq!((config.tie_word_embeddings, config.attention_bias), (false, false));
+        assert!(parse(&text.replace("\"llama\"", "\"qwen2\"")).attention_bias);
+        assert!(!parse(&text.replace("\"llama\"", "\"mistral\"")).attention_bias);
+        let newer = small(
+            r#""rope_theta": 100000,"#,
+            r#""rope_parameters": {"rope_theta": 5e5, "rope_type": "default"},"#,
+        );
+        let newer = newer.replace("torch_dtype", "dtype");
+        assert_eq!((parse(&newer).rope_theta, parse(&newer).rope_scaling), (500_000.0, None));
+        assert_eq!(parse(&newer).torch_dtype.as_deref(), Some("bfloat16"));
+        assert_eq!(parse(&small(r#""hidden_act""#, r#""head_dim": 128, "hidden_act""#)).head_dim, 128);
+    }
+
+    #[test]
+    fn scaled_frequencies() {
+        let scaling = |value: &str| {
+            parse(&small("\"rope_scaling\": null", &format!("\"rope_scaling\": {value}"))).rope_scaling
+        };
+        let llama3 = scaling(
+            r#"{"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                "original_max_position_embeddings": 8192, "rope_type": "llama3"}"#,
+        );
+        let expected = RopeScaling {
+            kind: "llama3".to_owned(),
+            factor: Some(32.0),
+            low_freq_factor: Some(1.0),
+            high_freq_factor: Some(4.0),
+            original_max_position_embeddings: Some(8192.0),
+        };
+        assert_eq!(llama3, Some(expected));
+        assert_eq!(scaling(r#"{"type": "linear", "factor": 2}"#).unwrap().factor, Some(2.0));
+    }
+
+    #[test]
+    fn a_network_is_computed_or_refused_with_the_reason() {
+        let network = |text: &str| parse(text).network();
+        let expected = ModelConfig {
+            vocab_size: 49_152,
+            special_token_count: 4,
+            hidden_size: 576,
+            layer_count: 30,
+            head_count: 9,
+            kv_head_count: 3,
+            head_dim: 64,
+            ffn_size: 1536,
+            max_context: 8192,
+            rope_theta: 100_000.0,
+            rms_norm_epsilon: 1e-5,
+            tied_output: true,
+        };
+        assert_eq!(network(SMALL), Ok(expected));
+        let refused = |from: &str, to: &str| network(&small(from, to)).unwrap_err();
+        assert!(
+            refused("\"attention_bias\": false", "\"attention_bias\": true")
+                .contains("biases in its attention")
+        );
+        assert!(
+            refused("\"is_llama", "\"mlp_bias\": true, \"is_llama").contains("biases in its feed-forward")
+        );
+        assert!(refused("\"silu\"", "\"gelu\"").contains("another activation than silu"));
+        assert!(refused("scaling\": null", "scaling\": {\"type\": \"yarn\"}").contains("scaled rotary"));
+        // A head that is not a share of the width.
+        assert!(refused("\"is_llama", "\"head_dim\": 32, \"is_llama").starts_with("hidden_size is 576"));
+    }
+
+    #[test]
+    fn a_window_bounds_the_context_where_it_is_used() {
+        let context = |family: &str, more: &str| {
+            let text = small("\"is_llama", &format!("\"sliding_window\": 4096, {more} \"is_llama"));
+            parse(&text.replace("\"llama\"", family)).network().unwrap().max_context
+        };
+        assert_eq!(context("\"mistral\"", ""), 4096);
+        assert_eq!(context("\"llama\"", ""), 8192);
+        assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": false,"), 8192);
+        assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": true,"), 4096);
+    }
+
+    #[test]
+    fn other_families_are_not_read() {
+        for text in [small("\"llama\"", "\"gpt2\""), small("\"model_type\": \"llama\",", ""), "{}".to_owned()]
+        {
+            assert_eq!(HfConfig::parse(text.as_bytes()).unwrap(), None);
+        }
+        let strange = r#"{"model_type": "strange", "hidden_size": [1, 2]}"#;
+        assert_eq!(HfConfig::parse(strange.as_bytes()).unwrap(), None);
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        assert!(refused("{").contains("EOF while parsing an object at line 1"));
+        assert!(refused("[]").contains("is not a usable configuration"));
+        assert!(refused(&small("576", "\"576\"")).contains("expected u64"));
+        assert!(refused(&small("\"vocab_size\": 49152,", "")).starts_with("has no vocab_size"));
+        assert_eq!(refused(&small("576", "0")), "hidden_size is 0; expected 1 to 1073741824");
+        assert!(refused(&small("576", "4294967872")).starts_with("hidden_size is 4294967872"));
+        assert!(refused(&small("576", "577")).contains("a multiple of num_attention_heads 9"));
+        assert!(refused(&small("heads\": 3", "heads\": 2")).contains("a divisor of num_attention_heads 9"));
+        assert!(refused(&small("1e-05", "0")).starts_with("rms_norm_eps is 0; expected a positive number"));
+        assert!(refused(&small("100000", "-1")).starts_with("rope_theta is -1"));
+        let twice = small("\"hidden_size\": 576,", "\"hidden_size\": 576, \"hidden_size\": 577,");
+        assert!(refused(&twice).contains("duplicate field `hidden_size`"));
+    }
+}

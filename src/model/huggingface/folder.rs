@@ -1,0 +1,472 @@
+//! A folder opened: files of tensors mapped, everything small read.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::config::HfConfig;
+use super::error::FolderError;
+use super::index::Index;
+use super::{NAME, order};
+use crate::disk::IoContext;
+use crate::disk::mmap::Mapped;
+use crate::model::package::{Companion, Package};
+use crate::model::safetensors::{self, Metadata};
+use crate::model::tokenizer::json;
+use crate::model::weights::{SharedBytes, TensorInfo, Weights};
+
+/// The file with all tensors.
+pub const SINGLE: &str = "model.safetensors";
+/// The file that says which tensor is where.
+const INDEX: &str = "model.safetensors.index.json";
+/// How text becomes ids.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// The network's dimensions.
+pub const CONFIG: &str = "config.json";
+
+/// Files without tensors that make a model what it is, in the order in which they are kept.
+pub const COMPANIONS: [&str; 10] = [
+    CONFIG,
+    "generation_config.json",
+    TOKENIZER,
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+];
+
+/// The longest companion that is read: twice the largest tokenizer there is.
+pub const MAX_COMPANION: u64 = 64 << 20;
+/// The longest index that is read: half a million tensors.
+pub const MAX_INDEX: u64 = 64 << 20;
+/// The longest configuration that is read.
+pub const MAX_CONFIG: u64 = 1 << 20;
+
+/// A model's folder.
+#[derive(Debug)]
+pub struct Folder {
+    /// Where it is, links followed.
+    pub path: PathBuf,
+    /// The network, if it is of a family that is known.
+    pub config: Option<HfConfig>,
+    /// The files of tensors, by name.
+    pub shards: Vec<Shard>,
+    /// Every tensor, by name and layer; its part is an index of `shards`.
+    pub tensors: Vec<TensorInfo>,
+    /// Bytes of all tensors as the index counts them.
+    pub total_size: Option<u64>,
+    /// Small files to carry along, each one of [`COMPANIONS`].
+    pub companions: Vec<Companion>,
+}
+
+/// One file of tensors.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its bytes and stamp.
+    pub mapped: Arc<Mapped>,
+    /// What it says about itself.
+    pub metadata: Metadata,
+}
+
+impl Folder {
+    /// The tensors with their bytes.
+    pub fn weights(&self) -> Weights {
+        let parts = self.shards.iter().map(|shard| shard.mapped.clone() as SharedBytes).collect();
+        Weights::new(NAME, self.tensors.clone(), parts)
+    }
+
+    /// The model as every format gives it.
+    ///
+    /// Its parts are held by its weights; the maps in [`Folder::shards`] tell whether they changed.
+    pub fn package(&self) -> Package {
+        let mut package = Package::of_weights(self.weights());
+        package.config = match &self.config {
+            Some(config) => config.network(),
+            None => Err(format!("{CONFIG} describes no network of the llama family, or is not there")),
+        };
+        package.tokenizer = match self.companion(TOKENIZER) {
+            Some(companion) => json::from_json(&companion.bytes).map_err(|error| error.to_string()),
+            None => Err(format!("there is no {TOKENIZER}")),
+        };
+        package.companions.clone_from(&self.companions);
+        package
+    }
+
+    /// The companion called `name`.
+    pub fn companion(&self, name: &str) -> Option<&Companion> {
+        self.companions.iter().find(|companion| companion.name == name)
+    }
+}
+
+/// Opens a folder and checks that its files agree. Payloads are mapped, not read.
+pub fn open(folder: &Path) -> Result<Folder, FolderError> {
+    let root = Root::new(folder)?;
+    let companions = root.companions()?;
+    let config = match companions.iter().find(|companion| companion.name == CONFIG) {
+        Some(companion) => HfConfig::parse(&companion.bytes)
+            .map_err(|source| FolderError::Config { path: root.0.join(CONFIG), source })?,
+        None => None,
+    };
+    let index = root.index()?;
+    let mut model = Folder {
+        config,
+        shards: Vec::new(),
+        tensors: Vec::new(),
+        total_size: index.as_ref().and_then(|index| index.total_size),
+        companions,
+        path: root.0.clone(),
+    };
+    match &index {
+        None => root.shard(SINGLE, &mut model)?,
+        Some(index) => root.shards(index, &mut model)?,
+    }
+    model.tensors.sort_by(|a, b| order::by_layer(&a.name, &b.name));
+    Ok(model)
+}
+
+/// The folder itself, links followed.
+struct Root(PathBuf);
+
+impl Root {
+    fn new(folder: &Path) -> Result<Self, FolderError> {
+        let root = folder.canonicalize().at("open", folder)?;
+        if root.is_dir() { Ok(Self(root)) } else { Err(FolderError::NoFolder(folder.to_owned())) }
+    }
+
+    /// The file called `name`, if there is one; a link may lead to another name in the folder.
+    fn file(&self, name: &str) -> Result<Option<PathBuf>, FolderError> {
+        let path = self.0.join(name);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.at("examine", &path)?,
+        };
+        let target = path.canonicalize().at("follow the link", &path)?;
+        if target.starts_with(&self.0) { Ok(Some(target)) } else { Err(FolderError::Leaves { path, target }) }
+    }
+
+    /// The content of the file called `name`, if there is one.
+    fn read(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, FolderError> {
+        let Some(path) = self.file(name)? else { return Ok(None) };
+        // Asked before opening: opening a pipe would wait for a writer.
+        if !fs::metadata(&path).at("examine", &path)?.is_file() {
+            return Err(std::io::Error::new(ErrorKind::InvalidInput, "is not a regular file"))
+                .at("open", &path)
+                .map_err(Into::into);
+        }
+        let mut bytes = Vec::new();
+        let mut file = File::open(&path).at("open", &path)?;
+        file.by_ref().take(most + 1).read_to_end(&mut bytes).at("read", &path)?;
+        if bytes.len() as u64 > most {
+            let found = file.metadata().at("examine", &path)?.len();
+            return Err(FolderError::TooLong { path, found, most });
+        }
+        Ok(Some(bytes))
+    }
+
+    fn companions(&self) -> Result<Vec<Companion>, FolderError> {
+        let mut companions = Vec::new();
+        for name in COMPANIONS {
+            let most = if name == CONFIG { MAX_CONFIG } else { MAX_COMPANION };
+            if let Some(bytes) = self.read(name, most)? {
+                companions.push(Companion { name: name.to_owned(), bytes });
+            }
+        }
+        Ok(companions)
+    }
+
+    /// The index, or nothing if all tensors are in one file.
+    fn index(&self) -> Result<Option<Index>, FolderError> {
+        let single = self.file(SINGLE)?.is_some();
+        match (single, self.read(INDEX, MAX_INDEX)?) {
+            (true, None) => Ok(None),
+            (true, Some(_)) => Err(FolderError::TwoWeights(self.0.clone())),
+            (false, Some(bytes)) => Index::parse(&bytes)
+                .map(Some)
+                .map_err(|source| FolderError::Index { path: self.0.join(INDEX), source }),
+            (false, None) => {
+                let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+                let pickled = pickled.iter().any(|name| self.0.join(name).exists());
+                Err(FolderError::NoWeights { folder: self.0.clone(), pickled })
+            }
+        }
+    }
+
+    /// Maps every file the index names; both must list the same tensors in the same files.
+    fn shards(&self, index: &Index, model: &mut Folder) -> Result<(), FolderError> {
+        for name in index.files() {
+            let first = model.tensors.len();
+            if self.file(name)?.is_none() {
+                let listed = index.weight_map.iter().find(|(_, file)| *file == name);
+                let tensor = listed.map(|(tensor, _)| tensor.clone()).unwrap_or_default();
+                return Err(FolderError::MissingShard { path: self.0.join(name), tensor });
+            }
+            self.shard(name, model)?;
+            for info in &model.tensors[first..] {
+                let listed = index.weight_map.get(&info.name);
+                if listed.is_none_or(|file| file != name) {
+                    let (path, tensor, listed) = (self.0.join(name), info.name.clone(), listed.cloned());
+                    return Err(FolderError::NotInIndex { path, tensor, listed });
+                }
+            }
+        }
+        let found: BTreeSet<&str> = model.tensors.iter().map(|info| info.name.as_str()).collect();
+        match index.weight_map.iter().find(|(tensor, _)| !found.contains(tensor.as_str())) {
+            None => Ok(()),
+            Some((tensor, file)) => {
+                Err(FolderError::NotInShard { path: self.0.join(file), tensor: tensor.clone() })
+            }
+        }
+    }
+
+    /// Maps one file of tensors.
+    fn shard(&self, name: &str, model: &mut Folder) -> Result<(), FolderError> {
+        let path = self.file(name)?.unwrap_or_else(|| self.0.join(name));
+        let mapped = Arc::new(Mapped::open(&path)?);
+        let (infos, metadata) = safetensors::infos((*mapped).as_ref(), model.shards.len())
+            .map_err(|source| FolderError::Shard { path, source })?;
+        model.tensors.extend(infos);
+        model.shards.push(Shard { name: name.to_owned(), mapped, metadata });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::model::safetensors::{Layout, Writer};
+    use crate::model::tokenizer::Tokenizer;
+    use crate::model::tokenizer::json::to_json;
+    use crate::model::writer::{ModelWriter, Planned};
+    use crate::tensor::dtype::DType;
+    use crate::tensor::shape::Shape;
+
+    const NETWORK: &str = r#"{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 11,
+        "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 32,
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-6}"#;
+
+    /// A safetensors file of bf16 vectors: each holds its number, twice.
+    fn shard(tensors: &[(&str, u8)]) -> Vec<u8> {
+        let plan = |(name, _): &(&str, u8)| Planned {
+            name: (*name).to_owned(),
+            shape: Shape::new(vec![2]).unwrap(),
+            dtype: DType::BF16,
+            block_size: 0,
+        };
+        let metadata = Metadata::from([("format".to_owned(), "pt".to_owned())]);
+        let layout = Layout::new(tensors.iter().map(plan).collect(), &metadata).unwrap();
+        let mut file = Vec::new();
+        let mut writer = Writer::new(&layout, &mut file).unwrap();
+        for (_, number) in tensors {
+            let bytes = (f32::from(*number).to_bits() >> 16) as u16;
+            writer.payload(&[bytes.to_le_bytes(), bytes.to_le_bytes()].concat()).unwrap();
+            writer.finish_tensor(&[]).unwrap();
+        }
+        writer.finish().unwrap();
+        file
+    }
+
+    /// A folder of two files with an index.
+    fn sharded() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        write("config.json", NETWORK.as_bytes());
+        write("tokenizer.json", b"{\"of\": \"somebody\"}");
+        write("README.md", b"not carried");
+        write("model-1.safetensors", &shard(&[("model.layers.10.w", 3), ("model.layers.2.w", 2)]));
+        write("model-2.safetensors", &shard(&[("model.norm.w", 4), ("lm_head.w", 1)]));
+        index(
+            folder.path(),
+            &[("model.layers.10.w", 1), ("model.layers.2.w", 1), ("model.norm.w", 2), ("lm_head.w", 2)],
+        );
+        folder
+    }
+
+    fn index(folder: &Path, tensors: &[(&str, u8)]) {
+        let entry = |(tensor, file): &(&str, u8)| format!("\"{tensor}\": \"model-{file}.safetensors\"");
+        let entries: Vec<_> = tensors.iter().map(entry).collect();
+        let text =
+            format!("{{\"metadata\": {{\"total_size\": 16}}, \"weight_map\": {{{}}}}}", entries.join(", "));
+        std::fs::write(folder.join("model.safetensors.index.json"), text).unwrap();
+    }
+
+    fn names(folder: &Folder) -> Vec<&str> {
+        folder.tensors.iter().map(|info| info.name.as_str()).collect()
+    }
+
+    fn refused(folder: &Path) -> String {
+        open(folder).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_folder_of_several_files() {
+        let folder = sharded();
+        let model = open(folder.path()).unwrap();
+        assert_eq!(names(&model), ["lm_head.w", "model.layers.2.w", "model.layers.10.w", "model.norm.w"]);
+        assert_eq!(
+            model.shards.iter().map(|shard| shard.name.as_str()).collect::<Vec<_>>(),
+            ["model-1.safetensors", "model-2.safetensors"]
+        );
+        assert!(
+            model.shards.iter().all(|shard| shard.metadata["format"] == "pt" && shard.mapped.unchanged())
+        );
+        let weights = model.weights();
+        let values: Vec<f32> = weights.tensors().flat_map(|view| view.to_f32()).collect();
+        assert_eq!(values, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
+        assert_eq!((weights.format(), weights.parameters(), model.total_size), ("huggingface", 8, Some(16)));
+        assert_eq!(model.config.as_ref().unwrap().head_dim, 4);
+        assert_eq!(
+            model.companions.iter().map(|companion| companion.name.as_str()).collect::<Vec<_>>(),
+            ["config.json", "tokenizer.json"]
+        );
+        assert_eq!(model.companion("tokenizer.json").unwrap().bytes, b"{\"of\": \"somebody\"}");
+    }
+
+    #[test]
+    fn a_folder_is_a_package() {
+        let folder = sharded();
+        let package = open(folder.path()).unwrap().package();
+        assert_eq!(package.weights.infos().len(), 4);
+        let config = package.config.unwrap();
+        assert_eq!((config.layer_count, config.head_dim, config.max_context), (11, 4, 64));
+        assert!(package.tokenizer.unwrap_err().contains("cannot be an SLM1 tokenizer"));
+        assert_eq!(package.companions.len(), 2);
+
+        std::fs::write(folder.path().join("tokenizer.json"), to_json(&Tokenizer::Btok).unwrap()).unwrap();
+        std::fs::remove_file(folder.path().join("config.json")).unwrap();
+        let package = open(folder.path()).unwrap().package();
+        assert!(package.tokenizer.is_ok());
+        assert!(package.config.unwrap_err().contains("no network of the llama family"));
+    }
+
+    #[test]
+    fn a_folder_of_one_file_with_every_companion_and_another_network() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), shard(&[("b", 2), ("a", 1)])).unwrap();
+        let model = open(folder.path()).unwrap();
+        assert_eq!(
+            (names(&model), model.config.is_none(), model.companions.len()),
+            (vec!["a", "b"], true, 0)
+        );
+        for name in COMPANIONS {
+            std::fs::write(folder.path().join(name), format!("{{\"model_type\": \"{name}\"}}")).unwrap();
+        }
+        let model = open(folder.path()).unwrap();
+        assert!(model.companions.iter().map(|companion| companion.name.as_str()).eq(COMPANIONS));
+        assert!(model.config.is_none());
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("none");
+        assert!(matches!(open(&missing), Err(FolderError::Disk(error)) if error.is_not_found()));
+        std::fs::write(&missing, b"").unwrap();
+        assert!(refused(&missing).contains("is no folder"));
+        assert!(
+            refused(folder.path())
+                .ends_with("has neither model.safetensors nor model.safetensors.index.json")
+        );
+        std::fs::write(folder.path().join("pytorch_model.bin"), b"").unwrap();
+        assert!(refused(folder.path()).contains("save them as safetensors"));
+
+        let folder = sharded();
+        std::fs::remove_file(folder.path().join("model-2.safetensors")).unwrap();
+        let error = refused(folder.path());
+        assert!(
+            error.contains("model-2.safetensors is not there") && error.contains("\"lm_head.w\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn index_and_files_must_agree_both_ways() {
+        let folder = sharded();
+        let all = [("model.layers.10.w", 1), ("model.layers.2.w", 1), ("model.norm.w", 2), ("lm_head.w", 2)];
+        index(folder.path(), &all[1..]);
+        let error = refused(folder.path());
+        assert!(
+            error.contains(
+                "model-1.safetensors has a tensor \"model.layers.10.w\", which the index does not list"
+            ),
+            "{error}"
+        );
+        index(folder.path(), &[&all[..3], &[("lm_head.w", 1)]].concat());
+        let error = refused(folder.path());
+        assert!(
+            error.contains(
+                "model-2.safetensors has a tensor \"lm_head.w\", which the index says is in model-1.safetensors"
+            ),
+            "{error}"
+        );
+        index(folder.path(), &[&all[..], &[("model.extra.w", 2)]].concat());
+        let error = refused(folder.path());
+        assert!(error.contains("model-2.safetensors has no tensor \"model.extra.w\""), "{error}");
+        index(folder.path(), &all);
+        open(folder.path()).unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), shard(&[("a", 1)])).unwrap();
+        assert!(refused(folder.path()).contains("both model.safetensors and model.safetensors.index.json"));
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let folder = sharded();
+        let outside = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path(), outside.path());
+        // Within the folder a link is as good as a file.
+        std::fs::create_dir(inside.join("blobs")).unwrap();
+        std::fs::rename(inside.join("model-1.safetensors"), inside.join("blobs/abc")).unwrap();
+        symlink("blobs/abc", inside.join("model-1.safetensors")).unwrap();
+        open(inside).unwrap();
+
+        for name in ["model-2.safetensors", "tokenizer.json", "model.safetensors.index.json", "config.json"] {
+            std::fs::rename(inside.join(name), outside.join(name)).unwrap();
+            symlink(outside.join(name), inside.join(name)).unwrap();
+            let error = refused(inside);
+            assert!(error.contains(name) && error.contains("leads out of the model's folder"), "{error}");
+            std::fs::remove_file(inside.join(name)).unwrap();
+            std::fs::rename(outside.join(name), inside.join(name)).unwrap();
+        }
+        // A companion that was there once is not left out in silence.
+        symlink("nowhere", inside.join("vocab.json")).unwrap();
+        assert!(refused(inside).contains("cannot follow the link"));
+        std::fs::remove_file(inside.join("vocab.json")).unwrap();
+        // The folder itself may be a link.
+        symlink(inside, outside.join("model")).unwrap();
+        open(&outside.join("model")).unwrap();
+    }
+
+    #[test]
+    fn damaged_files_are_named() {
+        let damaged = |name: &str, bytes: &[u8]| {
+            let folder = sharded();
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            let error = refused(folder.path());
+            assert!(error.contains(name), "{error}");
+            error
+        };
+        assert!(damaged("config.json", b"{").contains("config.json is not a usable configuration: EOF"));
+        assert!(
+            damaged("config.json", &vec![b' '; MAX_CONFIG as usize + 1])
+                .contains("has 1048577 bytes; at most 1048576")
+        );
+        assert!(damaged("model.safetensors.index.json", b"{}").contains("missing field `weight_map`"));
+        assert!(
+            damaged("model-1.safetensors", b"version https")
+                .contains("not a usable safetensors file: the header's length")
+        );
+        let escape = br#"{"weight_map": {"a": "../model-1.safetensors"}}"#;
+        assert!(damaged("model.safetensors.index.json", escape).contains("\"../model-1.safetensors\""));
+        let folder = sharded();
+        std::fs::create_dir(folder.path().join("merges.txt")).unwrap();
+        assert!(refused(folder.path()).contains("merges.txt: is not a regular file"));
+    }
+}

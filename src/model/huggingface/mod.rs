@@ -1,0 +1,41 @@
+//! A model as Hugging Face's libraries save it: a folder of several files.
+//!
+//! ```text
+//! folder
+//!   config.json                          the network's dimensions                    config
+//!   model.safetensors                    all tensors, or
+//!   model.safetensors.index.json         which tensor is in which of                 index
+//!   model-00001-of-00003.safetensors ... these
+//!   tokenizer.json, ...                  carried along, byte for byte                folder
+//! ```
+//!
+//! A folder comes from somebody else, so it is not followed wherever it points: names in the index
+//! are plain file names, links stay inside the folder, and what is read into memory has a limit.
+//! Index and files must agree in both directions, or two programs could see two models.
+//!
+//! Tensors keep the names their library gave them. What the files say about the network is read for
+//! the family that is known here; any other model is tensors and companions, and can be merged all
+//! the same.
+//!
+//! * [`config`]: `config.json` of the llama family.
+//! * [`mod@index`]: the file that says which tensor is in which of several files.
+//! * [`order`]: tensors sorted by name, layers by number.
+//! * `folder`: all of it opened.
+
+pub mod config;
+#[cfg(feature = "engine")]
+pub mod error;
+#[cfg(feature = "engine")]
+pub mod folder;
+pub mod index;
+pub mod order;
+
+pub use config::{HfConfig, HfConfigError, RopeScaling};
+#[cfg(feature = "engine")]
+pub use error::FolderError;
+#[cfg(feature = "engine")]
+pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open};
+pub use index::{Index, IndexError};
+
+/// How records name the format.
+pub const NAME: &str = "huggingface";

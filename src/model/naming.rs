@@ -1,0 +1,172 @@
+//! What a llama-like network's tensors are called, and how their rows lie, in each family of files.
+//!
+//! | SLM1 | Hugging Face | GGUF |
+//! |---|---|---|
+//! | `tok_embeddings.weight` | `model.embed_tokens.weight` | `token_embd.weight` |
+//! | `layers.N.wq.weight` ... | `model.layers.N.self_attn.q_proj.weight` ... | `blk.N.attn_q.weight` ... |
+//! | `norm.weight`, `output.weight` | `model.norm.weight`, `lm_head.weight` | `output_norm.weight`, `output.weight` |
+//!
+//! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF take neighbours,
+//! elements `2i` and `2i + 1`; Hugging Face takes `i` and `i + d/2` of a head of width `d`. The turned
+//! vectors are the same up to the order of their elements, so the rows of the query and key matrices
+//! are reordered on the way ([`Permutation`]), and every score stays what it was.
+
+use crate::model::config::ModelConfig;
+
+/// A family of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// `layers.0.wq.weight`
+    Slm1,
+    /// `model.layers.0.self_attn.q_proj.weight`
+    HuggingFace,
+    /// `blk.0.attn_q.weight`
+    Gguf,
+}
+
+/// The parts of a layer, in SLM1, Hugging Face, GGUF.
+const LAYER: [[&str; 3]; 9] = [
+    ["attn_norm", "input_layernorm", "attn_norm"],
+    ["wq", "self_attn.q_proj", "attn_q"],
+    ["wk", "self_attn.k_proj", "attn_k"],
+    ["wv", "self_attn.v_proj", "attn_v"],
+    ["wo", "self_attn.o_proj", "attn_output"],
+    ["ffn_norm", "post_attention_layernorm", "ffn_norm"],
+    ["w1", "mlp.gate_proj", "ffn_gate"],
+    ["w2", "mlp.down_proj", "ffn_down"],
+    ["w3", "mlp.up_proj", "ffn_up"],
+];
+
+/// The tensors outside of the layers.
+const AROUND: [[&str; 3]; 3] = [
+    ["tok_embeddings.weight", "model.embed_tokens.weight", "token_embd.weight"],
+    ["norm.weight", "model.norm.weight", "output_norm.weight"],
+    ["output.weight", "lm_head.weight", "output.weight"],
+];
+
+const PREFIX: [&str; 3] = ["layers.", "model.layers.", "blk."];
+
+impl Naming {
+    const ALL: [Self; 3] = [Self::Slm1, Self::HuggingFace, Self::Gguf];
+
+    /// The family that a list of names belongs to: the one that knows the embeddings among them.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let families = |name| Self::ALL.into_iter().find(|naming| AROUND[0][*naming as usize] == name);
+        names.into_iter().find_map(families)
+    }
+
+    /// What the tensor that SLM1 calls `name` is called here.
+    pub fn from_slm1(self, name: &str) -> Option<String> {
+        self.translate(Self::Slm1, name)
+    }
+
+    /// What the tensor that `other` calls `name` is called here; none if it is no tensor of a
+    /// llama-like network.
+    pub fn translate(self, other: Self, name: &str) -> Option<String> {
+        let (from, to) = (other as usize, self as usize);
+        if let Some(row) = AROUND.iter().find(|row| row[from] == name) {
+            return Some(row[to].to_owned());
+        }
+        let (layer, part) = name.strip_prefix(PREFIX[from])?.split_once('.')?;
+        let number: u32 = layer.parse().ok()?;
+        let part = part.strip_suffix(".weight")?;
+        let row = LAYER.iter().find(|row| row[from] == part)?;
+        // A number has one spelling.
+        (number.to_string() == layer).then(|| format!("{}{number}.{}.weight", PREFIX[to], row[to]))
+    }
+
+    /// How the rows of the tensor that SLM1 calls `name` move on the way from `self` to `to`.
+    pub fn permutation(self, to: Self, name: &str, config: &ModelConfig) -> Option<Permutation> {
+        let heads = if name.ends_with(".wq.weight") {
+            config.head_count
+        } else if name.ends_with(".wk.weight") {
+            config.kv_head_count
+        } else {
+            return None;
+        };
+        let halves = |naming| naming == Self::HuggingFace;
+        (halves(self) != halves(to)).then_some(Permutation {
+            heads: heads as usize,
+            head_dim: config.head_dim as usize,
+            to_halves: halves(to),
+        })
+    }
+}
+
+/// A reordering of rows within each head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permutation {
+    /// Heads.
+    pub heads: usize,
+    /// Rows of a head; even.
+    pub head_dim: usize,
+    /// Whether pairs that lie side by side come to lie half a head apart, or the other way.
+    pub to_halves: bool,
+}
+
+impl Permutation {
+    /// Which source row becomes row `row` of the result.
+    pub fn source_row(&self, row: usize) -> usize {
+        let (head, place) = (row / self.head_dim, row % self.head_dim);
+        let half = self.head_dim / 2;
+        let source = if self.to_halves {
+            // Row i + h*half was the h-th of the pair i.
+            place % half * 2 + place / half
+        } else {
+            place % 2 * half + place / 2
+        };
+        head * self.head_dim + source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::tensor_table;
+    use crate::model::config::tests::tiny;
+
+    #[test]
+    fn every_tensor_has_a_name_everywhere_and_comes_back() {
+        for spec in tensor_table(&tiny()).unwrap() {
+            for to in Naming::ALL {
+                let there = to.from_slm1(&spec.name).unwrap();
+                assert_eq!(Naming::Slm1.translate(to, &there).as_deref(), Some(spec.name.as_str()));
+            }
+        }
+        let name = |naming: Naming, slm1: &str| naming.from_slm1(slm1).unwrap();
+        assert_eq!(name(Naming::HuggingFace, "layers.3.w1.weight"), "model.layers.3.mlp.gate_proj.weight");
+        assert_eq!(name(Naming::Gguf, "layers.3.wo.weight"), "blk.3.attn_output.weight");
+        for stranger in ["layers.3.w4.weight", "layers.03.w1.weight", "layers.w1.weight", "x"] {
+            assert_eq!(Naming::Gguf.from_slm1(stranger), None);
+        }
+    }
+
+    #[test]
+    fn a_family_is_known_by_its_embeddings() {
+        let names = ["model.layers.0.mlp.up_proj.weight", "model.embed_tokens.weight"];
+        assert_eq!(Naming::of(names), Some(Naming::HuggingFace));
+        assert_eq!(Naming::of(["a", "b"]), None);
+    }
+
+    #[test]
+    fn rows_move_within_their_head_and_come_back() {
+        let to = Permutation { heads: 2, head_dim: 6, to_halves: true };
+        let back = Permutation { to_halves: false, ..to };
+        let moved: Vec<usize> = (0..12).map(|row| to.source_row(row)).collect();
+        // Pairs (0,1) (2,3) (4,5) to firsts 0 2 4, seconds 1 3 5.
+        assert_eq!(moved, [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
+        for row in 0..12 {
+            assert_eq!(to.source_row(back.source_row(row)), row);
+        }
+    }
+
+    #[test]
+    fn only_queries_and_keys_move() {
+        let config = ModelConfig { kv_head_count: 1, ..tiny() };
+        let moved = |name| Naming::Slm1.permutation(Naming::HuggingFace, name, &config);
+        assert_eq!(moved("layers.0.wq.weight").unwrap().heads, 2);
+        assert_eq!(moved("layers.0.wk.weight").unwrap().heads, 1);
+        assert_eq!(moved("layers.0.wv.weight"), None);
+        assert_eq!(Naming::Slm1.permutation(Naming::Gguf, "layers.0.wq.weight", &config), None);
+    }
+}

@@ -1,0 +1,301 @@
+//! SLM1 tokenizers as Hugging Face's `tokenizer.json`, and back.
+//!
+//! Both of ours are byte-pair encodings over the 256 bytes, which that file can say exactly: a `BPE`
+//! model whose vocabulary begins with the byte alphabet of GPT-2 (each byte as one printable
+//! character), a `ByteLevel` pre-tokenizer that cuts nothing, four special tokens, and a template
+//! that puts BOS in front of a prompt. Merges keep their order of ranks.
+//!
+//! The way back takes only what means the same here; most tokenizers of that world do not (their
+//! bytes have other ids, or text is cut by patterns first), and are refused with the reason.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{BOS, Bpe1, EOS, FIRST_PIECE, Merge, PAD, Tokenizer, TokenizerError, UNK};
+
+/// Longest file that is read.
+const MAX_BYTES: usize = 64 << 20;
+
+/// How the specials are written.
+const SPECIALS: [(u32, &str); 4] = [(BOS, "<bos>"), (EOS, "<eos>"), (PAD, "<pad>"), (UNK, "<unk>")];
+
+/// Why one cannot become the other.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonTokenizerError {
+    /// Not readable as JSON.
+    #[error("tokenizer.json: {0}")]
+    Json(String),
+    /// It means something that SLM1 tokenizers cannot.
+    #[error("this tokenizer.json cannot be an SLM1 tokenizer: {0}")]
+    Foreign(String),
+    /// It means something that `tokenizer.json` cannot.
+    #[error("this SLM1 tokenizer cannot be a tokenizer.json: {0}")]
+    Inexpressible(String),
+    /// The result is no tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+fn foreign(why: impl Into<String>) -> JsonTokenizerError {
+    JsonTokenizerError::Foreign(why.into())
+}
+
+/// The character that stands for a byte: itself if printable and no space, else one from U+0100 on.
+fn byte_char(byte: u8) -> char {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let before = (0..byte).filter(|other| !printable(*other)).count() as u32;
+    char::from_u32(0x100 + before).expect("far below the surrogates")
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| byte_char(*byte)).collect()
+}
+
+/// The file.
+pub fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>, JsonTokenizerError> {
+    let mut vocab: BTreeMap<String, u32> =
+        (0..=255).map(|byte| (text_of(&[byte]), u32::from(byte))).collect();
+    let mut merges = Vec::new();
+    if let Tokenizer::Bpe1(bpe) = tokenizer {
+        for (id, bytes) in bpe.pieces() {
+            if let Some(other) = vocab.insert(text_of(bytes), id) {
+                let why = format!("the ids {other} and {id} stand for the same bytes");
+                return Err(JsonTokenizerError::Inexpressible(why));
+            }
+        }
+        for merge in bpe.merges() {
+            merges.push(pair(bpe, &merge)?);
+        }
+    }
+    let special = |(id, content): (u32, &str)| {
+        json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+    };
+    let bos = json!({ "SpecialToken": { "id": "<bos>", "type_id": 0 } });
+    let sequence = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+    let file = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": SPECIALS.map(special),
+        "normalizer": null,
+        "pre_tokenizer": byte_level(),
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [bos, sequence("A")],
+            "pair": [bos, sequence("A"), sequence("B")],
+            "special_tokens": { "<bos>": { "id": "<bos>", "ids": [BOS], "tokens": ["<bos>"] } },
+        },
+        "decoder": byte_level(),
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": vocab, "merges": merges,
+        },
+    });
+    let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn byte_level() -> Value {
+    json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false })
+}
+
+/// A merge as two texts; it must make just what both say together.
+fn pair(bpe: &Bpe1, merge: &Merge) -> Result<[String; 2], JsonTokenizerError> {
+    let bytes = |id: u32| match u8::try_from(id) {
+        Ok(byte) => Some(vec![byte]),
+        Err(_) => bpe.piece(id).map(<[u8]>::to_vec),
+    };
+    let (left, right, output) = (bytes(merge.left), bytes(merge.right), bytes(merge.output));
+    match (left, right, output) {
+        (Some(left), Some(right), Some(output)) if [left.as_slice(), &right].concat() == output => {
+            Ok([text_of(&left), text_of(&right)])
+        }
+        _ => Err(JsonTokenizerError::Inexpressible(format!(
+            "the merge of {} and {} into {} does not join their bytes",
+            merge.left, merge.right, merge.output
+        ))),
+    }
+}
+
+/// The tokenizer that a file describes, if it can be one of ours.
+pub fn from_json(bytes: &[u8]) -> Result<Tokenizer, JsonTokenizerError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(JsonTokenizerError::Json(format!("{} bytes are too many", bytes.len())));
+    }
+    let file: Map<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| JsonTokenizerError::Json(error.to_string()))?;
+    let at = |pointer: &str| Value::pointer_in(&file, pointer);
+    if at("/model/type").and_then(Value::as_str) != Some("BPE") {
+        return Err(foreign("its model is not `BPE`"));
+    }
+    if at("/normalizer").is_some_and(|value| !value.is_null()) {
+        return Err(foreign("it normalizes text"));
+    }
+    let level = at("/pre_tokenizer").ok_or_else(|| foreign("it has no `ByteLevel` pre-tokenizer"))?;
+    let setting = |name: &str| level.get(name).and_then(Value::as_bool);
+    if level.get("type").and_then(Value::as_str) != Some("ByteLevel") {
+        return Err(foreign("its pre-tokenizer is not `ByteLevel`"));
+    }
+    if setting("use_regex") != Some(false) || setting("add_prefix_space") != Some(false) {
+        return Err(foreign("its pre-tokenizer cuts text by a pattern or adds a space"));
+    }
+    for flag in ["byte_fallback", "fuse_unk", "ignore_merges"] {
+        if at(&format!("/model/{flag}")).and_then(Value::as_bool) == Some(true) {
+            return Err(foreign(format!("its model has `{flag}`")));
+        }
+    }
+    let ids = vocabulary(at("/model/vocab"))?;
+    specials(at("/added_tokens"))?;
+    let tokens: Vec<(u32, Vec<u8>)> =
+        ids.iter().filter(|(_, id)| **id >= FIRST_PIECE).map(|(bytes, id)| (*id, bytes.clone())).collect();
+    let merges = merges(at("/model/merges"), &ids)?;
+    if tokens.is_empty() && merges.is_empty() {
+        return Ok(Tokenizer::Btok);
+    }
+    let last = tokens.iter().map(|(id, _)| *id).max().unwrap_or(UNK);
+    Ok(Tokenizer::Bpe1(Arc::new(Bpe1::new(last.saturating_add(1), tokens, merges)?)))
+}
+
+/// `Value::pointer` for an object that is not a value.
+trait PointerIn {
+    fn pointer_in<'a>(file: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value>;
+}
+
+impl PointerIn for Value {
+    fn pointer_in<'a>(file: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
+        let mut parts = pointer.split('/').skip(1);
+        let first = file.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    }
+}
+
+type Ids = BTreeMap<Vec<u8>, u32>;
+
+fn vocabulary(vocab: Option<&Value>) -> Result<Ids, JsonTokenizerError> {
+    let alphabet: BTreeMap<char, u8> = (0..=255).map(|byte| (byte_char(byte), byte)).collect();
+    let entries = vocab.and_then(Value::as_object).ok_or_else(|| foreign("its model has no vocabulary"))?;
+    let mut ids = Ids::new();
+    for (text, id) in entries {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| foreign(format!("the token {text:?} has no id")))?;
+        if SPECIALS.iter().any(|(special, _)| *special == id) {
+            continue;
+        }
+        let bytes: Option<Vec<u8>> = text.chars().map(|c| alphabet.get(&c).copied()).collect();
+        let bytes = bytes.ok_or_else(|| foreign(format!("the token {text:?} is not made of bytes")))?;
+        if let [byte] = bytes[..]
+            && u32::from(byte) != id
+        {
+            return Err(foreign(format!("the byte {byte} has the id {id}, not its own value")));
+        }
+        ids.insert(bytes, id);
+    }
+    match (0..=255_u8).find(|byte| !ids.contains_key([*byte].as_slice())) {
+        Some(byte) => Err(foreign(format!("the byte {byte} has no id"))),
+        None => Ok(ids),
+    }
+}
+
+fn specials(added: Option<&Value>) -> Result<(), JsonTokenizerError> {
+    let added = added.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ids: Vec<Option<u64>> = added.iter().map(|token| token.get("id").and_then(Value::as_u64)).collect();
+    let ours = SPECIALS.map(|(id, _)| Some(u64::from(id)));
+    if ids.len() == ours.len() && ours.iter().all(|id| ids.contains(id)) {
+        return Ok(());
+    }
+    Err(foreign("its special tokens are not the four ids from 256 to 259"))
+}
+
+fn merges(merges: Option<&Value>, ids: &Ids) -> Result<Vec<Merge>, JsonTokenizerError> {
+    let alphabet: BTreeMap<char, u8> = (0..=255).map(|byte| (byte_char(byte), byte)).collect();
+    let bytes = |text: &str| text.chars().map(|c| alphabet.get(&c).copied()).collect::<Option<Vec<u8>>>();
+    let listed = merges.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut found = Vec::with_capacity(listed.len());
+    for (rank, merge) in listed.iter().enumerate() {
+        // Older files join the two by a space.
+        let (left, right) = match merge {
+            Value::String(text) => text.split_once(' '),
+            Value::Array(pair) => {
+                pair.first().and_then(Value::as_str).zip(pair.get(1).and_then(Value::as_str))
+            }
+            _ => None,
+        }
+        .ok_or_else(|| foreign(format!("merge {rank} is not two texts")))?;
+        let known = || {
+            let (left, right) = (bytes(left)?, bytes(right)?);
+            let output = ids.get(&[left.as_slice(), &right].concat())?;
+            let rank = u32::try_from(rank).ok()?;
+            Some(Merge { left: *ids.get(&left)?, right: *ids.get(&right)?, output: *output, rank })
+        };
+        found.push(known().ok_or_else(|| foreign(format!("merge {rank} names a token that is not there")))?);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alphabet_is_gpt2s() {
+        // Known points of that table: space, newline, tab, NUL, DEL, soft hyphen.
+        let known =
+            [(b' ', 'Ġ'), (b'\n', 'Ċ'), (b'\t', 'ĉ'), (0, 'Ā'), (0x7F, 'ġ'), (0xAD, 'Ń'), (b'a', 'a')];
+        for (byte, character) in known {
+            assert_eq!(byte_char(byte), character, "{byte}");
+        }
+        let all: std::collections::BTreeSet<char> = (0..=255).map(byte_char).collect();
+        assert_eq!(all.len(), 256);
+    }
+
+    fn the() -> Tokenizer {
+        let merges = vec![
+            Merge { left: u32::from(b't'), right: u32::from(b'h'), output: 260, rank: 0 },
+            Merge { left: 260, right: u32::from(b'e'), output: 261, rank: 1 },
+        ];
+        let tokens = vec![(260, b"th".to_vec()), (261, b"the".to_vec())];
+        Tokenizer::Bpe1(Arc::new(Bpe1::new(262, tokens, merges).unwrap()))
+    }
+
+    #[test]
+    fn both_come_back_as_they_were() {
+        for tokenizer in [Tokenizer::Btok, the()] {
+            let file = to_json(&tokenizer).unwrap();
+            assert_eq!(from_json(&file).unwrap(), tokenizer);
+        }
+    }
+
+    #[test]
+    fn what_means_something_else_is_refused_with_the_reason() {
+        let file = String::from_utf8(to_json(&the()).unwrap()).unwrap();
+        let refused = |from: &str, to: &str| {
+            let changed = file.replace(from, to);
+            assert_ne!(changed, file, "{from}");
+            from_json(changed.as_bytes()).unwrap_err().to_string()
+        };
+        assert!(refused("\"BPE\"", "\"Unigram\"").contains("not `BPE`"));
+        assert!(refused("\"use_regex\": false", "\"use_regex\": true").contains("by a pattern"));
+        assert!(refused("\"a\": 97", "\"a\": 300").contains("the byte 97 has the id 300"));
+        assert!(refused("\"a\": 97,", "").contains("the byte 97 has no id"));
+        assert!(refused("\"id\": 256", "\"id\": 300").contains("256 to 259"));
+        assert!(refused("\"normalizer\": null", "\"normalizer\": {}").contains("normalizes"));
+        assert!(refused("\"th\": 260,", "").contains("merge 0"));
+        assert!(from_json(b"[]").is_err());
+    }
+
+    #[test]
+    fn merges_that_do_not_join_are_inexpressible() {
+        let merges = vec![Merge { left: 97, right: 98, output: 260, rank: 0 }];
+        let bpe = Bpe1::new(261, vec![(260, b"xy".to_vec())], merges).unwrap();
+        let tokenizer = Tokenizer::Bpe1(Arc::new(bpe));
+        assert!(to_json(&tokenizer).unwrap_err().to_string().contains("does not join"));
+    }
+}

@@ -1,0 +1,134 @@
+//! One model in every format: the same values, the same words.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use studbook::model::open_bytes;
+use studbook::runtime::{Model, Session};
+use studbook::tensor::dtype::DType;
+
+use crate::space::{Space, config, model};
+
+fn space() -> Space {
+    let space = Space::empty();
+    space.write("a.slm", &model(&config(), "a", DType::F32));
+    space
+}
+
+/// What a model says, greedily.
+fn words(space: &Space, name: &str) -> String {
+    space.studbook(&["generate", name, "--prompt", "ab", "--max-tokens", "12"]).exits(0).out
+}
+
+#[test]
+fn there_and_back_is_the_same_file() {
+    let space = space();
+    for (there, to) in [("b.gguf", None), ("folder", Some("trained-source")), ("hf", Some("hugging-face"))] {
+        let to: &[&str] = &to.map_or(Vec::new(), |to| vec!["--to", to]);
+        space.studbook(&[&["convert", "a.slm", there], to].concat()).exits(0).says("11 tensors");
+        space.studbook(&["convert", there, "back.slm", "--force"]).exits(0);
+        let read = |name| std::fs::read(space.path(name)).unwrap();
+        assert!(read("a.slm") == read("back.slm"), "by way of {there}");
+    }
+    assert_eq!(words(&space, "a.slm"), words(&space, "back.slm"));
+    let manifest = space.read("folder/source.manifest");
+    assert!(
+        manifest.contains("tensor=layers.0.wk.weight 4x8 128 tensors/layers.0.wk.weight.f32\n"),
+        "{manifest}"
+    );
+}
+
+#[test]
+fn a_hugging_face_model_computes_the_same() {
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        tokens: Vec<u32>,
+        last_two: Vec<Vec<f32>>,
+    }
+    let reference: Reference =
+        serde_json::from_str(include_str!("../fixtures/huggingface_logits.json")).unwrap();
+    let space = space();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/huggingface_tiny");
+    let folder = folder.to_str().unwrap();
+    space.studbook(&["convert", folder, "h.slm"]).exits(2).complains("--tokenizer");
+    space.studbook(&["convert", folder, "h.slm", "--tokenizer", "a.slm"]).exits(0).says("21 tensors");
+    // By way of GGUF, too, whose rows lie as SLM1's do.
+    space.studbook(&["convert", folder, "h.gguf"]).exits(0);
+    space.studbook(&["convert", "h.gguf", "g.slm", "--tokenizer", "a.slm"]).exits(0);
+    for name in ["h.slm", "g.slm"] {
+        let bytes = std::fs::read(space.path(name)).unwrap();
+        let model = Model::new(Arc::new(open_bytes(Arc::new(bytes)).unwrap())).unwrap();
+        let mut session = Session::new(&model, reference.tokens.len()).unwrap();
+        let (last, before) = reference.tokens.split_last().unwrap();
+        let mut worst = 0.0_f32;
+        for (step, expected) in [before, &[*last]].iter().zip(&reference.last_two) {
+            let logits = session.feed(step).unwrap();
+            assert_eq!(logits.len(), expected.len());
+            worst = logits.iter().zip(expected).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+        assert!(worst < 1e-4, "{name}: {worst}");
+    }
+    // Back in that layout, every tensor is what it was.
+    space.studbook(&["convert", "h.slm", "back", "--to", "hugging-face"]).exits(0);
+    let original = studbook::model::open_package(Path::new(folder)).unwrap().package;
+    let back = studbook::model::open_package(&space.path("back")).unwrap().package;
+    assert_eq!(original.weights.infos().len(), back.weights.infos().len());
+    for tensor in original.weights.tensors() {
+        assert_eq!(back.weights.tensor(tensor.name).unwrap().data, tensor.data, "{}", tensor.name);
+    }
+    let network = |config: Result<studbook::model::ModelConfig, String>| config.unwrap();
+    assert_eq!(network(back.config), network(original.config));
+    assert_eq!(back.tokenizer.unwrap(), studbook::model::Tokenizer::Btok);
+}
+
+#[test]
+fn encodings_change_on_request() {
+    let space = space();
+    space.studbook(&["convert", "a.slm", "q.slm", "--dtype", "q8_0"]).exits(0);
+    let bytes = std::fs::read(space.path("q.slm")).unwrap();
+    assert!(bytes == model(&config(), "a", DType::Q8_0), "the quantiser is the writer's");
+    space.studbook(&["convert", "a.slm", "h.gguf", "--dtype", "f16"]).exits(0);
+    space.studbook(&["convert", "h.gguf", "h.slm"]).exits(0);
+    let half = open_bytes(Arc::new(std::fs::read(space.path("h.slm")).unwrap())).unwrap();
+    let whole = open_bytes(Arc::new(std::fs::read(space.path("a.slm")).unwrap())).unwrap();
+    for (half, whole) in half.tensors().zip(whole.tensors()) {
+        for (half, whole) in half.to_f32().iter().zip(whole.to_f32()) {
+            assert!((half - whole).abs() <= whole.abs() / 1024.0, "{half} {whole}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_told() {
+    let space = space();
+    let exits = |arguments: &[&str], code| space.studbook(&[&["convert"], arguments].concat()).exits(code);
+    exits(&["a.slm", "b"], 2).complains("does not say which format").complains("--to");
+    exits(&["a.slm", "b.slm", "--dtype", "q9"], 2).complains("unknown encoding \"q9\"");
+    exits(&["a.slm", "b.slm", "--dtype", "f16"], 2).complains("slm1 files cannot hold f16");
+    exits(&["a.slm", "a.slm"], 5).complains("a.slm");
+    exits(&["none.slm", "b.gguf"], 2).complains("none.slm");
+    // Rows of eight do not fill blocks of 32.
+    exits(&["a.slm", "b.gguf", "--dtype", "q8_0"], 2).complains("token_embd.weight");
+    assert!(!space.path("b.gguf").exists() && !space.path("b.slm").exists());
+    space.studbook(&["convert", "a.slm", "g.gguf"]).exits(0);
+    space.write("plan.toml", crate::space::PLAN.replace("one.slm", "g.gguf").as_bytes());
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("studbook convert");
+
+    space.studbook(&["convert", "a.slm", "t", "--to", "trained-source"]).exits(0);
+    let bad = |from: &str, to: &str, complaint: &str| {
+        let good = space.read("t/source.manifest");
+        space.edit("t/source.manifest", from, to);
+        exits(&["t", "c.slm"], 2).complains(complaint);
+        space.write("t/source.manifest", good.as_bytes());
+    };
+    bad(" tensors/norm.weight.f32", " ../norm.weight.f32", "goes up");
+    bad(" tensors/norm.weight.f32", " /etc/passwd", "is absolute");
+    bad(" 32 tensors/norm", " 36 tensors/norm", "expected 32");
+    bad("tensor=norm.weight ", "tensor=norm ", "the network has no tensor norm");
+    std::os::unix::fs::symlink(space.path("a.slm"), space.path("t/link")).unwrap();
+    bad(" tensors/norm.weight.f32", " link", "is a symbolic link");
+    space.write("t/tensors/norm.weight.f32", &[0; 32]);
+    exits(&["t", "c.slm"], 2).complains("every element of tensor norm.weight is zero");
+    space.write("t/tensors/norm.weight.f32", &f32::NAN.to_le_bytes().repeat(8));
+    exits(&["t", "c.slm"], 2).complains("element 0 (byte 0) is NaN");
+}
