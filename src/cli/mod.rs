@@ -15,6 +15,7 @@ mod graph;
 mod init;
 mod inspect;
 mod ledger;
+mod merge;
 mod plan;
 mod reporter;
 mod run;
@@ -63,6 +64,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Why(command) => why::run(args, command, terminal),
         Command::Graph(command) => graph::run(args, command, terminal),
         Command::Inspect(command) => inspect::run(command, terminal),
+        Command::Merge(command) => merge::run(command, terminal),
         Command::Convert(command) => convert::run(command, terminal),
         Command::Generate(command) => generate::run(command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),

@@ -4,8 +4,6 @@
 //! how many models, the parameters with the field's own defaults, and what the method fixes.
 //! [`OTHERS`] are methods there are and that are not here.
 
-use crate::operator::Value;
-
 /// A merge method.
 #[derive(Debug)]
 pub struct Method {
@@ -139,6 +137,13 @@ pub static METHODS: &[Method] = &[
         &[WEIGHT, whole("nuslerp_flatten", ON), whole("nuslerp_row_wise", OFF)],
     ),
     plain("model_stock", "model_stock", Base::Origin, (2, usize::MAX), &[whole("filter_wise", OFF)]),
+    plain(
+        "karcher",
+        "karcher",
+        Base::Model,
+        (2, usize::MAX),
+        &[whole("max_iter", Default::Number(10.0)), whole("tol", Default::Number(1e-5))],
+    ),
     plain("passthrough", "passthrough", Base::Model, (1, 1), &[each("scale", Default::Number(1.0))]),
     Method {
         idle: &[MASK, "density", "rescale"],
@@ -148,8 +153,18 @@ pub static METHODS: &[Method] = &[
         instead: Some(("rescale", "sparse_task_delta")),
         ..differences("ties", "sign_merge", &[WEIGHT, DENSITY, whole("normalize", ON), LAMBDA], SUM)
     },
-    differences("dare_ties", "dare", &[WEIGHT, DENSITY, whole("normalize", OFF), LAMBDA, whole("rescale", ON)], SUM),
-    differences("dare_linear", "dare", &[WEIGHT, DENSITY, whole("normalize", OFF), LAMBDA, whole("rescale", ON)], NONE),
+    differences(
+        "dare_ties",
+        "dare",
+        &[WEIGHT, DENSITY, whole("normalize", OFF), LAMBDA, whole("rescale", ON)],
+        SUM,
+    ),
+    differences(
+        "dare_linear",
+        "dare",
+        &[WEIGHT, DENSITY, whole("normalize", OFF), LAMBDA, whole("rescale", ON)],
+        NONE,
+    ),
     differences(
         "breadcrumbs",
         "sparse_task_delta",
@@ -175,3 +190,6 @@ pub static METHODS: &[Method] = &[
         NONE,
     ),
 ];
+
+/// Methods there are elsewhere and that are not here.
+pub static OTHERS: &[&str] = &["arcee_fusion", "multislerp", "nearswap", "ram", "ramplus_tl", "sce"];

@@ -332,7 +332,8 @@ mod tests {
         let (message, place) = refused("a: [1, 2\nb: 3\n");
         assert!(message.starts_with("this is not YAML: "), "{message}");
         assert_eq!(place.0, 2);
-        assert!(refused(&"[".repeat(5000)).0.contains("nested deeper"));
+        assert!(refused(&"[".repeat(100)).0.contains("nested deeper"));
+        assert!(refused(&"[".repeat(5000)).0.contains("limit exceeded"));
         assert!(refused(&"- ".repeat(5000)).0.contains("nested deeper"));
     }
 
