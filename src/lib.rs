@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
-//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `convert`, `mergekit`, [`runtime`], `evaluate`,
-//! `ledger`, `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
+//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `difference`, `convert`, `mergekit`, [`runtime`],
+//! `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
 //! neither files nor threads.
@@ -20,6 +20,8 @@ pub mod base;
 pub mod cli;
 #[cfg(feature = "engine")]
 pub mod convert;
+#[cfg(feature = "engine")]
+pub mod difference;
 #[cfg(feature = "engine")]
 pub mod disk;
 #[cfg(feature = "engine")]

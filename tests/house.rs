@@ -7,9 +7,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 19] = [
-    "base", "disk", "tensor", "model", "operator", "convert", "mergekit", "runtime", "evaluate", "ledger",
-    "store", "review", "registry", "record", "plan", "stage", "engine", "report", "cli",
+const ROOMS: [&str; 20] = [
+    "base",
+    "disk",
+    "tensor",
+    "model",
+    "operator",
+    "difference",
+    "convert",
+    "mergekit",
+    "runtime",
+    "evaluate",
+    "ledger",
+    "store",
+    "review",
+    "registry",
+    "record",
+    "plan",
+    "stage",
+    "engine",
+    "report",
+    "cli",
 ];
 
 /// The rooms that also run in a browser: they may touch files only behind the feature `engine`.

@@ -35,7 +35,7 @@ pub(super) struct Args {
 const EXIT_CODES: &str = "\
 Exit codes:
     0  complete; refused candidates are results, not errors
-    1  a stage failed
+    1  a stage failed, or `diff --exit-code` found a difference
     2  a mistake in the plan or on the command line
     3  done, but gates are pending
     4  verification failed
@@ -83,6 +83,10 @@ pub(super) enum Command {
     Merge(Merge),
     /// Write a model as another format
     Convert(Convert),
+    /// How far two models are apart, tensor by tensor
+    Diff(Diff),
+    /// Write what a model has and its base has not as an adapter
+    Extract(Extract),
     /// Generate text with a model
     Generate(Generate),
     /// Check everything a cycle's records bind
@@ -246,6 +250,56 @@ pub(super) enum ConvertTo {
     Safetensors,
     /// A folder with a manifest and raw f32 files
     TrainedSource,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Diff {
+    /// The model that differences are taken from: a file, or a folder
+    pub(super) first: PathBuf,
+    /// The other model
+    pub(super) second: PathBuf,
+    /// Exit with 1 if they differ; how they are stored does not matter
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Extract {
+    /// The model that the adapter will be for: a file, or a folder
+    pub(super) base: PathBuf,
+    /// What differs from it: a model, or an adapter for it
+    pub(super) model: PathBuf,
+    /// The adapter to write
+    pub(super) out: PathBuf,
+    /// How the difference is kept; an adapter's own way by default
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    pub(super) form: Option<AdapterForm>,
+    /// Sparse: the share of each tensor's elements, largest first; all that differ by default
+    #[arg(long, value_name = "D")]
+    pub(super) density: Option<f64>,
+    /// Low rank: the rank of each matrix's factors
+    #[arg(long, value_name = "R")]
+    pub(super) rank: Option<NonZeroUsize>,
+    /// Replace what is there
+    #[arg(long)]
+    pub(super) force: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+/// How an adapter keeps a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AdapterForm {
+    /// Every element
+    Dense,
+    /// Some elements, as pairs of index and number
+    Sparse,
+    /// Two narrow matrices for each matrix
+    LowRank,
 }
 
 #[derive(Debug, clap::Args)]

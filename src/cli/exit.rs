@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use super::context::Terminal;
 use crate::convert::ConvertError;
+use crate::difference::DifferenceError;
 use crate::disk::DiskError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
 use crate::mergekit::merge::MergeError;
+use crate::model::adapter::AdapterError;
 use crate::model::{ModelError, WriteError};
 use crate::operator::OperatorError;
 use crate::plan::LoadError;
@@ -22,6 +24,8 @@ pub enum Exit {
     Complete,
     /// A stage failed.
     StageFailed,
+    /// `diff --exit-code` found a difference.
+    Different,
     /// The plan or the command line has a mistake.
     Usage,
     /// Done, but for pending gates.
@@ -41,7 +45,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Complete => 0,
-            Self::StageFailed => 1,
+            Self::StageFailed | Self::Different => 1,
             Self::Usage => 2,
             Self::Pending => 3,
             Self::Unverified => 4,
@@ -138,6 +142,8 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.is::<UsageError>()
             || cause.is::<ModelError>()
+            || cause.is::<AdapterError>()
+            || cause.downcast_ref::<DifferenceError>().is_some_and(|error| !error.is_environment())
             || cause
                 .downcast_ref::<ConvertError>()
                 .is_some_and(|error| !matches!(error, ConvertError::Disk(_)))

@@ -9,7 +9,9 @@ mod check;
 mod completions;
 mod context;
 mod convert;
+mod diff;
 mod exit;
+mod extract;
 mod generate;
 mod graph;
 mod init;
@@ -66,6 +68,8 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Inspect(command) => inspect::run(command, terminal),
         Command::Merge(command) => merge::run(command, terminal),
         Command::Convert(command) => convert::run(command, terminal),
+        Command::Diff(command) => diff::run(command, terminal),
+        Command::Extract(command) => extract::run(command, terminal),
         Command::Generate(command) => generate::run(command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),

@@ -24,6 +24,11 @@ pub fn compile(plan: &Plan) -> StageGraph {
         plan,
         graph: DiGraph::default(),
         origins: plan.parents.iter().map(|parent| (&parent.name, &parent.origin)).collect(),
+        adapts: plan
+            .parents
+            .iter()
+            .filter_map(|parent| Some((&parent.name, parent.adapts.as_ref()?)))
+            .collect(),
         sources: BTreeMap::new(),
         smokes: BTreeMap::new(),
         evals: BTreeMap::new(),
@@ -46,6 +51,8 @@ struct Compiler<'p> {
     plan: &'p Plan,
     graph: DiGraph<Node, Need>,
     origins: BTreeMap<&'p Name, &'p Origin>,
+    /// Adapters, and the parents they are added to.
+    adapts: BTreeMap<&'p Name, &'p Name>,
     sources: BTreeMap<Name, StageIndex>,
     /// Of parents and candidates.
     smokes: BTreeMap<Name, StageIndex>,
@@ -126,8 +133,11 @@ impl Compiler<'_> {
                 }),
             };
             let role = if parent.role == Role::Base { "base" } else { "parent" };
-            let params =
+            let mut params =
                 json!({ "name": parent.name, "role": role, "licence": parent.licence, "pool": pool });
+            if let Some(adapts) = &parent.adapts {
+                params["adapts"] = json!(adapts);
+            }
             let mut draft = Draft::new(Kind::Source, parent.name.as_str(), &params)
                 .input("model", model_of(&parent.origin));
             if let Origin::File { manifest: Some(manifest), .. } = &parent.origin {
@@ -156,11 +166,16 @@ impl Compiler<'_> {
             "prompts": plan.smoke.prompts,
             "max_tokens": plan.smoke.max_tokens,
         });
+        let base = self.adapts.get(name).map(|base| model_of(self.origins[base]));
         let common = |draft: Draft| {
             let draft =
                 draft.record_of("introduction", introduction, Need::Pass).input("artifact", artifact.clone());
             let draft = match operator {
                 Some(operator) => draft.after(operator, Need::Pass),
+                None => draft,
+            };
+            let draft = match &base {
+                Some(base) => draft.input("base", base.clone()),
                 None => draft,
             };
             match candidate {
@@ -193,7 +208,7 @@ impl Compiler<'_> {
         let params = json!({
             "candidate": name,
             "operator": candidate.operator.name(),
-            "parents": ancestors(candidate),
+            "parents": self.sources_of(candidate),
             "output": plan.cycle.output,
             "artifact_budget": plan.budget.artifact,
         });
@@ -225,9 +240,21 @@ impl Compiler<'_> {
     }
 
     fn with_sources(&self, draft: Draft, candidate: &Candidate) -> Draft {
-        ancestors(candidate).into_iter().fold(draft, |draft, name| {
+        self.sources_of(candidate).into_iter().fold(draft, |draft, name| {
             draft.record_of(format!("source.{name}"), self.sources[name], Need::Pass)
         })
+    }
+
+    /// Everybody whose bytes a candidate is made of: its ancestors, then the models that adapters among
+    /// them are added to.
+    fn sources_of<'a>(&'a self, candidate: &'a Candidate) -> Vec<&'a Name> {
+        let mut all = ancestors(candidate);
+        for base in ancestors(candidate).iter().filter_map(|name| self.adapts.get(name)) {
+            if !all.contains(base) {
+                all.push(base);
+            }
+        }
+        all
     }
 
     fn with_suites(&self, draft: Draft) -> Draft {
@@ -267,7 +294,7 @@ impl Compiler<'_> {
     ) -> Ends {
         let plan = self.plan;
         let name = &candidate.name;
-        let params = json!({
+        let mut params = json!({
             "candidate": name,
             "operator": bound_operator(candidate),
             "seed": plan.cycle.seed,
@@ -275,19 +302,26 @@ impl Compiler<'_> {
             "parents": candidate.parents,
             "output": plan.cycle.output,
         });
+        let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
+            .into_iter()
+            .filter_map(|name| Some((name, *self.adapts.get(name)?)))
+            .collect();
+        if !adapters.is_empty() {
+            params["adapters"] = json!(adapters);
+        }
         // Bound and registered first, but not hashed: a moved gate does not change what is computed.
         let mut draft = Draft::new(Kind::Operator, name.as_str(), &params)
             .of(name)
             .after(lineage, Need::Pass)
             .after(registration, Need::Pass);
-        for ancestor in ancestors(candidate) {
+        for ancestor in self.sources_of(candidate) {
             draft = draft.input(format!("model.{ancestor}"), model_of(self.origins[ancestor]));
             draft = draft.after(self.sources[ancestor], Need::Pass);
         }
         let operator = self.add(draft);
 
         let params =
-            json!({ "cycle": plan.cycle.name, "candidate": name, "ancestors": ancestors(candidate) });
+            json!({ "cycle": plan.cycle.name, "candidate": name, "ancestors": self.sources_of(candidate) });
         let draft = Draft::new(Kind::Candidate, name.as_str(), &params)
             .of(name)
             .record_of("lineage", lineage, Need::Pass)

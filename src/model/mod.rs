@@ -12,9 +12,11 @@
 //! * [`slm1`]: the `.slm` container. [`gguf`]: that of the ggml family. `trained`: folders of raw f32.
 //! * [`safetensors`]: named tensors of other people's models; [`huggingface`]: folders of them.
 //! * [`package`]: a model of any format. [`naming`]: what its tensors are called there.
+//! * [`adapter`]: what is added to a model's weights, kept apart from it.
 //! * [`identity`]: what must agree before two models can be mixed.
 //! * `source`: the manifest beside a model that says where it comes from.
 
+pub mod adapter;
 pub mod checkpoint;
 pub mod config;
 pub mod format;

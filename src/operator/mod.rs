@@ -36,8 +36,10 @@
 //! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
 //!   `survey`: what is drawn, for elements, units, models.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
+//! * [`adapted`]: a model with an adapter on it, as a parent.
 //! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
 
+pub mod adapted;
 pub mod apply;
 pub mod blend;
 mod combine;
@@ -78,6 +80,7 @@ pub mod task_delta;
 mod tests;
 pub mod trim;
 
+pub use adapted::Adapted;
 pub use apply::{apply, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;

@@ -71,6 +71,8 @@ pub struct ParentSection {
     pub from_recipe: Option<Located<String>>,
     /// Which place of the recipe, from 1.
     pub place: Option<Located<u64>>,
+    /// The parent whose model it is added to, if it is an adapter.
+    pub adapts: Option<Located<Name>>,
     /// `base` or `parent`.
     pub role: Option<Located<String>>,
     /// The licence it must have.

@@ -175,6 +175,7 @@ fn parent(name: Located<Name>, mut table: Table<'_, '_>) -> ParentSection {
         manifest: table.optional("manifest"),
         from_recipe: table.optional("from_recipe"),
         place: table.optional("place"),
+        adapts: table.optional("adapts"),
         role: table.optional("role"),
         licence: table.optional("licence"),
         name,

@@ -105,6 +105,8 @@ pub struct Parent {
     pub name: Name,
     /// Where it comes from.
     pub origin: Origin,
+    /// The parent whose model it is added to, if it is an adapter.
+    pub adapts: Option<Name>,
     /// What it is for.
     pub role: Role,
     /// The licence the plan expects.

@@ -26,7 +26,8 @@ pub struct CompatibilityReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// `tokenizer`, `layout`, `shape`, `quantisation` or `resource-envelope`.
+    /// `tokenizer`, `layout`, `shape`, `quantisation`, `adapter` (where there is one) or
+    /// `resource-envelope`.
     pub check: String,
     /// Whether it fits.
     pub passed: bool,

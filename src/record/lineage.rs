@@ -51,6 +51,9 @@ pub struct Ancestor {
     pub sha256: Sha256,
     /// Where the store finds them.
     pub blake3: Digest,
+    /// The model it is added to, if it is an adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapts: Option<Box<Ancestor>>,
 }
 
 /// An operator with all its values.

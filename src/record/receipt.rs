@@ -44,6 +44,9 @@ pub struct Used {
     pub name: Name,
     /// BLAKE3 of its bytes.
     pub blake3: Digest,
+    /// The model it was added to, if it is an adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapts: Option<Box<Used>>,
 }
 
 impl Record for OperatorReceipt {

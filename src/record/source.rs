@@ -1,10 +1,12 @@
-//! Part 1: Source artifact: a file that was opened, validated, and is now known by its digests.
+//! Part 1: Source artifact: a model or an adapter that was opened, validated, and is now known by its
+//! digests.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Record, Subject};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::model::adapter::AdapterIdentity;
 use crate::model::identity::Identity;
 
 /// A parent as it entered the cycle.
@@ -15,16 +17,34 @@ pub struct SourceArtifact {
     pub name: Name,
     /// `base` or `parent`.
     pub role: String,
-    /// The model file.
+    /// The file.
     pub artifact: Subject,
     /// The format it was read as.
     pub format: String,
-    /// What decides whether it fits others.
-    pub identity: Identity,
+    /// What decides whether a model fits others; an adapter has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// What decides whether an adapter fits its model; a model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterFacts>,
     /// What its own checksum said.
     pub checksum: String,
     /// What is known of its making.
     pub origin: Origin,
+}
+
+/// What is known of an adapter by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterFacts {
+    /// The parent whose model it is added to.
+    pub adapts: Name,
+    /// The five fields that model must have.
+    pub identity: AdapterIdentity,
+    /// Tensors it changes.
+    pub deltas: u64,
+    /// Numbers stored for them.
+    pub numbers: u64,
 }
 
 /// Where a source comes from, as far as anybody declared it.

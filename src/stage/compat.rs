@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::name::Name;
-use crate::model::identity::{Difference, DifferenceKind};
+use crate::model::adapter::{AdapterIdentity, Mismatch};
+use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::operator;
 use crate::record::compat::{Check, CompatibilityReport};
 use crate::record::source::SourceArtifact;
@@ -43,8 +44,17 @@ impl Stage for CompatStage {
             sources.push(context.record::<SourceArtifact>(&of("source", name))?);
         }
         let records: Vec<&SourceArtifact> = sources.iter().map(|(source, _)| source).collect();
-        let mut checks = identity_checks(&records);
-        checks.push(envelope(context, &params, records[0])?);
+        let models: Vec<Model<'_>> =
+            records.iter().filter_map(|source| Some((*source, source.identity.as_ref()?))).collect();
+        let (first, _) = *models.first().ok_or_else(|| {
+            StageError::Refused(format!(
+                "the candidate `{}` has no model among its parents",
+                params.candidate
+            ))
+        })?;
+        let mut checks = identity_checks(&models);
+        checks.extend(adapter_check(&records, &models));
+        checks.push(envelope(context, &params, first)?);
         let compatible = checks.iter().all(|check| check.passed);
         let reasons: Vec<String> =
             checks.iter().filter(|check| !check.passed).flat_map(|check| check.findings.clone()).collect();
@@ -69,12 +79,15 @@ impl Stage for CompatStage {
     }
 }
 
-/// One check for each aspect, comparing everybody with the first.
-fn identity_checks(sources: &[&SourceArtifact]) -> Vec<Check> {
-    let first = sources[0];
+/// A source that is a model.
+type Model<'a> = (&'a SourceArtifact, &'a Identity);
+
+/// One check for each aspect, comparing every model with the first.
+fn identity_checks(models: &[Model<'_>]) -> Vec<Check> {
+    let (first, identity) = models[0];
     let mut found: Vec<(&'static str, String)> = Vec::new();
-    for other in &sources[1..] {
-        for Difference { kind, field, ours, theirs } in first.identity.differences(&other.identity) {
+    for (other, theirs) in &models[1..] {
+        for Difference { kind, field, ours, theirs } in identity.differences(theirs) {
             let finding = format!("{field}: `{}` has {ours}, `{}` has {theirs}", first.name, other.name);
             found.push((aspect(kind), finding));
         }
@@ -89,6 +102,26 @@ fn identity_checks(sources: &[&SourceArtifact]) -> Vec<Check> {
             Check { check: aspect.to_owned(), passed, findings }
         })
         .collect()
+}
+
+/// Every adapter against the model it is added to, field by field; nothing without adapters.
+fn adapter_check(sources: &[&SourceArtifact], models: &[Model<'_>]) -> Option<Check> {
+    let mut found = Vec::new();
+    let mut adapters = 0;
+    for source in sources {
+        let Some(adapter) = &source.adapter else { continue };
+        adapters += 1;
+        let Some((base, identity)) = models.iter().find(|(model, _)| model.name == adapter.adapts) else {
+            found.push(format!("`{}` is added to `{}`, which is no model", source.name, adapter.adapts));
+            continue;
+        };
+        for Mismatch { field, adapter, model } in adapter.identity.mismatches(&AdapterIdentity::of(identity))
+        {
+            found.push(format!("{field}: `{}` is for {adapter}, `{}` has {model}", source.name, base.name));
+        }
+    }
+    let passed = found.is_empty();
+    (adapters > 0).then(|| Check { check: "adapter".to_owned(), passed, findings: found })
 }
 
 /// The check a difference fails.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use super::Action;
+use super::adapter::{self, Whole};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::disk::DiskError;
@@ -138,6 +139,18 @@ impl Context<'_> {
     /// Opens a model by an input's digest.
     pub fn model(&self, input: &str) -> Result<model::Opened, StageError> {
         Ok(model::open(&self.store.locate(&self.input(input)?)?)?)
+    }
+
+    /// Opens the model of a test by the input `artifact`. That is an adapter if there is an input `base`,
+    /// the model it is added to.
+    pub(super) fn tested(&self) -> Result<Whole, StageError> {
+        match self.optional("base") {
+            None => Ok(Whole { model: self.model("artifact")?, adapter: None }),
+            Some(_) => {
+                let adapter = adapter::open(self.store, &self.input("artifact")?)?;
+                Ok(Whole { model: self.model("base")?, adapter: Some(adapter) })
+            }
+        }
     }
 
     /// Fails if somebody asked to stop.

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::smoke::IntroducedBy;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
-use crate::base::digest::Digest;
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::evaluate::{self, EvaluateError, Evaluator, Generator, Metrics, Options, outcome};
@@ -95,12 +94,16 @@ fn outcomes(
     evaluator: &dyn Evaluator,
     suite: &evaluate::Suite,
 ) -> Result<Blob, StageError> {
-    let inputs = ["artifact", "suite"].map(|name| Ok((name.to_owned(), context.input(name)?)));
+    let mut inputs = BTreeMap::new();
+    for name in ["artifact", "suite"] {
+        inputs.insert(name.to_owned(), context.input(name)?);
+    }
+    inputs.extend(context.optional("base").map(|base| ("base".to_owned(), base)));
     let action = Action {
         kind: "outcomes".to_owned(),
         version: evaluator.version(),
         params: serde_json::json!({ "kind": params.kind, "max_tokens": params.max_tokens }),
-        inputs: inputs.into_iter().collect::<Result<BTreeMap<String, Digest>, StageError>>()?,
+        inputs,
     };
     let key = action.action_key();
     if let Some(hit) = context.store.lookup(&key)?
@@ -108,7 +111,7 @@ fn outcomes(
     {
         return Ok(*outcomes);
     }
-    let model = Model::new(Arc::new(context.model("artifact")?.checkpoint))?;
+    let model = Model::new(Arc::new(context.tested()?.runnable(&params.name)?))?;
     let speaker = Speaker { model, context };
     let options = Options { max_tokens: params.max_tokens as usize, batch: BATCH };
     let evaluation = evaluator.evaluate(suite, &speaker, options).map_err(|error| match error {

@@ -78,7 +78,9 @@ impl Stage for LineageStage {
 
 fn ancestor(context: &Context<'_>, name: &Name) -> Result<Ancestor, StageError> {
     let (source, record) = context.record::<SourceArtifact>(&of("source", name))?;
+    let adapts = source.adapter.map(|adapter| ancestor(context, &adapter.adapts)).transpose()?;
     Ok(Ancestor {
+        adapts: adapts.map(Box::new),
         name: name.clone(),
         source: record.sha256,
         sha256: source.artifact.sha256,
@@ -105,14 +107,20 @@ pub(super) fn bound_suites(
 
 fn expected(context: &Context<'_>, params: &Params) -> Result<Expected, StageError> {
     let first = &params.parents[0];
-    let (source, _) = context.record::<SourceArtifact>(&of("source", first))?;
+    let (mut source, _) = context.record::<SourceArtifact>(&of("source", first))?;
+    if let Some(adapter) = &source.adapter {
+        (source, _) = context.record::<SourceArtifact>(&of("source", &adapter.adapts))?;
+    }
+    let identity = source
+        .identity
+        .ok_or_else(|| StageError::Refused(format!("the parent `{first}` stands on no model")))?;
     let model = crate::model::open(&context.store.locate(&source.artifact.blake3)?)?;
     Ok(Expected {
         format: source.format,
         dtype: params.output.name().to_owned(),
         bytes: operator::output_bytes(&model.checkpoint.config, &model.checkpoint.tokenizer, params.output)?,
-        tensors: source.identity.tensors,
-        parameters: source.identity.parameters,
-        layout: source.identity.layout,
+        tensors: identity.tensors,
+        parameters: identity.parameters,
+        layout: identity.layout,
     })
 }

@@ -7,6 +7,7 @@
 //! Adding a kind: one file that implements [`Stage`], one line in [`KINDS`].
 
 mod action;
+mod adapter;
 mod admission;
 mod candidate;
 mod compat;

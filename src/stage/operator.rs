@@ -1,15 +1,17 @@
 //! Part 4: `operator`: makes the artifact and says how to make it again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Whole;
 use super::context::of;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::model::Opened;
-use crate::operator::{self, Application, Job, OperatorError, Parent};
+use crate::model::adapter;
+use crate::operator::{self, Application, Job, OperatorError};
 use crate::record::lineage::BoundOperator;
 use crate::record::receipt::{OperatorReceipt, Used};
 use crate::store::{Blob, Store, StoreError, Verdict};
@@ -24,6 +26,9 @@ pub(crate) struct Params {
     pub(crate) seed: String,
     pub(crate) base: Option<Name>,
     pub(crate) parents: Vec<Name>,
+    /// Those of them that are adapters, and the models they are added to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) adapters: BTreeMap<Name, Name>,
     pub(crate) output: DType,
 }
 
@@ -45,7 +50,14 @@ impl Stage for OperatorStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (artifact, application) = apply(context.store, context.action, &params, context.cancelled)?;
-        let used = |name: &Name| Ok(Used { name: name.clone(), blake3: context.input(&of("model", name))? });
+        let plain = |name: &Name| {
+            let blake3 = context.input(&of("model", name))?;
+            Ok::<_, StageError>(Used { name: name.clone(), blake3, adapts: None })
+        };
+        let used = |name: &Name| {
+            let adapts = params.adapters.get(name).map(plain).transpose()?.map(Box::new);
+            Ok(Used { adapts, ..plain(name)? })
+        };
         let receipt = OperatorReceipt {
             base: params.base.as_ref().map(used).transpose()?,
             parents: params.parents.iter().map(used).collect::<Result<_, StageError>>()?,
@@ -102,51 +114,59 @@ fn write_child(
             let BoundOperator { name, version, .. } = &params.operator;
             StageError::Refused(format!("this program has no operator `{name}` of version {version}"))
         })?;
-    let open = |name: &Name| open_input(store, action, name);
+    let open = |name: &Name| open_whole(store, action, params, name);
     let base = params.base.as_ref().map(&open).transpose()?;
-    let parents: Vec<Opened> = params.parents.iter().map(open).collect::<Result<_, _>>()?;
+    let parents: Vec<Whole> = params.parents.iter().map(open).collect::<Result<_, _>>()?;
+    let adapted_base = base.as_ref().map(Whole::adapted).transpose()?.flatten();
+    let adapted: Vec<_> = parents.iter().map(Whole::adapted).collect::<Result<_, _>>()?;
+    let named = params.parents.iter().zip(&parents).zip(&adapted);
     let job = Job {
         operator,
         parameters: &params.operator.parameters,
         rules: &params.operator.rules,
         seed: &params.seed,
         candidate: params.candidate.as_str(),
-        base: params.base.as_ref().zip(base.as_ref()).map(|(name, opened)| parent(name, opened)),
-        parents: params.parents.iter().zip(&parents).map(|(name, opened)| parent(name, opened)).collect(),
+        base: params.base.as_ref().zip(base.as_ref()).map(|(name, base)| base.parent(name, &adapted_base)),
+        parents: named.map(|((name, whole), adapted)| whole.parent(name, adapted)).collect(),
     };
     let like = base
         .as_ref()
         .or(parents.first())
         .ok_or_else(|| StageError::Refused(format!("the candidate `{}` has no parents", params.candidate)))?;
-    let made = operator::apply_slm1(&job, &like.checkpoint, params.output, sink, cancelled);
+    let made = operator::apply_slm1(&job, &like.model.checkpoint, params.output, sink, cancelled);
     let application = made.map_err(|error| match error {
         OperatorError::Cancelled => StageError::Cancelled,
         other => other.into(),
     })?;
-    match base.iter().chain(&parents).find(|opened| !opened.mapped.unchanged()) {
-        Some(edited) => {
-            let path = edited.mapped.path().display();
-            Err(StageError::Refused(format!("{path} changed while it was being read")))
-        }
+    match base.iter().chain(&parents).find_map(Whole::edited) {
+        Some(path) => Err(StageError::Refused(format!("{} changed while it was being read", path.display()))),
         None => Ok(application),
     }
 }
 
-fn parent<'a>(name: &'a Name, opened: &'a Opened) -> Parent<'a> {
-    Parent::new(name.as_str(), &opened.checkpoint)
+/// A parent, with the model it is added to if it is an adapter.
+fn open_whole(store: &Store, action: &Action, params: &Params, name: &Name) -> Result<Whole, StageError> {
+    let model = |name| Ok::<_, StageError>(crate::model::open(&input_path(store, action, name)?)?);
+    match params.adapters.get(name) {
+        None => Ok(Whole { model: model(name)?, adapter: None }),
+        Some(base) => {
+            let path = input_path(store, action, name)?;
+            let opened = adapter::open(&path).map_err(|error| StageError::Refused(error.to_string()))?;
+            Ok(Whole { model: model(base)?, adapter: Some(opened) })
+        }
+    }
 }
 
-fn open_input(store: &Store, action: &Action, name: &Name) -> Result<Opened, StageError> {
+fn input_path(store: &Store, action: &Action, name: &Name) -> Result<PathBuf, StageError> {
     let input = of("model", name);
     let digest: &Digest = action
         .inputs
         .get(&input)
         .ok_or_else(|| StageError::Refused(format!("the input `{input}` is missing")))?;
-    let path = store.locate(digest).map_err(|error| match error {
+    store.locate(digest).map_err(|error| match error {
         StoreError::Missing(_) => StageError::Refused(format!(
             "no file with the digest {digest} of the parent `{name}` is known any more"
         )),
         other => other.into(),
-    })?;
-    Ok(crate::model::open(&path)?)
+    })
 }

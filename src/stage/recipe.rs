@@ -91,6 +91,9 @@ fn eligible(context: &Context<'_>, member: &Member) -> Result<Result<PoolParent,
     };
     if member.kind == "parent" {
         let (source, _) = context.record::<SourceArtifact>(&of("source", &member.name))?;
+        if source.adapter.is_some() {
+            return Ok(Err("an adapter; a pool holds whole models".to_owned()));
+        }
         let trained = source.origin.source_kind == TRAINED;
         return Ok(Ok(parent(source.artifact, source.origin.licences, source.origin.data, trained)));
     }

@@ -73,12 +73,16 @@ impl Stage for SmokeStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let subject = params.introduced_by.subject(context, &params.name)?;
-        let opened = context.model("artifact")?;
-        let config = &opened.checkpoint.config;
+        let whole = context.tested()?;
+        let artifact_bytes = match &whole.adapter {
+            Some(adapter) => adapter.mapped.stamp().bytes,
+            None => whole.model.mapped.stamp().bytes,
+        };
+        let checkpoint = whole.runnable(&params.name)?;
+        let config = &checkpoint.config;
         let cache = 2 * 4 * u64::from(config.layer_count) * u64::from(config.max_context);
         let cache_bytes = cache * u64::from(config.kv_head_count) * u64::from(config.head_dim);
-        let artifact_bytes = opened.mapped.stamp().bytes;
-        let model = Model::new(Arc::new(opened.checkpoint))?;
+        let model = Model::new(Arc::new(checkpoint))?;
         let mut prompts = Vec::new();
         for prompt in &params.prompts {
             context.go_on()?;

@@ -1,6 +1,9 @@
 //! Part 1: `source`: opens a parent, validates all of it, and says what it is.
+//!
+//! An adapter is validated by itself alone. Whether it fits its model is for the compatibility report.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +11,13 @@ use super::context::sha256_of;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::disk::mmap::Mapped;
+use crate::model::adapter::OpenedAdapter;
 use crate::model::identity::Identity;
 use crate::model::source::{SourceKind, SourceManifest};
-use crate::model::{Opened, slm1, validate_values};
+use crate::model::{slm1, validate_values};
 use crate::record::Subject;
-use crate::record::source::{Origin, SourceArtifact};
+use crate::record::source::{AdapterFacts, Origin, SourceArtifact};
 use crate::store::Verdict;
 
 /// What the plan says of a parent.
@@ -23,6 +28,9 @@ pub(crate) struct Params {
     pub(crate) role: String,
     pub(crate) licence: Option<String>,
     pub(crate) pool: Option<Pool>,
+    /// The parent whose model it is added to, if it is an adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adapts: Option<Name>,
 }
 
 /// What an earlier cycle's pool says of it.
@@ -56,38 +64,82 @@ impl Stage for SourceStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let opened = context.model("model")?;
-        validate_values(&opened.checkpoint)
-            .map_err(|error| StageError::Refused(format!("{}: {error}", opened.mapped.path().display())))?;
+        let seen = match &params.adapts {
+            None => model(context)?,
+            Some(adapts) => adapter(context, adapts)?,
+        };
+        let mapped = &seen.mapped;
         let blake3 = context.input("model")?;
-        let artifact =
-            Subject { sha256: sha256_of(&opened.mapped), blake3, bytes: opened.mapped.stamp().bytes };
+        let artifact = Subject { sha256: sha256_of(mapped), blake3, bytes: mapped.stamp().bytes };
         let origin = origin(context, &params, &artifact)?;
         expect_licence(&params, &origin)?;
-        still_the_same(&opened)?;
+        still_the_same(mapped)?;
+        let summary = format!("{}, {}", seen.summary, origin.source_kind);
         let record = SourceArtifact {
             name: params.name,
             role: params.role,
             artifact,
-            format: opened.checkpoint.format().to_owned(),
-            identity: Identity::of(&opened.checkpoint),
-            checksum: slm1::checksum_verdict((*opened.mapped).as_ref()).to_string(),
+            format: seen.format.to_owned(),
+            identity: seen.identity,
+            adapter: seen.adapter,
+            checksum: seen.checksum,
             origin,
         };
-        let summary = format!(
-            "{} parameters, {}, {}",
-            record.identity.parameters, record.identity.quantisation.name, record.origin.source_kind
-        );
         context.made(&record, Verdict::Pass, summary)
     }
 }
 
+/// What a file turned out to be.
+struct Seen {
+    mapped: Arc<Mapped>,
+    format: &'static str,
+    identity: Option<Identity>,
+    adapter: Option<AdapterFacts>,
+    checksum: String,
+    summary: String,
+}
+
+fn refused(mapped: &Mapped, why: &dyn std::fmt::Display) -> StageError {
+    StageError::Refused(format!("{}: {why}", mapped.path().display()))
+}
+
+fn model(context: &Context<'_>) -> Result<Seen, StageError> {
+    let opened = context.model("model")?;
+    validate_values(&opened.checkpoint).map_err(|error| refused(&opened.mapped, &error))?;
+    let identity = Identity::of(&opened.checkpoint);
+    Ok(Seen {
+        format: opened.checkpoint.format(),
+        checksum: slm1::checksum_verdict((*opened.mapped).as_ref()).to_string(),
+        summary: format!("{} parameters, {}", identity.parameters, identity.quantisation.name),
+        identity: Some(identity),
+        adapter: None,
+        mapped: opened.mapped,
+    })
+}
+
+fn adapter(context: &Context<'_>, adapts: &Name) -> Result<Seen, StageError> {
+    let OpenedAdapter { adapter, mapped } = super::adapter::open(context.store, &context.input("model")?)?;
+    adapter.validate().map_err(|error| refused(&mapped, &error))?;
+    let identity = *adapter
+        .identity()
+        .ok_or_else(|| refused(&mapped, &"the adapter does not say which model it is for"))?;
+    let (deltas, numbers) = (adapter.infos().len() as u64, adapter.numbers());
+    Ok(Seen {
+        format: adapter.format(),
+        checksum: "matches its BLAKE3".to_owned(),
+        summary: format!("adapter for `{adapts}`, {deltas} deltas"),
+        identity: None,
+        adapter: Some(AdapterFacts { adapts: adapts.clone(), identity, deltas, numbers }),
+        mapped,
+    })
+}
+
 /// A file edited while we read it would be bound by a digest of other bytes.
-fn still_the_same(opened: &Opened) -> Result<(), StageError> {
-    if opened.mapped.unchanged() {
+fn still_the_same(mapped: &Mapped) -> Result<(), StageError> {
+    if mapped.unchanged() {
         return Ok(());
     }
-    Err(StageError::Refused(format!("{} changed while it was being read", opened.mapped.path().display())))
+    Err(StageError::Refused(format!("{} changed while it was being read", mapped.path().display())))
 }
 
 fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<Origin, StageError> {

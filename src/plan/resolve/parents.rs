@@ -1,7 +1,8 @@
 //! Parents: where each comes from, and how large its children are.
 //!
 //! Models are opened here, so that a plan with a damaged or missing model is refused at once and not
-//! by a stage an hour later. Only the size is kept: what the engine runs on it opens itself.
+//! by a stage an hour later. Only the size is kept: what the engine runs on it opens itself. An adapter
+//! is opened, too; its children are as large as those of the model it is added to.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
-use crate::model::Opened;
+use crate::model::{Opened, adapter};
 use crate::operator::output_bytes;
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
@@ -22,6 +23,7 @@ use crate::tensor::dtype::DType;
 pub(super) type Models = BTreeMap<Name, Facts>;
 
 /// What a plan must know of a model.
+#[derive(Clone)]
 pub(super) struct Facts {
     /// Bytes of a child of it.
     pub(super) child_bytes: u64,
@@ -38,13 +40,27 @@ impl Resolver<'_> {
             );
         }
         let (mut parents, mut models) = (Vec::new(), Models::new());
+        let mut adapted = Vec::new();
         for section in &self.file.parents {
             let role = self.role(section);
             let Some((origin, model)) = self.origin(section) else { continue };
             let name = &section.name.value;
-            models.extend(self.facts(&model, output).map(|facts| (name.clone(), facts)));
+            let adapts = match &section.adapts {
+                Some(adapts) => {
+                    adapted.extend(self.adapter(section, adapts, &model).map(|base| (name, base)));
+                    Some(adapts.value.clone())
+                }
+                None => {
+                    models.extend(self.facts(&model, output).map(|facts| (name.clone(), facts)));
+                    None
+                }
+            };
             let licence = section.licence.as_ref().map(|licence| licence.value.clone());
-            parents.push(Parent { name: name.clone(), origin, role, licence });
+            parents.push(Parent { name: name.clone(), origin, adapts, role, licence });
+        }
+        // A base may stand behind its adapters.
+        for (name, base) in adapted {
+            models.extend(models.get(base).cloned().map(|facts| (name.clone(), facts)));
         }
         (parents, models)
     }
@@ -162,6 +178,48 @@ impl Resolver<'_> {
         chosen.cloned()
     }
 
+    /// Opens an adapter to see that it is one; the model it is added to must be a parent with a model of
+    /// its own. Whether the two fit is for the compatibility report to say.
+    fn adapter<'s>(
+        &mut self,
+        section: &ParentSection,
+        adapts: &'s Located<Name>,
+        file: &Model<'_>,
+    ) -> Option<&'s Name> {
+        if section.from_recipe.is_some() {
+            self.mistake(
+                Diagnostic::error("a parent from a pool is a whole model, no adapter", adapts.span.clone())
+                    .expected("expected no `adapts` beside `from_recipe`")
+                    .help("remove `adapts`"),
+            );
+            return None;
+        }
+        if !self.parent_known(adapts) {
+            return None;
+        }
+        let base = self.known.parents.get(adapts.value.as_str());
+        if base.is_some_and(|base| base.adapts.is_some()) {
+            let message = format!("`{}` is an adapter itself", adapts.value);
+            self.mistake(
+                Diagnostic::error(message, adapts.span.clone())
+                    .expected("expected a parent with a model of its own")
+                    .help("an adapter is added to a model, not to another adapter"),
+            );
+            return None;
+        }
+        if !self.file_exists(&file.path, file.named) {
+            return None;
+        }
+        if let Err(error) = adapter::open(&file.path) {
+            self.mistake(
+                Diagnostic::error(error.to_string(), file.named.span.clone())
+                    .expected("expected an adapter: .sbd, .sbs or .sbl")
+                    .help("remove `adapts` if it is a model"),
+            );
+        }
+        Some(&adapts.value)
+    }
+
     /// Opens a model to see that it is one, and how large its children are.
     fn facts(&mut self, model: &Model<'_>, output: DType) -> Option<Facts> {
         if !self.file_exists(&model.path, model.named) {
@@ -174,10 +232,13 @@ impl Resolver<'_> {
                 Some(Facts { child_bytes, tensors })
             }
             Err(error) => {
-                self.mistake(
-                    Diagnostic::error(error.to_string(), model.named.span.clone())
-                        .expected("expected a model file"),
-                );
+                let found = Diagnostic::error(error.to_string(), model.named.span.clone())
+                    .expected("expected a model file");
+                self.mistake(if adapter::open(&model.path).is_ok() {
+                    found.help("it is an adapter: add `adapts = \"NAME\"`, the parent it is added to")
+                } else {
+                    found
+                });
                 None
             }
         }

@@ -42,7 +42,8 @@ fn used_parents(plan: &Plan) -> BTreeSet<&str> {
         Some(Versus::Parent(parent)) => Some(parent),
         _ => None,
     });
-    of_candidates.chain(rivals).chain(&plan.review.no_op).map(Name::as_str).collect()
+    let adapted = plan.parents.iter().filter_map(|parent| parent.adapts.as_ref());
+    of_candidates.chain(adapted).chain(rivals).chain(&plan.review.no_op).map(Name::as_str).collect()
 }
 
 fn used_suites(plan: &Plan) -> BTreeSet<&str> {

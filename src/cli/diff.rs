@@ -1,0 +1,83 @@
+//! `studbook diff`: how far two models are apart.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::args::{Diff, Format};
+use super::context::Terminal;
+use super::exit::Exit;
+use crate::difference::{Comparison, Measures, compare};
+use crate::model::open_package;
+use crate::report::table::Table;
+use crate::tensor::dtype::DType;
+
+#[derive(Serialize)]
+struct Output {
+    first: String,
+    second: String,
+    same: bool,
+    #[serde(flatten)]
+    comparison: Comparison,
+}
+
+pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let (first, second) = (open_package(&command.first)?, open_package(&command.second)?);
+    let comparison = compare(&first.package.weights, &second.package.weights)?;
+    let output = Output {
+        first: command.first.display().to_string(),
+        second: command.second.display().to_string(),
+        same: comparison.same(),
+        comparison,
+    };
+    match command.format {
+        Format::Json => terminal.json(&output)?,
+        Format::Text => print(&output, terminal)?,
+    }
+    Ok(if command.exit_code && !output.same { Exit::Different } else { Exit::Complete })
+}
+
+fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
+    let comparison = &output.comparison;
+    let mut out = terminal.out();
+    let headings = ["tensor", "shape", "encoding", "L2", "relative", "largest", "cosine", "changed"];
+    let mut table = Table::new(&headings);
+    let mut row = |name: &str, shape: &str, encoding: &str, measures: &Measures| {
+        let [l2, relative, largest, cosine, changed] = words(measures);
+        table.row(&[name, shape, encoding, &l2, &relative, &largest, &cosine, &changed]);
+    };
+    for tensor in &comparison.tensors {
+        row(&tensor.name, &tensor.shape.to_string(), &encodings(tensor.dtypes), &tensor.measures);
+    }
+    row("all", &comparison.total.elements.to_string(), "", &comparison.total);
+    write!(out, "{}", table.render())?;
+    for tensor in &comparison.reshaped {
+        let [first, second] = &tensor.shapes;
+        writeln!(out, "{} is {first} in {} and {second} in {}", tensor.name, output.first, output.second)?;
+    }
+    for (names, model) in [(&comparison.only_first, &output.first), (&comparison.only_second, &output.second)]
+    {
+        for name in names {
+            writeln!(out, "only in {model}: {name}")?;
+        }
+    }
+    if output.same {
+        writeln!(out, "the same tensors with the same values")?;
+    }
+    Ok(())
+}
+
+fn encodings([first, second]: [DType; 2]) -> String {
+    if first == second { first.to_string() } else { format!("{first}, {second}") }
+}
+
+fn words(measures: &Measures) -> [String; 5] {
+    let short = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.3e}") };
+    [
+        short(measures.l2),
+        measures.relative_l2.map_or("-".to_owned(), short),
+        short(measures.max_abs),
+        measures.cosine.map_or("-".to_owned(), |cosine| format!("{cosine:.6}")),
+        format!("{:.1}%", measures.changed * 100.0),
+    ]
+}

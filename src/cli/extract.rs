@@ -1,0 +1,111 @@
+//! `studbook extract`: what a model has and its base has not, as an adapter.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args::{AdapterForm, Extract, Format};
+use super::context::{Terminal, stopped_by_ctrl_c};
+use super::exit::{Exit, UsageError};
+use crate::base::digest::Digest;
+use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
+use crate::disk::hashed::HashedFile;
+use crate::model::{adapter, open_package};
+use crate::report::table::Table;
+
+#[derive(Serialize)]
+struct Output {
+    adapter: String,
+    bytes: u64,
+    blake3: Digest,
+    deltas: Vec<Extracted>,
+}
+
+pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let form = form(command)?;
+    if command.out.exists() && !command.force {
+        return Err(UsageError::new(format!("{} is there already", command.out.display()))
+            .hint("choose another name, or add `--force` to replace it")
+            .into());
+    }
+    let base = open_package(&command.base)?.package;
+    let adapter = adapter::open_for(&command.model, &base)?;
+    let cancelled = stopped_by_ctrl_c()?;
+    let folder = command.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Anybody may read it, as with any file a person makes.
+    let mut file = HashedFile::create_with_mode(folder.unwrap_or(Path::new(".")), 0o666)?;
+    let made = match (&adapter, form) {
+        (Some(adapter), Some(form)) => {
+            extract(&base, Changed::Adapter(adapter), form, &mut file, &*cancelled)
+        }
+        (Some(adapter), None) => keep(&base, adapter, &mut file),
+        (None, Some(form)) => {
+            let model = open_package(&command.model)?.package;
+            extract(&base, Changed::Model(&model), form, &mut file, &*cancelled)
+        }
+        (None, None) => {
+            return Err(UsageError::new("how is the difference to be kept?")
+                .hint("add `--as dense`, `--as sparse` or `--as low-rank --rank R`")
+                .into());
+        }
+    };
+    let deltas = match made {
+        Err(DifferenceError::Cancelled) => return Ok(Exit::Interrupted),
+        other => other?,
+    };
+    let done = file.finish()?;
+    let output =
+        Output { adapter: command.out.display().to_string(), bytes: done.bytes, blake3: done.digest, deltas };
+    done.persist(&command.out, command.force)?;
+    match command.format {
+        Format::Json => terminal.json(&output)?,
+        Format::Text => print(&output, terminal)?,
+    }
+    Ok(Exit::Complete)
+}
+
+fn form(command: &Extract) -> Result<Option<Form>, UsageError> {
+    let only = |option: &str, form: &str| UsageError::new(format!("`{option}` goes with `--as {form}` only"));
+    if command.density.is_some() && command.form != Some(AdapterForm::Sparse) {
+        return Err(only("--density", "sparse"));
+    }
+    if command.rank.is_some() && command.form != Some(AdapterForm::LowRank) {
+        return Err(only("--rank", "low-rank"));
+    }
+    Ok(Some(match command.form {
+        None => return Ok(None),
+        Some(AdapterForm::Dense) => Form::Dense,
+        Some(AdapterForm::Sparse) => match command.density {
+            Some(density) if !(density > 0.0 && density <= 1.0) => {
+                return Err(UsageError::new(format!("a density is above 0 and at most 1, not {density}")));
+            }
+            density => Form::Sparse { density },
+        },
+        Some(AdapterForm::LowRank) => match command.rank {
+            Some(rank) => Form::LowRank { rank: rank.get() },
+            None => {
+                return Err(UsageError::new("`--as low-rank` needs `--rank R`")
+                    .hint("8 is a usual rank; the report says how much each one captures"));
+            }
+        },
+    }))
+}
+
+fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
+    let mut out = terminal.out();
+    let mut table = Table::new(&["tensor", "shape", "stored", "numbers", "L2", "captured"]);
+    for delta in &output.deltas {
+        table.row(&[
+            &delta.tensor,
+            &delta.shape.to_string(),
+            delta.stored,
+            &delta.numbers.to_string(),
+            &format!("{:.3e}", delta.l2),
+            &format!("{:.2}%", delta.captured * 100.0),
+        ]);
+    }
+    write!(out, "{}", table.render())?;
+    let Output { adapter, bytes, deltas, .. } = output;
+    writeln!(out, "{adapter}: {} deltas, {bytes} bytes", deltas.len())
+}

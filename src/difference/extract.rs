@@ -1,0 +1,296 @@
+//! What one model has and another has not, as an adapter package.
+//!
+//! A delta is `model - base` in f32, so `base + delta` is the model again wherever that difference is
+//! exact, and within one rounding of it elsewhere. Tensors that do not differ get no delta.
+//!
+//! | form | what is kept |
+//! |---|---|
+//! | dense | every difference |
+//! | sparse | every difference that is not zero, or the share of largest magnitude in each tensor |
+//! | low rank | of a matrix, the nearest product of two narrow ones; of a vector, every difference |
+//!
+//! Where the difference is an adapter already (a PEFT folder, say), it can also be kept as it is.
+//!
+//! A pair of factors that would hold as many numbers as the matrix itself is stored dense instead:
+//! that costs no more and loses nothing.
+
+use serde::Serialize;
+
+use super::compare::measure;
+use super::error::{DifferenceError, Side};
+use super::low_rank::{LowRank, factor};
+use super::pair::Pair;
+use crate::base::sink::ArtifactSink;
+use crate::model::Package;
+use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
+use crate::model::adapter::write::{encode_pair, needs_wide};
+use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
+use crate::operator::reduce::dot;
+use crate::operator::trim::{Cut, cut, kept};
+use crate::operator::{Adapted, Tensors};
+use crate::tensor::shape::Shape;
+
+/// What differs from the base.
+#[derive(Debug, Clone, Copy)]
+pub enum Changed<'a> {
+    /// Another model.
+    Model(&'a Package),
+    /// The base with an adapter on it.
+    Adapter(&'a Adapter),
+}
+
+/// How a difference is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Form {
+    /// Every element.
+    Dense,
+    /// Some elements.
+    Sparse {
+        /// The share of each tensor's elements, above 0 and at most 1; none keeps all that differ.
+        density: Option<f64>,
+    },
+    /// Two factors for each matrix.
+    LowRank {
+        /// Their rank; at least 1.
+        rank: usize,
+    },
+}
+
+/// One delta of the package.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Extracted {
+    /// The tensor it is for.
+    pub tensor: String,
+    /// That tensor's dimensions.
+    pub shape: Shape,
+    /// `dense`, `sparse` or `low-rank`.
+    pub stored: &'static str,
+    /// Numbers stored for it; indices do not count.
+    pub numbers: u64,
+    /// L2 norm of the whole difference.
+    pub l2: f64,
+    /// What of its energy the delta holds: 1 less the squared L2 norm of what is missing over that of
+    /// the difference.
+    pub captured: f64,
+}
+
+/// Writes the difference of two models that have the same tensors, and says what was kept of it.
+/// What was written is worthless after an error; `cancelled` is asked between tensors.
+pub fn extract(
+    base: &Package,
+    changed: Changed<'_>,
+    form: Form,
+    sink: &mut dyn ArtifactSink,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Vec<Extracted>, DifferenceError> {
+    match changed {
+        Changed::Model(model) => {
+            let pairs = pairs(&base.weights, &model.weights)?;
+            write(&pairs, &same_model(base, model)?, form, sink, cancelled)
+        }
+        Changed::Adapter(adapter) => {
+            let identity = AdapterIdentity::of_package(base);
+            let adapted = Adapted::new(&base.weights, &identity, adapter)?;
+            write(&pairs(&base.weights, &adapted)?, &identity, form, sink, cancelled)
+        }
+    }
+}
+
+/// Writes what is kept of each pair.
+fn write(
+    pairs: &[Pair<'_>],
+    identity: &AdapterIdentity,
+    form: Form,
+    sink: &mut dyn ArtifactSink,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Vec<Extracted>, DifferenceError> {
+    let mut kept = Vec::new();
+    for pair in pairs {
+        go_on(cancelled)?;
+        let sums = measure(pair)?;
+        if sums.changed > 0 {
+            kept.extend(Kept::of(pair, form, sums.difference)?);
+        }
+    }
+    let planned: Vec<PlannedDelta> = kept.iter().map(Kept::planned).collect();
+    let layout = Layout::new(form.family(), identity, &planned)?;
+    let mut writer = Writer::new(&layout, sink)?;
+    for delta in &kept {
+        go_on(cancelled)?;
+        delta.write(&mut writer)?;
+    }
+    writer.finish()?;
+    Ok(kept.iter().map(Kept::extracted).collect())
+}
+
+impl Form {
+    fn family(self) -> &'static Family {
+        match self {
+            Self::Dense => DENSE,
+            Self::Sparse { .. } => SPARSE,
+            Self::LowRank { .. } => LOW_RANK,
+        }
+    }
+}
+
+fn go_on(cancelled: &dyn Fn() -> bool) -> Result<(), DifferenceError> {
+    if cancelled() { Err(DifferenceError::Cancelled) } else { Ok(()) }
+}
+
+/// Every tensor of both, in the base's order.
+fn pairs<'a>(a: &'a dyn Tensors, b: &'a dyn Tensors) -> Result<Vec<Pair<'a>>, DifferenceError> {
+    let mut pairs = Vec::new();
+    for (name, shape) in a.shapes() {
+        let tensor = || name.to_owned();
+        let Some(other) = b.shape(name) else {
+            return Err(DifferenceError::Missing { tensor: tensor(), without: Side::Second });
+        };
+        pairs.push(Pair::of(name, a, b).ok_or_else(|| DifferenceError::Shape {
+            tensor: tensor(),
+            first: Box::new(shape.clone()),
+            second: Box::new(other.clone()),
+        })?);
+    }
+    match b.shapes().find(|(name, _)| a.shape(name).is_none()) {
+        Some((name, _)) => Err(DifferenceError::Missing { tensor: name.to_owned(), without: Side::First }),
+        None => Ok(pairs),
+    }
+}
+
+/// The identity both models share. A tokenizer that one file does not tell contradicts nothing.
+fn same_model(base: &Package, model: &Package) -> Result<AdapterIdentity, DifferenceError> {
+    let (first, mut second) = (AdapterIdentity::of_package(base), AdapterIdentity::of_package(model));
+    if first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
+        second.tokenizer_checksum = first.tokenizer_checksum;
+    }
+    match first.mismatches(&second) {
+        found if found.is_empty() => Ok(first),
+        found => Err(DifferenceError::OtherModel(found)),
+    }
+}
+
+/// A delta before it is written.
+struct Kept<'a> {
+    pair: &'a Pair<'a>,
+    what: What,
+    /// Squared L2 norm of the difference, and of what is missing.
+    energy: f64,
+    missing: f64,
+}
+
+enum What {
+    Dense,
+    Sparse { cut: Cut, pairs: u64, wide: bool },
+    LowRank(LowRank),
+}
+
+impl<'a> Kept<'a> {
+    /// Nothing if every difference of the tensor is cut away.
+    fn of(pair: &'a Pair<'a>, form: Form, energy: f64) -> Result<Option<Self>, DifferenceError> {
+        let dense = Self { pair, what: What::Dense, energy, missing: 0.0 };
+        match form {
+            Form::Dense => Ok(Some(dense)),
+            Form::Sparse { density } => Self::sparse(pair, density.unwrap_or(1.0), energy),
+            Form::LowRank { rank } if is_narrow(pair.shape, rank) => Self::low_rank(pair, rank, energy),
+            Form::LowRank { .. } => Ok(Some(dense)),
+        }
+    }
+
+    fn sparse(pair: &'a Pair<'a>, density: f64, energy: f64) -> Result<Option<Self>, DifferenceError> {
+        let elements = pair.shape.elements();
+        let cut = cut(Some(&*pair.first), &*pair.second, elements, kept(density, elements));
+        let (mut pairs, mut missing) = (0, 0.0);
+        pair.each_delta(0..elements, |first, deltas| {
+            for (index, delta) in (first..).zip(deltas) {
+                if *delta != 0.0 && cut.keeps(index, *delta) {
+                    pairs += 1;
+                } else {
+                    missing += f64::from(*delta) * f64::from(*delta);
+                }
+            }
+            Ok(())
+        })?;
+        let wide = needs_wide(pair.shape);
+        let kept = Self { pair, what: What::Sparse { cut, pairs, wide }, energy, missing };
+        Ok((pairs > 0).then_some(kept))
+    }
+
+    fn low_rank(pair: &'a Pair<'a>, rank: usize, energy: f64) -> Result<Option<Self>, DifferenceError> {
+        let found = factor(pair, rank)?;
+        if found.rank == 0 {
+            return Ok(None);
+        }
+        let factors = factors(&found, pair.shape);
+        let mut missing = 0.0;
+        pair.each_delta(0..pair.shape.elements(), |first, deltas| {
+            // What is left of the difference when the product, as it will be added, is taken away.
+            let mut left = [0.0; crate::operator::source::PIECE];
+            let left = &mut left[..deltas.len()];
+            left.copy_from_slice(deltas);
+            left.iter_mut().for_each(|value| *value = -*value);
+            factors.add_to(first, left);
+            missing += dot(left, left);
+            Ok(())
+        })?;
+        Ok(Some(Self { pair, what: What::LowRank(found), energy, missing }))
+    }
+
+    fn planned(&self) -> PlannedDelta {
+        let stored = match &self.what {
+            What::Dense => PlannedStored::Dense,
+            What::Sparse { pairs, wide, .. } => PlannedStored::Sparse { pairs: *pairs, wide: *wide },
+            What::LowRank(found) => PlannedStored::LowRank { rank: found.rank, scale: 1.0 },
+        };
+        PlannedDelta { name: self.pair.name.to_owned(), shape: self.pair.shape.clone(), stored }
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), DifferenceError> {
+        let all = 0..self.pair.shape.elements();
+        match &self.what {
+            What::Dense => self.pair.each_delta(all, |_, deltas| Ok(writer.put_f32(deltas)?)),
+            What::Sparse { cut, wide, .. } => {
+                let mut bytes = Vec::new();
+                self.pair.each_delta(all, |first, deltas| {
+                    bytes.clear();
+                    for (index, delta) in (first..).zip(deltas) {
+                        if *delta != 0.0 && cut.keeps(index, *delta) {
+                            encode_pair(*wide, index as u64, *delta, &mut bytes);
+                        }
+                    }
+                    Ok(writer.put(&bytes)?)
+                })
+            }
+            What::LowRank(found) => {
+                writer.put_f32(&found.a)?;
+                Ok(writer.put_f32(&found.b)?)
+            }
+        }
+    }
+
+    fn extracted(&self) -> Extracted {
+        let (stored, numbers) = match &self.what {
+            What::Dense => ("dense", self.pair.shape.elements() as u64),
+            What::Sparse { pairs, .. } => ("sparse", *pairs),
+            What::LowRank(found) => ("low-rank", (found.a.len() + found.b.len()) as u64),
+        };
+        Extracted {
+            tensor: self.pair.name.to_owned(),
+            shape: self.pair.shape.clone(),
+            stored,
+            numbers,
+            l2: self.energy.sqrt(),
+            captured: if self.energy > 0.0 { 1.0 - self.missing / self.energy } else { 1.0 },
+        }
+    }
+}
+
+/// Whether factors of this rank hold fewer numbers than the matrix.
+fn is_narrow(shape: &Shape, rank: usize) -> bool {
+    let numbers = (shape.rows() + shape.columns()).saturating_mul(rank);
+    shape.dims().len() >= 2 && numbers < shape.elements()
+}
+
+fn factors<'f>(found: &'f LowRank, shape: &Shape) -> Factors<'f> {
+    let (a, b) = ((&found.a[..]).into(), (&found.b[..]).into());
+    Factors { a, b, columns: shape.columns(), rank: found.rank, scale: 1.0 }
+}

@@ -1,0 +1,294 @@
+//! `adapter_config.json`: what the factors mean, or why they cannot be used.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+/// Settings of a LoRA whose delta is `scale * B A` and nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    rank: u64,
+    alpha: f64,
+    rank_pattern: Vec<(String, f64)>,
+    alpha_pattern: Vec<(String, f64)>,
+    rslora: bool,
+    /// The modules it is for, where they are listed.
+    targets: Option<Vec<String>>,
+    /// Whether weights are stored in x out.
+    pub fan_in_fan_out: bool,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not JSON, or a value of another type.
+    #[error("is not a usable configuration: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A setting that changes weights in a way that is not known here, or that cannot be.
+    #[error("{key} is {found}; expected {expected}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What can be used.
+        expected: &'static str,
+    },
+    /// A pattern that is more than a name.
+    #[error(
+        "{key} has the pattern {pattern:?}; names and endings of names are understood, no other patterns"
+    )]
+    Pattern {
+        /// The key.
+        key: &'static str,
+        /// The pattern.
+        pattern: String,
+    },
+    /// Two patterns for one module, with two values.
+    #[error("{key} has several values for the module `{module}`")]
+    Ambiguous {
+        /// The key.
+        key: &'static str,
+        /// The module.
+        module: String,
+    },
+}
+
+impl Settings {
+    /// Reads the settings.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SettingsError> {
+        let raw: Raw = serde_json::from_slice(bytes)?;
+        raw.refuse_what_is_more()?;
+        let (rank, alpha) = (raw.r.unwrap_or(0), raw.lora_alpha.unwrap_or(f64::NAN));
+        let settings = Self {
+            rank,
+            alpha,
+            rank_pattern: names("rank_pattern", raw.rank_pattern)?,
+            alpha_pattern: names("alpha_pattern", raw.alpha_pattern)?,
+            rslora: raw.use_rslora.unwrap_or(false),
+            targets: match raw.target_modules {
+                Some(Value::Array(names)) => {
+                    Some(names.into_iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+                }
+                // A pattern, or "all-linear": the factors say which modules those were.
+                _ => None,
+            },
+            fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
+        };
+        expect(rank >= 1, "r", rank, "1 or more")?;
+        expect(alpha.is_finite(), "lora_alpha", alpha, "a number")?;
+        Ok(settings)
+    }
+
+    /// The rank of a module's factors.
+    pub fn rank(&self, module: &str) -> Result<u64, SettingsError> {
+        let rank = pattern("rank_pattern", &self.rank_pattern, module)?;
+        // A rank that is no whole number is one that no factor has.
+        Ok(rank.map_or(self.rank, |rank| rank as u64))
+    }
+
+    /// The factor on a module's product, as the library computes it: in f64.
+    pub fn scale(&self, module: &str) -> Result<f64, SettingsError> {
+        let alpha = pattern("alpha_pattern", &self.alpha_pattern, module)?.unwrap_or(self.alpha);
+        let rank = self.rank(module)? as f64;
+        Ok(if self.rslora { alpha / rank.sqrt() } else { alpha / rank })
+    }
+
+    /// Whether a module is among those that the settings list.
+    pub fn targets(&self, module: &str) -> bool {
+        self.targets.as_ref().is_none_or(|names| names.iter().any(|name| is_or_ends_in(module, name)))
+    }
+}
+
+/// The one value that a list of patterns has for a module.
+fn pattern(
+    key: &'static str,
+    patterns: &[(String, f64)],
+    module: &str,
+) -> Result<Option<f64>, SettingsError> {
+    let fits = |pattern: &str| match pattern.strip_prefix('^') {
+        Some(whole) => whole == module,
+        None => is_or_ends_in(module, pattern),
+    };
+    let mut found = patterns.iter().filter(|(name, _)| fits(name)).map(|(_, value)| *value);
+    let first = found.next();
+    // The library takes the first; whoever wrote two meant something else.
+    if found.any(|other| Some(other) != first) {
+        return Err(SettingsError::Ambiguous { key, module: module.to_owned() });
+    }
+    Ok(first)
+}
+
+/// Whether a module has this name, or ends in it after a dot.
+fn is_or_ends_in(module: &str, name: &str) -> bool {
+    module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// Refuses patterns that are more than names. A dot in a name matches itself.
+fn names(key: &'static str, patterns: Option<Pairs>) -> Result<Vec<(String, f64)>, SettingsError> {
+    let patterns = patterns.unwrap_or_default().0;
+    let plain = |name: &str| {
+        let name = name.strip_prefix('^').unwrap_or(name);
+        name.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    };
+    match patterns.iter().find(|(name, _)| !plain(name)) {
+        Some((name, _)) => Err(SettingsError::Pattern { key, pattern: name.clone() }),
+        None => Ok(patterns),
+    }
+}
+
+fn expect(
+    holds: bool,
+    key: &'static str,
+    found: impl ToString,
+    expected: &'static str,
+) -> Result<(), SettingsError> {
+    if holds { Ok(()) } else { Err(SettingsError::Setting { key, found: found.to_string(), expected }) }
+}
+
+/// Every key that matters; `null` is as good as nothing, other keys mean nothing for the weights.
+#[derive(Deserialize)]
+struct Raw {
+    peft_type: Option<String>,
+    r: Option<u64>,
+    lora_alpha: Option<f64>,
+    use_rslora: Option<bool>,
+    rank_pattern: Option<Pairs>,
+    alpha_pattern: Option<Pairs>,
+    target_modules: Option<Value>,
+    fan_in_fan_out: Option<bool>,
+    bias: Option<String>,
+    modules_to_save: Option<Vec<String>>,
+    use_dora: Option<bool>,
+    use_qalora: Option<bool>,
+    lora_bias: Option<bool>,
+    layer_replication: Option<Value>,
+    alora_invocation_tokens: Option<Value>,
+    trainable_token_indices: Option<Value>,
+    init_lora_weights: Option<Value>,
+}
+
+/// Ways to begin that take something out of the base's own weights.
+const CHANGES_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
+
+impl Raw {
+    fn refuse_what_is_more(&self) -> Result<(), SettingsError> {
+        let kind = self.peft_type.as_deref().unwrap_or("nothing");
+        expect(kind == "LORA", "peft_type", kind, "\"LORA\"")?;
+        let bias = self.bias.as_deref().unwrap_or("none");
+        expect(bias == "none", "bias", bias, "\"none\": biases of the base are not changed here")?;
+        let modules = self.modules_to_save.as_deref().unwrap_or_default().join(", ");
+        let none = "none: modules saved whole are no low-rank deltas";
+        expect(modules.is_empty(), "modules_to_save", &modules, none)?;
+        let off = "off: it changes weights in a way that is not computed here";
+        let flags =
+            [("use_dora", self.use_dora), ("use_qalora", self.use_qalora), ("lora_bias", self.lora_bias)];
+        for (key, flag) in flags {
+            expect(flag != Some(true), key, "true", off)?;
+        }
+        let values = [
+            ("layer_replication", &self.layer_replication),
+            ("alora_invocation_tokens", &self.alora_invocation_tokens),
+            ("trainable_token_indices", &self.trainable_token_indices),
+        ];
+        for (key, value) in values {
+            expect(value.is_none(), key, value.as_ref().map_or(String::new(), Value::to_string), off)?;
+        }
+        let start = self.init_lora_weights.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let changed = CHANGES_THE_BASE.iter().any(|way| start.starts_with(way));
+        let expected = "one that leaves the base as it is: save the adapter converted to a plain LoRA";
+        expect(!changed, "init_lora_weights", start, expected)
+    }
+}
+
+/// A JSON object of numbers, in its own order.
+#[derive(Debug, Default)]
+struct Pairs(Vec<(String, f64)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a number for each name")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(more: &str) -> Result<Settings, SettingsError> {
+        let plain = "\"peft_type\":\"LORA\",\"r\":8,\"lora_alpha\":16,\"unheard_of\":[1]";
+        Settings::parse(format!("{{{plain}{}{more}}}", if more.is_empty() { "" } else { "," }).as_bytes())
+    }
+
+    #[test]
+    fn rank_and_scale_follow_patterns() {
+        let module = "model.layers.1.self_attn.q_proj";
+        let plain =
+            settings("\"bias\":\"none\",\"modules_to_save\":null,\"init_lora_weights\":true").unwrap();
+        assert_eq!((plain.rank(module).unwrap(), plain.scale(module).unwrap()), (8, 2.0));
+        let stable = settings("\"use_rslora\":true").unwrap();
+        assert_eq!(stable.scale(module).unwrap(), 16.0 / 8.0_f64.sqrt());
+        let patterns = settings(
+            "\"rank_pattern\":{\"q_proj\":4,\"^model.layers.0.self_attn.q_proj\":2},\
+             \"alpha_pattern\":{\"layers.1.self_attn.q_proj\":2.5,\"j_proj\":3}",
+        )
+        .unwrap();
+        assert_eq!((patterns.rank(module).unwrap(), patterns.scale(module).unwrap()), (4, 0.625));
+        assert_eq!(patterns.rank("model.layers.1.self_attn.k_proj").unwrap(), 8);
+        assert_eq!(patterns.rank("freq_proj").unwrap(), 8, "an ending begins after a dot");
+        let error = patterns.rank("model.layers.0.self_attn.q_proj").unwrap_err().to_string();
+        assert_eq!(error, "rank_pattern has several values for the module `model.layers.0.self_attn.q_proj`");
+        let error = settings("\"rank_pattern\":{\".*q_proj\":4}").unwrap_err().to_string();
+        assert!(error.contains("rank_pattern has the pattern \".*q_proj\""), "{error}");
+    }
+
+    #[test]
+    fn targets_are_names_or_endings() {
+        let listed = settings("\"target_modules\":[\"q_proj\",\"mlp.up_proj\"]").unwrap();
+        assert!(listed.targets("model.layers.0.self_attn.q_proj") && listed.targets("q_proj"));
+        assert!(listed.targets("model.mlp.up_proj") && !listed.targets("model.up_proj"));
+        assert!(!listed.targets("freq_proj"));
+        assert!(settings("\"target_modules\":\"all-linear\"").unwrap().targets("anything"));
+    }
+
+    #[test]
+    fn what_is_more_than_a_product_is_refused_by_name() {
+        for (more, parts) in [
+            ("\"use_dora\":true", ["use_dora is true", "not computed here"]),
+            ("\"lora_bias\":true", ["lora_bias is true", "off"]),
+            ("\"use_qalora\":true", ["use_qalora", "off"]),
+            ("\"bias\":\"lora_only\"", ["bias is lora_only", "\"none\""]),
+            ("\"modules_to_save\":[\"lm_head\",\"norm\"]", ["modules_to_save is lm_head, norm", "none"]),
+            ("\"layer_replication\":[[0,4]]", ["layer_replication is [[0,4]]", "off"]),
+            ("\"alora_invocation_tokens\":[1]", ["alora_invocation_tokens", "off"]),
+            ("\"init_lora_weights\":\"pissa_niter_4\"", ["init_lora_weights is pissa_niter_4", "plain LoRA"]),
+            ("\"r\":0", ["duplicate field", "r"]),
+            ("\"rank_pattern\":[1]", ["expected an object with a number", "usable configuration"]),
+        ] {
+            let error = settings(more).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{parts:?} are not in {error}");
+        }
+        let refused = |text: &str| Settings::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(refused("{\"peft_type\":\"IA3\"}").contains("peft_type is IA3"));
+        assert!(refused("{\"peft_type\":\"LORA\",\"lora_alpha\":1}").contains("r is 0"));
+        assert!(refused("{\"peft_type\":\"LORA\",\"r\":1}").contains("lora_alpha is NaN"));
+        assert!(refused("[").contains("usable configuration"));
+        assert!(settings("\"init_lora_weights\":\"gaussian\"").is_ok());
+    }
+}

@@ -1,0 +1,96 @@
+//! What can be wrong with a PEFT folder, by itself or for a model.
+
+use super::config::SettingsError;
+use crate::disk::DiskError;
+use crate::model::safetensors::SafetensorsError;
+use crate::tensor::shape::Shape;
+
+/// Why a PEFT adapter cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PeftError {
+    /// A file.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Settings that nobody writes.
+    #[error("adapter_config.json has more than {most} bytes")]
+    TooLong {
+        /// The longest that are read.
+        most: u64,
+    },
+    /// The settings.
+    #[error("adapter_config.json {0}")]
+    Settings(#[from] SettingsError),
+    /// Factors in a file that is a program.
+    #[error(
+        "the factors are in adapter_model.bin, a Python pickle, which is not read; save them with \
+         `safe_serialization=True`"
+    )]
+    Pickled,
+    /// The file of factors.
+    #[error("adapter_model.safetensors is not a usable safetensors file: {0}")]
+    Safetensors(#[from] SafetensorsError),
+    /// A tensor that is no factor.
+    #[error("tensor `{0}` is no LoRA factor; only lora_A and lora_B of matrices are used")]
+    Stranger(String),
+    /// A module with two factors of a kind.
+    #[error("module `{module}` has two factors {factor}")]
+    Twice {
+        /// The module.
+        module: String,
+        /// `A` or `B`.
+        factor: char,
+    },
+    /// A module with one factor.
+    #[error("module `{module}` has no factor {factor}")]
+    Lonely {
+        /// The module.
+        module: String,
+        /// `A` or `B`.
+        factor: char,
+    },
+    /// A module the settings do not list.
+    #[error("module `{0}` has factors, but target_modules does not list it")]
+    NotTargeted(String),
+    /// Factors of another rank than the settings say, or of no rank.
+    #[error("module `{module}` has a factor A of {a} and B of {b}; the settings give it rank {rank}")]
+    Rank {
+        /// The module.
+        module: String,
+        /// Shape of A.
+        a: Box<Shape>,
+        /// Shape of B.
+        b: Box<Shape>,
+        /// The rank in the settings.
+        rank: u64,
+    },
+    /// A module that the model does not have.
+    #[error("module `{module}` has factors, but the model has no tensor `{tensor}`")]
+    UnknownTarget {
+        /// The module.
+        module: String,
+        /// What its weight would be called.
+        tensor: String,
+    },
+    /// A product of another shape than the weight.
+    #[error(
+        "the factors of module `{module}` make a matrix of {rows}x{columns}; tensor `{tensor}` is {model}"
+    )]
+    Shape {
+        /// The module.
+        module: String,
+        /// Rows of the product.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// The tensor it is for.
+        tensor: String,
+        /// That tensor's shape.
+        model: Box<Shape>,
+    },
+    /// Rows that would have to be reordered, and nobody knows how.
+    #[error("the rows of tensor `{tensor}` lie in another order in this model, and its heads are not known")]
+    Heads {
+        /// The tensor.
+        tensor: String,
+    },
+}

@@ -1,0 +1,203 @@
+//! Names and factors: which product belongs to which tensor of a model.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::NAME;
+use super::config::Settings;
+use super::error::PeftError;
+use crate::model::adapter::deltas::{Adapter, DeltaInfo, Factor, Stored};
+use crate::model::adapter::identity::AdapterIdentity;
+use crate::model::naming::{Naming, Permutation};
+use crate::model::package::Package;
+use crate::model::weights::Weights;
+use crate::tensor::shape::Shape;
+
+/// How every name begins: the wrapper, then the model.
+const PREFIX: &str = "base_model.model.";
+
+/// What a factor's name ends in, which one it is, and whether it is an embedding's.
+const ENDINGS: [(&str, char, bool); 8] = [
+    (".lora_A.weight", 'A', false),
+    (".lora_B.weight", 'B', false),
+    (".lora_A.default.weight", 'A', false),
+    (".lora_B.default.weight", 'B', false),
+    (".lora_embedding_A", 'A', true),
+    (".lora_embedding_B", 'B', true),
+    (".lora_embedding_A.default", 'A', true),
+    (".lora_embedding_B.default", 'B', true),
+];
+
+/// The factors of one module, by their tensors' names.
+#[derive(Debug, Default)]
+struct Module {
+    a: Option<String>,
+    b: Option<String>,
+    embedding: bool,
+}
+
+/// A folder's content, every factor with its partner.
+#[derive(Debug)]
+pub(super) struct Lora {
+    settings: Settings,
+    weights: Weights,
+    modules: BTreeMap<String, Module>,
+}
+
+/// A module's place in a model.
+struct Target {
+    tensor: String,
+    rows: Option<Permutation>,
+}
+
+impl Lora {
+    pub(super) fn new(settings: Settings, weights: Weights) -> Result<Self, PeftError> {
+        let mut modules: BTreeMap<String, Module> = BTreeMap::new();
+        for info in weights.infos() {
+            let stranger = || PeftError::Stranger(info.name.clone());
+            let (module, factor, embedding) = parse(&info.name).ok_or_else(stranger)?;
+            let entry = modules.entry(module.to_owned()).or_default();
+            let place = if factor == 'A' { &mut entry.a } else { &mut entry.b };
+            if place.replace(info.name.clone()).is_some() {
+                return Err(PeftError::Twice { module: module.to_owned(), factor });
+            }
+            entry.embedding |= embedding;
+        }
+        Ok(Self { settings, weights, modules })
+    }
+
+    /// The adapter for a model: every factor finds its tensor, deltas come in the model's order.
+    pub(super) fn for_base(&self, base: &Package) -> Result<Adapter, PeftError> {
+        let mut deltas = BTreeMap::new();
+        let mut data = Vec::new();
+        for (name, module) in &self.modules {
+            let target = target(name, base)?;
+            let info = self.product(name, module, &target, base, &mut data)?;
+            if deltas.insert(target.tensor, info).is_some() {
+                return Err(PeftError::Twice { module: name.clone(), factor: 'A' });
+            }
+        }
+        let in_order = base.weights.infos().iter().filter_map(|info| deltas.remove(&info.name)).collect();
+        let identity = Some(AdapterIdentity::of_package(base));
+        Ok(Adapter::new(NAME, identity, in_order, Arc::new(data), None))
+    }
+
+    /// The factors of a module as those of the model's tensor, appended to `data`.
+    fn product(
+        &self,
+        name: &str,
+        module: &Module,
+        target: &Target,
+        base: &Package,
+        data: &mut Vec<u8>,
+    ) -> Result<DeltaInfo, PeftError> {
+        if !self.settings.targets(name) {
+            return Err(PeftError::NotTargeted(name.to_owned()));
+        }
+        let (a, b) = (self.factor(name, &module.a, 'A')?, self.factor(name, &module.b, 'B')?);
+        let rank = self.settings.rank(name)?;
+        let ([rank_of_a, inputs], [outputs, rank_of_b]) = (a.dims, b.dims);
+        if rank_of_a as u64 != rank || rank_of_b as u64 != rank {
+            let [a, b] = [a.shape, b.shape].map(Box::new);
+            return Err(PeftError::Rank { module: name.to_owned(), a, b, rank });
+        }
+        // A transposed product is the product of the transposed factors, the other way round.
+        let transpose = module.embedding || self.settings.fan_in_fan_out;
+        let (rows, columns, a, b) = if transpose {
+            (inputs, outputs, transposed(&b.values, rank_of_b), transposed(&a.values, inputs))
+        } else {
+            (outputs, inputs, a.values, b.values)
+        };
+        let tensor = target.tensor.clone();
+        let unknown = || PeftError::UnknownTarget { module: name.to_owned(), tensor: tensor.clone() };
+        let shape = base.weights.tensor(&tensor).ok_or_else(unknown)?.shape.clone();
+        if *shape.dims() != [rows, columns] {
+            let (module, model) = (name.to_owned(), Box::new(shape));
+            return Err(PeftError::Shape { module, rows, columns, tensor, model });
+        }
+        let b = match target.rows {
+            Some(order) if order.heads * order.head_dim != rows => return Err(PeftError::Heads { tensor }),
+            Some(order) => reordered(&b, rank_of_a, order),
+            None => b,
+        };
+        let mut put = |shape: Shape, values: &[f32]| {
+            let start = data.len();
+            data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            Factor { shape, data: start..data.len() }
+        };
+        let [a_shape, b_shape] =
+            [[rank_of_a, columns], [rows, rank_of_a]].map(|dims| Shape::new(dims.into()));
+        // The same numbers of elements as the factors in the file have.
+        let (Ok(a_shape), Ok(b_shape)) = (a_shape, b_shape) else { return Err(PeftError::Heads { tensor }) };
+        let (a, b) = (put(a_shape, &a), put(b_shape, &b));
+        let scale = self.settings.scale(name)? as f32;
+        Ok(DeltaInfo { name: tensor, shape, stored: Stored::LowRank { a, b, scale } })
+    }
+
+    fn factor(&self, module: &str, tensor: &Option<String>, factor: char) -> Result<Matrix, PeftError> {
+        let lonely = || PeftError::Lonely { module: module.to_owned(), factor };
+        let view = tensor.as_ref().and_then(|name| self.weights.tensor(name)).ok_or_else(lonely)?;
+        match *view.shape.dims() {
+            [rows, columns] => {
+                Ok(Matrix { shape: view.shape.clone(), dims: [rows, columns], values: view.to_f32() })
+            }
+            _ => Err(PeftError::Stranger(view.name.to_owned())),
+        }
+    }
+}
+
+struct Matrix {
+    shape: Shape,
+    dims: [usize; 2],
+    values: Vec<f32>,
+}
+
+/// A factor's module, which of the two it is, and whether it is an embedding's.
+fn parse(name: &str) -> Option<(&str, char, bool)> {
+    let name = name.strip_prefix(PREFIX)?;
+    ENDINGS
+        .into_iter()
+        .find_map(|(ending, factor, embedding)| Some((name.strip_suffix(ending)?, factor, embedding)))
+}
+
+/// Where a module's weight is in a model: under its own name, or under that of the model's family.
+fn target(module: &str, base: &Package) -> Result<Target, PeftError> {
+    let own = format!("{module}.weight");
+    let there = |tensor: &str| base.weights.tensor(tensor).is_some();
+    let unknown = |tensor: String| PeftError::UnknownTarget { module: module.to_owned(), tensor };
+    if there(&own) {
+        return Ok(Target { tensor: own, rows: None });
+    }
+    let translated = base.naming.and_then(|naming| {
+        let slm1 = Naming::Slm1.translate(Naming::HuggingFace, &own)?;
+        Some((naming, naming.from_slm1(&slm1)?, slm1))
+    });
+    let Some((naming, tensor, slm1)) = translated else { return Err(unknown(own)) };
+    if !there(&tensor) {
+        return Err(unknown(tensor));
+    }
+    let rows = match &base.config {
+        Ok(config) => Naming::HuggingFace.permutation(naming, &slm1, config),
+        Err(_) if slm1.ends_with(".wq.weight") || slm1.ends_with(".wk.weight") => {
+            return Err(PeftError::Heads { tensor });
+        }
+        Err(_) => None,
+    };
+    Ok(Target { tensor, rows })
+}
+
+/// A matrix with rows of `width`, its columns for rows.
+fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+    (0..width).flat_map(|column| values.iter().skip(column).step_by(width)).copied().collect()
+}
+
+fn reordered(values: &[f32], width: usize, order: Permutation) -> Vec<f32> {
+    let rows = values.len() / width;
+    (0..rows)
+        .flat_map(|row| {
+            let source = order.source_row(row) * width;
+            &values[source..source + width]
+        })
+        .copied()
+        .collect()
+}
