@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
-//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `difference`, `convert`, [`runtime`],
+//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `difference`, `convert`, `mergekit`, [`runtime`],
 //! `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
@@ -30,6 +30,8 @@ pub mod engine;
 pub mod evaluate;
 #[cfg(feature = "engine")]
 pub mod ledger;
+#[cfg(feature = "engine")]
+pub mod mergekit;
 pub mod model;
 #[cfg(feature = "engine")]
 pub mod operator;

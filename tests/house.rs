@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "base",
     "disk",
     "tensor",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 19] = [
     "operator",
     "difference",
     "convert",
+    "mergekit",
     "runtime",
     "evaluate",
     "ledger",

@@ -4,6 +4,7 @@
 //! rustc made familiar: `file:line:column`, the line itself, a caret, and help below.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -96,6 +97,39 @@ pub fn render(diagnostics: &[Diagnostic], file: &str, source: &str, colour: bool
         })
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// Nobody reads more; the rest is counted.
+const MOST_SHOWN: usize = 100;
+
+/// What there is to say about a text that a person wrote.
+#[derive(Debug)]
+pub struct Findings {
+    /// The text's path as the person gave it.
+    pub path: PathBuf,
+    /// Its text.
+    pub source: String,
+    /// Everything wrong with it, or worth a warning.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// All of it in source order, as a person reads it; empty if there is nothing to say.
+    pub fn render(&self, colour: bool) -> String {
+        let mut shown = self.diagnostics.clone();
+        shown.sort_by_key(|found| (found.span.as_ref().map_or(0, |span| span.start), found.severity));
+        shown.truncate(MOST_SHOWN);
+        let mut text = render(&shown, &self.path.display().to_string(), &self.source, colour);
+        if self.diagnostics.len() > MOST_SHOWN {
+            text += &format!("\n... and {} more\n", self.diagnostics.len() - MOST_SHOWN);
+        }
+        text
+    }
+
+    /// How many are errors.
+    pub fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
+    }
 }
 
 /// `line:column: message` for machine-readable output.

@@ -5,7 +5,7 @@
 //! * [`key`]: one walk over an action that is both hashed and explained.
 //! * [`rng`]: Philox, a counter-based generator: a draw depends on what it is for, not on when.
 //! * [`name`]: what people call things, safe as a file name everywhere.
-//! * [`diagnostic`], [`located`], [`nearest`]: telling a person where and what to do.
+//! * [`diagnostic`], [`located`], [`nearest`], `wording`: telling a person where and what to do.
 //! * [`sink`]: a place that takes bytes in order and allows one late patch.
 //!
 //! Nothing here opens a file, reads a clock or prints.
@@ -21,3 +21,5 @@ pub mod name;
 pub mod nearest;
 pub mod rng;
 pub mod sink;
+#[cfg(feature = "engine")]
+pub(crate) mod wording;

@@ -79,6 +79,8 @@ pub(super) enum Command {
     Graph(Graph),
     /// Show a model file or an adapter: header, tokenizer, tensors, digests
     Inspect(Inspect),
+    /// Carry out a mergekit configuration, without a plan
+    Merge(Merge),
     /// Write a model as another format
     Convert(Convert),
     /// How far two models are apart, tensor by tensor
@@ -193,6 +195,26 @@ pub(super) struct Inspect {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Merge {
+    /// The configuration, a YAML file
+    pub(super) config: PathBuf,
+    /// What to write: a folder where the models are folders, else a safetensors file
+    pub(super) out: PathBuf,
+    /// What all randomness derives from
+    #[arg(long, default_value = "0", value_name = "TEXT")]
+    pub(super) seed: String,
+    /// Most bytes of tensors in one file of a folder
+    #[arg(long, default_value_t = 5_000_000_000, value_name = "BYTES")]
+    pub(super) shard_size: u64,
+    /// Leave the inputs' digests out of the receipt: saves reading them once more
+    #[arg(long)]
+    pub(super) no_input_digests: bool,
+    /// Replace what is there
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, clap::Args)]

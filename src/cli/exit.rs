@@ -9,8 +9,10 @@ use crate::difference::DifferenceError;
 use crate::disk::DiskError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
-use crate::model::ModelError;
+use crate::mergekit::merge::MergeError;
 use crate::model::adapter::AdapterError;
+use crate::model::{ModelError, WriteError};
+use crate::operator::OperatorError;
 use crate::plan::LoadError;
 use crate::runtime::RuntimeError;
 use crate::store::StoreError;
@@ -152,6 +154,15 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(LoadError::Disk(disk)) = cause.downcast_ref::<LoadError>() {
             return of_path(disk);
+        }
+        if let Some(merge) = cause.downcast_ref::<MergeError>() {
+            return match merge {
+                MergeError::Disk(disk) => of_path(disk),
+                MergeError::Write(WriteError::Io(_)) | MergeError::Operator(OperatorError::Write(_)) => {
+                    Exit::Environment
+                }
+                _ => Exit::Usage,
+            };
         }
         if let Some(ConvertError::Disk(_)) = cause.downcast_ref::<ConvertError>() {
             return Exit::Environment;

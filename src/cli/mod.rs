@@ -18,6 +18,7 @@ mod graph;
 mod init;
 mod inspect;
 mod ledger;
+mod merge;
 mod plan;
 mod reporter;
 mod run;
@@ -66,6 +67,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Why(command) => why::run(args, command, terminal),
         Command::Graph(command) => graph::run(args, command, terminal),
         Command::Inspect(command) => inspect::run(command, terminal),
+        Command::Merge(command) => merge::run(command, terminal),
         Command::Convert(command) => convert::run(command, terminal),
         Command::Diff(command) => diff::run(command, terminal),
         Command::Extract(command) => extract::run(command, terminal),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::disk::hashed::HashedFile;
-use crate::disk::{DiskError, IoContext};
+use crate::disk::{IoContext, fresh};
 use crate::model::naming::Naming;
 use crate::model::tokenizer::{Tokenizer, json};
 use crate::model::trained::manifest::Manifest;
@@ -148,7 +148,7 @@ fn to_huggingface(
         let bytes = huggingface::config::write(config, dtype);
         companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
     }
-    in_new_folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, |folder| {
         for companion in &companions {
             let path = folder.join(&companion.name);
             std::fs::write(&path, &companion.bytes).at("write", &path)?;
@@ -212,7 +212,7 @@ fn to_folder(
         tokenizer: String::new(),
         tensors: trained::write::files(planned),
     };
-    in_new_folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, |folder| {
         let mut writer = trained::write::Writer::new(folder, manifest, &tokenizer)?;
         passthrough(task, planned, &mut writer, cancelled)
     })
@@ -250,51 +250,10 @@ fn passthrough(
     Ok(operator::apply(operator, &inputs, planned, writer, cancelled)?)
 }
 
-fn folder_of(out: &Path) -> &Path {
-    match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
 fn to_file<T>(
     out: &Path,
     replace: bool,
     write: impl FnOnce(&mut HashedFile) -> Result<T, ConvertError>,
 ) -> Result<T, ConvertError> {
-    // Found out before the work, and again when the name is given.
-    refuse_existing(out, replace)?;
-    let mut file = HashedFile::create_with_mode(folder_of(out), 0o666)?;
-    let done = write(&mut file)?;
-    file.finish()?.persist(out, replace)?;
-    Ok(done)
-}
-
-fn in_new_folder<T>(
-    out: &Path,
-    replace: bool,
-    write: impl FnOnce(&Path) -> Result<T, ConvertError>,
-) -> Result<T, ConvertError> {
-    refuse_existing(out, replace)?;
-    let folder = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempdir_in(folder_of(out))
-        .at("create a folder in", folder_of(out))?;
-    let done = write(folder.path())?;
-    if replace && out.exists() {
-        std::fs::remove_dir_all(out).at("remove", out)?;
-    }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), mode).at("open to others", folder.path())?;
-    std::fs::rename(folder.path(), out).at("write", out)?;
-    // It has another name now, so there is nothing left to remove.
-    drop(folder.keep());
-    Ok(done)
-}
-
-fn refuse_existing(out: &Path, replace: bool) -> Result<(), DiskError> {
-    if replace || std::fs::symlink_metadata(out).is_err() {
-        return Ok(());
-    }
-    Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("write", out)
+    fresh::file(out, replace, write).map(|(done, ..)| done)
 }

@@ -89,7 +89,8 @@ fn check_at_all_depths(
     Ok(values.expect("zero is among the depths"))
 }
 
-fn complete(
+/// The values for one tensor: checked, defaults filled in; no ramps any more.
+pub fn complete(
     operator: &'static dyn Operator,
     parameters: &Parameters,
     parents: usize,

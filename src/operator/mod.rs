@@ -84,7 +84,7 @@ pub use adapted::Adapted;
 pub use apply::{apply, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
-pub use job::{Job, Parent, check};
+pub use job::{Job, Parent, check, complete};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;

@@ -25,9 +25,10 @@ pub mod syntax;
 mod tests;
 mod wording;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::base::diagnostic::{Diagnostic, Severity, render};
+use crate::base::diagnostic::Diagnostic;
+pub use crate::base::diagnostic::Findings;
 use crate::base::digest::Sha256;
 use crate::disk::{DiskError, IoContext};
 use crate::store::Store;
@@ -39,38 +40,6 @@ pub use resolved::{
 
 /// Plans are written by people; a larger file is not one.
 const MAX_PLAN: u64 = 4 << 20;
-/// Nobody reads more; the rest is counted.
-const MOST_SHOWN: usize = 100;
-
-/// What there is to say about a plan.
-#[derive(Debug)]
-pub struct Findings {
-    /// The plan's path as the person gave it.
-    pub path: PathBuf,
-    /// Its text.
-    pub source: String,
-    /// Everything wrong with it, or worth a warning.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-impl Findings {
-    /// All of it in source order, as a person reads it; empty if there is nothing to say.
-    pub fn render(&self, colour: bool) -> String {
-        let mut shown = self.diagnostics.clone();
-        shown.sort_by_key(|found| (found.span.as_ref().map_or(0, |span| span.start), found.severity));
-        shown.truncate(MOST_SHOWN);
-        let mut text = render(&shown, &self.path.display().to_string(), &self.source, colour);
-        if self.diagnostics.len() > MOST_SHOWN {
-            text += &format!("\n... and {} more\n", self.diagnostics.len() - MOST_SHOWN);
-        }
-        text
-    }
-
-    /// How many are errors.
-    pub fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
-    }
-}
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

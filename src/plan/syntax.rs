@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -269,6 +270,13 @@ impl FromToml for Bytes {
     const EXPECTED: &'static str = "an amount of bytes, such as 1048576 or \"32 MiB\"";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         let DeValue::String(text) = value else { return u64::from_toml(value).map(Self) };
+        text.parse().map_err(|()| Some(format!("{text:?} is not an amount of bytes")))
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
         let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let factor = match text[unit_at..].trim() {
             "" | "B" => Some(1),
@@ -282,7 +290,7 @@ impl FromToml for Bytes {
         };
         let bytes =
             text[..unit_at].parse::<u64>().ok().zip(factor).and_then(|(n, factor)| n.checked_mul(factor));
-        bytes.map(Self).ok_or_else(|| Some(format!("{text:?} is not an amount of bytes")))
+        bytes.map(Self).ok_or(())
     }
 }
 

@@ -11,6 +11,7 @@ mod convert;
 mod crash;
 mod declare;
 mod dry_run;
+mod merge;
 mod resume;
 mod run;
 mod verify;

@@ -132,17 +132,21 @@ impl HfConfig {
     }
 }
 
+/// What the library calls an encoding; f32 for what it has no word for.
+pub fn torch(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        DType::F64 => "float64",
+        DType::F32 | DType::Q8_0 | DType::Q4_0 | DType::GgmlQ8_0 => "float32",
+    }
+}
+
 /// The file of a network that came from elsewhere: a plain `llama`, its ids as SLM1 has them.
 pub fn write(config: &ModelConfig, dtype: DType) -> Vec<u8> {
     use crate::model::tokenizer::{BOS, EOS, PAD};
     // The shortest decimal of the f32, not the f64 next to it.
     let number = |value: f32| value.to_string().parse::<f64>().unwrap_or(f64::from(value));
-    let torch = match dtype {
-        DType::F16 => "float16",
-        DType::BF16 => "bfloat16",
-        DType::F64 => "float64",
-        DType::F32 | DType::Q8_0 | DType::Q4_0 | DType::GgmlQ8_0 => "float32",
-    };
     let file = serde_json::json!({
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": false,
@@ -162,7 +166,7 @@ pub fn write(config: &ModelConfig, dtype: DType) -> Vec<u8> {
         "rms_norm_eps": number(config.rms_norm_epsilon),
         "rope_theta": number(config.rope_theta),
         "tie_word_embeddings": config.tied_output,
-        "torch_dtype": torch,
+        "torch_dtype": torch(dtype),
         "vocab_size": config.vocab_size,
     });
     let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");

@@ -20,7 +20,7 @@ use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 /// The file with all tensors.
 pub const SINGLE: &str = "model.safetensors";
 /// The file that says which tensor is where.
-const INDEX: &str = "model.safetensors.index.json";
+pub const INDEX: &str = "model.safetensors.index.json";
 /// How text becomes ids.
 pub const TOKENIZER: &str = "tokenizer.json";
 /// The network's dimensions.

@@ -29,6 +29,8 @@ pub mod error;
 pub mod folder;
 pub mod index;
 pub mod order;
+#[cfg(feature = "engine")]
+pub mod write;
 
 pub use config::{HfConfig, HfConfigError, RopeScaling};
 #[cfg(feature = "engine")]
@@ -36,6 +38,8 @@ pub use error::FolderError;
 #[cfg(feature = "engine")]
 pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open};
 pub use index::{Index, IndexError};
+#[cfg(feature = "engine")]
+pub use write::{FolderLayout, FolderWriter, Written};
 
 /// How records name the format.
 pub const NAME: &str = "huggingface";

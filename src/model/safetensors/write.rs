@@ -66,6 +66,11 @@ impl Layout {
         self.places.last().map_or(self.head.len() as u64, |place| place.end)
     }
 
+    /// Everything before the first payload.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     /// Every tensor in the order in which it must be written.
     pub fn planned(&self) -> &[Planned] {
         &self.planned

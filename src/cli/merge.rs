@@ -1,0 +1,45 @@
+//! `studbook merge`: a mergekit configuration, carried out without a plan.
+
+use std::io::Write;
+
+use super::args::Merge;
+use super::context::{Terminal, stopped_by_ctrl_c};
+use super::exit::Exit;
+use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
+use crate::operator::OperatorError;
+
+pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let options = Options {
+        shard_size: command.shard_size,
+        seed: command.seed.clone(),
+        replace: command.force,
+        input_digests: !command.no_input_digests,
+    };
+    let cancelled = stopped_by_ctrl_c()?;
+    let receipt = match merge(&command.config, &command.out, &options, &*cancelled) {
+        Ok(receipt) => receipt,
+        Err(MergeError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),
+        Err(MergeError::Config(findings)) => {
+            writeln!(terminal.err(), "{}", findings.render(terminal.colour()))?;
+            let (path, errors) = (findings.path.display(), findings.errors());
+            writeln!(terminal.err(), "{path} has {}", crate::base::wording::count(errors, "error"))?;
+            return Ok(Exit::Usage);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
+    let place = if command.out.is_dir() {
+        command.out.join(RECEIPT).display().to_string()
+    } else {
+        format!("{}.receipt.json", command.out.display())
+    };
+    writeln!(
+        terminal.out(),
+        "{}: {} by {}, {} tensors, {bytes} bytes\nreceipt: {place}",
+        command.out.display(),
+        receipt.method,
+        receipt.operator,
+        receipt.application.tensors.len(),
+    )?;
+    Ok(Exit::Complete)
+}

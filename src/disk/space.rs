@@ -1,0 +1,37 @@
+//! Whether there is room, asked before the work and not found out after it.
+
+use std::path::Path;
+
+use super::{DiskError, IoContext};
+
+/// Bytes that a file of ours may still take up on the file system of `folder`.
+pub fn available(folder: &Path) -> Result<u64, DiskError> {
+    let system =
+        rustix::fs::statvfs(folder).map_err(std::io::Error::from).at("ask for the room in", folder)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Fails unless `needed` bytes fit into `folder`.
+pub fn check(folder: &Path, needed: u64) -> Result<(), DiskError> {
+    let free = available(folder)?;
+    if needed <= free {
+        return Ok(());
+    }
+    let message = format!("{needed} bytes are needed, {free} are free");
+    Err(std::io::Error::new(std::io::ErrorKind::StorageFull, message)).at("write to", folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_fits_and_everything_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(available(folder.path()).unwrap() > 0);
+        check(folder.path(), 1).unwrap();
+        let error = check(folder.path(), u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("are needed"), "{error}");
+        assert!(check(&folder.path().join("none"), 1).unwrap_err().is_not_found());
+    }
+}

@@ -1,0 +1,446 @@
+//! A configuration: what the file says, checked key by key, every mistake at once.
+//!
+//! Whatever is not supported is refused by its name. A recipe that is read and not carried out as
+//! written would be another recipe.
+
+use std::ops::Range;
+
+use super::method::{METHODS, Method, OTHERS};
+use super::setting::{Arm, Gradient, Setting, Settings};
+use super::yaml::{self, Content, Node};
+use crate::base::diagnostic::Diagnostic;
+use crate::base::located::Located;
+use crate::base::wording::{one_of, suggest};
+use crate::tensor::dtype::DType;
+
+/// A merge.
+#[derive(Debug)]
+pub struct Config {
+    /// How.
+    pub method: &'static Method,
+    /// The base model, as written.
+    pub base: Option<Located<String>>,
+    /// What the child consists of, from the first layer to the last.
+    pub slices: Slices,
+    /// Parameters of the whole merge.
+    pub settings: Settings,
+    /// How the child is stored, if not as the model it is like.
+    pub dtype: Option<DType>,
+}
+
+/// What a child consists of.
+#[derive(Debug)]
+pub enum Slices {
+    /// Whole models.
+    Whole(Vec<Source>),
+    /// Layers of models, stacked.
+    Stacked(Vec<Slice>),
+}
+
+/// Some layers of the child.
+#[derive(Debug)]
+pub struct Slice {
+    /// Where they come from.
+    pub sources: Vec<Source>,
+    /// Parameters of this slice.
+    pub settings: Settings,
+    /// Its place.
+    pub span: Range<usize>,
+}
+
+/// A model that takes part.
+#[derive(Debug)]
+pub struct Source {
+    /// The model, as written.
+    pub model: Located<String>,
+    /// Which of its layers; all of a whole model.
+    pub layers: Option<Range<usize>>,
+    /// Parameters of this model.
+    pub settings: Settings,
+}
+
+/// Longest text that is read.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Reads a configuration; the mistakes in the order of the file.
+pub fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
+    if text.len() > MAX_BYTES {
+        let message = format!("{} bytes are too many for a merge", text.len());
+        return Err(vec![Diagnostic::error(message, 0..0).expected("expected a merge configuration")]);
+    }
+    let root = yaml::read(text).map_err(|mistake| vec![mistake])?;
+    let mut reader = Reader { mistakes: Vec::new() };
+    let config = reader.config(&root);
+    reader.mistakes.sort_by_key(|mistake| mistake.span.as_ref().map_or(0, |span| span.start));
+    match config {
+        Some(config) if reader.mistakes.is_empty() => Ok(config),
+        _ => Err(reader.mistakes),
+    }
+}
+
+const KEYS: &[&str] = &[
+    "merge_method",
+    "models",
+    "slices",
+    "base_model",
+    "parameters",
+    "dtype",
+    "out_dtype",
+    "tokenizer_source",
+    "tokenizer",
+    "chat_template",
+    "name",
+];
+
+struct Reader {
+    mistakes: Vec<Diagnostic>,
+}
+
+type Entries<'n> = &'n [(Located<String>, Node)];
+
+fn get<'n>(entries: Entries<'n>, key: &str) -> Option<&'n Node> {
+    let node = entries.iter().find(|(name, _)| name.value == key).map(|(_, node)| node);
+    node.filter(|node| !node.is_nothing())
+}
+
+impl Reader {
+    fn mistake(&mut self, message: impl Into<String>, span: &Range<usize>, expected: impl Into<String>) {
+        self.mistakes.push(Diagnostic::error(message, span.clone()).expected(expected));
+    }
+
+    fn config(&mut self, root: &Node) -> Option<Config> {
+        let entries = self.map(root, "the configuration", KEYS)?;
+        let method = self.method(entries);
+        let base = get(entries, "base_model").and_then(|node| self.model(node));
+        let settings = self.settings(entries, method);
+        let dtype = self.dtype(entries);
+        self.tokenizer(entries);
+        if let Some(node) = get(entries, "chat_template").filter(|node| node.text() != Some("auto")) {
+            self.mistake("chat templates are not supported", &node.span, "expected `auto`, or nothing");
+        }
+        let slices = match (get(entries, "models"), get(entries, "slices")) {
+            (Some(models), None) => Some(Slices::Whole(self.sources(models, "models", method, false))),
+            (None, Some(slices)) => Some(Slices::Stacked(self.slices(slices, method))),
+            (Some(_), Some(slices)) => {
+                self.mistake("there are `models` and `slices`", &slices.span, "expected one of them");
+                None
+            }
+            (None, None) => {
+                self.mistake("no model is named", &(0..0), "expected `models` or `slices`");
+                None
+            }
+        };
+        let method = method?;
+        if method.base.is_required() && base.is_none() && get(entries, "base_model").is_none() {
+            let message = format!("`{}` needs a base model", method.name);
+            self.mistake(message, &(0..0), "expected `base_model`");
+        }
+        Some(Config { method, base, slices: slices?, settings, dtype })
+    }
+
+    fn map<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<Entries<'n>> {
+        let Content::Map(entries) = &node.content else {
+            let message = format!("{what} is {}", node.describe());
+            self.mistake(message, &node.span, "expected a mapping of keys to values");
+            return None;
+        };
+        for (key, _) in entries.iter().filter(|(key, _)| !keys.contains(&key.value.as_str())) {
+            let unknown = Diagnostic::error(format!("{what} has no `{}` here", key.value), key.span.clone());
+            self.mistakes.push(suggest(unknown.expected(one_of(keys)), &key.value, keys));
+        }
+        Some(entries)
+    }
+
+    fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        match &node.content {
+            Content::List(items) => items,
+            _ => {
+                let message = format!("`{what}` is {}", node.describe());
+                self.mistake(message, &node.span, "expected a list");
+                &[]
+            }
+        }
+    }
+
+    fn text(&mut self, node: &Node, what: &str) -> Option<Located<String>> {
+        match node.text() {
+            Some(text) if !text.is_empty() => Some(Located::new(text.to_owned(), node.span.clone())),
+            _ => {
+                let message = format!("`{what}` is {}", node.describe());
+                self.mistake(message, &node.span, "expected a text");
+                None
+            }
+        }
+    }
+
+    fn method(&mut self, entries: Entries<'_>) -> Option<&'static Method> {
+        let Some(node) = get(entries, "merge_method") else {
+            self.mistake("the method is not named", &(0..0), "expected `merge_method`");
+            return None;
+        };
+        let name = self.text(node, "merge_method")?;
+        let found = METHODS.iter().find(|method| method.name == name.value);
+        if found.is_none() {
+            let known: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
+            let there = OTHERS.contains(&name.value.as_str());
+            let what = if there { "is not supported" } else { "is no merge method" };
+            let message = format!("`{}` {what}", name.value);
+            let mistake = Diagnostic::error(message, name.span.clone()).expected(one_of(&known));
+            self.mistakes.push(suggest(mistake, &name.value, &known));
+        }
+        found
+    }
+
+    fn model(&mut self, node: &Node) -> Option<Located<String>> {
+        let name = self.text(node, "model")?;
+        if name.value.contains('+') && !std::path::Path::new(&name.value).exists() {
+            let message = format!("`{}` adds an adapter to a model on the way", name.value);
+            self.mistake(message, &name.span, "expected a model; merge the adapter into it first");
+            return None;
+        }
+        Some(name)
+    }
+
+    fn sources(
+        &mut self,
+        node: &Node,
+        what: &str,
+        method: Option<&'static Method>,
+        sliced: bool,
+    ) -> Vec<Source> {
+        let keys: &[&str] =
+            if sliced { &["model", "layer_range", "parameters"] } else { &["model", "parameters"] };
+        let mut found = Vec::new();
+        for item in self.list(node, what) {
+            let Some(entries) = self.map(item, "a model's entry", keys) else { continue };
+            let settings = self.settings(entries, method);
+            let Some(model) = get(entries, "model") else {
+                self.mistake("this entry names no model", &item.span, "expected `model`");
+                continue;
+            };
+            let Some(model) = self.model(model) else { continue };
+            let layers = if sliced { self.layers(entries, &item.span) } else { None };
+            if !sliced || layers.is_some() {
+                found.push(Source { model, layers, settings });
+            }
+        }
+        found
+    }
+
+    fn layers(&mut self, entries: Entries<'_>, place: &Range<usize>) -> Option<Range<usize>> {
+        let Some(node) = get(entries, "layer_range") else {
+            self.mistake("no layers are named", place, "expected `layer_range: [FIRST, END]`");
+            return None;
+        };
+        let numbers: Vec<Option<usize>> = self.list(node, "layer_range").iter().map(Node::whole).collect();
+        match numbers[..] {
+            [Some(first), Some(end)] if first < end => Some(first..end),
+            _ => {
+                let expected = "expected two whole numbers, the first layer and the one after the last";
+                self.mistake("these are no layers", &node.span, expected);
+                None
+            }
+        }
+    }
+
+    fn slices(&mut self, node: &Node, method: Option<&'static Method>) -> Vec<Slice> {
+        let mut slices = Vec::new();
+        for item in self.list(node, "slices") {
+            let Some(entries) = self.map(item, "a slice", &["sources", "parameters"]) else { continue };
+            let settings = self.settings(entries, method);
+            let Some(sources) = get(entries, "sources") else {
+                self.mistake("this slice has no sources", &item.span, "expected `sources`");
+                continue;
+            };
+            let sources = self.sources(sources, "sources", method, true);
+            let count = |source: &Source| source.layers.as_ref().map_or(0, Range::len);
+            if let Some(other) = sources.iter().find(|source| count(source) != count(&sources[0])) {
+                let (found, expected) = (count(other), count(&sources[0]));
+                let message = format!("`{}` gives {found} layers to this slice", other.model.value);
+                self.mistake(message, &other.model.span, format!("expected {expected}, as from the first"));
+            }
+            slices.push(Slice { sources, settings, span: item.span.clone() });
+        }
+        slices
+    }
+
+    fn dtype(&mut self, entries: Entries<'_>) -> Option<DType> {
+        let mut read = |key: &str| {
+            let text = self.text(get(entries, key)?, key)?;
+            let dtype = match text.value.as_str() {
+                "float32" => Some(DType::F32),
+                "float16" => Some(DType::F16),
+                "bfloat16" => Some(DType::BF16),
+                "float64" => Some(DType::F64),
+                _ => None,
+            };
+            if dtype.is_none() {
+                let message = format!("`{key}` cannot be `{}`", text.value);
+                self.mistake(message, &text.span, "expected float32, float16, bfloat16 or float64");
+            }
+            dtype
+        };
+        let (computed, out) = (read("dtype"), read("out_dtype"));
+        out.or(computed)
+    }
+
+    /// The child's tokenizer is the base's, or the first model's.
+    fn tokenizer(&mut self, entries: Entries<'_>) {
+        let expected = "expected `base`, or nothing: the child gets the base model's tokenizer";
+        if let Some(node) = get(entries, "tokenizer_source").filter(|node| node.text() != Some("base")) {
+            self.mistake("this tokenizer is not supported", &node.span, expected);
+        }
+        let Some(node) = get(entries, "tokenizer") else { return };
+        let Some(inner) = self.map(node, "the tokenizer", &["source"]) else { return };
+        if let Some(source) = get(inner, "source").filter(|source| source.text() != Some("base")) {
+            self.mistake("this tokenizer is not supported", &source.span, expected);
+        }
+    }
+
+    fn settings(&mut self, entries: Entries<'_>, method: Option<&'static Method>) -> Settings {
+        let Some(node) = get(entries, "parameters") else { return Settings::new() };
+        let Content::Map(given) = &node.content else {
+            let message = format!("`parameters` is {}", node.describe());
+            self.mistake(message, &node.span, "expected a mapping of parameters to values");
+            return Settings::new();
+        };
+        let mut settings = Settings::new();
+        for (name, value) in given {
+            if let Some(method) = method {
+                let known: Vec<&str> = method.takes.iter().map(|takes| takes.name).collect();
+                if method.idle.contains(&name.value.as_str()) {
+                    continue;
+                }
+                let instead = method.instead.is_some_and(|(parameter, _)| parameter == name.value);
+                if !instead && !known.contains(&name.value.as_str()) {
+                    let message = format!("`{}` has no parameter `{}`", method.name, name.value);
+                    let mistake = Diagnostic::error(message, name.span.clone()).expected(one_of(&known));
+                    self.mistakes.push(suggest(mistake, &name.value, &known));
+                    continue;
+                }
+            }
+            if let Some(setting) = self.setting(&name.value, value) {
+                settings.insert(name.value.clone(), Located::new(setting, value.span.clone()));
+            }
+        }
+        settings
+    }
+
+    fn setting(&mut self, name: &str, node: &Node) -> Option<Setting> {
+        let arms = match &node.content {
+            Content::List(items) if items.iter().any(|item| matches!(item.content, Content::Map(_))) => {
+                items.iter().map(|item| self.arm(name, item)).collect::<Option<Vec<_>>>()?
+            }
+            Content::Map(_) => vec![self.arm(name, node)?],
+            _ => vec![Arm { filter: None, value: self.gradient(name, node)? }],
+        };
+        Some(Setting { arms })
+    }
+
+    fn arm(&mut self, name: &str, node: &Node) -> Option<Arm> {
+        let entries = self.map(node, "a filter", &["filter", "value"])?;
+        let filter = match get(entries, "filter") {
+            None => None,
+            Some(filter) => Some(self.text(filter, "filter")?.value).filter(|filter| filter != "*"),
+        };
+        let Some(value) = get(entries, "value") else {
+            self.mistake(format!("this filter of `{name}` has no value"), &node.span, "expected `value`");
+            return None;
+        };
+        Some(Arm { filter, value: self.gradient(name, value)? })
+    }
+
+    fn gradient(&mut self, name: &str, node: &Node) -> Option<Gradient> {
+        let items = match &node.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        if items.is_empty() {
+            self.mistake(format!("the gradient of `{name}` is empty"), &node.span, "expected numbers");
+            return None;
+        }
+        let numbers: Option<Vec<f64>> = items.iter().map(Node::number).collect();
+        let flags: Option<Vec<bool>> = items.iter().map(Node::flag).collect();
+        match (numbers, flags) {
+            (Some(numbers), _) => Some(Gradient::Numbers(numbers)),
+            (None, Some(flags)) => Some(Gradient::Flags(flags)),
+            (None, None) => {
+                let message = format!("`{name}` is {}", node.describe());
+                self.mistake(message, &node.span, "expected a number, `true`, `false`, or a list of them");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setting::{Given, evaluate};
+    use super::*;
+
+    const TIES: &str = "\
+models:
+  - model: base
+  - model: one
+    parameters: {density: 0.5, weight: [0, 1]}
+  - model: two
+    parameters:
+      density: [{filter: mlp, value: 0.3}, {value: 0.9}]
+      weight: 0.5
+merge_method: ties
+base_model: base
+parameters: {normalize: true, int8_mask: true}
+dtype: float32
+out_dtype: bfloat16
+tokenizer_source: base
+";
+
+    #[test]
+    fn a_recipe_as_people_write_it() {
+        let config = parse(TIES).unwrap();
+        assert_eq!((config.method.name, config.dtype), ("ties", Some(DType::BF16)));
+        let Slices::Whole(models) = &config.slices else { panic!() };
+        assert_eq!(models.len(), 3);
+        let at = |tensor, depth| evaluate(&[&models[2].settings], "density", tensor, depth);
+        assert_eq!(at("model.layers.0.mlp.up_proj.weight", 0.0), Some(Given::Number(0.3)));
+        assert_eq!(at("lm_head.weight", 0.0), Some(Given::Number(0.9)));
+        assert!(!config.settings.contains_key("int8_mask"));
+    }
+
+    #[test]
+    fn slices_are_read() {
+        let text = "merge_method: passthrough\nslices:\n  - sources: [{model: a, layer_range: [0, 2]}]\n  \
+                    - sources: [{model: b, layer_range: [1, 4]}]\n";
+        let Slices::Stacked(slices) = parse(text).unwrap().slices else { panic!() };
+        assert_eq!(slices[1].sources[0].layers, Some(1..4));
+    }
+
+    fn refused(text: &str) -> Vec<String> {
+        parse(text).unwrap_err().into_iter().map(|mistake| mistake.message).collect()
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        assert_eq!(refused(&TIES.replace("ties", "tise")), ["`tise` is no merge method"]);
+        assert_eq!(refused(&TIES.replace("ties", "sce")), ["`sce` is not supported"]);
+        assert_eq!(refused(&TIES.replace("base_model: base\n", "")), ["`ties` needs a base model"]);
+        assert_eq!(
+            refused(&TIES.replace("density: 0.5", "densty: 0.5")),
+            ["`ties` has no parameter `densty`"]
+        );
+        assert_eq!(
+            refused(&TIES.replace("source: base", "source: union")),
+            ["this tokenizer is not supported"]
+        );
+        assert_eq!(refused(&TIES.replace("float32", "int8")), ["`dtype` cannot be `int8`"]);
+        assert_eq!(
+            refused(&TIES.replace("dtype: float32", "lazy: true")),
+            ["the configuration has no `lazy` here"]
+        );
+        assert_eq!(refused(&TIES.replace("model: one", "model: one+lora")).len(), 1);
+        assert_eq!(refused(&TIES.replace("weight: 0.5", "weight: much")), ["`weight` is the text \"much\""]);
+        assert_eq!(refused("merge_method: linear\n"), ["no model is named"]);
+        let both = TIES.replace("weight: 0.5", "weight: much").replace("ties", "tise");
+        assert_eq!(refused(&both).len(), 2, "all at once");
+    }
+}

@@ -1,0 +1,22 @@
+//! mergekit configurations, carried out without a plan.
+//!
+//! ```text
+//! YAML -> Config -> (models opened) -> inputs of every tensor of the child -> operator -> files, receipt
+//! ```
+//!
+//! A configuration means here what it means to mergekit 0.1.5 computing in f32, method by method
+//! ([`method`]): the same defaults, filters, gradients and slices. What is not supported is refused by
+//! name; nothing is read and ignored but what changes memory use only.
+//!
+//! * [`yaml`]: the text as a tree with places.
+//! * [`config`]: the tree as a merge, every mistake at once.
+//! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
+//! * [`assemble`]: which tensors of which models make which tensor of the child.
+//! * [`merge`]: models in, files and a receipt out.
+
+pub mod assemble;
+pub mod config;
+pub mod merge;
+pub mod method;
+pub mod setting;
+pub mod yaml;

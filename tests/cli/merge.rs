@@ -1,0 +1,188 @@
+//! mergekit configurations without a plan: folders and files in, a child and its receipt out.
+
+use studbook::model::{ModelConfig, Package, open_package};
+use studbook::tensor::dtype::DType;
+
+use crate::space::{Space, config, model};
+
+/// Folders `base`, `one`, `two` as Hugging Face has them, three layers each.
+fn space() -> Space {
+    let space = Space::empty();
+    let config = ModelConfig { layer_count: 3, tied_output: false, ..config() };
+    for name in ["base", "one", "two"] {
+        space.write(&format!("{name}.slm"), &model(&config, name, DType::F32));
+        let slm = format!("{name}.slm");
+        space.studbook(&["convert", &slm, name, "--to", "hugging-face"]).exits(0);
+    }
+    space
+}
+
+fn open(space: &Space, name: &str) -> Package {
+    open_package(&space.path(name)).unwrap().package
+}
+
+fn values(package: &Package, tensor: &str) -> Vec<f32> {
+    package.weights.tensor(tensor).unwrap_or_else(|| panic!("no {tensor}")).to_f32()
+}
+
+const UP: &str = "model.layers.1.mlp.up_proj.weight";
+
+#[test]
+fn a_linear_merge_is_the_average() {
+    let space = space();
+    space.write(
+        "linear.yml",
+        b"merge_method: linear\nmodels:\n  - model: one\n    parameters: {weight: 1}\n  - model: two\n    \
+          parameters:\n      weight: [{filter: mlp, value: [0, 1, 3]}, {value: 1}]\ndtype: float32\n",
+    );
+    space.studbook(&["merge", "linear.yml", "out"]).exits(0).says("linear by blend");
+    let (one, two, out) = (open(&space, "one"), open(&space, "two"), open(&space, "out"));
+    for (tensor, weight) in
+        [("model.layers.0.mlp.up_proj.weight", 0.0), (UP, 1.0), ("model.layers.2.mlp.up_proj.weight", 3.0)]
+    {
+        let expected: Vec<f32> = values(&one, tensor)
+            .iter()
+            .zip(values(&two, tensor))
+            .map(|(x, y)| (0.0 + 1.0 * x + weight * y) / (1.0 + weight))
+            .collect();
+        assert_eq!(values(&out, tensor), expected, "{tensor}");
+    }
+    assert_eq!(space.read("out/config.json"), space.read("one/config.json"));
+    assert_eq!(space.read("out/tokenizer.json"), space.read("one/tokenizer.json"));
+    let receipt: serde_json::Value = serde_json::from_str(&space.read("out/studbook-receipt.json")).unwrap();
+    assert_eq!(receipt["method"], "linear");
+    assert_eq!(receipt["inputs"][0]["files"][0]["name"], "model.safetensors");
+    assert_eq!(receipt["outputs"][0]["name"], "model.safetensors");
+    assert!(!space.read("out/studbook-receipt.json").contains("/tmp"), "no absolute path");
+    // Again there is something in the way.
+    space.studbook(&["merge", "linear.yml", "out"]).exits(5).complains("--force");
+    let before = space.files("out");
+    for threads in ["1", "2", "7"] {
+        space.studbook(&["merge", "linear.yml", "out", "--force", "-j", threads]).exits(0);
+        assert!(space.files("out") == before, "{threads} threads");
+    }
+}
+
+#[test]
+fn every_method_that_is_here_runs() {
+    let space = space();
+    let models = "models:\n  - model: base\n  - model: one\n    parameters: {weight: 0.6, density: 0.5}\n  \
+                  - model: two\n    parameters: {weight: 0.4, density: 0.7}\nbase_model: base\n";
+    let plain = "models:\n  - model: one\n    parameters: {weight: 0.6}\n  - model: two\n    \
+                 parameters: {weight: 0.4}\nbase_model: base\n";
+    let bare = "models:\n  - model: one\n  - model: two\n";
+    for (method, text) in [
+        ("ties", models.to_owned()),
+        ("ties", format!("{models}parameters: {{rescale: true, lambda: 0.9}}\n")),
+        ("dare_ties", models.to_owned()),
+        ("dare_linear", models.to_owned()),
+        ("breadcrumbs", models.to_owned()),
+        ("breadcrumbs_ties", models.to_owned()),
+        ("della", models.to_owned()),
+        ("della_linear", models.to_owned()),
+        ("task_arithmetic", plain.to_owned()),
+        ("nuslerp", plain.to_owned()),
+        ("model_stock", format!("{bare}base_model: base\n")),
+        ("karcher", bare.to_owned()),
+        (
+            "slerp",
+            "models: [{model: base}, {model: one}]\nbase_model: base\nparameters: {t: [0, 1]}\n".to_owned(),
+        ),
+    ] {
+        space.write("m.yml", format!("merge_method: {method}\n{text}dtype: bfloat16\n").as_bytes());
+        space.studbook(&["merge", "m.yml", "out", "--force"]).exits(0).says(&format!("{method} by "));
+        let out = open(&space, "out");
+        assert!(out.weights.infos().iter().all(|info| info.dtype == DType::BF16), "{method}");
+        assert!(space.read("out/config.json").contains("\"bfloat16\""), "{method}");
+        assert_eq!(out.weights.infos().len(), open(&space, "base").weights.infos().len(), "{method}");
+    }
+}
+
+#[test]
+fn slices_are_stacked() {
+    let space = space();
+    space.write(
+        "stack.yml",
+        b"merge_method: passthrough\nslices:\n  - sources: [{model: one, layer_range: [0, 2]}]\n  \
+          - sources: [{model: two, layer_range: [1, 3]}]\n",
+    );
+    space.studbook(&["merge", "stack.yml", "out"]).exits(0).says("39 tensors");
+    let (one, two, out) = (open(&space, "one"), open(&space, "two"), open(&space, "out"));
+    let layer = |n: usize| format!("model.layers.{n}.mlp.up_proj.weight");
+    for (child, from, there) in [(0, &one, 0), (1, &one, 1), (2, &two, 1), (3, &two, 2)] {
+        assert_eq!(values(&out, &layer(child)), values(from, &layer(there)), "layer {child}");
+    }
+    assert_eq!(values(&out, "model.embed_tokens.weight"), values(&one, "model.embed_tokens.weight"));
+    assert_eq!(values(&out, "lm_head.weight"), values(&two, "lm_head.weight"));
+    assert_eq!(out.config.unwrap().layer_count, 4);
+    // Slices of a merge that needs its base among the sources.
+    space.write(
+        "slerp.yml",
+        b"merge_method: slerp\nbase_model: one\nslices:\n  - sources:\n      - {model: one, layer_range: [0, 3]}\n      \
+          - {model: two, layer_range: [0, 3]}\nparameters: {t: 0}\n",
+    );
+    space.studbook(&["merge", "slerp.yml", "s"]).exits(0);
+    let distance = values(&open(&space, "s"), UP)
+        .iter()
+        .zip(values(&one, UP))
+        .fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+    assert!(distance < 1e-6, "t = 0 is the base: {distance}");
+}
+
+#[test]
+fn files_and_shards() {
+    let space = space();
+    for name in ["one", "two"] {
+        space.studbook(&["convert", name, &format!("{name}.safetensors")]).exits(0);
+    }
+    let text = "merge_method: linear\nmodels:\n  - {model: ONE, parameters: {weight: 0.25}}\n  \
+                - {model: TWO, parameters: {weight: 0.75}}\n";
+    let of = |one: &str, two: &str| text.replace("ONE", one).replace("TWO", two);
+    space.write("f.yml", of("one.safetensors", "two.safetensors").as_bytes());
+    space.studbook(&["merge", "f.yml", "f.safetensors"]).exits(0).says("f.safetensors.receipt.json");
+    space.write("d.yml", of("one", "two").as_bytes());
+    space.studbook(&["merge", "d.yml", "d", "--shard-size", "4000"]).exits(0);
+    let (file, folder) = (open(&space, "f.safetensors"), open(&space, "d"));
+    assert!(space.path("d/model.safetensors.index.json").exists());
+    assert!(!space.path("d/model.safetensors").exists());
+    for tensor in file.weights.tensors() {
+        assert_eq!(folder.weights.tensor(tensor.name).unwrap().data, tensor.data, "{}", tensor.name);
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(space.path("f.safetensors")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+#[test]
+fn what_does_not_work_is_named_with_its_place() {
+    let space = space();
+    let merge = |text: &str, code| {
+        space.write("m.yml", text.as_bytes());
+        let said = space.studbook(&["merge", "m.yml", "out"]).exits(code);
+        assert!(!space.path("out").exists());
+        said
+    };
+    let linear = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
+                  - {model: two, parameters: {weight: 1}}\n";
+    merge(&linear.replace("linear", "sce"), 2).complains("m.yml:1:15").complains("`sce` is not supported");
+    merge(&linear.replace("model: two", "model: org/two"), 2).complains("`org/two` is not here");
+    merge(&linear.replace("weight: 1}}\n  - {model: two", "wieght: 1}}\n  - {model: two"), 2)
+        .complains("did you mean `weight`?");
+    merge(&linear.replace("{model: one, parameters: {weight: 1}}", "{model: one}"), 2)
+        .complains("`weight` of `one` says nothing");
+    merge(
+        &linear.replace(
+            "weight: 1}}\n  - {model: two, parameters: {weight: 1",
+            "weight: 1}}\n  - {model: two, parameters: {weight: -1",
+        ),
+        2,
+    )
+    .complains("the weights sum to zero");
+    merge("merge_method: slerp\nmodels: [{model: one}, {model: two}]\n", 2).complains("needs a base model");
+    merge("a: [", 2).complains("not YAML");
+    let wide = ModelConfig { ffn_size: 24, layer_count: 3, tied_output: false, ..config() };
+    space.write("wide.slm", &model(&wide, "wide", DType::F32));
+    space.studbook(&["convert", "wide.slm", "wide", "--to", "hugging-face"]).exits(0);
+    merge(&linear.replace("model: two", "model: wide"), 2).complains("is 8x24 in `wide` and 8x16 in `one`");
+    space.studbook(&["merge", "none.yml", "out"]).exits(2).complains("none.yml");
+}
