@@ -347,7 +347,7 @@ fn a_peft_folder_becomes_a_package() {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
     let numbers = (0..8).chain(0..16).map(|i| i as f32 / 16.0);
-    file.extend(numbers.flat_map(|number| number.to_le_bytes()));
+    file.extend(numbers.flat_map(f32::to_le_bytes));
     space.write("lora/adapter_model.safetensors", &file);
     let settings = |more: &str| {
         format!(

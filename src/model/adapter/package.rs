@@ -162,7 +162,7 @@ impl RawEntry<'_> {
             None => {
                 let codes: Vec<String> = family.kinds.iter().map(|kind| (*kind as u32).to_string()).collect();
                 let expected = format!("{}, in a package of the family {}", codes.join(" or "), family.name);
-                return Err(self.error("kind", 12, kind, expected));
+                return Err(self.error("kind", 12, kind, &expected));
             }
         };
         Ok(DeltaInfo { name, shape, stored })
@@ -234,8 +234,8 @@ impl RawEntry<'_> {
         holds: bool,
         field: &'static str,
         at: usize,
-        found: impl ToString,
-        expected: impl ToString,
+        found: impl ToString + Copy,
+        expected: impl ToString + Copy,
     ) -> Result<(), AdapterError> {
         if holds { Ok(()) } else { Err(self.error(field, at, found, expected)) }
     }
@@ -244,8 +244,8 @@ impl RawEntry<'_> {
         &self,
         field: &'static str,
         at: usize,
-        found: impl ToString,
-        expected: impl ToString,
+        found: impl ToString + Copy,
+        expected: impl ToString + Copy,
     ) -> AdapterError {
         AdapterError::Entry {
             index: self.index,
@@ -296,7 +296,12 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// A range that lies within the file.
-fn inside(what: impl ToString, start: u64, length: u64, file: u64) -> Result<Range<u64>, AdapterError> {
+fn inside(
+    what: impl ToString + Copy,
+    start: u64,
+    length: u64,
+    file: u64,
+) -> Result<Range<u64>, AdapterError> {
     match start.checked_add(length) {
         Some(end) if end <= file => Ok(start..end),
         _ => Err(AdapterError::Outside { what: what.to_string(), start, length, file }),
@@ -307,8 +312,8 @@ fn expect(
     holds: bool,
     field: &'static str,
     at: usize,
-    found: impl ToString,
-    expected: impl ToString,
+    found: impl ToString + Copy,
+    expected: impl ToString + Copy,
 ) -> Result<(), AdapterError> {
     if holds {
         return Ok(());

@@ -142,7 +142,7 @@ fn names(key: &'static str, patterns: Option<Pairs>) -> Result<Vec<(String, f64)
 fn expect(
     holds: bool,
     key: &'static str,
-    found: impl ToString,
+    found: impl ToString + Copy,
     expected: &'static str,
 ) -> Result<(), SettingsError> {
     if holds { Ok(()) } else { Err(SettingsError::Setting { key, found: found.to_string(), expected }) }
@@ -194,7 +194,8 @@ impl Raw {
             ("trainable_token_indices", &self.trainable_token_indices),
         ];
         for (key, value) in values {
-            expect(value.is_none(), key, value.as_ref().map_or(String::new(), Value::to_string), off)?;
+            let found = value.as_ref().map_or(String::new(), Value::to_string);
+            expect(value.is_none(), key, &found, off)?;
         }
         let start = self.init_lora_weights.as_ref().and_then(Value::as_str).unwrap_or_default();
         let changed = CHANGES_THE_BASE.iter().any(|way| start.starts_with(way));
