@@ -82,6 +82,12 @@ operator = "task_delta"
 parents = ["x", "other"]
 weight = 0.5
 
+[candidates.stay]
+operator = "task_delta"
+base = "x"
+parents = ["other"]
+lambda = 0.0
+
 [smoke]
 prompts = ["ab"]
 max_tokens = 4
@@ -122,12 +128,14 @@ fn base_and_adapter_breed_like_the_model() {
     space.studbook(&["run", "plan.toml"]).exits(0).says("again");
     let child = ".studbook/runs/adapted/04-operator/again.slm";
     assert!(bytes(&space, child) == bytes(&space, "tuned.slm"), "bit for bit");
+    let stayed = ".studbook/runs/adapted/04-operator/stay.slm";
+    assert!(bytes(&space, stayed) == bytes(&space, "tuned.slm"), "an adapted base");
 
     // The same plan on the model itself makes the same children.
     let whole = PLAN.replace("source = \"x.sbd\"\nadapts = \"base\"", "source = \"tuned.slm\"");
     space.write("whole.toml", whole.replace("name = \"adapted\"", "name = \"whole\"").as_bytes());
     space.studbook(&["run", "whole.toml"]).exits(0);
-    for name in ["again", "mixed"] {
+    for name in ["again", "mixed", "stay"] {
         let child = |cycle: &str| bytes(&space, &format!(".studbook/runs/{cycle}/04-operator/{name}.slm"));
         assert!(child("adapted") == child("whole"), "{name}");
         let sidecar =
