@@ -1,4 +1,4 @@
-//! Read-only memory maps, the only `unsafe` of the crate.
+//! Read-only memory maps: `unsafe`, because they are a promise about other processes.
 //!
 //! # The contract
 //!

@@ -1,4 +1,9 @@
 //! A merge carried out: models opened, the child written whole or not at all, a receipt beside it.
+//!
+//! The child gets its name when it is whole, but nobody waits for the disk: it is the system's to write
+//! it there, as with `cp` and as other tools for merging leave it. If the power fails within that half
+//! minute, the receipt has the digests that tell, and the parents that it was made from are untouched.
+//! (Artifacts of a breeding cycle are on the disk before any record names them: [`crate::disk::hashed`].)
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +17,7 @@ use super::config::Config;
 use crate::base::canonical;
 use crate::base::diagnostic::{Diagnostic, Findings};
 use crate::base::digest::{Digest, Sha256};
+use crate::disk::fresh::Durability;
 use crate::disk::mmap::Mapped;
 use crate::disk::{DiskError, IoContext, fresh, space, tree};
 use crate::model::huggingface::{self, CONFIG, FolderLayout, FolderWriter, Written};
@@ -102,6 +108,9 @@ pub struct InputFile {
 
 /// The receipt's file in a folder; beside a file it is called after it.
 pub const RECEIPT: &str = "studbook-receipt.json";
+
+/// When the child reaches the disk.
+const LASTING: Durability = Durability::LeftToSystem;
 
 const SCHEMA: &str = "studbook/merge-receipt/1";
 
@@ -256,7 +265,7 @@ impl Child<'_> {
     ) -> Result<(Application, Vec<Written>), MergeError> {
         let layout = safetensors::Layout::new(self.planned.to_vec(), &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
-        let (application, blake3, bytes) = fresh::file(out, self.options.replace, |file| {
+        let (application, blake3, bytes) = fresh::file(out, self.options.replace, LASTING, |file| {
             let mut writer = safetensors::Writer::new(&layout, file)?;
             let operator = self.assembly.operator;
             Ok::<_, MergeError>(operator::apply(operator, self.inputs, self.planned, &mut writer, cancelled)?)
@@ -275,8 +284,8 @@ impl Child<'_> {
     ) -> Result<Receipt, MergeError> {
         let layout = FolderLayout::new(self.planned, self.options.shard_size, &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
-        fresh::folder(out, self.options.replace, |folder| {
-            let mut writer = FolderWriter::new(&layout, folder);
+        fresh::folder(out, self.options.replace, LASTING, |folder| {
+            let mut writer = FolderWriter::new(&layout, folder, LASTING);
             let operator = self.assembly.operator;
             let application = operator::apply(operator, self.inputs, self.planned, &mut writer, cancelled)?;
             let mut outputs = writer.written().to_vec();

@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::base::wide::wide;
 use crate::model::{Planned, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -428,7 +429,17 @@ fn read<'s>(
 
 /// Index of the first infinity or not-a-number.
 fn not_finite(values: &[f32]) -> Option<usize> {
-    const EXPONENT: u32 = 0x7F80_0000;
-    let any = values.iter().fold(false, |any, value| any | (value.to_bits() & EXPONENT == EXPONENT));
-    if any { values.iter().position(|value| !value.is_finite()) } else { None }
+    const INFINITY: i32 = f32::INFINITY.to_bits().cast_signed();
+    if largest_magnitude(values) < INFINITY {
+        None
+    } else {
+        values.iter().position(|value| !value.is_finite())
+    }
+}
+
+wide! {
+    /// The largest magnitude as bits, which order like the numbers.
+    fn largest_magnitude<'a>(values: &'a [f32]) -> i32 {
+        values.iter().map(|value| (value.to_bits() & 0x7FFF_FFFF).cast_signed()).fold(0, i32::max)
+    }
 }
