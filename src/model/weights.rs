@@ -76,6 +76,11 @@ impl Weights {
         self.by_name.get(name).map(|index| self.view(&self.tensors[*index]))
     }
 
+    /// Where the tensor called `name` lies.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|index| &self.tensors[*index])
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> u64 {
         self.tensors.iter().map(|info| info.shape.elements() as u64).sum()

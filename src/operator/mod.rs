@@ -42,6 +42,7 @@
 pub mod adapted;
 pub mod apply;
 pub mod blend;
+mod block;
 mod bracket;
 mod combine;
 pub mod contract;

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use super::block::{Buffers, Work};
 use super::contract::{Kernel, TensorInputs};
 use super::source::Source;
 use super::statistics::Totals;
-use super::stream::{Buffers, Work, run};
+use super::stream::run;
 use super::*;
 use crate::base::digest::Sha256;
 use crate::base::wide;
