@@ -17,7 +17,7 @@ pub mod digest;
 pub mod key;
 pub mod located;
 pub mod name;
-#[cfg(feature = "engine")]
+#[cfg(feature = "operators")]
 pub mod nearest;
 pub mod rng;
 pub mod sink;
