@@ -17,10 +17,11 @@ const EXAMPLES: [(&str, &str); 2] =
 #[test]
 fn every_level_computes_the_same_bits() {
     let baseline = digests("x86-64");
-    let operators = include_str!("golden/operator_digests.txt");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/operator_digests.txt");
+    let operators = std::fs::read_to_string(golden).expect("the digests are committed");
     assert_eq!(baseline.lines().count(), 7 + operators.lines().count(), "{baseline}");
     assert!(
-        baseline.ends_with(operators),
+        baseline.ends_with(&operators),
         "other digests than tests/golden/operator_digests.txt:\n{baseline}"
     );
     let levels = [

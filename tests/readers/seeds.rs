@@ -49,6 +49,7 @@ fn config(tied_output: bool, vocab_size: u32) -> ModelConfig {
         rope_theta: 10_000.0,
         rms_norm_epsilon: 1e-5,
         tied_output,
+        variant: Default::default(),
     }
 }
 
