@@ -18,7 +18,7 @@ pub mod digest;
 pub mod key;
 pub mod located;
 pub mod name;
-#[cfg(feature = "engine")]
+#[cfg(feature = "operators")]
 pub mod nearest;
 pub mod rng;
 pub mod sink;

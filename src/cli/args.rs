@@ -190,7 +190,7 @@ pub(super) enum Notation {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
-    /// The model file
+    /// The model or adapter: a file, or a folder
     pub(super) model: PathBuf,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]

@@ -61,7 +61,8 @@ pub fn apply(
     apply_in_blocks(operator, tensors, child, writer, cancelled, BLOCK)
 }
 
-pub(super) fn apply_in_blocks(
+/// Like [`apply`], in blocks of about so many elements: a matter of speed that changes no bit.
+pub fn apply_in_blocks(
     operator: &'static dyn Operator,
     tensors: &[TensorInputs<'_>],
     child: &[Planned],

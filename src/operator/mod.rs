@@ -84,7 +84,7 @@ mod tests;
 pub mod trim;
 
 pub use adapted::Adapted;
-pub use apply::{apply, apply_slm1, output_bytes};
+pub use apply::{apply, apply_in_blocks, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
 pub use job::{Job, Parent, check, complete};

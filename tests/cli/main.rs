@@ -12,6 +12,7 @@ mod crash;
 mod declare;
 mod dry_run;
 mod merge;
+mod mergekit;
 mod resume;
 mod run;
 mod verify;
