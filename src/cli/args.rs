@@ -304,8 +304,11 @@ pub(super) enum AdapterForm {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Generate {
-    /// The model file
+    /// The model: a file or a Hugging Face folder
     pub(super) model: PathBuf,
+    /// Another tokenizer than the model's own: a tokenizer.json, or a model that has one
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokenizer: Option<PathBuf>,
     /// What to go on from
     #[arg(long, short)]
     pub(super) prompt: String,

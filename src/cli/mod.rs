@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod ledger;
 mod merge;
+mod package;
 mod plan;
 mod reporter;
 mod run;

@@ -186,6 +186,7 @@ fn to_gguf(
     // A vocabulary can be left out there, so a tokenizer that is not known here stops nothing.
     let tokenizer = match (options.tokenizer, &task.package.tokenizer) {
         (None, Err(_)) => None,
+        (None, Ok(own)) if !own.is_slm1() => None,
         _ => Some(task.tokenizer(options.tokenizer, gguf::NAME)?),
     };
     let facts = gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref());
