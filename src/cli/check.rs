@@ -11,10 +11,6 @@ use super::exit::Exit;
 pub(super) fn run(args: &Args, command: &PlanOnly, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load(args, &command.plan)?;
     loaded.warn(terminal)?;
-    for suite in &loaded.plan.suites {
-        crate::evaluate::Suite::read(&suite.cases)
-            .with_context(|| format!("the suite `{}`: {}", suite.name, suite.cases.display()))?;
-    }
     if !terminal.is_quiet() {
         writeln!(
             terminal.out(),

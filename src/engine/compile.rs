@@ -14,9 +14,15 @@ use serde_json::{Value, json};
 
 use super::graph::{From, Input, Need, Node, StageGraph, StageIndex};
 use crate::base::name::Name;
+use crate::evaluate::quantization_delta::QuantizationDelta;
+use crate::evaluate::{self, Better, Measure};
 use crate::plan::{Candidate, Gate, GateRule, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus};
 use crate::record::lineage::BoundOperator;
 use crate::stage::Kind;
+use crate::tensor::dtype::DType;
+
+/// The evaluator that holds a child against itself in f32.
+const QUANTIZATION_DELTA: &str = QuantizationDelta::NAME;
 
 /// Compiles a plan. Stages depend only on stages made before them, so there are no circles.
 pub fn compile(plan: &Plan) -> StageGraph {
@@ -153,7 +159,7 @@ impl Compiler<'_> {
     fn test(
         &mut self,
         name: &Name,
-        candidate: Option<&Name>,
+        candidate: Option<&Candidate>,
         introduced_by: &str,
         introduction: StageIndex,
         artifact: &From,
@@ -179,23 +185,35 @@ impl Compiler<'_> {
                 None => draft,
             };
             match candidate {
-                Some(candidate) => draft.of(candidate),
+                Some(candidate) => draft.of(&candidate.name),
                 None => draft,
             }
         };
         let smoke = self.add(common(Draft::new(Kind::Smoke, name.as_str(), &params)));
         self.smokes.insert(name.clone(), smoke);
         for suite in &plan.suites {
-            let params = json!({
+            let mut params = json!({
                 "name": name,
                 "introduced_by": introduced_by,
                 "suite": suite.name,
                 "kind": suite.kind,
-                "max_tokens": suite.max_tokens,
+                "options": suite.options,
             });
-            let draft = common(Draft::new(Kind::Eval, &format!("{name}.{}", suite.name), &params))
-                .input("suite", From::File(suite.cases.clone()))
-                .after(smoke, Need::Pass);
+            let label = format!("{name}.{}", suite.name);
+            let mut models = Vec::new();
+            if suite.kind == QUANTIZATION_DELTA {
+                // A parent is as it is: only what an operator makes has a self in f32.
+                let Some(candidate) = candidate else { continue };
+                params["full"] = self.operator_params(candidate, DType::F32);
+                models = self.sources_of(candidate);
+            }
+            let mut draft = common(Draft::new(Kind::Eval, &label, &params)).after(smoke, Need::Pass);
+            if let Some(cases) = &suite.cases {
+                draft = draft.input("suite", From::File(cases.clone()));
+            }
+            for model in models {
+                draft = draft.input(format!("model.{model}"), model_of(self.origins[model]));
+            }
             let eval = self.add(draft);
             self.evals.insert((name.clone(), suite.name.clone()), eval);
         }
@@ -258,8 +276,9 @@ impl Compiler<'_> {
     }
 
     fn with_suites(&self, draft: Draft) -> Draft {
-        self.plan.suites.iter().fold(draft, |draft, suite| {
-            draft.input(format!("suite.{}", suite.name), From::File(suite.cases.clone()))
+        let cases = self.plan.suites.iter().filter_map(|suite| Some((&suite.name, suite.cases.as_ref()?)));
+        cases.fold(draft, |draft, (name, cases)| {
+            draft.input(format!("suite.{name}"), From::File(cases.clone()))
         })
     }
 
@@ -284,6 +303,26 @@ impl Compiler<'_> {
         self.add(draft)
     }
 
+    /// What an operator stage is told, to make a candidate in this encoding.
+    fn operator_params(&self, candidate: &Candidate, output: DType) -> Value {
+        let mut params = json!({
+            "candidate": candidate.name,
+            "operator": bound_operator(candidate),
+            "seed": self.plan.cycle.seed,
+            "base": candidate.base,
+            "parents": candidate.parents,
+            "output": output,
+        });
+        let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
+            .into_iter()
+            .filter_map(|name| Some((name, *self.adapts.get(name)?)))
+            .collect();
+        if !adapters.is_empty() {
+            params["adapters"] = json!(adapters);
+        }
+        params
+    }
+
     /// From operator to admission.
     fn breed(
         &mut self,
@@ -294,21 +333,7 @@ impl Compiler<'_> {
     ) -> Ends {
         let plan = self.plan;
         let name = &candidate.name;
-        let mut params = json!({
-            "candidate": name,
-            "operator": bound_operator(candidate),
-            "seed": plan.cycle.seed,
-            "base": candidate.base,
-            "parents": candidate.parents,
-            "output": plan.cycle.output,
-        });
-        let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
-            .into_iter()
-            .filter_map(|name| Some((name, *self.adapts.get(name)?)))
-            .collect();
-        if !adapters.is_empty() {
-            params["adapters"] = json!(adapters);
-        }
+        let params = self.operator_params(candidate, plan.cycle.output);
         // Bound and registered first, but not hashed: a moved gate does not change what is computed.
         let mut draft = Draft::new(Kind::Operator, name.as_str(), &params)
             .of(name)
@@ -329,7 +354,7 @@ impl Compiler<'_> {
             .input("artifact", From::Stage(operator, "artifact"));
         let draft = self.with_sources(draft, candidate);
         let manifest = self.add(draft);
-        self.test(name, Some(name), "manifest", manifest, &From::Stage(operator, "artifact"), Some(operator));
+        self.test(name, Some(candidate), "manifest", manifest, &From::Stage(operator, "artifact"), Some(operator));
         let promotion = self.promotion(candidate, compat, lineage, manifest);
         let params = json!({ "cycle": plan.cycle.name, "candidate": name });
         let draft = Draft::new(Kind::Admission, name.as_str(), &params).of(name).record_of(
@@ -377,7 +402,7 @@ impl Compiler<'_> {
                     let against = match &rule.versus {
                         None => Vec::new(),
                         Some(Versus::BestParent) => ancestors(candidate),
-                        Some(Versus::Parent(parent)) => vec![parent],
+                        Some(Versus::Parent(parent) | Versus::NoOp(parent)) => vec![parent],
                     };
                     for rival in against {
                         rivals.entry(rival).or_default().extend(&rule.suites);
@@ -390,7 +415,7 @@ impl Compiler<'_> {
             suites.sort();
             suites.dedup();
             for suite in suites {
-                let eval = self.evals[&(rival.clone(), suite.clone())];
+                let Some(eval) = self.evals.get(&(rival.clone(), suite.clone())).copied() else { continue };
                 draft = draft.record_of(format!("eval-of.{rival}.{suite}"), eval, Need::Verdict);
             }
         }
@@ -418,6 +443,7 @@ impl Compiler<'_> {
         let params = json!({
             "cycle": cycle,
             "objectives": plan.review.objectives.iter().map(Objective::name).collect::<Vec<_>>(),
+            "lower": lower_is_better(plan),
             "candidates": names,
             "parents": parents,
             "no_op": plan.review.no_op,
@@ -462,8 +488,10 @@ impl Compiler<'_> {
             Need::End,
         );
         self.plan.suites.iter().fold(draft, |draft, suite| {
-            let eval = self.evals[&(name.clone(), suite.name.clone())];
-            draft.record_of(format!("eval.{name}.{}", suite.name), eval, Need::End)
+            match self.evals.get(&(name.clone(), suite.name.clone())) {
+                Some(eval) => draft.record_of(format!("eval.{name}.{}", suite.name), *eval, Need::End),
+                None => draft,
+            }
         })
     }
 }
@@ -511,8 +539,17 @@ fn bound_operator(candidate: &Candidate) -> Value {
     serde_json::to_value(bound).expect("operators are bound by plain values")
 }
 
+/// The suites whose main metric is better when lower.
+fn lower_is_better(plan: &Plan) -> Vec<&Name> {
+    let lower = |suite: &&Suite| {
+        let main = evaluate::find(suite.kind).and_then(|evaluator| evaluator.metrics().first());
+        main.is_some_and(|metric| metric.better == Better::Lower)
+    };
+    plan.suites.iter().filter(lower).map(|suite| &suite.name).collect()
+}
+
 fn suite_params(suite: &Suite) -> Value {
-    json!({ "name": suite.name, "kind": suite.kind, "max_tokens": suite.max_tokens })
+    json!({ "name": suite.name, "kind": suite.kind, "options": suite.options, "use": suite.r#use })
 }
 
 fn gate_params(gate: &Gate) -> Value {

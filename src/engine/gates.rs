@@ -108,7 +108,7 @@ fn metric(rule: &MetricGate) -> String {
     demands.extend(rule.versus.as_ref().map(|versus| {
         let rival = match versus {
             Versus::BestParent => "its best parent",
-            Versus::Parent(name) => name.as_str(),
+            Versus::Parent(name) | Versus::NoOp(name) => name.as_str(),
         };
         format!(">= {rival} + {}", rule.margin)
     }));

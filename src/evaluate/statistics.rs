@@ -63,7 +63,7 @@ impl PairedComparison {
     }
 }
 
-/// Compares verdicts on the same cases in the same order ([`super::outcome::pair_by_id`] makes them).
+/// Compares verdicts on the same cases in the same order.
 pub fn compare_paired(candidate: &[bool], other: &[bool]) -> Result<PairedComparison, EvaluateError> {
     if candidate.len() != other.len() {
         return Err(EvaluateError::Pairing(format!("{} verdicts against {}", candidate.len(), other.len())));

@@ -35,7 +35,7 @@ use crate::store::Store;
 
 pub use resolved::{
     ARTIFACT_BYTES, Approval, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective, Origin,
-    Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, Versus,
+    Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, SuiteUse, Versus,
 };
 
 /// Plans are written by people; a larger file is not one.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::smoke::Evaluated;
 use super::{Record, Subject};
 use crate::base::name::Name;
-use crate::evaluate::Metric;
+use crate::evaluate::{Metric, Options};
 
 /// A measurement that can be recomputed from its outcomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,10 +37,10 @@ pub struct MeasuredSuite {
     pub cases: Subject,
     /// How many.
     pub n: u64,
-    /// How far was generated.
-    pub max_tokens: u64,
+    /// How they were asked.
+    pub options: Options,
 }
 
 impl Record for EvaluationSidecar {
-    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v1";
+    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v2";
 }

@@ -29,5 +29,5 @@ pub struct PlanRegistration {
 }
 
 impl Record for PlanRegistration {
-    const TYPE: &'static str = "urn:studbook:plan-registration:v1";
+    const TYPE: &'static str = "urn:studbook:plan-registration:v2";
 }

@@ -13,6 +13,7 @@ mod candidate;
 mod compat;
 mod context;
 mod eval;
+mod examinee;
 mod ledger;
 mod lineage;
 mod operator;
@@ -98,6 +99,8 @@ impl Kind {
 pub enum Weight {
     /// Mostly waits for the disk; many can run at once.
     Light,
+    /// Shares every core with others of its kind: as many run as there are cores.
+    Shared,
     /// Uses every core by itself.
     Heavy,
 }

@@ -61,6 +61,8 @@ pub(crate) struct MetricRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) versus: Option<Rival>,
     pub(crate) margin: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence: Option<f64>,
 }
 
 /// Compared with whom.
@@ -69,6 +71,7 @@ pub(crate) struct MetricRule {
 pub(crate) enum Rival {
     BestParent,
     Parent(Name),
+    NoOp(Name),
 }
 
 pub(super) struct PromotionStage;
@@ -235,7 +238,7 @@ impl Case<'_> {
 
     fn rival(&self, rule: &MetricRule, rival: &Rival) -> Result<Option<(Name, Mean)>, StageError> {
         let names = match rival {
-            Rival::Parent(name) => std::slice::from_ref(name),
+            Rival::Parent(name) | Rival::NoOp(name) => std::slice::from_ref(name),
             Rival::BestParent => self.parents,
         };
         let mut best: Option<(Name, Mean)> = None;
@@ -363,7 +366,7 @@ mod tests {
     use super::*;
 
     fn rule(min: Option<f64>, max: Option<f64>) -> MetricRule {
-        MetricRule { metric: "m".into(), suites: vec![], min, max, versus: None, margin: 0.0 }
+        MetricRule { metric: "m".into(), suites: vec![], min, max, versus: None, margin: 0.0, confidence: None }
     }
 
     #[test]

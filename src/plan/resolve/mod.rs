@@ -10,7 +10,8 @@
 //! * `names`: what is declared, and what to say of a name that is not.
 //! * `parents`: models opened, pools of earlier cycles looked up.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
-//! * `suites`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `uses`: that nobody is judged by the cases that chose them.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
 //!
@@ -22,6 +23,7 @@ mod candidates;
 mod gates;
 mod metric;
 mod names;
+mod options;
 mod parameters;
 mod parents;
 mod review;
@@ -31,14 +33,16 @@ mod sweep;
 #[cfg(test)]
 pub(super) mod testing;
 mod unused;
+mod uses;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use self::names::Known;
 use super::file::PlanFile;
 use super::resolved::Plan;
 use crate::base::diagnostic::{Diagnostic, Severity};
-use crate::base::digest::Sha256;
+use crate::base::digest::{Digest, Sha256};
 use crate::store::Store;
 use crate::tensor::dtype::DType;
 
@@ -50,7 +54,7 @@ pub fn resolve(
     store: &Store,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
-    let mut resolver = Resolver { file, folder, store, known: Known::of(file), out };
+    let mut resolver = Resolver { file, folder, store, known: Known::of(file), cases: BTreeMap::new(), out };
     let plan = resolver.plan(sha256)?;
     let whole = out.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
     if whole {
@@ -67,6 +71,8 @@ struct Resolver<'p> {
     /// Where models of earlier cycles are.
     store: &'p Store,
     known: Known<'p>,
+    /// Every case, and the suites it is in.
+    cases: BTreeMap<Digest, BTreeSet<String>>,
     out: &'p mut Vec<Diagnostic>,
 }
 
@@ -82,7 +88,8 @@ impl Resolver<'_> {
         let suites = self.suites();
         self.labels_differ(&candidates);
         let gates = self.gates(&suites);
-        let review = self.review();
+        let review = self.review(&suites);
+        self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();
         let registry_budget = self.registry_budget();
         if let Some(budget) = budget {
