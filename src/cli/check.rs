@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use anyhow::Context;
-
 use super::args::{Args, PlanOnly};
 use super::context::{Terminal, load};
 use super::exit::Exit;

@@ -354,7 +354,14 @@ impl Compiler<'_> {
             .input("artifact", From::Stage(operator, "artifact"));
         let draft = self.with_sources(draft, candidate);
         let manifest = self.add(draft);
-        self.test(name, Some(candidate), "manifest", manifest, &From::Stage(operator, "artifact"), Some(operator));
+        self.test(
+            name,
+            Some(candidate),
+            "manifest",
+            manifest,
+            &From::Stage(operator, "artifact"),
+            Some(operator),
+        );
         let promotion = self.promotion(candidate, compat, lineage, manifest);
         let params = json!({ "cycle": plan.cycle.name, "candidate": name });
         let draft = Draft::new(Kind::Admission, name.as_str(), &params).of(name).record_of(

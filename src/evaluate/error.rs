@@ -51,9 +51,7 @@ pub enum EvaluateError {
         found: String,
     },
     /// An outcome whose verdict does not follow from what the model did.
-    #[error(
-        "case {id} is recorded as {recorded}, but follows as {judged}; the outcomes were edited"
-    )]
+    #[error("case {id} is recorded as {recorded}, but follows as {judged}; the outcomes were edited")]
     Verdict {
         /// Which case.
         id: String,

@@ -8,8 +8,8 @@
 //! Every metric is a ratio: each case gives a value and a weight, and the metric is the sum of the
 //! values over the sum of the weights. A share has weights of 1; bits per byte has a text's bytes.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EvaluateError;

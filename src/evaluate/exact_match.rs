@@ -50,9 +50,7 @@ impl Measure for ExactMatch {
         sound_text("expected answer", &case.expected)?;
         if case.expected.contains(char::REPLACEMENT_CHARACTER) {
             // Output that is not UTF-8 is shown with this character; it must never count as right.
-            return Err(
-                "expects the replacement character U+FFFD, which stands for broken output".to_owned()
-            );
+            return Err("expects the replacement character U+FFFD, which stands for broken output".to_owned());
         }
         Ok(())
     }
@@ -97,7 +95,9 @@ mod tests {
     }
 
     fn sums() -> Suite {
-        let cases = (0..10).map(|i| json!({"id": format!("c{i}"), "prompt": format!("{i}+4="), "expected": (i + 4).to_string()}));
+        let cases = (0..10).map(
+            |i| json!({"id": format!("c{i}"), "prompt": format!("{i}+4="), "expected": (i + 4).to_string()}),
+        );
         suite(&ExactMatch, cases)
     }
 
@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn stops_and_evens_out_as_told() {
-        let suite = suite(&ExactMatch, [json!({"id": "a", "prompt": "p", "expected": "Yes sir"})].into_iter());
+        let suite =
+            suite(&ExactMatch, [json!({"id": "a", "prompt": "p", "expected": "Yes sir"})].into_iter());
         let run = |answer: &'static str, options: &Options| {
             let model = Answers::new(move |_| Ok(answer.to_owned()));
             let found = ExactMatch.ask(&suite.cases, &model, options).unwrap();

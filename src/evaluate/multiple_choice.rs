@@ -187,7 +187,9 @@ mod tests {
         let options = Options::default();
         let model = Likely(|_, continuation| if continuation == "x" { -1.0 } else { -2.0 });
         let good = MultipleChoice.ask(&suite.cases, &model, &options).unwrap();
-        for (field, value) in [("correct", json!(true)), ("chosen", json!(1)), ("log_likelihoods", json!([-3, -2]))] {
+        for (field, value) in
+            [("correct", json!(true)), ("chosen", json!(1)), ("log_likelihoods", json!([-3, -2]))]
+        {
             let mut edited = good.clone();
             edited[0].body[field] = value;
             assert!(MultipleChoice.recheck(&suite, &edited, &options).is_err(), "{field}");

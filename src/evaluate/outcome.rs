@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EvaluateError;
@@ -207,7 +207,9 @@ pub fn match_pair(one: &[Outcome], other: &[Outcome]) -> Result<(), EvaluateErro
         return Err(EvaluateError::Pairing(format!("{} outcomes against {}", one.len(), other.len())));
     }
     match one.iter().zip(other).find(|(one, other)| one.id != other.id) {
-        Some((one, other)) => Err(EvaluateError::Pairing(format!("case {} against case {}", one.id, other.id))),
+        Some((one, other)) => {
+            Err(EvaluateError::Pairing(format!("case {} against case {}", one.id, other.id)))
+        }
         None => Ok(()),
     }
 }

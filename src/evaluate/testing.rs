@@ -50,9 +50,9 @@ impl<F: Fn(&str) -> Result<String, Trouble>> Examinee for Answers<F> {
 }
 
 /// Finds continuations likely by a rule.
-pub(crate) struct Likely<F>(pub(crate) F);
+pub(crate) struct Likely(pub(crate) fn(&str, &str) -> f64);
 
-impl<F: Fn(&str, &str) -> f64> Examinee for Likely<F> {
+impl Examinee for Likely {
     fn generate(&self, _: &[&str], _: &Options) -> Result<Vec<String>, Trouble> {
         cannot()
     }
@@ -76,9 +76,9 @@ impl<F: Fn(&str, &str) -> f64> Examinee for Likely<F> {
 }
 
 /// Finds texts likely by a rule; every byte is a token.
-pub(crate) struct Reader<F>(pub(crate) F);
+pub(crate) struct Reader(pub(crate) fn(&str) -> f64);
 
-impl<F: Fn(&str) -> f64> Examinee for Reader<F> {
+impl Examinee for Reader {
     fn generate(&self, _: &[&str], _: &Options) -> Result<Vec<String>, Trouble> {
         cannot()
     }

@@ -7,7 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{
     Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, OptionsSection,
-    ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection, Written,
+    ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection,
+    Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;

@@ -182,12 +182,8 @@ pub enum SuiteUse {
 
 impl SuiteUse {
     /// Every use with its word.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("selection", Self::Selection),
-        ("gate", Self::Gate),
-        ("final", Self::Final),
-        ("both", Self::Both),
-    ];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("selection", Self::Selection), ("gate", Self::Gate), ("final", Self::Final), ("both", Self::Both)];
 
     /// Whether gates may ask about it.
     pub fn gates(self) -> bool {

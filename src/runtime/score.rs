@@ -488,7 +488,11 @@ mod tests {
         }
         let found = divergences(&small, &full, &texts, cut).unwrap();
         assert!(found.iter().all(|one| one.kl > 0.0 && one.agreed <= one.tokens));
-        assert_eq!(divergences(&small, &full, &texts[..1], cut).unwrap()[0], found[0], "batches change nothing");
+        assert_eq!(
+            divergences(&small, &full, &texts[..1], cut).unwrap()[0],
+            found[0],
+            "batches change nothing"
+        );
         // KL of (1/2, 1/2) from (3/4, 1/4): ln 2 - (ln 3) / 2.
         let known = divergence(&[0.0, 0.0], &[3.0_f32.ln(), 0.0]).unwrap();
         assert!((known - (2.0_f64.ln() - 3.0_f64.ln() / 2.0)).abs() < 1e-7, "{known}");

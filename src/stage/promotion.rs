@@ -366,7 +366,15 @@ mod tests {
     use super::*;
 
     fn rule(min: Option<f64>, max: Option<f64>) -> MetricRule {
-        MetricRule { metric: "m".into(), suites: vec![], min, max, versus: None, margin: 0.0, confidence: None }
+        MetricRule {
+            metric: "m".into(),
+            suites: vec![],
+            min,
+            max,
+            versus: None,
+            margin: 0.0,
+            confidence: None,
+        }
     }
 
     #[test]

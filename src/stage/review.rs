@@ -51,7 +51,8 @@ impl Stage for ReviewStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (measured, unranked) = gather(context, &params)?;
-        let objectives: Vec<Objective> = params.objectives.iter().map(|name| params.objective(name)).collect();
+        let objectives: Vec<Objective> =
+            params.objectives.iter().map(|name| params.objective(name)).collect();
         let entries: Vec<Entry> = measured.iter().map(|row| row.entry(&params.objectives)).collect();
         let ranking = review::rank(&objectives, &entries)?;
         let behaviour: Vec<Descriptor> = measured.iter().map(Row::descriptor).collect();

@@ -100,9 +100,12 @@ impl Resolver<'_> {
     fn size_only(&mut self, section: &GateSection) {
         if let Some(confidence) = &section.confidence {
             self.mistake(
-                Diagnostic::error(format!("`{ARTIFACT_BYTES}` is known, not estimated"), confidence.span.clone())
-                    .expected("expected no `confidence` here")
-                    .help("remove it"),
+                Diagnostic::error(
+                    format!("`{ARTIFACT_BYTES}` is known, not estimated"),
+                    confidence.span.clone(),
+                )
+                .expected("expected no `confidence` here")
+                .help("remove it"),
             );
         }
         if let Some(suites) = section.suites.as_ref().filter(|suites| !suites.value.is_empty()) {
@@ -172,8 +175,11 @@ impl Resolver<'_> {
             let no_op = self.file.review.as_ref().and_then(|review| review.no_op.as_ref());
             if no_op.is_none() {
                 self.mistake(
-                    Diagnostic::error("the plan does not say what stays if nothing is done", versus.span.clone())
-                        .expected("expected `no_op` in `[review]`"),
+                    Diagnostic::error(
+                        "the plan does not say what stays if nothing is done",
+                        versus.span.clone(),
+                    )
+                    .expected("expected `no_op` in `[review]`"),
                 );
             }
             return no_op.map(|no_op| Versus::NoOp(no_op.value.clone()));

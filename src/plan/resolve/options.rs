@@ -54,7 +54,8 @@ impl Resolver<'_> {
         for (key, span) in spans(given) {
             if !takes.contains(&key) {
                 let message = format!("`{}` has no option `{key}`", evaluator.name());
-                let expected = if takes.is_empty() { "expected no options".to_owned() } else { one_of(takes) };
+                let expected =
+                    if takes.is_empty() { "expected no options".to_owned() } else { one_of(takes) };
                 self.mistake(Diagnostic::error(message, span).expected(expected).help("remove it"));
             }
         }
@@ -87,7 +88,8 @@ impl Resolver<'_> {
         if list.value.len() > MAX_STOPS {
             let message = format!("{} stop texts are too many", list.value.len());
             self.mistake(
-                Diagnostic::error(message, list.span.clone()).expected(format!("expected at most {MAX_STOPS}")),
+                Diagnostic::error(message, list.span.clone())
+                    .expected(format!("expected at most {MAX_STOPS}")),
             );
         }
         for stop in &list.value {
@@ -105,7 +107,9 @@ impl Resolver<'_> {
     fn normalise(&mut self, word: &Located<String>) -> Option<Normalise> {
         let found = Normalise::ALL.iter().find(|(name, _)| *name == word.value).map(|(_, way)| *way);
         if found.is_none() {
-            self.unknown("way to normalise", word, |_| Normalise::ALL.iter().map(|(name, _)| *name).collect());
+            self.unknown("way to normalise", word, |_| {
+                Normalise::ALL.iter().map(|(name, _)| *name).collect()
+            });
         }
         found
     }
@@ -135,7 +139,10 @@ mod tests {
     use crate::plan::resolve::testing::{Folder, GOOD, mistakes};
 
     fn with(options: &str) -> Vec<String> {
-        let plan = GOOD.replace("cases = \"suite.jsonl\"\nmax_tokens = 4", &format!("cases = \"suite.jsonl\"\n{options}"));
+        let plan = GOOD.replace(
+            "cases = \"suite.jsonl\"\nmax_tokens = 4",
+            &format!("cases = \"suite.jsonl\"\n{options}"),
+        );
         mistakes(&plan).into_iter().map(|found| format!("{}; {}", found.message, found.label)).collect()
     }
 
@@ -148,7 +155,8 @@ mod tests {
         assert_eq!(with("normalise = \"upper\"").len(), 1);
         assert_eq!(with("stop = [\"\"]"), ["a stop text of 0 bytes; expected 1 to 256 bytes"]);
         assert_eq!(with("max_tokens = 0"), ["`max_tokens` cannot be 0; expected 1 to 4096"]);
-        let plan = GOOD.replace("max_tokens = 4\n\n[[gate]]", "stop = [\"\\n\"]\nnormalise = \"lowercase\"\n\n[[gate]]");
+        let plan = GOOD
+            .replace("max_tokens = 4\n\n[[gate]]", "stop = [\"\\n\"]\nnormalise = \"lowercase\"\n\n[[gate]]");
         let plan = Folder::new().plan(&plan);
         assert_eq!(plan.suites[0].options.given(), ["stop", "normalise"]);
     }

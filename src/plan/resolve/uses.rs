@@ -12,9 +12,10 @@ use crate::plan::resolved::{Gate, GateRule, Objective, Review, Suite, SuiteUse};
 impl Resolver<'_> {
     /// The use of a suite that does not say: what the plan does with it.
     pub(super) fn inferred_use(&self, name: &Name) -> SuiteUse {
-        let listed = |list: &Option<crate::base::located::Located<Vec<crate::base::located::Located<Name>>>>| {
-            list.iter().flat_map(|list| &list.value).any(|suite| suite.value == *name)
-        };
+        let listed =
+            |list: &Option<crate::base::located::Located<Vec<crate::base::located::Located<Name>>>>| {
+                list.iter().flat_map(|list| &list.value).any(|suite| suite.value == *name)
+            };
         if self.file.gates.iter().any(|gate| listed(&gate.suites)) {
             SuiteUse::Gate
         } else {
@@ -110,9 +111,15 @@ mod tests {
         let folder = Folder::new();
         assert!(folder.check(GOOD).0.is_some(), "it says so");
         let ranked = GOOD.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"digits\"]");
-        assert_eq!(messages(&folder, &ranked), ["the suite `digits` is for gates, and the review ranks by it"]);
+        assert_eq!(
+            messages(&folder, &ranked),
+            ["the suite `digits` is for gates, and the review ranks by it"]
+        );
         let selection = ranked.replace("name = \"digits\"", "name = \"digits\"\nuse = \"selection\"");
-        assert_eq!(messages(&folder, &selection), ["the suite `digits` is for selection, and a gate asks about it"]);
+        assert_eq!(
+            messages(&folder, &selection),
+            ["the suite `digits` is for selection, and a gate asks about it"]
+        );
         let unknown = GOOD.replace("\"both\"", "\"bth\"");
         assert_eq!(messages(&folder, &unknown)[0], "unknown use `bth`");
     }
@@ -120,7 +127,8 @@ mod tests {
     #[test]
     fn without_a_word_a_suite_is_for_what_the_plan_does_with_it() {
         let folder = Folder::new();
-        let plan = folder.plan(&GOOD.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]"));
+        let plan = folder
+            .plan(&GOOD.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]"));
         assert_eq!(plan.suites[0].r#use, SuiteUse::Gate);
     }
 
@@ -134,7 +142,9 @@ mod tests {
         let found = messages(&folder, &plan);
         assert_eq!(
             found,
-            ["1 of the cases of `digits`, which gates ask about, are also in `other`, which the review ranks by"]
+            [
+                "1 of the cases of `digits`, which gates ask about, are also in `other`, which the review ranks by"
+            ]
         );
         assert!(folder.check(&plan.replace("other.jsonl\"", "other.jsonl\"\nuse = \"both\"")).0.is_some());
     }
