@@ -6,7 +6,7 @@
 //!          source ─ smoke ─ eval (parents, for comparison) ─────────── review ────────────────┴─ registry
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::DiGraph;
 use serde::Serialize;
@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 
 use super::graph::{From, Input, Need, Node, StageGraph, StageIndex};
 use crate::base::name::Name;
+use crate::evaluate::harness::External;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Better, Measure};
-use crate::plan::{Candidate, Gate, GateRule, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus};
+use crate::plan::{Candidate, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus};
 use crate::record::lineage::BoundOperator;
-use crate::stage::Kind;
+use crate::stage::{Kind, evidence_name};
 use crate::tensor::dtype::DType;
 
 /// The evaluator that holds a child against itself in f32.
@@ -43,11 +44,21 @@ pub fn compile(plan: &Plan) -> StageGraph {
     compiler.parents();
     let compats: Vec<StageIndex> = plan.candidates.iter().map(|candidate| compiler.bind(candidate)).collect();
     let registration = compiler.registration();
-    let ends: Vec<Ends> = plan
+    let bred: Vec<Bred> = plan
         .candidates
         .iter()
         .enumerate()
-        .map(|(i, candidate)| compiler.breed(candidate, compats[i], compiler.lineages[i], registration))
+        .map(|(i, candidate)| compiler.breed(candidate, compiler.lineages[i], registration))
+        .collect();
+    let comparisons = compiler.comparisons(&bred);
+    let ends: Vec<Ends> = plan
+        .candidates
+        .iter()
+        .zip(bred)
+        .enumerate()
+        .map(|(i, (candidate, bred))| {
+            compiler.judge(candidate, compats[i], compiler.lineages[i], bred, comparisons)
+        })
         .collect();
     compiler.conclude(registration, &ends);
     StageGraph::new(plan.cycle.name.clone(), compiler.graph)
@@ -64,6 +75,13 @@ struct Compiler<'p> {
     smokes: BTreeMap<Name, StageIndex>,
     evals: BTreeMap<(Name, Name), StageIndex>,
     lineages: Vec<StageIndex>,
+}
+
+/// A candidate that was made and tested.
+#[derive(Clone, Copy)]
+struct Bred {
+    operator: StageIndex,
+    manifest: StageIndex,
 }
 
 /// Where a candidate's way ends.
@@ -211,6 +229,9 @@ impl Compiler<'_> {
             if let Some(cases) = &suite.cases {
                 draft = draft.input("suite", From::File(cases.clone()));
             }
+            if suite.kind == External::NAME {
+                draft = draft.input("brought", From::Brought(introduction, evidence_name(&suite.name)));
+            }
             for model in models {
                 draft = draft.input(format!("model.{model}"), model_of(self.origins[model]));
             }
@@ -323,14 +344,8 @@ impl Compiler<'_> {
         params
     }
 
-    /// From operator to admission.
-    fn breed(
-        &mut self,
-        candidate: &Candidate,
-        compat: StageIndex,
-        lineage: StageIndex,
-        registration: StageIndex,
-    ) -> Ends {
+    /// From operator to evaluations.
+    fn breed(&mut self, candidate: &Candidate, lineage: StageIndex, registration: StageIndex) -> Bred {
         let plan = self.plan;
         let name = &candidate.name;
         let params = self.operator_params(candidate, plan.cycle.output);
@@ -362,15 +377,71 @@ impl Compiler<'_> {
             &From::Stage(operator, "artifact"),
             Some(operator),
         );
-        let promotion = self.promotion(candidate, compat, lineage, manifest);
-        let params = json!({ "cycle": plan.cycle.name, "candidate": name });
+        Bred { operator, manifest }
+    }
+
+    /// From the gates to the end.
+    fn judge(
+        &mut self,
+        candidate: &Candidate,
+        compat: StageIndex,
+        lineage: StageIndex,
+        bred: Bred,
+        comparisons: Option<StageIndex>,
+    ) -> Ends {
+        let name = &candidate.name;
+        let promotion = self.promotion(candidate, compat, lineage, bred.manifest, comparisons);
+        let params = json!({ "cycle": self.plan.cycle.name, "candidate": name });
         let draft = Draft::new(Kind::Admission, name.as_str(), &params).of(name).record_of(
             "promotion",
             promotion,
             Need::Verdict,
         );
         let admission = self.add(draft);
-        Ends { operator, candidate: manifest, admission }
+        Ends { operator: bred.operator, candidate: bred.manifest, admission }
+    }
+
+    /// The gates that ask for a confidence, of all candidates: they are decided together.
+    fn comparisons(&mut self, bred: &[Bred]) -> Option<StageIndex> {
+        let plan = self.plan;
+        let (mut tests, mut wanted) = (Vec::new(), BTreeSet::new());
+        let mut introduced: BTreeMap<String, StageIndex> = BTreeMap::new();
+        for (candidate, bred) in plan.candidates.iter().zip(bred) {
+            for gate in plan.gates.iter().filter(|gate| gate.is_for(candidate)) {
+                let GateRule::Metric(rule) = &gate.rule else { continue };
+                if rule.confidence.is_none() {
+                    continue;
+                }
+                tests.push(json!({
+                    "candidate": candidate.name,
+                    "gate": gate.name,
+                    "rule": gate.rule,
+                    "parents": ancestors(candidate),
+                }));
+                introduced.insert(format!("candidate.{}", candidate.name), bred.manifest);
+                let rivals = rivals_of(rule, candidate);
+                for rival in &rivals {
+                    introduced.insert(format!("source.{rival}"), self.sources[*rival]);
+                }
+                for model in rivals.into_iter().chain([&candidate.name]) {
+                    wanted.extend(rule.suites.iter().map(|suite| (model.clone(), suite.clone())));
+                }
+            }
+        }
+        if tests.is_empty() {
+            return None;
+        }
+        let params = json!({ "cycle": plan.cycle.name, "seed": plan.cycle.seed, "tests": tests });
+        let mut draft = Draft::new(Kind::Eval, "comparisons", &params);
+        for (name, stage) in introduced {
+            draft = draft.record_of(name, stage, Need::End);
+        }
+        for (model, suite) in wanted {
+            let Some(eval) = self.evals.get(&(model.clone(), suite.clone())).copied() else { continue };
+            draft = draft.record_of(format!("eval.{model}.{suite}"), eval, Need::End);
+            draft = draft.output_of(format!("outcomes.{model}.{suite}"), eval, "outcomes", Need::End);
+        }
+        Some(self.add(draft))
     }
 
     fn promotion(
@@ -379,6 +450,7 @@ impl Compiler<'_> {
         compat: StageIndex,
         lineage: StageIndex,
         manifest: StageIndex,
+        comparisons: Option<StageIndex>,
     ) -> StageIndex {
         let plan = self.plan;
         let name = &candidate.name;
@@ -396,9 +468,12 @@ impl Compiler<'_> {
             .record_of("smoke", self.smokes[name], Need::Verdict);
         for suite in &plan.suites {
             let eval = self.evals[&(name.clone(), suite.name.clone())];
-            draft = draft.record_of(format!("eval.{}", suite.name), eval, Need::Verdict);
+            // What another harness has not measured yet must not keep the other gates from deciding.
+            let need = if suite.kind == External::NAME { Need::End } else { Need::Verdict };
+            draft = draft.record_of(format!("eval.{}", suite.name), eval, need);
         }
         let mut rivals: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        let mut compared = false;
         for gate in plan.gates.iter().filter(|gate| gate.is_for(candidate)) {
             match &gate.rule {
                 GateRule::Approval(_) => {
@@ -406,16 +481,18 @@ impl Compiler<'_> {
                         .input(format!("approval.{}", gate.name), From::Brought(manifest, gate.name.clone()));
                 }
                 GateRule::Metric(rule) => {
-                    let against = match &rule.versus {
-                        None => Vec::new(),
-                        Some(Versus::BestParent) => ancestors(candidate),
-                        Some(Versus::Parent(parent) | Versus::NoOp(parent)) => vec![parent],
-                    };
-                    for rival in against {
+                    if rule.confidence.is_some() {
+                        compared = true;
+                        continue;
+                    }
+                    for rival in rivals_of(rule, candidate) {
                         rivals.entry(rival).or_default().extend(&rule.suites);
                     }
                 }
             }
+        }
+        if let Some(comparisons) = comparisons.filter(|_| compared) {
+            draft = draft.record_of("comparisons", comparisons, Need::Verdict);
         }
         for (rival, mut suites) in rivals {
             draft = draft.record_of(format!("source.{rival}"), self.sources[rival], Need::Verdict);
@@ -423,7 +500,7 @@ impl Compiler<'_> {
             suites.dedup();
             for suite in suites {
                 let Some(eval) = self.evals.get(&(rival.clone(), suite.clone())).copied() else { continue };
-                draft = draft.record_of(format!("eval-of.{rival}.{suite}"), eval, Need::Verdict);
+                draft = draft.record_of(format!("eval-of.{rival}.{suite}"), eval, Need::End);
             }
         }
         self.add(draft)
@@ -534,6 +611,15 @@ fn ancestors(candidate: &Candidate) -> Vec<&Name> {
         }
     }
     all
+}
+
+/// Whom a gate compares a candidate with.
+fn rivals_of<'a>(rule: &'a MetricGate, candidate: &'a Candidate) -> Vec<&'a Name> {
+    match &rule.versus {
+        None => Vec::new(),
+        Some(Versus::BestParent) => ancestors(candidate),
+        Some(Versus::Parent(parent) | Versus::NoOp(parent)) => vec![parent],
+    }
 }
 
 fn bound_operator(candidate: &Candidate) -> Value {

@@ -120,6 +120,9 @@ pub enum EvaluateError {
         /// Answers.
         found: usize,
     },
+    /// Another harness's files that cannot be believed.
+    #[error("{0}")]
+    Harness(String),
     /// Two lists that cannot be paired.
     #[error("results cannot be paired: {0}")]
     Pairing(String),

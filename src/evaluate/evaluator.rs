@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::EvaluateError;
 use super::exact_match::ExactMatch;
+use super::harness::External;
 use super::multiple_choice::MultipleChoice;
 use super::options::Options;
 use super::outcome::{self, Metric, Metrics, Outcome};
@@ -268,8 +269,8 @@ fn typed<M: Measure>(case: &Case) -> Result<M::Case, EvaluateError> {
     })
 }
 
-/// Every evaluator that runs a model.
-pub static EVALUATORS: &[&dyn Evaluator] = &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta];
+/// Every evaluator there is.
+pub static EVALUATORS: &[&dyn Evaluator] = &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta, &External];
 
 /// The evaluator called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Evaluator> {

@@ -17,11 +17,15 @@
 //! * [`evaluator`]: how an evaluator is written, how it is seen, and the table.
 //! * [`exact_match`]: the answer is the expected text. [`multiple_choice`]: the likeliest continuation.
 //!   [`perplexity`]: how likely texts are. [`quantization_delta`]: what rounding the weights did.
-//! * [`statistics`]: how sure one can be.
+//!   [`harness`]: what lm-evaluation-harness found.
+//! * [`statistics`], [`bootstrap`]: how sure one can be. [`decide`]: whether a demand is met.
 
+pub mod bootstrap;
+pub mod decide;
 mod error;
 pub mod evaluator;
 pub mod exact_match;
+pub mod harness;
 pub mod multiple_choice;
 pub mod options;
 pub mod outcome;

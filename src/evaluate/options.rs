@@ -30,6 +30,9 @@ pub struct Options {
     /// The task of another harness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// Which of its metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_metric: Option<String>,
     /// Its version there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_version: Option<String>,
@@ -39,7 +42,7 @@ pub struct Options {
 }
 
 /// The names of all options, as plans write them.
-pub const OPTION_NAMES: [&str; 9] = [
+pub const OPTION_NAMES: [&str; 10] = [
     "max_tokens",
     "stop",
     "normalise",
@@ -47,6 +50,7 @@ pub const OPTION_NAMES: [&str; 9] = [
     "window",
     "stride",
     "task",
+    "task_metric",
     "task_version",
     "harness_version",
 ];
@@ -109,6 +113,7 @@ impl Options {
             self.window.is_some(),
             self.stride.is_some(),
             self.task.is_some(),
+            self.task_metric.is_some(),
             self.task_version.is_some(),
             self.harness_version.is_some(),
         ];

@@ -181,6 +181,8 @@ pub struct OptionsSection {
     pub stride: Option<Located<u64>>,
     /// The task of another harness.
     pub task: Option<Located<String>>,
+    /// Which of its metrics.
+    pub task_metric: Option<Located<String>>,
     /// Its version there.
     pub task_version: Option<Located<String>>,
     /// That harness's own version.

@@ -273,6 +273,7 @@ fn eval(mut table: Table<'_, '_>) -> EvalSection {
             window: table.optional("window"),
             stride: table.optional("stride"),
             task: table.optional("task"),
+            task_metric: table.optional("task_metric"),
             task_version: table.optional("task_version"),
             harness_version: table.optional("harness_version"),
         },

@@ -33,7 +33,7 @@ pub struct MeasuredSuite {
     pub name: Name,
     /// Its evaluator.
     pub kind: String,
-    /// Its cases.
+    /// Its cases; for another harness's, what was brought of it.
     pub cases: Subject,
     /// How many.
     pub n: u64,

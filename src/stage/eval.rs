@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::comparison;
 use super::examinee::Model;
+use super::external;
 use super::smoke::IntroducedBy;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
-use crate::evaluate::{self, Case, EvaluateError, Evaluator, Metric, Metrics, Options, outcome};
+use crate::evaluate::harness::External;
+use crate::evaluate::{self, Case, EvaluateError, Evaluator, Measure, Metric, Metrics, Options, outcome};
 use crate::record::Subject;
 use crate::record::evaluation::{EvaluationSidecar, MeasuredSuite};
 use crate::store::{ActionResult, Blob, Verdict};
@@ -52,10 +55,16 @@ impl Stage for EvalStage {
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        if context.action.params.get("tests").is_some() {
+            return comparison::run(context, &context.params()?);
+        }
         let params: Params = context.params()?;
         let subject = params.introduced_by.subject(context, &params.name)?;
         let evaluator = evaluate::find(&params.kind)
             .ok_or_else(|| StageError::Refused(format!("this program has no evaluator `{}`", params.kind)))?;
+        if params.kind == External::NAME {
+            return external::run(context, params, subject);
+        }
         let cases = context.store.read(&context.input("suite")?)?;
         let suite = evaluate::Suite::parse(evaluator, &cases)?;
         let outcomes = outcomes(context, &params, evaluator, &suite)?;
@@ -83,7 +92,7 @@ impl Stage for EvalStage {
     }
 }
 
-fn summary(metrics: &Metrics) -> String {
+pub(super) fn summary(metrics: &Metrics) -> String {
     let row = |(name, Metric { value, n, stderr }): (&String, &Metric)| match stderr {
         Some(stderr) => format!("{name} {value:.3} ± {stderr:.3} (n {n})"),
         None => format!("{name} {value:.3} (n {n})"),

@@ -4,7 +4,8 @@ use super::Resolver;
 use super::suites::MAX_TOKENS;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
-use crate::evaluate::{Evaluator, Normalise, Options};
+use crate::evaluate::harness::External;
+use crate::evaluate::{Evaluator, Measure, Normalise, Options};
 use crate::plan::file::{EvalSection, OptionsSection};
 use crate::plan::wording::one_of;
 
@@ -36,6 +37,12 @@ impl Resolver<'_> {
                     .expected(format!("expected 1 to {}, the window", window.value)),
             );
         }
+        if evaluator.is_some_and(|evaluator| evaluator.name() == External::NAME) && given.task.is_none() {
+            self.mistake(
+                Diagnostic::error("an external evaluation needs a `task`", section.span.clone())
+                    .expected("expected `task`, as lm-evaluation-harness calls it"),
+            );
+        }
         Options {
             max_tokens: self.within("max_tokens", given.max_tokens.as_ref(), MAX_TOKENS),
             stop,
@@ -44,6 +51,7 @@ impl Resolver<'_> {
             window: self.within("window", given.window.as_ref(), MAX_WINDOW),
             stride: self.within("stride", given.stride.as_ref(), MAX_WINDOW),
             task: self.short("task", given.task.as_ref()),
+            task_metric: self.short("task_metric", given.task_metric.as_ref()),
             task_version: self.short("task_version", given.task_version.as_ref()),
             harness_version: self.short("harness_version", given.harness_version.as_ref()),
         }
@@ -128,6 +136,7 @@ fn spans(given: &OptionsSection) -> Vec<(&'static str, std::ops::Range<usize>)> 
         ("window", at(&given.window)),
         ("stride", at(&given.stride)),
         ("task", at(&given.task)),
+        ("task_metric", at(&given.task_metric)),
         ("task_version", at(&given.task_version)),
         ("harness_version", at(&given.harness_version)),
     ];

@@ -7,7 +7,8 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
-use crate::evaluate::{self, EvaluateError, Evaluator};
+use crate::evaluate::harness::External;
+use crate::evaluate::{self, EvaluateError, Evaluator, Measure};
 use crate::plan::file::EvalSection;
 use crate::plan::resolved::{Candidate, Smoke, Suite, SuiteUse};
 
@@ -84,6 +85,16 @@ impl Resolver<'_> {
     /// The cases are read now: a malformed one is a mistake in what the plan names, and is told before
     /// anything runs.
     fn cases(&mut self, section: &EvalSection, evaluator: &'static dyn Evaluator) -> Option<PathBuf> {
+        if evaluator.name() == External::NAME {
+            if let Some(named) = &section.cases {
+                self.mistake(
+                    Diagnostic::error("the cases of `external` are the harness's", named.span.clone())
+                        .expected("expected no `cases` here")
+                        .help("remove it"),
+                );
+            }
+            return None;
+        }
         let Some(named) = &section.cases else {
             self.mistake(
                 Diagnostic::error("[[eval]] needs `cases`", section.span.clone())
