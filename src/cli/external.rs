@@ -27,7 +27,8 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
     let Some(suite) = found else {
         let names: Vec<&str> = external.map(|suite| suite.name.as_str()).collect();
         let error = UsageError::new(format!("the plan has no external suite `{suite}`"));
-        let hint = if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) };
+        let hint =
+            if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) };
         return Err(error.hint(hint).into());
     };
     let name = &command.candidate;

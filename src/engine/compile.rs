@@ -17,7 +17,9 @@ use crate::base::name::Name;
 use crate::evaluate::harness::External;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Better, Measure};
-use crate::plan::{Candidate, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus};
+use crate::plan::{
+    Candidate, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus,
+};
 use crate::record::lineage::BoundOperator;
 use crate::stage::{Kind, evidence_name};
 use crate::tensor::dtype::DType;

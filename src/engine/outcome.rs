@@ -94,9 +94,8 @@ fn outcome(
             let result = promotion.and_then(|index| results[index.index()].as_ref());
             let because = result.map(|result| result.summary.clone()).unwrap_or_default();
             let template = promotion_of(graph, store, results, candidate)?;
-            let waits = template.is_none_or(|template| {
-                template.gates.iter().any(|gate| gate.state == GateState::Pending)
-            });
+            let waits = template
+                .is_none_or(|template| template.gates.iter().any(|gate| gate.state == GateState::Pending));
             Ok((if waits { Outcome::Pending } else { Outcome::Inconclusive }, because))
         }
         Some(_) => {

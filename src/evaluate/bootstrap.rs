@@ -119,7 +119,11 @@ mod tests {
             let spread = drawn[9749] - drawn[250];
             for (name, place) in [("low", 250), ("high", 9749)] {
                 let expected = case[name].as_f64().unwrap();
-                assert!((drawn[place] - expected).abs() < 0.04 * spread, "{name} {} {expected}", drawn[place]);
+                assert!(
+                    (drawn[place] - expected).abs() < 0.04 * spread,
+                    "{name} {} {expected}",
+                    drawn[place]
+                );
             }
             let below = drawn.iter().filter(|value| **value <= 0.0).count() as f64 / RESAMPLES as f64;
             let expected = case["share_below_zero"].as_f64().unwrap();

@@ -257,7 +257,11 @@ mod tests {
         let strata = [Stratum { ours, theirs, values: Values::Ratio }];
         let found = test(&strata, 0.0, -1.0, &["t"]).unwrap();
         assert!(found.excess > 0.0 && found.meets < 0.001 && found.misses == 1.0, "{found:?}");
-        let few = [Stratum { ours: strata[0].ours[..9].to_vec(), theirs: strata[0].theirs[..9].to_vec(), ..strata[0].clone() }];
+        let few = [Stratum {
+            ours: strata[0].ours[..9].to_vec(),
+            theirs: strata[0].theirs[..9].to_vec(),
+            ..strata[0].clone()
+        }];
         assert_eq!(test(&few, 0.0, -1.0, &["t"]).unwrap().meets, 1.0, "nine cases are not resampled");
     }
 

@@ -270,7 +270,8 @@ fn typed<M: Measure>(case: &Case) -> Result<M::Case, EvaluateError> {
 }
 
 /// Every evaluator there is.
-pub static EVALUATORS: &[&dyn Evaluator] = &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta, &External];
+pub static EVALUATORS: &[&dyn Evaluator] =
+    &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta, &External];
 
 /// The evaluator called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Evaluator> {

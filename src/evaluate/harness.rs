@@ -141,7 +141,9 @@ fn same_model(results: &Value, artifact: &Sha256) -> Result<(), EvaluateError> {
     let mut parts = text.split(['/', '\\', '=', ',', '.', ':']).filter(is_digest);
     match parts.next() {
         Some(found) if found == wanted && parts.next().is_none() => Ok(()),
-        Some(found) if found != wanted => refuse(format!("the results are of the model {found}, not of {wanted}")),
+        Some(found) if found != wanted => {
+            refuse(format!("the results are of the model {found}, not of {wanted}"))
+        }
         Some(_) => refuse("the results name several models"),
         None => refuse(format!(
             "nothing says that the results are of this model: load it from a path with {wanted} in it"
@@ -163,7 +165,9 @@ fn same_version(results: &Value, task: &str, options: &Options) -> Result<(), Ev
         if let Some(asked) = asked
             && short(asked) != short(&found)
         {
-            return refuse(format!("the results are of version {found:?} of {what}, the plan asks for {asked:?}"));
+            return refuse(format!(
+                "the results are of version {found:?} of {what}, the plan asks for {asked:?}"
+            ));
         }
     }
     Ok(())
@@ -311,16 +315,24 @@ mod tests {
     fn what_adds_up_is_taken_in() {
         let outcomes = take(&results(), &samples()).unwrap();
         let metric = External.recompute(&outcomes).unwrap()["external"];
-        assert_eq!((metric.value, metric.n, metric.stderr), (0.75, 4, Some(0.25)), "the harness's own numbers");
+        assert_eq!(
+            (metric.value, metric.n, metric.stderr),
+            (0.75, 4, Some(0.25)),
+            "the harness's own numbers"
+        );
         let mut plain = results();
-        plain["config"]["model_args"] = json!({"pretrained": format!("x/{}", artifact()), "dtype": "float32"});
+        plain["config"]["model_args"] =
+            json!({"pretrained": format!("x/{}", artifact()), "dtype": "float32"});
         assert!(take(&plain, &samples()).is_ok());
     }
 
     #[test]
     fn the_threat_of_results_of_another_model() {
         let other = Sha256::of(b"other");
-        refused(|r, _| r["config"]["model_args"] = json!(format!("pretrained=out/{other}")), "are of the model");
+        refused(
+            |r, _| r["config"]["model_args"] = json!(format!("pretrained=out/{other}")),
+            "are of the model",
+        );
         refused(|r, _| r["config"]["model_args"] = json!("pretrained=gpt2"), "nothing says");
         refused(|r, _| r["config"]["model_args"] = json!(null), "do not say which model");
         refused(

@@ -66,8 +66,10 @@ pub(super) fn run(context: &Context<'_>, params: &Params) -> Result<Made, StageE
         outlooks.push(table.outlook(asked, rule)?);
     }
     let p = |pick: fn(&Test) -> f64| -> Result<Vec<f64>, StageError> {
-        let all: Vec<f64> =
-            outlooks.iter().map(|outlook| outlook.made.as_ref().map_or(1.0, |(test, _)| pick(test))).collect();
+        let all: Vec<f64> = outlooks
+            .iter()
+            .map(|outlook| outlook.made.as_ref().map_or(1.0, |(test, _)| pick(test)))
+            .collect();
         Ok(holm(&all)?)
     };
     let (meets, misses) = (p(|test| test.meets)?, p(|test| test.misses)?);
@@ -202,9 +204,8 @@ impl Tables<'_> {
             ));
             evidence.extend(theirs.evidence);
         }
-        let one = decide::all_of(&tests).ok_or_else(|| {
-            StageError::Refused(format!("the gate `{}` compares with nobody", asked.gate))
-        })?;
+        let one = decide::all_of(&tests)
+            .ok_or_else(|| StageError::Refused(format!("the gate `{}` compares with nobody", asked.gate)))?;
         Ok((Ok((one, said.join("; "))), evidence))
     }
 
@@ -219,7 +220,12 @@ impl Tables<'_> {
 
     /// A model's outcomes on every suite of a gate, each held against its sidecar; none if one of them
     /// was not made.
-    fn measured(&self, model: &Name, rule: &MetricRule, manifest: Sha256) -> Result<Option<Measured>, StageError> {
+    fn measured(
+        &self,
+        model: &Name,
+        rule: &MetricRule,
+        manifest: Sha256,
+    ) -> Result<Option<Measured>, StageError> {
         let (mut suites, mut evidence) = (Vec::new(), Vec::new());
         for suite in &rule.suites {
             let input = format!("eval.{model}.{suite}");
@@ -227,9 +233,12 @@ impl Tables<'_> {
                 return Ok(None);
             };
             if sidecar.subject.manifest != manifest || sidecar.suite.name != *suite {
-                return Err(StageError::Refused(format!("the evaluation `{input}` is about another model or suite")));
+                return Err(StageError::Refused(format!(
+                    "the evaluation `{input}` is about another model or suite"
+                )));
             }
-            let bytes = self.context.store.read(&self.context.input(&format!("outcomes.{model}.{suite}"))?)?;
+            let bytes =
+                self.context.store.read(&self.context.input(&format!("outcomes.{model}.{suite}"))?)?;
             if Subject::of(&bytes) != sidecar.outcomes {
                 return Err(StageError::Refused(format!("the outcomes of `{input}` are not those it binds")));
             }
@@ -280,7 +289,10 @@ pub(super) fn rivals<'a>(rule: &'a MetricRule, parents: &'a [Name]) -> &'a [Name
 }
 
 /// The rows of a candidate, by gate.
-pub(super) fn rows_of<'r>(record: &'r GateComparisons, candidate: &Name) -> BTreeMap<&'r Name, &'r Comparison> {
+pub(super) fn rows_of<'r>(
+    record: &'r GateComparisons,
+    candidate: &Name,
+) -> BTreeMap<&'r Name, &'r Comparison> {
     let own = record.rows.iter().filter(|row| row.candidate == *candidate);
     own.map(|row| (&row.gate, row)).collect()
 }

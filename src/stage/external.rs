@@ -22,20 +22,31 @@ pub(crate) fn evidence_name(suite: &Name) -> Name {
 
 pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> Result<Made, StageError> {
     let Some(digest) = context.optional("brought") else {
-        let why = format!("waits for the results of `{}`", params.options.task.as_deref().unwrap_or("a task"));
-        return Ok(Made { outputs: BTreeMap::new(), verdict: Verdict::Wait(vec![why.clone()]), summary: why });
+        let why =
+            format!("waits for the results of `{}`", params.options.task.as_deref().unwrap_or("a task"));
+        return Ok(Made {
+            outputs: BTreeMap::new(),
+            verdict: Verdict::Wait(vec![why.clone()]),
+            summary: why,
+        });
     };
     let introduction = context.input("introduction")?;
     let brought = context.store.brought(&introduction, &evidence_name(&params.suite))?;
     let Some(brought) = brought.filter(|brought| brought.digest == digest) else {
-        return Err(StageError::Refused(format!("the evidence for `{}` changed while it was used", params.suite)));
+        return Err(StageError::Refused(format!(
+            "the evidence for `{}` changed while it was used",
+            params.suite
+        )));
     };
     // It stays in the store: the sidecar rests on it.
     context.store.put(&brought.bytes)?;
     let evidence: ExternalEvidence = record::from_bytes(&brought.bytes)
         .map_err(|source| StageError::Record { input: "brought".to_owned(), source })?;
     if evidence.suite != params.suite || evidence.manifest != subject.manifest {
-        return Err(StageError::Refused(format!("the evidence for `{}` is of another model or suite", params.suite)));
+        return Err(StageError::Refused(format!(
+            "the evidence for `{}` is of another model or suite",
+            params.suite
+        )));
     }
     let (results, samples) = (evidence.results.as_bytes(), evidence.samples.as_bytes());
     let outcomes = harness::read(results, samples, &params.options, &subject.artifact)?;

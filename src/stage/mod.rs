@@ -29,8 +29,8 @@ mod source;
 use crate::store::ActionResult;
 
 pub use action::Action;
-pub(crate) use external::evidence_name;
 pub use context::{Context, Made, StageError};
+pub(crate) use external::evidence_name;
 pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;

@@ -14,7 +14,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::evaluate::{self, Better};
 use crate::record::approval::Approval;
-use crate::record::candidate::CandidateManifest;
+use crate::record::candidate::{CandidateManifest, Claims};
 use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
@@ -104,6 +104,7 @@ impl Stage for PromotionStage {
         }
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
+        let claims = case.claims(&params.gates, &gates, decision);
         let template = PromotionTemplate {
             cycle: params.cycle,
             candidate: params.candidate.clone(),
@@ -111,6 +112,7 @@ impl Stage for PromotionStage {
             lineage: case.lineage.as_ref().map(|(_, subject)| subject.sha256),
             gates,
             decision,
+            claims,
         };
         context.made(&template, verdict, summary)
     }
@@ -150,6 +152,27 @@ fn status(name: &str, state: GateState, finding: String, evidence: Vec<Sha256>) 
 }
 
 impl Case<'_> {
+    /// An admitted candidate may say which gates it passed on suites that its lineage bound.
+    fn claims(&self, rules: &[GateParams], gates: &[GateStatus], decision: Decision) -> Option<Claims> {
+        let (manifest, _) = self.candidate.as_ref()?;
+        let (lineage, _) = self.lineage.as_ref()?;
+        let bound = |suite: &Name| lineage.suites.iter().any(|known| known.name == *suite);
+        let measured = |name: &Name| {
+            rules.iter().any(|gate| match &gate.rule {
+                Rule::Metric(rule) => {
+                    gate.name == *name && !rule.suites.is_empty() && rule.suites.iter().all(bound)
+                }
+                Rule::Approval { .. } => false,
+            })
+        };
+        let passed = gates.iter().filter(|gate| gate.state == GateState::Passed && measured(&gate.gate));
+        let passed: Vec<&str> = match decision {
+            Decision::Admit => passed.map(|gate| gate.gate.as_str()).collect(),
+            Decision::Refuse | Decision::Wait => Vec::new(),
+        };
+        Some(manifest.claims.clone().passed(&passed))
+    }
+
     /// The manifest must be of the lineage it stands beside.
     fn bound(&self) -> Result<(), StageError> {
         match (&self.candidate, &self.lineage) {
@@ -232,7 +255,8 @@ impl Case<'_> {
             };
             let lower = less_is_better(rule);
             let needed = if lower { theirs.value - rule.margin } else { theirs.value + rule.margin };
-            let passed = if lower { ours.value <= needed + ROUNDING } else { ours.value >= needed - ROUNDING };
+            let passed =
+                if lower { ours.value <= needed + ROUNDING } else { ours.value >= needed - ROUNDING };
             let sign = match (lower, passed) {
                 (false, true) => ">=",
                 (false, false) => "<",
