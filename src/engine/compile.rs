@@ -18,7 +18,8 @@ use crate::evaluate::harness::External;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Better, Measure};
 use crate::plan::{
-    Candidate, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus,
+    Candidate, DeclaredText, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role,
+    Suite, Versus,
 };
 use crate::record::lineage::BoundOperator;
 use crate::stage::{Kind, evidence_name};
@@ -137,7 +138,7 @@ impl Draft {
     }
 }
 
-impl Compiler<'_> {
+impl<'p> Compiler<'p> {
     fn add(&mut self, draft: Draft) -> StageIndex {
         let index = self.graph.add_node(draft.node);
         for (needed, need) in each_once(draft.needs) {
@@ -178,8 +179,8 @@ impl Compiler<'_> {
     /// Smoke and evaluations of one model.
     fn test(
         &mut self,
-        name: &Name,
-        candidate: Option<&Candidate>,
+        name: &'p Name,
+        candidate: Option<&'p Candidate>,
         introduced_by: &str,
         introduction: StageIndex,
         artifact: &From,
@@ -227,6 +228,7 @@ impl Compiler<'_> {
                 params["full"] = self.operator_params(candidate, DType::F32);
                 models = self.sources_of(candidate);
             }
+            let texts = self.training(name, candidate, &mut params);
             let mut draft = common(Draft::new(Kind::Eval, &label, &params)).after(smoke, Need::Pass);
             if let Some(cases) = &suite.cases {
                 draft = draft.input("suite", From::File(cases.clone()));
@@ -234,12 +236,43 @@ impl Compiler<'_> {
             if suite.kind == External::NAME {
                 draft = draft.input("brought", From::Brought(introduction, evidence_name(&suite.name)));
             }
+            for (ancestor, at, text) in texts {
+                draft = draft.input(format!("text.{ancestor}.{at}"), From::File(text.path.clone()));
+            }
             for model in models {
                 draft = draft.input(format!("model.{model}"), model_of(self.origins[model]));
             }
             let eval = self.add(draft);
             self.evals.insert((name.clone(), suite.name.clone()), eval);
         }
+    }
+
+    /// The texts that a model's ancestors declare; who they are goes to the parameters.
+    fn training(
+        &self,
+        name: &'p Name,
+        candidate: Option<&'p Candidate>,
+        params: &mut Value,
+    ) -> Vec<(&'p Name, usize, &'p DeclaredText)> {
+        let plan = self.plan;
+        let mut everybody: Vec<&'p Name> = match candidate {
+            Some(candidate) => ancestors(candidate),
+            None => vec![name],
+        };
+        let bases: Vec<&'p Name> =
+            everybody.iter().filter_map(|name| self.adapts.get(name).copied()).collect();
+        everybody.extend(bases);
+        everybody.sort();
+        everybody.dedup();
+        let of = |name: &Name| plan.texts.get(name).map(Vec::as_slice).unwrap_or_default();
+        let digests = |name: &Name| of(name).iter().map(|text| text.sha256).collect::<Vec<_>>();
+        let data: BTreeMap<&Name, _> = everybody.iter().map(|name| (*name, digests(name))).collect();
+        params["data"] = json!(data);
+        let texts = everybody.into_iter().flat_map(|name| {
+            let texts = plan.texts.get(name).map(Vec::as_slice).unwrap_or_default();
+            texts.iter().enumerate().map(move |(at, text)| (name, at, text))
+        });
+        texts.collect()
     }
 
     /// Compatibility and lineage of a candidate.
@@ -347,7 +380,7 @@ impl Compiler<'_> {
     }
 
     /// From operator to evaluations.
-    fn breed(&mut self, candidate: &Candidate, lineage: StageIndex, registration: StageIndex) -> Bred {
+    fn breed(&mut self, candidate: &'p Candidate, lineage: StageIndex, registration: StageIndex) -> Bred {
         let plan = self.plan;
         let name = &candidate.name;
         let params = self.operator_params(candidate, plan.cycle.output);

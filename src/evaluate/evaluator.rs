@@ -209,7 +209,7 @@ impl<M: Measure> Evaluator for M {
     }
 
     fn check(&self, case: &Value) -> Result<String, String> {
-        let case = M::Case::deserialize(case).map_err(|error| format!("is no case: {error}"))?;
+        let case = M::Case::deserialize(case).map_err(|error| format!("cannot be read: {error}"))?;
         M::check(&case)?;
         Ok(M::asks(&case))
     }

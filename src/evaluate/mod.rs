@@ -18,9 +18,11 @@
 //! * [`exact_match`]: the answer is the expected text. [`multiple_choice`]: the likeliest continuation.
 //!   [`perplexity`]: how likely texts are. [`quantization_delta`]: what rounding the weights did.
 //!   [`harness`]: what lm-evaluation-harness found.
+//! * [`contamination`]: whether cases stand in training texts.
 //! * [`statistics`], [`bootstrap`]: how sure one can be. [`decide`]: whether a demand is met.
 
 pub mod bootstrap;
+pub mod contamination;
 pub mod decide;
 mod error;
 pub mod evaluator;

@@ -208,7 +208,7 @@ mod tests {
             (r#"{"id":"a","prompt":"p","choices":["x","x"],"answer":0}"#, "twice"),
             (r#"{"id":"a","prompt":"p","choices":["x",""],"answer":0}"#, "empty choice"),
             (r#"{"id":"a","prompt":"p","choices":["x","y"],"answer":2}"#, "the answer 2"),
-            (r#"{"id":"a","prompt":"p","choices":["x","y"],"answer":-1}"#, "is no case"),
+            (r#"{"id":"a","prompt":"p","choices":["x","y"],"answer":-1}"#, "cannot be read"),
         ] {
             let error = bad(case);
             assert!(error.starts_with("line 1") && error.contains(why), "{error}");

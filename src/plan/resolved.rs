@@ -2,6 +2,7 @@
 //!
 //! Plain data, no place in any source text: whatever could be wrong with it has been said before.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct Plan {
     pub gates: Vec<Gate>,
     /// `[review]`
     pub review: Review,
+    /// Training texts that parents declare.
+    pub texts: BTreeMap<Name, Vec<DeclaredText>>,
     /// How many parents the recipe selects.
     pub pool_size: u64,
     /// Largest model the registry takes.
@@ -87,6 +90,15 @@ pub enum Origin {
         /// The parent.
         parent: PoolParent,
     },
+}
+
+/// A text that a parent was trained on, by its manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredText {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256, as declared.
+    pub sha256: Sha256,
 }
 
 /// What a parent is for.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::smoke::Evaluated;
 use super::{Record, Subject};
 use crate::base::name::Name;
+use crate::evaluate::contamination::Contamination;
 use crate::evaluate::{Metric, Options};
 
 /// A measurement that can be recomputed from its outcomes.
@@ -21,8 +22,8 @@ pub struct EvaluationSidecar {
     pub outcomes: Subject,
     /// The numbers, each with its n and standard error.
     pub metrics: BTreeMap<String, Metric>,
-    /// Whether the cases were looked for in the ancestors' training data: `unknown` until it is.
-    pub contamination: String,
+    /// Whether the cases stand in the texts that its ancestors were trained on.
+    pub contamination: Contamination,
 }
 
 /// A suite as it was used.

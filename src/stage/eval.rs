@@ -16,8 +16,11 @@ use super::examinee::Model;
 use super::external;
 use super::smoke::IntroducedBy;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::canonical;
+use crate::base::digest::Sha256;
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
+use crate::evaluate::contamination::{self, Contamination};
 use crate::evaluate::harness::External;
 use crate::evaluate::{self, Case, EvaluateError, Evaluator, Measure, Metric, Metrics, Options, outcome};
 use crate::record::Subject;
@@ -37,6 +40,9 @@ pub(crate) struct Params {
     /// operator stage whose models are inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) full: Option<Value>,
+    /// Everybody whose bytes the model is made of, and the training texts that each declares.
+    #[serde(default)]
+    pub(crate) data: BTreeMap<Name, Vec<Sha256>>,
 }
 
 pub(super) struct EvalStage;
@@ -71,6 +77,7 @@ impl Stage for EvalStage {
         let bytes = context.store.read(&outcomes.digest)?;
         let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?, &params.options)?;
         let summary = summary(&metrics);
+        let contamination = contamination(context, &params, &suite)?;
         let sidecar = EvaluationSidecar {
             subject,
             suite: MeasuredSuite {
@@ -82,7 +89,7 @@ impl Stage for EvalStage {
             },
             outcomes: Subject::of(&bytes),
             metrics,
-            contamination: "unknown".to_owned(),
+            contamination,
         };
         let outputs = BTreeMap::from([
             ("outcomes".to_owned(), outcomes),
@@ -98,6 +105,52 @@ pub(super) fn summary(metrics: &Metrics) -> String {
         None => format!("{name} {value:.3} (n {n})"),
     };
     metrics.iter().map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// Looks for the cases in the declared training texts. The search is cached by what it searches.
+fn contamination(
+    context: &Context<'_>,
+    params: &Params,
+    suite: &evaluate::Suite,
+) -> Result<Contamination, StageError> {
+    let undeclared = params.data.iter().filter(|(_, texts)| texts.is_empty()).map(|(name, _)| name.clone());
+    let undeclared: Vec<Name> = undeclared.collect();
+    let declared: Vec<(String, Sha256)> = params
+        .data
+        .iter()
+        .flat_map(|(name, texts)| {
+            texts.iter().enumerate().map(move |(at, sha256)| (format!("text.{name}.{at}"), *sha256))
+        })
+        .collect();
+    let searched: Vec<Sha256> = declared.iter().map(|(_, sha256)| *sha256).collect();
+    if declared.is_empty() {
+        return Ok(Contamination::of(undeclared, searched, &[]));
+    }
+    let is_input = |name: &str| name == "suite" || name.starts_with("text.");
+    let inputs = context.action.inputs.iter().filter(|(name, _)| is_input(name));
+    let action = Action {
+        kind: "contamination".to_owned(),
+        version: 1,
+        params: serde_json::json!({ "words": contamination::WORDS, "bytes": contamination::BYTES, "kind": params.kind }),
+        inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
+    };
+    let found = cached(context, &action, || {
+        let mut texts = Vec::new();
+        for (input, sha256) in &declared {
+            let text = context.store.read(&context.input(input)?)?;
+            if Sha256::of(&text) != *sha256 {
+                let why = format!("the training text `{input}` is not the one its source manifest declares");
+                return Err(StageError::Refused(why));
+            }
+            texts.push(text);
+        }
+        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        let names = contamination::overlapping(&suite.cases, &texts);
+        Ok(serde_json::to_vec(&names).expect("names are texts"))
+    })?;
+    let names: Vec<Name> = canonical::from_slice(&context.store.read(&found.digest)?)
+        .map_err(|error| StageError::Refused(format!("the overlapping cases: {error}")))?;
+    Ok(Contamination::of(undeclared, searched, &names))
 }
 
 /// Cases asked between two looks at whether to stop, and cached together.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::eval::{Params, summary};
 use super::{Context, Made, StageError};
 use crate::base::name::Name;
+use crate::evaluate::contamination::Contamination;
 use crate::evaluate::harness::{self, External};
 use crate::evaluate::{Evaluator, outcome};
 use crate::record::evaluation::{EvaluationSidecar, MeasuredSuite};
@@ -65,7 +66,7 @@ pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> 
         },
         outcomes: Subject::of(&bytes),
         metrics,
-        contamination: "unknown".to_owned(),
+        contamination: Contamination::of(params.data.into_keys().collect(), Vec::new(), &[]),
     };
     let outputs = BTreeMap::from([
         ("outcomes".to_owned(), outcomes),

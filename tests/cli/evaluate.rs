@@ -303,3 +303,88 @@ fn the_plans_of_the_examples_end_as_their_comments_say() {
     let report = run("quantised").exits(0).json();
     assert_eq!(report["candidates"][0]["outcome"], "admitted", "{report}");
 }
+
+#[test]
+fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
+    let space = space();
+    space.edit(
+        "plan.toml",
+        "cases = \"choices.jsonl\"\nuse = \"gate\"",
+        "cases = \"choices.jsonl\"\nuse = \"final\"",
+    );
+    let registered = |space: &Space| {
+        let said = space.studbook(&["run", "plan.toml"]).exits(3);
+        said.err.lines().find(|line| line.contains("ledger:plan")).map(str::to_owned)
+    };
+    assert!(registered(&space).unwrap().contains("use 1 of the final suite `choices`"));
+    assert_eq!(registered(&space), None, "running again is no other use");
+    space.edit("plan.toml", "max = 1.0\nconfidence", "max = 0.9\nconfidence");
+    assert!(registered(&space).unwrap().contains("use 2 of the final suite `choices`"));
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
+    let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
+    assert_eq!(log.out.matches("urn:studbook:final-use:v1").count(), 2, "{}", log.out);
+}
+
+#[test]
+fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_cleanness() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!((&found["status"], &found["overlapping"]), (&"unknown".into(), &0.into()));
+
+    let space = Space::new();
+    let text = "all of it: p3=3 and p5=5, no more\n";
+    space.write("train.txt", text.as_bytes());
+    for name in ["one", "two", "three"] {
+        let bytes = std::fs::read(space.path(&format!("{name}.slm"))).unwrap();
+        let manifest = format!(
+            "source_kind = \"converted-trained\"\nlicence = \"MIT\"\ntrained_quality_claim = \"not-claimed\"\n\
+             summary = \"a model\"\n[artifact]\nbytes = {}\nsha256 = \"{}\"\nblake3 = \"{}\"\n\
+             [training]\ngenerator = \"a trainer\"\nsteps = 1\nseed = \"1\"\ndata = [\"text\"]\n\
+             texts = [{{ path = \"train.txt\", sha256 = \"{}\" }}]\n",
+            bytes.len(),
+            Sha256::of(&bytes),
+            studbook::base::digest::Digest::of(&bytes),
+            Sha256::of(text.as_bytes())
+        );
+        space.write(&format!("{name}.source.toml"), manifest.as_bytes());
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!(
+        (&found["status"], &found["overlapping"], &found["first"]),
+        (&"searched".into(), &2.into(), &"c3".into())
+    );
+    let found = &sidecar(&space, "tasks.digits")["contamination"];
+    assert_eq!((&found["status"], &found["undeclared"]), (&"unknown".into(), &serde_json::json!(["base"])));
+    assert_eq!(found["overlapping"], 2, "what is declared was searched all the same");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+
+    space.write("train.txt", b"another text");
+    space.studbook(&["run", "plan.toml"]).exits(1).complains("is not the one its source manifest declares");
+    std::fs::remove_file(space.path("train.txt")).unwrap();
+    space
+        .studbook(&["check", "plan.toml"])
+        .exits(2)
+        .complains("train.txt, which `one` was trained on, does not exist");
+}
+
+#[test]
+fn quality_is_claimed_only_of_what_passed_a_gate_on_a_bound_suite() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let body = |name: &str| -> serde_json::Value {
+        serde_json::from_str::<serde_json::Value>(&space.read(&format!(".studbook/runs/tiny/{name}.json")))
+            .unwrap()["body"]
+            .clone()
+    };
+    // `average` passed `no-worse` on `digits`; nobody declared that its parents were trained.
+    let claims = &body("09-admission/average")["claims"];
+    assert_eq!(claims["quality_claim"], "passed-gates-on-bound-suites");
+    assert_eq!(claims["trained_quality_claim"], "not-claimed");
+    // The manifest was bound before anything was measured, and a refused candidate was only run.
+    for only_run in [&body("05-candidate/average")["claims"], &body("09-admission/tasks")["claims"]] {
+        assert_eq!(only_run["quality_claim"], "runtime-execution-smoke-only");
+        assert_eq!(only_run["trained_quality_claim"], "not-claimed");
+    }
+}

@@ -13,6 +13,7 @@
 //! * `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
 //! * `uses`: that nobody is judged by the cases that chose them.
 //! * `budget`: what the plan may cost, and what it would.
+//! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
 //!
 //! Plans are read whole but may hold 100,000 candidates: names are looked up in maps, sizes are
@@ -32,6 +33,7 @@ mod suites;
 mod sweep;
 #[cfg(test)]
 pub(super) mod testing;
+mod texts;
 mod unused;
 mod uses;
 
@@ -82,6 +84,7 @@ impl Resolver<'_> {
         let budget = self.budget();
         let output = cycle.as_ref().map_or(DType::F32, |cycle| cycle.output);
         let (parents, models) = self.parents(output);
+        let texts = self.texts(&parents);
         let candidates = self.candidates();
         self.rules_meet_tensors(&candidates, &models);
         let smoke = self.smoke();
@@ -105,6 +108,7 @@ impl Resolver<'_> {
             suites,
             gates,
             review,
+            texts,
             pool_size,
             registry_budget,
         })

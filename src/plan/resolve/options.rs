@@ -149,8 +149,8 @@ mod tests {
 
     fn with(options: &str) -> Vec<String> {
         let plan = GOOD.replace(
-            "cases = \"suite.jsonl\"\nmax_tokens = 4",
-            &format!("cases = \"suite.jsonl\"\n{options}"),
+            "use = \"both\"\nmax_tokens = 4",
+            &format!("use = \"both\"\n{options}"),
         );
         mistakes(&plan).into_iter().map(|found| format!("{}; {}", found.message, found.label)).collect()
     }

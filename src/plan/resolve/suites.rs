@@ -55,7 +55,10 @@ impl Resolver<'_> {
         for section in &self.file.evals {
             let evaluator = self.evaluator(section);
             let options = self.options(section, evaluator);
-            let cases = evaluator.and_then(|evaluator| self.cases(section, evaluator));
+            let cases = match evaluator {
+                Some(evaluator) => self.cases(section, evaluator),
+                None => self.cases_of_nobody(section),
+            };
             let given = self.suite_use(section);
             let Some(name) = &section.name else { continue };
             if !taken.insert(&name.value) {
@@ -80,6 +83,13 @@ impl Resolver<'_> {
             self.unknown("evaluator", kind, |_| evaluate::EVALUATORS.iter().map(|e| e.name()).collect());
         }
         found
+    }
+
+    /// Whose cases these are is unclear; that they are not there is not.
+    fn cases_of_nobody(&mut self, section: &EvalSection) -> Option<PathBuf> {
+        let named = section.cases.as_ref()?;
+        let path = self.folder.join(&named.value);
+        self.file_exists(&path, named).then_some(path)
     }
 
     /// The cases are read now: a malformed one is a mistake in what the plan names, and is told before
