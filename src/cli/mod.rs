@@ -12,6 +12,7 @@ mod context;
 mod convert;
 mod diff;
 mod exit;
+mod external;
 mod extract;
 mod generate;
 mod graph;
