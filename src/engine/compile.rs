@@ -64,6 +64,8 @@ struct Compiler<'p> {
 struct Ends {
     operator: StageIndex,
     candidate: StageIndex,
+    lineage: StageIndex,
+    promotion: StageIndex,
     admission: StageIndex,
 }
 
@@ -338,7 +340,7 @@ impl Compiler<'_> {
             Need::Verdict,
         );
         let admission = self.add(draft);
-        Ends { operator, candidate: manifest, admission }
+        Ends { operator, candidate: manifest, lineage, promotion, admission }
     }
 
     fn promotion(
@@ -444,13 +446,26 @@ impl Compiler<'_> {
         }
         self.add(draft);
 
-        let params = json!({ "cycle": cycle, "budget": plan.registry_budget, "candidates": names });
+        let suites: Vec<&Name> = plan.suites.iter().map(|suite| &suite.name).collect();
+        let params = json!({
+            "cycle": cycle,
+            "budget": plan.registry_budget,
+            "candidates": names,
+            "suites": suites,
+        });
         let mut draft =
             Draft::new(Kind::Registry, cycle.as_str(), &params).record_of("ledger", ledger, Need::Pass);
         for (name, end) in names.iter().zip(ends) {
             draft = draft.record_of(format!("admission.{name}"), end.admission, Need::End);
             draft = draft.record_of(format!("candidate.{name}"), end.candidate, Need::End);
             draft = draft.output_of(format!("artifact.{name}"), end.operator, "artifact", Need::End);
+            draft = draft.record_of(format!("promotion.{name}"), end.promotion, Need::End);
+            draft = draft.record_of(format!("lineage.{name}"), end.lineage, Need::End);
+            draft = draft.record_of(format!("smoke.{name}"), self.smokes[*name], Need::End);
+            for suite in &suites {
+                let eval = self.evals[&((*name).clone(), (*suite).clone())];
+                draft = draft.record_of(format!("eval.{name}.{suite}"), eval, Need::End);
+            }
         }
         self.add(draft);
     }

@@ -7,9 +7,12 @@ use serde_json::Value;
 
 use super::RegistryError;
 use super::build::FOLDERS;
-use super::selector::{MAX_SELECTOR, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, manifest_path};
+use super::selector::{
+    MAX_SELECTOR, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, manifest_path, record_path,
+};
+use super::site;
 use crate::base::canonical;
-use crate::base::digest::{Digest, Sha256};
+use crate::base::digest::Sha256;
 use crate::disk::IoContext;
 use crate::disk::mmap::{Mapped, Stamp};
 use crate::ledger::{EntryKind, Leaf, Ledger};
@@ -45,8 +48,16 @@ pub fn check(folder: &Path) -> Result<CheckedRegistry, RegistryError> {
     for entry in &selector.entries {
         check_entry(folder, entry)?;
         listed.insert(manifest_path(entry.manifest));
+        listed.insert(record_path(entry.admission));
+        listed.extend(entry.evidence.iter().map(|evidence| record_path(evidence.sha256)));
         if listed.insert(entry.model.path.clone()) {
             model_bytes += entry.model.bytes;
+        }
+    }
+    for (path, bytes) in site::files() {
+        if open_plain(folder, path, bytes.len() as u64)?.as_ref() != bytes {
+            let why = "is not the page of this version of studbook".to_owned();
+            return Err(RegistryError::File { path: path.to_owned(), why });
         }
     }
     if let Some(path) = files_in(folder)?.into_iter().find(|path| !listed.contains(path)) {
@@ -60,16 +71,26 @@ fn check_entry(folder: &Path, entry: &SelectorEntry) -> Result<(), RegistryError
     let model = &entry.model;
     let file = open_plain(folder, &model.path, SELECTOR_BUDGET)?;
     let bytes = file.as_ref();
-    entry.expect("the length of the model", model.bytes, bytes.len() as u64)?;
-    entry.expect("the SHA-256 of the model", model.sha256, Sha256::of(bytes))?;
-    entry.expect("the BLAKE3 of the model", model.blake3, Digest::of(bytes))?;
+    let found = ModelFile::of(bytes);
+    entry.expect("the length of the model", model.bytes, found.bytes)?;
+    entry.expect("the SHA-256 of the model", model.sha256, found.sha256)?;
+    entry.expect("the BLAKE3 of the model", model.blake3, found.blake3)?;
+    if let Some(at) = model.pieces.iter().zip(&found.pieces).position(|(named, found)| named != found) {
+        entry.expect("the SHA-256 of a piece", model.pieces[at], found.pieces[at])?;
+    }
     let (context, vocab) = describe_model(bytes).map_err(|why| RegistryError::Model { id: id(), why })?;
     entry.expect("the context", entry.context, context)?;
     entry.expect("the vocabulary", entry.vocab, vocab)?;
 
     let manifest = open_plain(folder, &manifest_path(entry.manifest), MAX_MANIFEST)?;
     entry.expect("the SHA-256 of the manifest", entry.manifest, Sha256::of(manifest.as_ref()))?;
-    manifest_names(manifest.as_ref(), model).map_err(|why| RegistryError::Manifest { id: id(), why })
+    manifest_names(manifest.as_ref(), model).map_err(|why| RegistryError::Manifest { id: id(), why })?;
+    let records = entry.evidence.iter().map(|evidence| evidence.sha256);
+    for sha256 in std::iter::once(entry.admission).chain(records) {
+        let record = open_plain(folder, &record_path(sha256), MAX_MANIFEST)?;
+        entry.expect("the SHA-256 of a record", sha256, Sha256::of(record.as_ref()))?;
+    }
+    Ok(())
 }
 
 /// Maps a file that is no link, and is the one that was examined.
@@ -95,7 +116,7 @@ fn open_plain(folder: &Path, path: &str, most: u64) -> Result<Mapped, RegistryEr
     Ok(mapped)
 }
 
-/// Everything in the two folders, as paths inside the registry, in order.
+/// Everything in the folders, as paths inside the registry, in order.
 pub(super) fn files_in(folder: &Path) -> Result<Vec<String>, RegistryError> {
     let mut paths = Vec::new();
     for name in FOLDERS {

@@ -33,5 +33,5 @@ mod fixture;
 
 pub use error::RuntimeError;
 pub use forward::{Model, Session, Wanted};
-pub use generate::{GenerateOptions, Generation, StopReason, generate, generate_batch};
+pub use generate::{Answer, GenerateOptions, Generation, StopReason, generate, generate_batch};
 pub use sample::{Sampler, Sampling};
