@@ -184,7 +184,10 @@ impl Host {
             return Err(HostError::Full { kind: "answer" });
         }
         if input.bytes > MAX_PROMPT {
-            return Err(HostError::Prompt(format!("has {} bytes, at most {MAX_PROMPT} are read", input.bytes)));
+            return Err(HostError::Prompt(format!(
+                "has {} bytes, at most {MAX_PROMPT} are read",
+                input.bytes
+            )));
         }
         let prompt = std::str::from_utf8(input.as_ref())
             .map_err(|error| HostError::Prompt(format!("is not UTF-8 at byte {}", error.valid_up_to())))?;
@@ -197,7 +200,8 @@ impl Host {
     /// The next bit of work of an answer: a slice of the prompt, or a token.
     pub fn step(&mut self, answer: u32) -> Result<Step, HostError> {
         self.output.clear();
-        let place = self.answers.get_mut(&answer).ok_or(HostError::Unknown { kind: "answer", handle: answer })?;
+        let place =
+            self.answers.get_mut(&answer).ok_or(HostError::Unknown { kind: "answer", handle: answer })?;
         let Some(running) = place else {
             return Err(HostError::Unknown { kind: "running answer", handle: answer });
         };
@@ -369,7 +373,9 @@ mod tests {
         host.explain(&error);
         assert!(std::str::from_utf8(host.output()).unwrap().contains("SLM1"), "{error}");
         let model = opened(&mut host, ADD);
-        for (prompt, part) in [(&b""[..], "empty"), (&[b'a', 0xff], "not UTF-8 at byte 1"), (&[b'x'; 500], "500")] {
+        for (prompt, part) in
+            [(&b""[..], "empty"), (&[b'a', 0xff], "not UTF-8 at byte 1"), (&[b'x'; 500], "500")]
+        {
             give(&mut host, prompt);
             let error = host.start(model, 5, Sampling::GREEDY).unwrap_err().to_string();
             assert!(error.contains(part) || error.contains("at most"), "{error}");

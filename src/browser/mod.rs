@@ -21,8 +21,12 @@
 //! * `abi`: the exports, for wasm32 only. A page is trusted to write inside the input it asked for, and the
 //!   module's memory is its own: a page that does not can only spoil its own answers.
 //!
+//! * `chromium`: a real browser to try it in.
+//!
 //! `.ci/wasm` builds it; the registry carries a copy.
 
 #[cfg(target_arch = "wasm32")]
 pub mod abi;
+#[cfg(feature = "engine")]
+pub mod chromium;
 pub mod host;

@@ -375,6 +375,10 @@ impl Compiler<'_> {
                     draft = draft
                         .input(format!("approval.{}", gate.name), From::Brought(manifest, gate.name.clone()));
                 }
+                GateRule::BrowserSmoke => {
+                    draft = draft
+                        .input(format!("browser.{}", gate.name), From::Brought(manifest, gate.name.clone()));
+                }
                 GateRule::Metric(rule) => {
                     let against = match &rule.versus {
                         None => Vec::new(),

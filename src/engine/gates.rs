@@ -89,6 +89,10 @@ fn describe(gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
             format!("an approval: {}", approval.statement),
             format!("studbook attest {path} {} --gate {} --by NAME", candidate.name, gate.name),
         ),
+        GateRule::BrowserSmoke => (
+            "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
+            format!("studbook smoke --browser {path}"),
+        ),
     };
     PendingGate { candidate: candidate.name.clone(), gate: gate.name.clone(), satisfied_by, command }
 }

@@ -9,13 +9,12 @@ use super::selector::{
     Claims, Evidence, EvidenceKind, FORMAT, ModelFile, SELECTOR_BUDGET, SELECTOR_VERSION, Selector,
     SelectorEntry, manifest_path, record_path,
 };
-use super::{site, snapshot};
+use super::site;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::lock::Lock;
 use crate::disk::mmap::Mapped;
 use crate::disk::{IoContext, atomic, fault};
-use crate::ledger::Ledger;
 
 /// The folders whose every file the selector names.
 pub(super) const FOLDERS: [&str; 3] = ["models", "manifests", "records"];
@@ -69,19 +68,14 @@ pub struct BuiltFile {
     pub sha256: Sha256,
 }
 
-/// Makes `folder` the registry of exactly these entries, with the page that shows them and the ledger that
-/// admitted them.
-pub fn build(
-    folder: &Path,
-    mut entries: Vec<NewRegistryEntry>,
-    ledger: &Ledger,
-) -> Result<Built, RegistryError> {
+/// Makes `folder` the registry of exactly these entries, with the page that shows them. The ledger that
+/// admitted them is put beside them by [`snapshot::write`](super::snapshot::write).
+pub fn build(folder: &Path, mut entries: Vec<NewRegistryEntry>) -> Result<Built, RegistryError> {
     entries.sort_by(|a, b| a.id.cmp(&b.id));
     let described = entries.iter().map(describe).collect::<Result<_, _>>()?;
     let selector = Selector { version: SELECTOR_VERSION, entries: described };
     selector.validate()?;
     let selector_bytes = selector.to_bytes()?;
-    super::check::check_admissions(&selector, ledger)?;
 
     for name in FOLDERS {
         let path = folder.join(name);
@@ -108,7 +102,6 @@ pub fn build(
             files.insert(BuiltFile { path, bytes: record.len() as u64, sha256 });
         }
     }
-    snapshot::write(folder, ledger)?;
     site::write(folder)?;
     let path = folder.join("selector.json");
     atomic::replace(&path, &selector_bytes)?;
@@ -142,7 +135,11 @@ fn describe(new: &NewRegistryEntry) -> Result<SelectorEntry, RegistryError> {
         manifest: Sha256::of(&new.manifest),
         admission: Sha256::of(&new.admission),
         ledger_index: new.ledger_index,
-        evidence: new.evidence.iter().map(|(kind, record)| Evidence { kind: *kind, sha256: Sha256::of(record) }).collect(),
+        evidence: new
+            .evidence
+            .iter()
+            .map(|(kind, record)| Evidence { kind: *kind, sha256: Sha256::of(record) })
+            .collect(),
         format: FORMAT.to_owned(),
         context,
         vocab,

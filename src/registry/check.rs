@@ -54,14 +54,14 @@ pub fn check(folder: &Path) -> Result<CheckedRegistry, RegistryError> {
             model_bytes += entry.model.bytes;
         }
     }
+    if let Some(path) = files_in(folder)?.into_iter().find(|path| !listed.contains(path)) {
+        return Err(RegistryError::Unlisted { path });
+    }
     for (path, bytes) in site::files() {
         if open_plain(folder, path, bytes.len() as u64)?.as_ref() != bytes {
             let why = "is not the page of this version of studbook".to_owned();
             return Err(RegistryError::File { path: path.to_owned(), why });
         }
-    }
-    if let Some(path) = files_in(folder)?.into_iter().find(|path| !listed.contains(path)) {
-        return Err(RegistryError::Unlisted { path });
     }
     Ok(CheckedRegistry { selector_sha256: Sha256::of(file.as_ref()), selector, model_bytes })
 }
@@ -177,6 +177,16 @@ fn names(value: &Value, digests: &[String; 2]) -> bool {
     }
 }
 
+/// The entry that took an admission back, if one did.
+pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    leaves.iter().filter(|later| later.index > leaf.index).find(|later| {
+        let about = later.subject == leaf.subject
+            || (later.candidate.is_some()
+                && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate));
+        matches!(later.kind, EntryKind::Revocation | EntryKind::Retirement) && about
+    })
+}
+
 /// Refuses entries that the ledger did not admit at the index they name, for the manifest they
 /// name, or whose admission was taken back later. The ledger itself is checked while it is read.
 pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), RegistryError> {
@@ -198,13 +208,7 @@ pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), Regi
         if leaf.subject != Some(entry.manifest) {
             return Err(not_admitted("admits another manifest"));
         }
-        let taken_back = leaves[leaf.index as usize + 1..].iter().find(|later| {
-            let about = later.subject == leaf.subject
-                || (later.candidate.is_some()
-                    && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate));
-            matches!(later.kind, EntryKind::Revocation | EntryKind::Retirement) && about
-        });
-        if let Some(later) = taken_back {
+        if let Some(later) = taken_back(leaf, &leaves) {
             return Err(RegistryError::Revoked { id: id(), index: later.index });
         }
     }
@@ -215,9 +219,10 @@ pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), Regi
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::selector::{Claims, SourceKind, model_path};
+    use super::super::selector::{Claims, EvidenceKind, SourceKind, model_path};
     use super::super::{NewRegistryEntry, build};
     use super::*;
+    use crate::base::digest::Digest;
     use crate::ledger::NewEntry;
 
     /// The header of an SLM1 file and something behind it; the registry reads no further.
@@ -239,11 +244,12 @@ mod tests {
             model,
             model_sha256,
             manifest: format!("{{\"artifact\":{{\"digest\":[\"{model_sha256}\"]}}}}").into_bytes(),
-            admission: Sha256::of(format!("admission {number}").as_bytes()),
+            cycle: "spring".parse().unwrap(),
+            admission: format!("admission {number}").into_bytes(),
             ledger_index: u64::from(number),
+            evidence: vec![(EvidenceKind::Promotion, format!("gates of {number}").into_bytes())],
             claims: Claims::smoke_only(SourceKind::DeterministicSmoke),
             licence: "MIT".to_owned(),
-            route: "default".parse().unwrap(),
             budget_bytes: SELECTOR_BUDGET,
         }
     }
@@ -282,7 +288,7 @@ mod tests {
             let bytes = std::fs::read(place.registry.join(&file.path)).unwrap();
             assert_eq!((file.bytes, file.sha256), (bytes.len() as u64, Sha256::of(&bytes)), "{}", file.path);
         }
-        assert_eq!(built.files.len(), 7);
+        assert_eq!(built.files.len(), 13);
     }
 
     #[test]
@@ -291,11 +297,11 @@ mod tests {
         place.build([0, 1]);
         std::fs::write(place.registry.join("models/.tmp-left"), b"x").unwrap();
         std::fs::write(place.registry.join(".tmp-left"), b"x").unwrap();
-        std::fs::write(place.registry.join("index.html"), b"a page").unwrap();
+        std::fs::write(place.registry.join("notes.txt"), b"a note").unwrap();
         place.build([1]);
-        assert_eq!(files_in(&place.registry).unwrap().len(), 2);
+        assert_eq!(files_in(&place.registry).unwrap().len(), 4);
         assert!(!place.registry.join(".tmp-left").exists());
-        assert!(place.registry.join("index.html").exists(), "the rest of the site is not ours");
+        assert!(place.registry.join("notes.txt").exists(), "the rest of the site is not ours");
         assert_eq!(check(&place.registry).unwrap().selector.entries.len(), 1);
         assert_eq!(place.build([]).files.len(), 1);
         assert_eq!(check(&place.registry).unwrap().model_bytes, 0);
@@ -334,8 +340,6 @@ mod tests {
         assert!(matches!(error, RegistryError::Manifest { .. }), "{error}");
         let error = refused(&|entry| entry.manifest = b"{".to_vec());
         assert!(matches!(error, RegistryError::Manifest { .. }), "{error}");
-        let error = refused(&|entry| entry.admission = Sha256::from_bytes([0; 32]));
-        assert!(matches!(error, RegistryError::NotAdmitted { .. }), "{error}");
         let error = refused(&|entry| std::fs::write(&entry.model, b"GGUF").unwrap());
         assert!(matches!(error, RegistryError::Model { .. }), "{error}");
         let error = refused(&|entry| entry.licence = "<script>".to_owned());

@@ -23,11 +23,13 @@
 //! * [`mod@check`]: re-hashing everything, and asking the ledger.
 //! * [`site`]: the page that people see. [`snapshot`]: the ledger, as the page checks it.
 //! * [`serve`]: both on this machine, for those without a server.
+//! * [`drive`]: a model run in a real browser, by the page's own parts.
 //! * [`base64`]: the encoding of browser integrity strings.
 
 pub mod base64;
 pub mod build;
 pub mod check;
+pub mod drive;
 mod error;
 pub mod selector;
 pub mod serve;
@@ -35,8 +37,6 @@ pub mod site;
 pub mod snapshot;
 
 pub use build::{Built, BuiltFile, NewRegistryEntry, build};
-pub use check::{CheckedRegistry, check, check_admissions};
+pub use check::{CheckedRegistry, check, check_admissions, taken_back};
 pub use error::RegistryError;
-pub use selector::{
-    Claims, EvidenceKind, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,
-};
+pub use selector::{Claims, EvidenceKind, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind};

@@ -28,7 +28,7 @@ fn bytes(ledger: &Ledger) -> Result<(Vec<u8>, Vec<u8>), RegistryError> {
 }
 
 /// Writes the ledger as it is now.
-pub(super) fn write(folder: &Path, ledger: &Ledger) -> Result<(), RegistryError> {
+pub fn write(folder: &Path, ledger: &Ledger) -> Result<(), RegistryError> {
     let (head, lines) = bytes(ledger)?;
     atomic::replace(&folder.join(ENTRIES), &lines)?;
     atomic::replace(&folder.join(HEAD), &head)?;

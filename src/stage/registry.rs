@@ -5,19 +5,18 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
-use super::source::TRAINED;
 use super::ledger::open_ledger;
+use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::ledger::Leaf;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::ledger::LedgerExtract;
 use crate::record::registry::{RegistryRow, SelectorRegistry};
 use crate::registry::selector::{manifest_path, record_path};
-use crate::registry::{
-    self, Claims, EvidenceKind, NewRegistryEntry, Selector, SourceKind, site, snapshot,
-};
+use crate::registry::{self, Claims, EvidenceKind, NewRegistryEntry, Selector, SourceKind, site, snapshot};
 use crate::store::{ActionResult, Store, Verdict};
 
 /// Whom to show, up to which size.
@@ -53,6 +52,8 @@ impl Stage for RegistryStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
+        let log = open_ledger(context.store)?;
+        let leaves = log.iter()?.collect::<Result<Vec<Leaf>, _>>()?;
         let (mut entries, mut rows, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for candidate in &params.candidates {
             let Some((admission, subject)) =
@@ -76,6 +77,11 @@ impl Stage for RegistryStage {
                     "the admission of `{candidate}` is not in the ledger"
                 )));
             };
+            let leaf = leaves.get(usize::try_from(logged.index).unwrap_or(usize::MAX));
+            if let Some(later) = leaf.and_then(|leaf| registry::taken_back(leaf, &leaves)) {
+                left_out.push((candidate.clone(), format!("taken back by ledger entry {}", later.index)));
+                continue;
+            }
             if manifest.artifact.bytes > params.budget {
                 let why =
                     format!("{} bytes are over the budget of {}", manifest.artifact.bytes, params.budget);
@@ -103,7 +109,9 @@ impl Stage for RegistryStage {
             });
         }
         let folder = registry_folder(context.store, &params.cycle);
-        let built = registry::build(&folder, entries, &open_ledger(context.store)?)?;
+        let built = registry::build(&folder, entries)?;
+        registry::check_admissions(&built.selector, &log)?;
+        snapshot::write(&folder, &log)?;
         let summary = format!("{} admitted models", rows.len());
         let record = SelectorRegistry {
             cycle: params.cycle,
