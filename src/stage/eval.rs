@@ -101,6 +101,10 @@ impl Stage for EvalStage {
 
 pub(super) fn summary(metrics: &Metrics) -> String {
     let row = |(name, Metric { value, n, stderr }): (&String, &Metric)| match stderr {
+        // A divergence may be far below what three digits show.
+        Some(stderr) if *value > 0.0 && *value < 0.01 => {
+            format!("{name} {value:.2e} ± {stderr:.2e} (n {n})")
+        }
         Some(stderr) => format!("{name} {value:.3} ± {stderr:.3} (n {n})"),
         None => format!("{name} {value:.3} (n {n})"),
     };

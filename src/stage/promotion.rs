@@ -294,8 +294,9 @@ impl Case<'_> {
         };
         let rows = rows_of(&record, self.name);
         let Some(row) = rows.get(gate) else { return waits("was not among the gates that were compared") };
-        let bound = serde_json::to_value(Rule::Metric(rule.clone())).expect("rules are plain values");
-        if row.rule != bound || row.manifest != Some(subject.sha256) {
+        // Compared as rules: in canonical JSON the number 0.0 is written as 0.
+        let same = Rule::deserialize(&row.rule).is_ok_and(|bound| bound == Rule::Metric(rule.clone()));
+        if !same || row.manifest != Some(subject.sha256) {
             return Err(StageError::Refused(format!(
                 "the comparison at the gate `{gate}` is of another candidate or another rule"
             )));

@@ -240,7 +240,11 @@ fn suites_that_cannot_be_asked() {
         ("{\"id\":\"c4\"", "{\"id\"\"c4\"", "suite.jsonl:5: the case"),
         ("\"id\":\"c6\"", "\"id\":\"c2\"", "suite.jsonl:7: the case has the id \"c2\" of line 3 again"),
         ("\"prompt\":\"p1=\"", "\"prompt\":\"\"", "suite.jsonl:2: the case has an empty prompt"),
-        ("\"prompt\":\"p3=\"", "\"promt\":\"p3=\"", "suite.jsonl:4: the case cannot be read: unknown field `promt`"),
+        (
+            "\"prompt\":\"p3=\"",
+            "\"promt\":\"p3=\"",
+            "suite.jsonl:4: the case cannot be read: unknown field `promt`",
+        ),
     ] {
         let space = spoil(from, to);
         for command in ["check", "run"] {

@@ -148,10 +148,7 @@ mod tests {
     use crate::plan::resolve::testing::{Folder, GOOD, mistakes};
 
     fn with(options: &str) -> Vec<String> {
-        let plan = GOOD.replace(
-            "use = \"both\"\nmax_tokens = 4",
-            &format!("use = \"both\"\n{options}"),
-        );
+        let plan = GOOD.replace("use = \"both\"\nmax_tokens = 4", &format!("use = \"both\"\n{options}"));
         mistakes(&plan).into_iter().map(|found| format!("{}; {}", found.message, found.label)).collect()
     }
 
