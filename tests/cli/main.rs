@@ -13,6 +13,8 @@ mod declare;
 mod dry_run;
 mod merge;
 mod mergekit;
+mod misfits;
 mod resume;
 mod run;
+mod strange_files;
 mod verify;
