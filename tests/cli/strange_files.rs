@@ -99,7 +99,7 @@ fn nobody_waits_for_a_pipe_or_reads_a_device() {
         refused(&["convert", name, "out.slm"]);
         refused(&["merge", name, "out"]);
         refused(&["check", name]);
-        refused(&["extract", "base.slm", name, "out.sbd"]);
+        refused(&["extract", "base.slm", name, "out.sbd", "--as", "dense"]);
         for (folder, file) in
             [("hf", "config.json"), ("hf", "model.safetensors"), ("trained", "source.manifest")]
         {
