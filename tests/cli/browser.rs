@@ -198,7 +198,7 @@ fn the_page_verifies_shows_runs_and_compares() {
     };
     let detail = text("#detail");
     for part in
-        ["average", "blend", "size", "no-worse", "digits", "one", "two", "three", "no trained quality"]
+        ["average", "blend", "size", "no-worse", "digits", "one", "two", "three", "trained quality: not-claimed"]
     {
         assert!(detail.contains(part), "no {part} in {detail}");
     }
