@@ -197,9 +197,17 @@ fn the_page_verifies_shows_runs_and_compares() {
         browser.run(script, &[json!(selector)]).unwrap().as_str().unwrap().to_owned()
     };
     let detail = text("#detail");
-    for part in
-        ["average", "blend", "size", "no-worse", "digits", "one", "two", "three", "trained quality: not-claimed"]
-    {
+    for part in [
+        "average",
+        "blend",
+        "size",
+        "no-worse",
+        "digits",
+        "one",
+        "two",
+        "three",
+        "trained quality: not-claimed",
+    ] {
         assert!(detail.contains(part), "no {part} in {detail}");
     }
     // What a registry says is text, whatever it looks like.
