@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
     Ok(Exit::Complete)
 }
 
-fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {
+pub(super) fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {
     let known = || loaded.plan.candidates.iter();
     known().find(|candidate| candidate.name.as_str() == name).ok_or_else(|| {
         let error = UsageError::new(format!("the plan has no candidate `{name}`"));

@@ -91,6 +91,8 @@ struct Bred {
 struct Ends {
     operator: StageIndex,
     candidate: StageIndex,
+    lineage: StageIndex,
+    promotion: StageIndex,
     admission: StageIndex,
 }
 
@@ -433,7 +435,7 @@ impl<'p> Compiler<'p> {
             Need::Verdict,
         );
         let admission = self.add(draft);
-        Ends { operator: bred.operator, candidate: bred.manifest, admission }
+        Ends { operator: bred.operator, candidate: bred.manifest, lineage, promotion, admission }
     }
 
     /// The gates that ask for a confidence, of all candidates: they are decided together.
@@ -515,6 +517,10 @@ impl<'p> Compiler<'p> {
                     draft = draft
                         .input(format!("approval.{}", gate.name), From::Brought(manifest, gate.name.clone()));
                 }
+                GateRule::BrowserSmoke => {
+                    draft = draft
+                        .input(format!("browser.{}", gate.name), From::Brought(manifest, gate.name.clone()));
+                }
                 GateRule::Metric(rule) => {
                     if rule.confidence.is_some() {
                         compared = true;
@@ -589,13 +595,26 @@ impl<'p> Compiler<'p> {
         }
         self.add(draft);
 
-        let params = json!({ "cycle": cycle, "budget": plan.registry_budget, "candidates": names });
+        let suites: Vec<&Name> = plan.suites.iter().map(|suite| &suite.name).collect();
+        let params = json!({
+            "cycle": cycle,
+            "budget": plan.registry_budget,
+            "candidates": names,
+            "suites": suites,
+        });
         let mut draft =
             Draft::new(Kind::Registry, cycle.as_str(), &params).record_of("ledger", ledger, Need::Pass);
         for (name, end) in names.iter().zip(ends) {
             draft = draft.record_of(format!("admission.{name}"), end.admission, Need::End);
             draft = draft.record_of(format!("candidate.{name}"), end.candidate, Need::End);
             draft = draft.output_of(format!("artifact.{name}"), end.operator, "artifact", Need::End);
+            draft = draft.record_of(format!("promotion.{name}"), end.promotion, Need::End);
+            draft = draft.record_of(format!("lineage.{name}"), end.lineage, Need::End);
+            draft = draft.record_of(format!("smoke.{name}"), self.smokes[*name], Need::End);
+            for suite in &suites {
+                let eval = self.evals[&((*name).clone(), (*suite).clone())];
+                draft = draft.record_of(format!("eval.{name}.{suite}"), eval, Need::End);
+            }
         }
         self.add(draft);
     }

@@ -106,6 +106,10 @@ fn describe(plan: &Plan, gate: &Gate, candidate: &Candidate, path: &Path) -> Pen
             format!("an approval: {}", approval.statement),
             format!("studbook attest {path} {} --gate {} --by NAME", candidate.name, gate.name),
         ),
+        GateRule::BrowserSmoke => (
+            "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
+            format!("studbook smoke --browser {path}"),
+        ),
     };
     PendingGate { candidate: candidate.name.clone(), gate: gate.name.clone(), satisfied_by, command }
 }

@@ -258,6 +258,8 @@ pub enum GateRule {
     Metric(MetricGate),
     /// A person.
     Approval(Approval),
+    /// The smoke run, repeated in a browser with the same result.
+    BrowserSmoke,
 }
 
 /// `[[gate]]`

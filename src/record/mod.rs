@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod approval;
+pub mod browser_smoke;
 pub mod candidate;
 pub mod comparison;
 pub mod compat;

@@ -38,5 +38,5 @@ mod tests;
 
 pub use error::RuntimeError;
 pub use forward::{Model, Session, Wanted};
-pub use generate::{GenerateOptions, Generation, StopReason, generate, generate_batch};
+pub use generate::{Answer, GenerateOptions, Generation, StopReason, generate, generate_batch};
 pub use sample::{Sampler, Sampling};

@@ -9,6 +9,7 @@
 mod action;
 mod adapter;
 mod admission;
+mod browser_gate;
 mod candidate;
 mod comparison;
 mod compat;

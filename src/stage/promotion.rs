@@ -14,6 +14,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::evaluate::{self, Better};
 use crate::record::approval::Approval;
+use crate::record::browser_smoke::BrowserSmoke;
 use crate::record::candidate::{CandidateManifest, Claims};
 use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
@@ -21,7 +22,7 @@ use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
 use crate::record::smoke::RuntimeSmoke;
-use crate::record::{self, Subject};
+use crate::record::{self, Record, Subject};
 use crate::store::Verdict;
 
 /// Whose gates.
@@ -49,6 +50,7 @@ pub(crate) struct GateParams {
 pub(crate) enum Rule {
     Metric(MetricRule),
     Approval { statement: String },
+    BrowserSmoke,
 }
 
 /// A number that must lie somewhere.
@@ -162,7 +164,7 @@ impl Case<'_> {
                 Rule::Metric(rule) => {
                     gate.name == *name && !rule.suites.is_empty() && rule.suites.iter().all(bound)
                 }
-                Rule::Approval { .. } => false,
+                Rule::Approval { .. } | Rule::BrowserSmoke => false,
             })
         };
         let passed = gates.iter().filter(|gate| gate.state == GateState::Passed && measured(&gate.gate));
@@ -228,6 +230,7 @@ impl Case<'_> {
         let (state, finding, evidence) = match &gate.rule {
             Rule::Metric(rule) => self.metric(&gate.name, rule)?,
             Rule::Approval { statement } => self.approval(&gate.name, statement)?,
+            Rule::BrowserSmoke => self.browser_smoke(&gate.name)?,
         };
         Ok(GateStatus { gate: gate.name.clone(), state, finding, evidence })
     }
@@ -355,7 +358,7 @@ impl Case<'_> {
         let Some(digest) = self.context.optional(&of("approval", gate)) else {
             return Ok((GateState::Pending, format!("waits for somebody to approve: {statement}"), vec![]));
         };
-        let Some((brought, sha256)) = self.read_brought(gate, &digest)? else {
+        let Some((brought, sha256)) = self.read_brought::<Approval>(gate, &digest)? else {
             return Ok((
                 GateState::Pending,
                 "the approval that was brought cannot be read".to_owned(),
@@ -375,23 +378,43 @@ impl Case<'_> {
         Ok((state, format!("{verb} by {}: {}", brought.by, brought.reason), vec![sha256]))
     }
 
-    fn read_brought(
+    /// A browser's answers are evidence only beside the native ones.
+    fn browser_smoke(&self, gate: &Name) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+        let wait = |why: &str| Ok((GateState::Pending, why.to_owned(), vec![]));
+        let Some(digest) = self.context.optional(&of("browser", gate)) else {
+            return wait("waits for the smoke prompts to be run in a browser");
+        };
+        let (Some((_, manifest)), Some((_, lineage)), Some((native, native_subject))) =
+            (&self.candidate, &self.lineage, self.context.optional_record::<RuntimeSmoke>("smoke")?)
+        else {
+            return wait("waits for an artifact and its native smoke");
+        };
+        let Some((brought, sha256)) = self.read_brought::<BrowserSmoke>(gate, &digest)? else {
+            return wait("the browser run that was brought cannot be read");
+        };
+        let about = (&brought.gate, brought.subject.manifest, brought.lineage);
+        if about != (gate, manifest.sha256, lineage.sha256) || brought.subject != native.subject {
+            return wait("the browser run that was brought is of another candidate, gate or lineage");
+        }
+        let (state, finding) = super::browser_gate::compare(&brought, &native);
+        Ok((state, finding, vec![sha256, native_subject.sha256]))
+    }
+
+    fn read_brought<T: Record>(
         &self,
         gate: &Name,
         digest: &crate::base::digest::Digest,
-    ) -> Result<Option<(Approval, Sha256)>, StageError> {
+    ) -> Result<Option<(T, Sha256)>, StageError> {
         let Some((_, manifest)) = &self.candidate else { return Ok(None) };
         let Some(brought) = self.context.store.brought(&manifest.blake3, gate)? else { return Ok(None) };
         if brought.digest != *digest {
             return Err(StageError::Refused(format!(
-                "the approval for `{gate}` changed while it was being used"
+                "the evidence for `{gate}` changed while it was being used"
             )));
         }
         // It stays in the store: the promotion rests on it.
         self.context.store.put(&brought.bytes)?;
-        Ok(record::from_bytes::<Approval>(&brought.bytes)
-            .ok()
-            .map(|approval| (approval, Sha256::of(&brought.bytes))))
+        Ok(record::from_bytes::<T>(&brought.bytes).ok().map(|record| (record, Sha256::of(&brought.bytes))))
     }
 }
 

@@ -13,6 +13,7 @@ mod declare;
 mod dry_run;
 mod evaluate;
 mod merge;
+mod mergekit;
 mod resume;
 mod run;
 mod verify;

@@ -211,7 +211,7 @@ mod tests {
         let plan = Folder::new().plan(&plan);
         let versus = plan.gates.iter().find_map(|gate| match &gate.rule {
             GateRule::Metric(rule) => rule.versus.clone(),
-            GateRule::Approval(_) => None,
+            GateRule::Approval(_) | GateRule::BrowserSmoke => None,
         });
         assert_eq!(versus, Some(Versus::Parent("one".parse().unwrap())));
     }

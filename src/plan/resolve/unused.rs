@@ -32,7 +32,7 @@ pub(super) fn unused(file: &PlanFile, plan: &Plan) -> Vec<Diagnostic> {
 fn metric_gates(plan: &Plan) -> impl Iterator<Item = &MetricGate> {
     plan.gates.iter().filter_map(|gate| match &gate.rule {
         GateRule::Metric(rule) => Some(rule),
-        GateRule::Approval(_) => None,
+        GateRule::Approval(_) | GateRule::BrowserSmoke => None,
     })
 }
 
