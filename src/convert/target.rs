@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::disk::fresh::Durability;
 use crate::disk::hashed::HashedFile;
 use crate::disk::{IoContext, fresh};
 use crate::model::naming::Naming;
@@ -163,7 +164,7 @@ fn to_huggingface(
         let bytes = huggingface::config::write(config, dtype);
         companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
     }
-    fresh::folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, Durability::Synced, |folder| {
         for companion in &companions {
             let path = folder.join(&companion.name);
             std::fs::write(&path, &companion.bytes).at("write", &path)?;
@@ -200,6 +201,7 @@ fn to_gguf(
     // A vocabulary can be left out there, so a tokenizer that is not known here stops nothing.
     let tokenizer = match (options.tokenizer, &task.package.tokenizer) {
         (None, Err(_)) => None,
+        (None, Ok(own)) if !own.is_slm1() => None,
         _ => Some(task.tokenizer(options.tokenizer, gguf::NAME)?),
     };
     let facts = gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref());
@@ -227,7 +229,7 @@ fn to_folder(
         tokenizer: String::new(),
         tensors: trained::write::files(planned),
     };
-    fresh::folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, Durability::Synced, |folder| {
         let mut writer = trained::write::Writer::new(folder, manifest, &tokenizer)?;
         passthrough(task, planned, &mut writer, cancelled)
     })
@@ -270,5 +272,5 @@ fn to_file<T>(
     replace: bool,
     write: impl FnOnce(&mut HashedFile) -> Result<T, ConvertError>,
 ) -> Result<T, ConvertError> {
-    fresh::file(out, replace, write).map(|(done, ..)| done)
+    fresh::file(out, replace, Durability::Synced, write).map(|(done, ..)| done)
 }

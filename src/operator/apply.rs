@@ -16,13 +16,14 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::{Checkpoint, ModelWriter, Planned};
 use crate::tensor::dtype::DType;
 
+use super::block::{Buffers, Made, Work};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::job::Job;
 use super::pieces::BLOCK;
 use super::receipt::{Application, TensorReceipt};
 use super::statistics::Totals;
-use super::stream::{Buffers, Made, Work, run};
+use super::stream::run;
 
 /// The exact length of a child, known before it is made: for the lineage template, and for budgets.
 pub fn output_bytes(

@@ -42,6 +42,8 @@
 pub mod adapted;
 pub mod apply;
 pub mod blend;
+mod block;
+mod bracket;
 mod combine;
 pub mod contract;
 pub mod crossover;
@@ -63,6 +65,7 @@ pub mod parameter;
 pub mod passthrough;
 mod pieces;
 pub mod prune;
+mod rank;
 pub mod receipt;
 pub mod reduce;
 mod rescale;

@@ -11,6 +11,7 @@ mod convert;
 mod crash;
 mod declare;
 mod dry_run;
+mod evaluate;
 mod merge;
 mod mergekit;
 mod misfits;

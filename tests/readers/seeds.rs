@@ -20,7 +20,10 @@ use studbook::model::{
 };
 use studbook::record;
 use studbook::record::approval::Approval;
-use studbook::registry::{Claims, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind, base64};
+use studbook::registry::{
+    Claims, Evidence, EvidenceKind, ModelFile, PIECE, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,
+    base64,
+};
 use studbook::tensor::dtype::DType;
 use studbook::tensor::quantize;
 use studbook::tensor::shape::Shape;
@@ -294,10 +297,9 @@ fn evidence() -> Vec<Seed> {
     let bundle: Vec<u8> = leaves.iter().flat_map(|leaf| [&leaf[..], b"\n"].concat()).collect();
     let head = Head { head: Sha256::of(&leaves[2]), size: 3, ..Head::empty("studbook.test") };
     let empty = Head::empty("studbook.test").to_bytes();
-    let outcomes = ["4", "", "é\u{0}\u{1F9EC}"].into_iter().enumerate().map(|(i, output)| Outcome {
-        id: format!("case-{i}").parse().unwrap(),
-        output: output.to_owned(),
-        correct: i == 0,
+    let outcomes = ["4", "", "é\u{0}\u{1F9EC}"].into_iter().enumerate().map(|(i, output)| {
+        let id = format!("case-{i}").parse().unwrap();
+        Outcome::new(&id, &serde_json::json!({ "output": output, "correct": i == 0 })).unwrap()
     });
     let suite = include_str!("../../examples/evals/add.jsonl").lines().take(4).collect::<Vec<_>>().join("\n");
     let numbers = r#"{"a":[1,-0.5,1e-7,1e21,9007199254740991,true,null],"é":{"":"\u0000\n\"\\"},"z":[[[]]]}"#;
@@ -321,16 +323,20 @@ fn selector(ids: &[&str]) -> Vec<u8> {
         let sha256 = Sha256::of(id.as_bytes());
         SelectorEntry {
             id: id.parse().unwrap(),
+            cycle: "first".parse().unwrap(),
             model: ModelFile {
                 path: format!("models/{sha256}.slm"),
                 bytes: 1000,
                 sha256,
                 blake3: Digest::of(id.as_bytes()),
                 integrity: base64::integrity(sha256),
+                piece_bytes: PIECE as u64,
+                pieces: vec![sha256],
             },
             manifest: Sha256::of(b"manifest"),
             admission: Sha256::of(b"admission"),
             ledger_index: 3,
+            evidence: vec![Evidence { kind: EvidenceKind::Promotion, sha256: Sha256::of(b"promotion") }],
             format: "slm1".to_owned(),
             context: 64,
             vocab: 260,

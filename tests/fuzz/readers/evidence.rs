@@ -1,7 +1,7 @@
 //! Evidence: one meaning has one spelling, so what is accepted is what would be written.
 
 use studbook::base::canonical;
-use studbook::evaluate::{Suite, outcome};
+use studbook::evaluate::{EVALUATORS, Suite, outcome};
 use studbook::ledger::{Leaf, Ledger};
 use studbook::record::{
     self, Record, admission, approval, candidate, compat, evaluation as sidecar, lineage, plan, promotion,
@@ -66,9 +66,11 @@ pub(super) fn ledger(bytes: &[u8]) {
 }
 
 pub(super) fn evaluation(bytes: &[u8]) {
-    if let Ok(suite) = Suite::parse(bytes) {
-        assert!(!suite.cases.is_empty());
-        assert_eq!(suite.bytes, bytes.len() as u64);
+    for evaluator in EVALUATORS {
+        if let Ok(suite) = Suite::parse(*evaluator, bytes) {
+            assert!(!suite.cases.is_empty());
+            assert_eq!(suite.bytes, bytes.len() as u64);
+        }
     }
     if let Ok(read) = outcome::from_jsonl(bytes) {
         assert_eq!(outcome::to_jsonl(&read), bytes);
