@@ -8,7 +8,9 @@ use crate::disk::{IoContext, fresh};
 use crate::model::naming::Naming;
 use crate::model::tokenizer::{Tokenizer, json};
 use crate::model::trained::manifest::Manifest;
-use crate::model::{Companion, ModelWriter, Package, Planned, gguf, huggingface, safetensors, slm1, trained};
+use crate::model::{
+    Companion, ModelWriter, Package, Planned, WriteError, gguf, huggingface, safetensors, slm1, trained,
+};
 use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Values};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -96,6 +98,8 @@ pub fn convert(
         None => Task::as_they_are(package),
     };
     let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, options)).collect();
+    // The numbers are nearly all of it; a disk that is too small for them is told before the work.
+    crate::disk::space::check(fresh::folder_of(out), numbers(&planned)?)?;
     match options.target {
         Target::Slm1 => to_slm1(&task, &planned, options, out, cancelled),
         Target::Gguf => to_gguf(&task, &planned, options, out, cancelled),
@@ -105,6 +109,17 @@ pub fn convert(
         Target::HuggingFace => to_huggingface(&task, &planned, options, out, cancelled),
         Target::Trained => to_folder(&task, &planned, options, out, cancelled),
     }
+}
+
+/// Bytes of all payloads and scales.
+fn numbers(planned: &[Planned]) -> Result<u64, ConvertError> {
+    let mut total = 0_u64;
+    for tensor in planned {
+        let refuse = |source| WriteError::Tensor { tensor: tensor.name.clone(), source };
+        let lengths = quantize::lengths(tensor.dtype, &tensor.shape, tensor.block_size).map_err(refuse)?;
+        total = total.saturating_add(lengths.payload as u64).saturating_add(lengths.scales as u64);
+    }
+    Ok(total)
 }
 
 fn plan(task: &Task<'_>, step: &Move, options: Options<'_>) -> Planned {

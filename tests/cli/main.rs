@@ -14,6 +14,8 @@ mod dry_run;
 mod evaluate;
 mod merge;
 mod mergekit;
+mod misfits;
 mod resume;
 mod run;
+mod strange_files;
 mod verify;
