@@ -112,11 +112,11 @@ pub struct InputFile {
 /// The receipt's file in a folder; beside a file it is called after it.
 pub const RECEIPT: &str = "studbook-receipt.json";
 
-/// When the child reaches the disk.
-const LASTING: Durability = Durability::LeftToSystem;
-
 /// Configurations are written by people; a larger file is not one.
 const MAX_CONFIG: u64 = 4 << 20;
+
+/// When the child reaches the disk.
+const LASTING: Durability = Durability::LeftToSystem;
 
 const SCHEMA: &str = "studbook/merge-receipt/1";
 
