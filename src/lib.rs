@@ -34,7 +34,7 @@ pub mod ledger;
 #[cfg(feature = "engine")]
 pub mod mergekit;
 pub mod model;
-#[cfg(feature = "engine")]
+#[cfg(feature = "operators")]
 pub mod operator;
 #[cfg(feature = "engine")]
 pub mod plan;

@@ -71,7 +71,7 @@ pub(super) enum Command {
     Run(Run),
     /// How far a cycle is
     Status(Planned),
-    /// Bring an approval for a pending gate
+    /// Bring an approval for a pending gate, or the results of another harness
     Attest(Attest),
     /// Explain why a stage would run: exactly what differs from its last key
     Why(Why),
@@ -148,12 +148,21 @@ pub(super) struct Run {
 pub(super) struct Attest {
     /// The plan file
     pub(super) plan: PathBuf,
-    /// The candidate
+    /// The candidate; for a suite, a parent too
     pub(super) candidate: String,
     /// The approval gate
-    #[arg(long)]
-    pub(super) gate: String,
-    /// Who approves
+    #[arg(long, required_unless_present = "suite", conflicts_with = "suite")]
+    pub(super) gate: Option<String>,
+    /// Instead of a gate: the external suite that results are brought for
+    #[arg(long, requires = "results", requires = "samples")]
+    pub(super) suite: Option<String>,
+    /// The results file of lm-evaluation-harness
+    #[arg(long, value_name = "JSON", requires = "suite")]
+    pub(super) results: Option<PathBuf>,
+    /// Its samples file
+    #[arg(long, value_name = "JSONL", requires = "suite")]
+    pub(super) samples: Option<PathBuf>,
+    /// Who approves, or brings
     #[arg(long, value_name = "NAME")]
     pub(super) by: String,
     /// Why
@@ -194,7 +203,7 @@ pub(super) enum Notation {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
-    /// The model file
+    /// The model or adapter: a file, or a folder
     pub(super) model: PathBuf,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -308,8 +317,11 @@ pub(super) enum AdapterForm {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Generate {
-    /// The model file
+    /// The model: a file or a Hugging Face folder
     pub(super) model: PathBuf,
+    /// Another tokenizer than the model's own: a tokenizer.json, or a model that has one
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokenizer: Option<PathBuf>,
     /// What to go on from
     #[arg(long, short)]
     pub(super) prompt: String,

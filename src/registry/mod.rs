@@ -39,4 +39,6 @@ pub mod snapshot;
 pub use build::{Built, BuiltFile, NewRegistryEntry, build};
 pub use check::{CheckedRegistry, check, check_admissions, taken_back};
 pub use error::RegistryError;
-pub use selector::{Claims, EvidenceKind, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind};
+pub use selector::{
+    Claims, Evidence, EvidenceKind, ModelFile, PIECE, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,
+};

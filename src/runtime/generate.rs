@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use super::error::RuntimeError;
 use super::forward::{Model, Session, Wanted};
 use super::sample::{Sampler, Sampling};
-use crate::model::tokenizer::{EOS, TextStream, Tokenizer};
+use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::tensor::blocks;
 
 /// Longest answer, in bytes.
@@ -207,7 +207,7 @@ impl Answer {
     /// the answer ended instead; [`Self::stop_reason`] says whether another may follow.
     pub fn choose(&mut self) -> Result<Option<(u32, String)>, RuntimeError> {
         let token = self.sampler.choose(self.session.logits())?;
-        if token == EOS {
+        if self.tokenizer.is_end(token) {
             self.stop_reason = Some(StopReason::EndOfSequence);
             return Ok(None);
         }
@@ -284,6 +284,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::tokenizer::EOS;
     use crate::runtime::fixture;
     use crate::tensor::dtype::DType;
 

@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::{rivals, rows_of};
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::evaluate::{self, Better};
 use crate::record::approval::Approval;
 use crate::record::browser_smoke::BrowserSmoke;
-use crate::record::candidate::CandidateManifest;
+use crate::record::candidate::{CandidateManifest, Claims};
+use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
@@ -63,6 +66,8 @@ pub(crate) struct MetricRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) versus: Option<Rival>,
     pub(crate) margin: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence: Option<f64>,
 }
 
 /// Compared with whom.
@@ -71,6 +76,7 @@ pub(crate) struct MetricRule {
 pub(crate) enum Rival {
     BestParent,
     Parent(Name),
+    NoOp(Name),
 }
 
 pub(super) struct PromotionStage;
@@ -81,13 +87,14 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let case = Case {
             context,
+            name: &params.candidate,
             parents: &params.parents,
             candidate: context.optional_record("candidate")?,
             lineage: context.optional_record("lineage")?,
@@ -99,13 +106,15 @@ impl Stage for PromotionStage {
         }
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
+        let claims = case.claims(&params.gates, &gates, decision);
         let template = PromotionTemplate {
             cycle: params.cycle,
-            candidate: params.candidate,
+            candidate: params.candidate.clone(),
             manifest: case.candidate.as_ref().map(|(_, subject)| subject.sha256),
             lineage: case.lineage.as_ref().map(|(_, subject)| subject.sha256),
             gates,
             decision,
+            claims,
         };
         context.made(&template, verdict, summary)
     }
@@ -134,6 +143,7 @@ fn conclude(gates: &[GateStatus], decision: Decision) -> (Verdict, String) {
 /// One candidate before its gates.
 struct Case<'a> {
     context: &'a Context<'a>,
+    name: &'a Name,
     parents: &'a [Name],
     candidate: Option<(CandidateManifest, Subject)>,
     lineage: Option<(LineageTemplate, Subject)>,
@@ -144,6 +154,27 @@ fn status(name: &str, state: GateState, finding: String, evidence: Vec<Sha256>) 
 }
 
 impl Case<'_> {
+    /// An admitted candidate may say which gates it passed on suites that its lineage bound.
+    fn claims(&self, rules: &[GateParams], gates: &[GateStatus], decision: Decision) -> Option<Claims> {
+        let (manifest, _) = self.candidate.as_ref()?;
+        let (lineage, _) = self.lineage.as_ref()?;
+        let bound = |suite: &Name| lineage.suites.iter().any(|known| known.name == *suite);
+        let measured = |name: &Name| {
+            rules.iter().any(|gate| match &gate.rule {
+                Rule::Metric(rule) => {
+                    gate.name == *name && !rule.suites.is_empty() && rule.suites.iter().all(bound)
+                }
+                Rule::Approval { .. } | Rule::BrowserSmoke => false,
+            })
+        };
+        let passed = gates.iter().filter(|gate| gate.state == GateState::Passed && measured(&gate.gate));
+        let passed: Vec<&str> = match decision {
+            Decision::Admit => passed.map(|gate| gate.gate.as_str()).collect(),
+            Decision::Refuse | Decision::Wait => Vec::new(),
+        };
+        Some(manifest.claims.clone().passed(&passed))
+    }
+
     /// The manifest must be of the lineage it stands beside.
     fn bound(&self) -> Result<(), StageError> {
         match (&self.candidate, &self.lineage) {
@@ -197,17 +228,20 @@ impl Case<'_> {
 
     fn gate(&self, gate: &GateParams) -> Result<GateStatus, StageError> {
         let (state, finding, evidence) = match &gate.rule {
-            Rule::Metric(rule) => self.metric(rule)?,
+            Rule::Metric(rule) => self.metric(&gate.name, rule)?,
             Rule::Approval { statement } => self.approval(&gate.name, statement)?,
             Rule::BrowserSmoke => self.browser_smoke(&gate.name)?,
         };
         Ok(GateStatus { gate: gate.name.clone(), state, finding, evidence })
     }
 
-    fn metric(&self, rule: &MetricRule) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+    fn metric(&self, gate: &Name, rule: &MetricRule) -> Result<(GateState, String, Vec<Sha256>), StageError> {
         let Some((manifest, subject)) = &self.candidate else {
             return Ok((GateState::Pending, "waits for an artifact to measure".to_owned(), vec![]));
         };
+        if rule.confidence.is_some() {
+            return self.compared(gate, rule, subject);
+        }
         if rule.suites.is_empty() {
             let value = manifest.artifact.bytes as f64;
             let (state, finding) = limits(rule, value, 0);
@@ -218,16 +252,27 @@ impl Case<'_> {
         };
         let (mut state, mut finding) = limits(rule, ours.value, 3);
         let mut evidence = ours.evidence;
-        if let Some(rival) = &rule.versus {
-            let Some((name, theirs)) = self.rival(rule, rival)? else {
+        if rule.versus.is_some() {
+            let Some((name, theirs)) = self.rival(rule)? else {
                 return Ok((GateState::Pending, "waits for its parents' evaluations".to_owned(), evidence));
             };
-            let needed = theirs.value + rule.margin;
-            let passed = ours.value >= needed - ROUNDING;
-            let sign = if passed { ">=" } else { "<" };
+            let lower = less_is_better(rule);
+            let needed = if lower { theirs.value - rule.margin } else { theirs.value + rule.margin };
+            let passed =
+                if lower { ours.value <= needed + ROUNDING } else { ours.value >= needed - ROUNDING };
+            let sign = match (lower, passed) {
+                (false, true) => ">=",
+                (false, false) => "<",
+                (true, true) => "<=",
+                (true, false) => ">",
+            };
             let compared = format!(
-                "{} {:.3} {sign} {needed:.3}, `{name}` {:.3} + {}",
-                rule.metric, ours.value, theirs.value, rule.margin
+                "{} {:.3} {sign} {needed:.3}, `{name}` {:.3} {} {}",
+                rule.metric,
+                ours.value,
+                theirs.value,
+                if lower { '-' } else { '+' },
+                rule.margin
             );
             finding = if finding.is_empty() { compared } else { format!("{finding}; {compared}") };
             state = if passed { state } else { GateState::Failed };
@@ -236,19 +281,40 @@ impl Case<'_> {
         Ok((state, finding, evidence))
     }
 
-    fn rival(&self, rule: &MetricRule, rival: &Rival) -> Result<Option<(Name, Mean)>, StageError> {
-        let names = match rival {
-            Rival::Parent(name) => std::slice::from_ref(name),
-            Rival::BestParent => self.parents,
+    /// The verdict that was made of all gates together, if it is of this candidate and this very gate.
+    fn compared(
+        &self,
+        gate: &Name,
+        rule: &MetricRule,
+        subject: &Subject,
+    ) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+        let waits = |why: &str| Ok((GateState::Pending, why.to_owned(), vec![]));
+        let Some((record, _)) = self.context.optional_record::<GateComparisons>("comparisons")? else {
+            return waits("waits for evaluations");
         };
+        let rows = rows_of(&record, self.name);
+        let Some(row) = rows.get(gate) else { return waits("was not among the gates that were compared") };
+        // Compared as rules: in canonical JSON the number 0.0 is written as 0.
+        let same = Rule::deserialize(&row.rule).is_ok_and(|bound| bound == Rule::Metric(rule.clone()));
+        if !same || row.manifest != Some(subject.sha256) {
+            return Err(StageError::Refused(format!(
+                "the comparison at the gate `{gate}` is of another candidate or another rule"
+            )));
+        }
+        Ok((row.state, row.finding.clone(), row.evidence.clone()))
+    }
+
+    fn rival(&self, rule: &MetricRule) -> Result<Option<(Name, Mean)>, StageError> {
+        let lower = less_is_better(rule);
         let mut best: Option<(Name, Mean)> = None;
-        for name in names {
+        for name in rivals(rule, self.parents) {
             let introduced =
                 self.context.optional(&of("source", name)).map(|digest| self.context.store.read(&digest));
             let subject = introduced.transpose()?.map(|bytes| Subject::of(&bytes));
             let input = |suite: &Name| format!("eval-of.{name}.{suite}");
             let Some(mean) = self.mean(rule, input, subject.as_ref())? else { return Ok(None) };
-            if best.as_ref().is_none_or(|(_, best)| mean.value > best.value) {
+            let better = |best: &Mean| if lower { mean.value < best.value } else { mean.value > best.value };
+            if best.as_ref().is_none_or(|(_, best)| better(best)) {
                 best = Some((name.clone(), mean));
             }
         }
@@ -352,6 +418,12 @@ impl Case<'_> {
     }
 }
 
+/// Which way the metric of a gate is better.
+fn less_is_better(rule: &MetricRule) -> bool {
+    let found = evaluate::EVALUATORS.iter().find_map(|evaluator| evaluator.metric(&rule.metric));
+    found.is_some_and(|(_, metric)| metric.better == Better::Lower)
+}
+
 /// Means of decimal fractions are not exact: 0.664 + 0.02 must not lose against 0.684.
 const ROUNDING: f64 = 1e-12;
 
@@ -386,7 +458,15 @@ mod tests {
     use super::*;
 
     fn rule(min: Option<f64>, max: Option<f64>) -> MetricRule {
-        MetricRule { metric: "m".into(), suites: vec![], min, max, versus: None, margin: 0.0 }
+        MetricRule {
+            metric: "m".into(),
+            suites: vec![],
+            min,
+            max,
+            versus: None,
+            margin: 0.0,
+            confidence: None,
+        }
     }
 
     #[test]

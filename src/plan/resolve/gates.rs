@@ -83,6 +83,7 @@ impl Resolver<'_> {
             ("max", section.max.as_ref().map(|l| &l.span)),
             ("versus", section.versus.as_ref().map(|l| &l.span)),
             ("margin", section.margin.as_ref().map(|l| &l.span)),
+            ("confidence", section.confidence.as_ref().map(|l| &l.span)),
         ];
         for (key, span) in metric_keys.into_iter().filter_map(|(key, span)| Some((key, span?))) {
             self.mistake(
