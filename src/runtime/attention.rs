@@ -1,10 +1,7 @@
 //! Keys and values, and attention over them. Memory is taken as positions come.
 
 use super::config::Dimensions;
-use crate::tensor::kernel::{dot, dots};
-
-/// Keys whose products with a query are summed together.
-const TOGETHER: usize = 4;
+use crate::tensor::kernel::dot;
 
 /// Keys and values of one block for the positions so far.
 #[derive(Debug, Clone, Default)]
@@ -26,44 +23,24 @@ impl Memory {
         self.values.truncate(numbers);
     }
 
-    /// Attention of all heads of one query at `position` over itself and everything before it. `scores` is
-    /// room to work in.
-    pub fn attend(
-        &self,
-        position: usize,
-        query: &[f32],
-        out: &mut [f32],
-        scores: &mut Vec<f32>,
-        dimensions: &Dimensions,
-    ) {
-        scores.resize(position + 1, 0.0);
-        attend(self, query, out, scores, dimensions);
-    }
-}
-
-#[cfg_attr(feature = "engine", multiversion::multiversion(targets("x86_64+avx+avx2")))]
-fn attend(memory: &Memory, query: &[f32], out: &mut [f32], scores: &mut [f32], dimensions: &Dimensions) {
-    let &Dimensions { head, kv, .. } = dimensions;
-    let share = dimensions.heads / dimensions.kv_heads;
-    let scale = 1.0 / libm::sqrtf(head as f32);
-    let heads = query.chunks_exact(head).zip(out.chunks_exact_mut(head));
-    for (index, (query, out)) in heads.enumerate() {
-        let start = index / share * head;
-        let keys = |position: usize| &memory.keys[position * kv + start..][..head];
-        let (groups, last) = scores.as_chunks_mut::<TOGETHER>();
-        let done = groups.len() * TOGETHER;
-        for (group, scores) in groups.iter_mut().enumerate() {
-            let sums = dots(std::array::from_fn(|place| keys(group * TOGETHER + place)), query);
-            *scores = sums.map(|sum: f32| sum * scale);
-        }
-        for (place, score) in last.iter_mut().enumerate() {
-            *score = dot(query, keys(done + place)) * scale;
-        }
-        softmax(scores);
-        out.fill(0.0);
-        for (score, values) in scores.iter().zip(memory.values.chunks_exact(kv)) {
-            for (sum, value) in out.iter_mut().zip(&values[start..start + head]) {
-                *sum += score * value;
+    /// Attention of all heads of one query at `position` over itself and everything before it.
+    pub fn attend(&self, position: usize, query: &[f32], out: &mut [f32], dimensions: &Dimensions) {
+        let &Dimensions { head, kv, .. } = dimensions;
+        let share = dimensions.heads / dimensions.kv_heads;
+        let scale = 1.0 / libm::sqrtf(head as f32);
+        let mut scores = vec![0.0; position + 1];
+        let heads = query.chunks_exact(head).zip(out.chunks_exact_mut(head));
+        for (index, (query, out)) in heads.enumerate() {
+            let start = index / share * head;
+            for (score, keys) in scores.iter_mut().zip(self.keys.chunks_exact(kv)) {
+                *score = dot(query, &keys[start..start + head]) * scale;
+            }
+            softmax(&mut scores);
+            out.fill(0.0);
+            for (score, values) in scores.iter().zip(self.values.chunks_exact(kv)) {
+                for (sum, value) in out.iter_mut().zip(&values[start..start + head]) {
+                    *sum += score * value;
+                }
             }
         }
     }

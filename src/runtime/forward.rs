@@ -125,11 +125,8 @@ impl Model {
             session.logits.clear();
         }
         let pass = Pass { weights, dimensions, spread };
-        let mut all = || rows.chunks(TILE).for_each(|tile| pass.run(sessions, tile));
-        if spread {
-            blocks::inside(all)
-        } else {
-            all()
+        for tile in rows.chunks(TILE) {
+            pass.run(sessions, tile);
         }
         Ok(())
     }
@@ -310,11 +307,10 @@ impl Pass<'_> {
         let memories: Vec<_> = sessions.iter().map(|session| &session.memories[index]).collect();
         let mut attended = vec![0.0; queries.len()];
         self.pieces(&mut attended, width, |first, out| {
-            let mut scores = Vec::new();
             for (place, out) in out.chunks_exact_mut(width).enumerate().map(|(at, out)| (first + at, out)) {
                 let Row { session, position, .. } = rows[place];
                 let query = &queries[place * width..][..width];
-                memories[session].attend(position, query, out, &mut scores, self.dimensions);
+                memories[session].attend(position, query, out, self.dimensions);
             }
         });
         add(x, &self.product(&layer.output, &attended));

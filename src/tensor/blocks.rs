@@ -63,18 +63,6 @@ where
     }
 }
 
-/// Runs `work` where its own pieces are handed to other threads soonest: on one of the pool's.
-pub fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    #[cfg(feature = "engine")]
-    {
-        rayon::scope(|_| work())
-    }
-    #[cfg(not(feature = "engine"))]
-    {
-        work()
-    }
-}
-
 /// How many pieces can run at once.
 pub fn workers() -> usize {
     #[cfg(feature = "engine")]

@@ -424,7 +424,7 @@ fn what_was_not_admitted_as_it_is_is_refused() {
     };
     let flipped = changed(&|bytes| bytes[5000] ^= 1);
     assert!(flipped.contains("differs from what was admitted in bytes 0 to"), "{flipped}");
-    let shorter = changed(&|bytes| drop(bytes.pop()));
+    let shorter = changed(&|bytes| bytes.truncate(bytes.len() - 1));
     assert!(shorter.contains("were admitted"), "{shorter}");
     let longer = changed(&|bytes| bytes.push(0));
     assert!(longer.contains("were admitted"), "{longer}");

@@ -7,13 +7,16 @@ use std::sync::LazyLock;
 
 use crate::model::tokenizer::json::byte_char;
 
+/// Pairs of ids: how early each was learnt, and what it becomes.
+pub type Merges = HashMap<(u32, u32), (u32, u32)>;
+
 /// The model. Its maps are only ever asked, never walked.
 #[derive(Debug, Clone)]
 pub struct Bpe {
     /// The ids of tokens, as the file writes them.
     pub vocab: HashMap<String, u32>,
     /// What two neighbours become, and how early that was learnt.
-    pub merges: HashMap<(u32, u32), (u32, u32)>,
+    pub merges: Merges,
     /// Whether a piece's bytes are written as characters of GPT-2's alphabet.
     pub byte_level: bool,
     /// Whether a piece that is a token is not merged at all.

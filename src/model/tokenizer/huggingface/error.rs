@@ -32,10 +32,12 @@ pub enum JsonError {
     },
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "texts and references alike")]
 pub(super) fn unsupported(at: &str, found: impl ToString) -> JsonError {
     JsonError::Unsupported { at: at.to_owned(), found: found.to_string() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "texts and references alike")]
 pub(super) fn wrong(at: &str, why: impl ToString) -> JsonError {
     JsonError::Wrong { at: at.to_owned(), why: why.to_string() }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::HfTokenizer;
 use super::added::{Added, AddedToken};
-use super::bpe::Bpe;
+use super::bpe::{Bpe, Merges};
 use super::decode::{Decoder, alphabet};
 use super::error::{JsonError, unsupported, wrong};
 use super::normalize::{Normalizer, Step};
@@ -289,10 +289,7 @@ fn vocabulary(node: &Node<'_>) -> Result<HashMap<String, u32>, JsonError> {
     entries.keys().map(|text| Ok((text.clone(), node.get(text).id()?))).collect()
 }
 
-fn merges(
-    node: &Node<'_>,
-    vocab: &HashMap<String, u32>,
-) -> Result<HashMap<(u32, u32), (u32, u32)>, JsonError> {
+fn merges(node: &Node<'_>, vocab: &HashMap<String, u32>) -> Result<Merges, JsonError> {
     let items = node.value.as_array().ok_or_else(|| wrong(&node.at, "should be a list"))?;
     let mut merges = HashMap::with_capacity(items.len());
     for (rank, merge) in (0_u32..).zip(items) {

@@ -131,7 +131,7 @@ impl Behavior {
             Self::Contiguous => joined(parts, |before, hit| before == hit),
             Self::MergedWithPrevious => joined(parts, |before, hit| hit && !before),
             Self::MergedWithNext => {
-                let mirrored = parts.into_iter().rev().map(|(range, hit)| (range, hit)).collect();
+                let mirrored = parts.into_iter().rev().collect();
                 let mut ranges = joined(mirrored, |before, hit| hit && !before);
                 ranges.reverse();
                 ranges
