@@ -140,6 +140,9 @@ impl Compiler<'_> {
             }
             let mut draft = Draft::new(Kind::Source, parent.name.as_str(), &params)
                 .input("model", model_of(&parent.origin));
+            if let Some(base) = parent.adapts.as_ref().filter(|_| parent.needs_model) {
+                draft = draft.input("base", model_of(self.origins[base]));
+            }
             if let Origin::File { manifest: Some(manifest), .. } = &parent.origin {
                 draft = draft.input("manifest", From::File(manifest.clone()));
             }
@@ -209,9 +212,9 @@ impl Compiler<'_> {
             "candidate": name,
             "operator": candidate.operator.name(),
             "parents": self.sources_of(candidate),
-            "output": plan.cycle.output,
             "artifact_budget": plan.budget.artifact,
         });
+        let params = self.with_form(params, candidate);
         let draft = self.with_sources(Draft::new(Kind::Compat, name.as_str(), &params).of(name), candidate);
         let compat = self.add(draft);
 
@@ -222,12 +225,12 @@ impl Compiler<'_> {
             "parents": candidate.parents,
             "operator": bound_operator(candidate),
             "seed": plan.cycle.seed,
-            "output": plan.cycle.output,
             "budget": plan.budget,
             "gates": gates_of(plan, candidate),
             "suites": plan.suites.iter().map(suite_params).collect::<Vec<_>>(),
             "smoke": plan.smoke,
         });
+        let params = self.with_form(params, candidate);
         let draft = Draft::new(Kind::Lineage, name.as_str(), &params).of(name).record_of(
             "compat",
             compat,
@@ -243,6 +246,19 @@ impl Compiler<'_> {
         self.sources_of(candidate).into_iter().fold(draft, |draft, name| {
             draft.record_of(format!("source.{name}"), self.sources[name], Need::Pass)
         })
+    }
+
+    /// How a candidate is stored, and whom it is like: a model, never an adapter.
+    fn with_form(&self, mut params: Value, candidate: &Candidate) -> Value {
+        let like = candidate.like().expect("a candidate has a parent");
+        let parent = self.plan.parents.iter().find(|parent| parent.name == *like);
+        let like = self.adapts.get(like).copied().unwrap_or(like);
+        params["like"] = json!(like);
+        params["output"] = json!(parent.expect("parents are resolved").form);
+        if candidate.tokens_of_base {
+            params["tokens_of_base"] = json!(true);
+        }
+        params
     }
 
     /// Everybody whose bytes a candidate is made of: its ancestors, then the models that adapters among
@@ -294,14 +310,14 @@ impl Compiler<'_> {
     ) -> Ends {
         let plan = self.plan;
         let name = &candidate.name;
-        let mut params = json!({
+        let params = json!({
             "candidate": name,
             "operator": bound_operator(candidate),
             "seed": plan.cycle.seed,
             "base": candidate.base,
             "parents": candidate.parents,
-            "output": plan.cycle.output,
         });
+        let mut params = self.with_form(params, candidate);
         let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
             .into_iter()
             .filter_map(|name| Some((name, *self.adapts.get(name)?)))

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::pool::PoolParent;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::convert::Form;
 use crate::operator::{Operator, Parameters, Rule};
-use crate::tensor::dtype::DType;
 
 /// The metric that no suite measures.
 pub const ARTIFACT_BYTES: &str = "artifact_bytes";
@@ -52,8 +52,6 @@ pub struct Cycle {
     pub name: Name,
     /// What all randomness derives from.
     pub seed: String,
-    /// How children are stored.
-    pub output: DType,
 }
 
 /// `[budget]`
@@ -111,6 +109,11 @@ pub struct Parent {
     pub role: Role,
     /// The licence the plan expects.
     pub licence: Option<String>,
+    /// Whether it is an adapter that can only be read beside its model: a LoRA folder does not say which
+    /// model it is for.
+    pub needs_model: bool,
+    /// How children that are like it are stored.
+    pub form: Form,
 }
 
 /// `[candidates.NAME]`, one of a sweep.
@@ -130,6 +133,15 @@ pub struct Candidate {
     pub parameters: Parameters,
     /// With which other values for some tensors.
     pub rules: Vec<Rule>,
+    /// Whether the child has the tokens of the model it is like, where those of its parents differ.
+    pub tokens_of_base: bool,
+}
+
+impl Candidate {
+    /// Whom the child is like, in configuration, tokenizer and tensors: the base, or the first parent.
+    pub fn like(&self) -> Option<&Name> {
+        self.base.as_ref().or(self.parents.first())
+    }
 }
 
 impl std::fmt::Debug for Candidate {

@@ -6,6 +6,7 @@ use super::Record;
 use super::lineage::BoundOperator;
 use crate::base::digest::Digest;
 use crate::base::name::Name;
+use crate::model::huggingface::Written;
 use crate::operator::{Parameters, TensorReceipt};
 use crate::store::Blob;
 
@@ -23,10 +24,15 @@ pub struct OperatorReceipt {
     pub base: Option<Used>,
     /// From whom, in order.
     pub parents: Vec<Used>,
-    /// The child's encoding.
+    /// The child's format.
+    pub format: String,
+    /// The child's encoding, or that tensors are stored as in the model it is like.
     pub dtype: String,
-    /// The child.
+    /// The child: its file, or the list of its files.
     pub output: Blob,
+    /// The files of a child that is a folder, in the order in which they were written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Written>,
     /// What was found or drawn for the whole model: weights, shares, norms.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub realised: Parameters,
@@ -34,6 +40,16 @@ pub struct OperatorReceipt {
     pub tensors: Vec<TensorReceipt>,
     /// The command that does it again, PLAN being the plan of the cycle.
     pub recompute: String,
+}
+
+impl OperatorReceipt {
+    /// The child's length; of a folder, that of all its files.
+    pub fn bytes(&self) -> u64 {
+        match self.files.as_slice() {
+            [] => self.output.bytes,
+            files => files.iter().map(|file| file.bytes).sum(),
+        }
+    }
 }
 
 /// A parent as it was used.
@@ -50,5 +66,5 @@ pub struct Used {
 }
 
 impl Record for OperatorReceipt {
-    const TYPE: &'static str = "urn:studbook:operator-receipt:v1";
+    const TYPE: &'static str = "urn:studbook:operator-receipt:v2";
 }

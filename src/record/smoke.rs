@@ -22,6 +22,9 @@ pub struct RuntimeSmoke {
     pub cache_bytes: u64,
     /// What a passed smoke may claim.
     pub quality_claim: String,
+    /// Why the model was not run at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_run: Option<String>,
     /// Whether all went well.
     pub passed: bool,
 }

@@ -47,7 +47,7 @@ impl Stage for EvalStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let subject = params.introduced_by.subject(context, &params.name)?;
+        let (subject, _) = params.introduced_by.subject(context, &params.name)?;
         let evaluator = evaluate::find(&params.kind)
             .ok_or_else(|| StageError::Refused(format!("this program has no evaluator `{}`", params.kind)))?;
         let cases = context.store.read(&context.input("suite")?)?;
@@ -111,7 +111,10 @@ fn outcomes(
     {
         return Ok(*outcomes);
     }
-    let model = Model::new(Arc::new(context.tested()?.runnable(&params.name)?))?;
+    let runnable = context.tested()?.runnable(&params.name)?;
+    let checkpoint = runnable
+        .map_err(|why| StageError::Refused(format!("`{}` cannot be run here: {why}", params.name)))?;
+    let model = Model::new(Arc::new(checkpoint))?;
     let speaker = Speaker { model, context };
     let options = Options { max_tokens: params.max_tokens as usize, batch: BATCH };
     let evaluation = evaluator.evaluate(suite, &speaker, options).map_err(|error| match error {

@@ -10,6 +10,7 @@ mod action;
 mod adapter;
 mod admission;
 mod candidate;
+mod child;
 mod compat;
 mod context;
 mod eval;
@@ -30,6 +31,9 @@ pub use context::{Context, Made, StageError};
 pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;
+
+/// What the names of outputs begin with that are one file of an artifact of several.
+pub const PART: &str = "artifact/";
 
 /// A kind of stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

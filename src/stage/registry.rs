@@ -9,6 +9,7 @@ use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::model::slm1;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::ledger::LedgerExtract;
@@ -72,6 +73,11 @@ impl Stage for RegistryStage {
                     "the admission of `{candidate}` is not in the ledger"
                 )));
             };
+            if manifest.format != slm1::NAME {
+                let why = format!("a browser loads .slm files; this is {}", manifest.format);
+                left_out.push((candidate.clone(), why));
+                continue;
+            }
             if manifest.artifact.bytes > params.budget {
                 let why =
                     format!("{} bytes are over the budget of {}", manifest.artifact.bytes, params.budget);

@@ -36,8 +36,8 @@ pub(crate) enum IntroducedBy {
 }
 
 impl IntroducedBy {
-    /// Who is tested, by the record given as the input `introduction`.
-    pub(super) fn subject(self, context: &Context<'_>, name: &Name) -> Result<Evaluated, StageError> {
+    /// Who is tested, by the record given as the input `introduction`, and how long it is.
+    pub(super) fn subject(self, context: &Context<'_>, name: &Name) -> Result<(Evaluated, u64), StageError> {
         let (manifest, artifact): (Sha256, _) = match self {
             Self::Manifest => {
                 let (manifest, subject) = context.record::<CandidateManifest>("introduction")?;
@@ -51,7 +51,8 @@ impl IntroducedBy {
         if artifact.blake3 != context.input("artifact")? {
             return Err(StageError::Refused(format!("the record of `{name}` is about another artifact")));
         }
-        Ok(Evaluated { name: name.clone(), manifest, artifact: artifact.sha256 })
+        let evaluated = Evaluated { name: name.clone(), manifest, artifact: artifact.sha256 };
+        Ok((evaluated, artifact.bytes))
     }
 }
 
@@ -72,13 +73,11 @@ impl Stage for SmokeStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let subject = params.introduced_by.subject(context, &params.name)?;
-        let whole = context.tested()?;
-        let artifact_bytes = match &whole.adapter {
-            Some(adapter) => adapter.mapped.stamp().bytes,
-            None => whole.model.mapped.stamp().bytes,
+        let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
+        let checkpoint = match context.tested()?.runnable(&params.name)? {
+            Ok(checkpoint) => checkpoint,
+            Err(why) => return cannot_run(context, subject, artifact_bytes, why),
         };
-        let checkpoint = whole.runnable(&params.name)?;
         let config = &checkpoint.config;
         let cache = 2 * 4 * u64::from(config.layer_count) * u64::from(config.max_context);
         let cache_bytes = cache * u64::from(config.kv_head_count) * u64::from(config.head_dim);
@@ -91,11 +90,12 @@ impl Stage for SmokeStage {
         let reasons: Vec<String> = prompts.iter().filter_map(complaint).collect();
         let record = RuntimeSmoke {
             subject,
-            runtime: format!("studbook {} native", env!("CARGO_PKG_VERSION")),
+            runtime: runtime(),
             prompts,
             artifact_bytes,
             cache_bytes,
             quality_claim: "runtime-execution-smoke-only".to_owned(),
+            cannot_run: None,
             passed: reasons.is_empty(),
         };
         let summary = match record.prompts.first() {
@@ -105,6 +105,31 @@ impl Stage for SmokeStage {
         let verdict = if reasons.is_empty() { Verdict::Pass } else { Verdict::Reject(reasons) };
         context.made(&record, verdict, summary)
     }
+}
+
+fn runtime() -> String {
+    format!("studbook {} native", env!("CARGO_PKG_VERSION"))
+}
+
+/// A model that this runtime does not run is no failure of the cycle; it is refused, with the reason.
+fn cannot_run(
+    context: &Context<'_>,
+    subject: Evaluated,
+    artifact_bytes: u64,
+    why: String,
+) -> Result<Made, StageError> {
+    let record = RuntimeSmoke {
+        subject,
+        runtime: runtime(),
+        prompts: Vec::new(),
+        artifact_bytes,
+        cache_bytes: 0,
+        quality_claim: "not-run".to_owned(),
+        cannot_run: Some(why.clone()),
+        passed: false,
+    };
+    let reason = format!("cannot be run here: {why}");
+    context.made(&record, Verdict::Reject(vec![reason.clone()]), reason)
 }
 
 fn complaint(run: &PromptRun) -> Option<String> {

@@ -11,6 +11,7 @@
 //! * [`btok`]: bytes and nothing else.
 //! * [`bpe1`]: bytes, then merges of adjacent pairs.
 //! * [`json`]: both as Hugging Face's `tokenizer.json`.
+//! * [`vocabulary`]: which tokens a model has, and where two vocabularies differ.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
 //! the tokenizer's identity: two models may only be mixed if their ids mean the same.
@@ -19,6 +20,7 @@ pub mod bpe1;
 pub mod btok;
 pub mod json;
 mod stream;
+pub mod vocabulary;
 
 use crate::base::digest::Digest;
 

@@ -8,7 +8,8 @@
 //! about where something unreadable stands in its place.
 //!
 //! * `names`: what is declared, and what to say of a name that is not.
-//! * `parents`: models opened, pools of earlier cycles looked up.
+//! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
+//!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `suites`, `gates`, `metric`, `review`: how candidates are judged.
 //! * `budget`: what the plan may cost, and what it would.
@@ -19,6 +20,7 @@
 
 mod budget;
 mod candidates;
+mod children;
 mod gates;
 mod metric;
 mod names;
@@ -40,7 +42,6 @@ use super::resolved::Plan;
 use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::Sha256;
 use crate::store::Store;
-use crate::tensor::dtype::DType;
 
 /// Resolves a plan; `None` only if mistakes were reported. Warnings come with a plan.
 pub fn resolve(
@@ -74,9 +75,9 @@ impl Resolver<'_> {
     fn plan(&mut self, sha256: Sha256) -> Option<Plan> {
         let cycle = self.cycle();
         let budget = self.budget();
-        let output = cycle.as_ref().map_or(DType::F32, |cycle| cycle.output);
-        let (parents, models) = self.parents(output);
+        let (parents, models) = self.parents();
         let candidates = self.candidates();
+        self.children_can_be_written(&candidates, &models);
         self.rules_meet_tensors(&candidates, &models);
         let smoke = self.smoke();
         let suites = self.suites();
