@@ -24,7 +24,7 @@ pub mod task;
 pub mod view;
 
 pub use child::{Child, Form};
-pub use run::{RunError, checkpoint, runnable};
+pub use run::{RunError, checkpoint};
 pub use target::{Options, Target, convert};
 pub use task::ConvertError;
 pub use view::{Tokens, View};

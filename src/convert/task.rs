@@ -1,6 +1,7 @@
 //! What a conversion needs to know: which tensor becomes which, how its rows move, how it is stored.
 
 use crate::model::config::{ModelConfig, tensor_table};
+use crate::model::huggingface::CONFIG;
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::TensorInfo;
@@ -122,6 +123,10 @@ impl<'a> Task<'a> {
     pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
         let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
         let config = known(package, format)?;
+        if !package.companions.iter().any(|file| file.name == CONFIG) || to != Naming::HuggingFace {
+            // Only the file itself says what SLM1 has no words for.
+            config.validate_plain().map_err(|error| unknown(&error.to_string()))?;
+        }
         let from =
             package.naming.ok_or_else(|| unknown(&"its tensors have names of their own".to_owned()))?;
         let table = tensor_table(config)
@@ -151,7 +156,7 @@ impl<'a> Task<'a> {
     }
 
     /// Every tensor of the model in the names of another family, or under the name it has where the
-    /// family is the model's own: then the network need not be known.
+    /// family is the model's own: then nothing need be known of the network.
     pub fn named(
         package: &'a Package,
         to: Option<Naming>,
@@ -172,10 +177,9 @@ impl<'a> Task<'a> {
             shape: info.shape.clone(),
             permutation: None,
         };
-        let tied = package.config.as_ref().is_ok_and(|config| config.tied_output);
-        let output = package.naming.filter(|_| tied).and_then(|naming| naming.from_slm1("output.weight"));
+        let again = package.embeddings_again();
         let infos = package.weights.infos().iter();
-        let kept = infos.filter(|info| output.as_deref() != Some(info.name.as_str()));
+        let kept = infos.filter(|info| again.as_deref() != Some(info.name.as_str()));
         Self { package, moves: kept.map(as_it_is).collect() }
     }
 
@@ -193,7 +197,7 @@ impl<'a> Task<'a> {
         let tied = |name: &str| config.tied_output && output.as_deref() == Some(name);
         let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
         // Frequencies that follow from the configuration are stored by some older files.
-        let derived = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight";
+        let derived = |name: &str| name.ends_with("rotary_emb.inv_freq");
         names.into_iter().find(|name| !known.contains(name) && !tied(name) && !derived(name))
     }
 

@@ -119,7 +119,10 @@ impl Identity {
                 kind: checkpoint.tokenizer.kind().to_owned(),
                 digest: checkpoint.tokenizer.digest(),
             }),
-            layout: layout_digest(checkpoint.infos().iter().map(|info| (info.name.as_str(), &info.shape))),
+            layout: layout_as_slm1(
+                Some(checkpoint.naming),
+                checkpoint.infos().iter().map(|info| (info.name.as_str(), &info.shape)),
+            ),
             quantisation: Quantisation::of(checkpoint),
         }
     }
@@ -163,9 +166,8 @@ impl Identity {
 /// The tensors of a model without what a tied one stores of its output matrix: that is its embedding
 /// matrix again, and no tensor of the network.
 fn of_network(package: &Package) -> Vec<&TensorInfo> {
-    let tied = package.config.as_ref().is_ok_and(|config| config.tied_output);
-    let output = package.naming.filter(|_| tied).and_then(|naming| naming.from_slm1("output.weight"));
-    package.weights.infos().iter().filter(|info| output.as_deref() != Some(info.name.as_str())).collect()
+    let again = package.embeddings_again();
+    package.weights.infos().iter().filter(|info| again.as_deref() != Some(info.name.as_str())).collect()
 }
 
 /// The [`layout_digest`] of tensors under SLM1's names where the network is known, `naming` being the
@@ -289,6 +291,7 @@ impl Differences {
             rope_theta,
             rms_norm_epsilon,
             tied_output,
+            variant,
         } = ours;
         let sizes = [
             ("architecture.vocab_size", vocab_size, &theirs.vocab_size),
@@ -308,6 +311,7 @@ impl Differences {
         self.note(kind, "architecture.rope_theta", rope_theta, &theirs.rope_theta);
         self.note(kind, "architecture.rms_norm_epsilon", rms_norm_epsilon, &theirs.rms_norm_epsilon);
         self.note(kind, "architecture.tied_output", tied_output, &theirs.tied_output);
+        self.note(kind, "architecture.variant", variant, &theirs.variant);
     }
 }
 

@@ -34,8 +34,8 @@ impl Whole {
         let tensors = adapted.as_ref().map(|adapted| adapted as &dyn Tensors);
         match checkpoint(&self.model.package, tensors, name.as_str()) {
             Ok(checkpoint) => Ok(Ok(checkpoint)),
-            Err(RunError::Unknown(why)) => Ok(Err(why)),
             Err(RunError::Operator(error)) => Err(error.into()),
+            Err(why) => Ok(Err(why.to_string())),
         }
     }
 

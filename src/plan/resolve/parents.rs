@@ -14,7 +14,7 @@ use crate::base::diagnostic::Diagnostic;
 use crate::base::digest::Digest;
 use crate::base::located::Located;
 use crate::base::name::Name;
-use crate::convert::{Form, runnable};
+use crate::convert::Form;
 use crate::model::{OpenedPackage, Package, adapter, open_package};
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
@@ -275,7 +275,7 @@ impl Resolver<'_> {
     /// What cannot be run can be bred; but nobody should wait an hour to learn that its children are
     /// refused.
     fn can_be_run(&mut self, package: &Package, model: &Model<'_>) {
-        let Err(why) = runnable(package) else { return };
+        let Err(why) = package.checkpoint() else { return };
         let path = model.path.display();
         self.mistake(
             Diagnostic::warning(format!("{path} cannot be run here: {why}"), model.named.span.clone())
