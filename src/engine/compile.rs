@@ -18,6 +18,8 @@ use crate::plan::{Candidate, Gate, GateRule, Objective, Origin, Plan, RESERVED_G
 use crate::record::lineage::BoundOperator;
 use crate::stage::Kind;
 
+mod trials;
+
 /// Compiles a plan. Stages depend only on stages made before them, so there are no circles.
 pub fn compile(plan: &Plan) -> StageGraph {
     let mut compiler = Compiler {
@@ -58,6 +60,13 @@ struct Compiler<'p> {
     smokes: BTreeMap<Name, StageIndex>,
     evals: BTreeMap<(Name, Name), StageIndex>,
     lineages: Vec<StageIndex>,
+}
+
+/// What must be bound before anything of a candidate is computed.
+#[derive(Clone, Copy)]
+struct Bound {
+    lineage: StageIndex,
+    registration: StageIndex,
 }
 
 /// Where a candidate's way ends.
@@ -189,13 +198,7 @@ impl Compiler<'_> {
         let smoke = self.add(common(Draft::new(Kind::Smoke, name.as_str(), &params)));
         self.smokes.insert(name.clone(), smoke);
         for suite in &plan.suites {
-            let params = json!({
-                "name": name,
-                "introduced_by": introduced_by,
-                "suite": suite.name,
-                "kind": suite.kind,
-                "max_tokens": suite.max_tokens,
-            });
+            let params = eval_params(name, introduced_by, suite);
             let draft = common(Draft::new(Kind::Eval, &format!("{name}.{}", suite.name), &params))
                 .input("suite", From::File(suite.cases.clone()))
                 .after(smoke, Need::Pass);
@@ -325,16 +328,10 @@ impl Compiler<'_> {
         if !adapters.is_empty() {
             params["adapters"] = json!(adapters);
         }
-        // Bound and registered first, but not hashed: a moved gate does not change what is computed.
-        let mut draft = Draft::new(Kind::Operator, name.as_str(), &params)
-            .of(name)
-            .after(lineage, Need::Pass)
-            .after(registration, Need::Pass);
-        for ancestor in self.sources_of(candidate) {
-            draft = draft.input(format!("model.{ancestor}"), model_of(self.origins[ancestor]));
-            draft = draft.after(self.sources[ancestor], Need::Pass);
-        }
-        let operator = self.add(draft);
+        let bound = Bound { lineage, registration };
+        let trials = self.trials(candidate, &mut params, bound);
+        let draft = self.operator(candidate, name.as_str(), &params, bound);
+        let operator = self.add(self.with_trials(draft, candidate, &trials));
 
         let params =
             json!({ "cycle": plan.cycle.name, "candidate": name, "ancestors": self.sources_of(candidate) });
@@ -525,6 +522,16 @@ fn bound_operator(candidate: &Candidate) -> Value {
         rules: candidate.rules.clone(),
     };
     serde_json::to_value(bound).expect("operators are bound by plain values")
+}
+
+fn eval_params(name: &Name, introduced_by: &str, suite: &Suite) -> Value {
+    json!({
+        "name": name,
+        "introduced_by": introduced_by,
+        "suite": suite.name,
+        "kind": suite.kind,
+        "max_tokens": suite.max_tokens,
+    })
 }
 
 fn suite_params(suite: &Suite) -> Value {

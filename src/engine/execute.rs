@@ -83,6 +83,7 @@ pub enum Fault {
 impl Fault {
     fn of(error: &StageError) -> Self {
         match error {
+            StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
             StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
             StageError::Operator(error) if error.is_environment() => Self::Environment,
             StageError::Registry(error) if error.is_environment() => Self::Environment,

@@ -10,7 +10,7 @@ use super::pool::PoolParent;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::convert::Form;
-use crate::operator::{Operator, Parameters, Rule};
+use crate::operator::{Operator, Parameters, Rule, Value, soup};
 
 /// The metric that no suite measures.
 pub const ARTIFACT_BYTES: &str = "artifact_bytes";
@@ -138,6 +138,22 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// The metric and the suite that choose the parents of a greedy soup.
+    pub fn selection(&self) -> Option<(&str, &str)> {
+        let word = |name: &str| match self.parameters.get(name) {
+            Some(Value::Choice(word)) => Some(word.as_str()),
+            _ => None,
+        };
+        let is_greedy = self.operator.name() == soup::Soup.name() && word("weighting") == Some(soup::GREEDY);
+        if is_greedy { Some((word("metric")?, word("suite")?)) } else { None }
+    }
+
+    /// How many models are made for it, itself included: a greedy soup is tried with each parent but the
+    /// best.
+    pub fn made(&self) -> u64 {
+        if self.selection().is_some() { self.parents.len() as u64 } else { 1 }
+    }
+
     /// Whom the child is like, in configuration, tokenizer and tensors: the base, or the first parent.
     pub fn like(&self) -> Option<&Name> {
         self.base.as_ref().or(self.parents.first())

@@ -35,7 +35,8 @@ pub struct RuntimeSmoke {
 pub struct Evaluated {
     /// Its name in the cycle.
     pub name: Name,
-    /// SHA-256 of its candidate manifest or source record.
+    /// SHA-256 of its candidate manifest or source record; of a trial on the way to a candidate, of its
+    /// receipt.
     pub manifest: Sha256,
     /// SHA-256 of its bytes.
     pub artifact: Sha256,

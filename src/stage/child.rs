@@ -45,10 +45,9 @@ pub(super) fn write(
     make: Make<'_>,
 ) -> Result<Done, StageError> {
     let mut shelf = InStore { store, kept };
-    let begun = shelf.begin()?;
     space::check(store.root(), child.total_bytes())?;
     if !child.is_folder() {
-        let mut file = begun;
+        let mut file = shelf.begin()?;
         let application = child.write_file(&mut file, make)?;
         let done = file.finish()?;
         let artifact = Blob { digest: done.digest, bytes: done.bytes };
@@ -57,7 +56,6 @@ pub(super) fn write(
         }
         return Ok(Done { application, artifact, files: Vec::new() });
     }
-    drop(begun);
     let (application, files) = child.write_folder(Box::new(&mut shelf), make)?;
     let listed =
         |file: &Written| ListedFile { name: file.name.clone(), bytes: file.bytes, blake3: file.blake3 };

@@ -66,8 +66,8 @@ impl Stage for CompatStage {
             return Err(StageError::Refused(why));
         }
         let mut checks = identity_checks(&models, params.tokens_of_base);
-        checks.push(format_check(&models, &params));
         checks.extend(adapter_check(&records, &models));
+        checks.push(format_check(&models, &params));
         checks.push(envelope(&params, &models[0])?);
         let compatible = checks.iter().all(|check| check.passed);
         let reasons: Vec<String> =

@@ -14,6 +14,7 @@ mod child;
 mod compat;
 mod context;
 mod eval;
+mod greedy;
 mod ledger;
 mod lineage;
 mod operator;
@@ -28,6 +29,7 @@ use crate::store::ActionResult;
 
 pub use action::Action;
 pub use context::{Context, Made, StageError};
+pub(crate) use greedy::{Greedy, trial};
 pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;

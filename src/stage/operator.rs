@@ -1,5 +1,6 @@
 //! Part 4: `operator`: makes the artifact and says how to make it again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::adapter::Whole;
 use super::child::Done;
 use super::context::of;
+use super::greedy::{self, Decision, Greedy};
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
 use crate::convert::{Child, Form, Tokens, View};
 use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::model::{OpenedPackage, Package};
-use crate::operator::{self, Job, OperatorError, Parent, Tensors};
+use crate::operator::{self, Job, Operator, OperatorError, Parameters, Parent, Tensors, Value};
 use crate::record::lineage::BoundOperator;
 use crate::record::receipt::{OperatorReceipt, Used};
 use crate::store::{Blob, Store, StoreError, Verdict};
@@ -36,6 +38,9 @@ pub(crate) struct Params {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) tokens_of_base: bool,
     pub(crate) output: Form,
+    /// What decides which parents are in a greedy soup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) greedy: Option<Greedy>,
 }
 
 pub(super) struct OperatorStage;
@@ -55,7 +60,7 @@ impl Stage for OperatorStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let done = write_child(context.store, context.action, &params, true, context.cancelled)?;
+        let (done, decision) = write_child(context.store, context.action, &params, true, context.cancelled)?;
         let plain = |name: &Name| {
             let blake3 = context.input(&of("model", name))?;
             Ok::<_, StageError>(Used { name: name.clone(), blake3, adapts: None })
@@ -72,7 +77,11 @@ impl Stage for OperatorStage {
             dtype: params.output.encoding().to_owned(),
             output: done.artifact,
             files: done.files,
-            realised: done.application.realised,
+            realised: match &decision {
+                Some(decision) => weights(&params.parents, &decision.ingredients),
+                None => done.application.realised,
+            },
+            selection: decision.map(|decision| decision.selection),
             tensors: done.application.tensors,
             recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
             candidate: params.candidate,
@@ -91,7 +100,34 @@ impl Stage for OperatorStage {
 pub fn recompute(store: &Store, action: &Action) -> Result<Blob, StageError> {
     let params = Params::deserialize(&action.params)
         .map_err(|error| StageError::Refused(format!("the parameters of an operator stage: {error}")))?;
-    Ok(write_child(store, action, &params, false, &|| false)?.artifact)
+    Ok(write_child(store, action, &params, false, &|| false)?.0.artifact)
+}
+
+/// The weight of every parent in the average of some of them.
+fn weights(parents: &[Name], ingredients: &[Name]) -> Parameters {
+    let share = 1.0 / ingredients.len() as f64;
+    let weight = |parent: &Name| if ingredients.contains(parent) { share } else { 0.0 };
+    Parameters::from([("weights".to_owned(), Value::PerParent(parents.iter().map(weight).collect()))])
+}
+
+/// Whom an operator combines, and how: as the plan says, or, of a greedy soup, the average of those that
+/// are in it.
+fn combination<'p>(
+    params: &'p Params,
+    decision: Option<&Decision>,
+) -> (&'p str, u32, Cow<'p, Parameters>, Vec<Name>) {
+    let BoundOperator { name, version, parameters, .. } = &params.operator;
+    let Some(decision) = decision else {
+        return (name, *version, Cow::Borrowed(parameters), params.parents.clone());
+    };
+    let ingredients = decision.ingredients.clone();
+    if ingredients.len() == 1 {
+        let passthrough = operator::passthrough::Passthrough;
+        return (passthrough.name(), passthrough.version(), Cow::Owned(Parameters::new()), ingredients);
+    }
+    let uniform = Value::Choice("uniform".to_owned());
+    let parameters = Parameters::from([("weighting".to_owned(), uniform)]);
+    (name, *version, Cow::Owned(parameters), ingredients)
 }
 
 fn write_child(
@@ -100,23 +136,21 @@ fn write_child(
     params: &Params,
     kept: bool,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Done, StageError> {
-    let operator = operator::find(&params.operator.name)
-        .filter(|operator| operator.version() == params.operator.version)
-        .ok_or_else(|| {
-            let BoundOperator { name, version, .. } = &params.operator;
+) -> Result<(Done, Option<Decision>), StageError> {
+    let decide = |greedy: &Greedy| greedy::decide(store, action, greedy, &params.parents);
+    let decision = params.greedy.as_ref().map(decide).transpose()?;
+    let (name, version, parameters, parent_names) = combination(params, decision.as_ref());
+    let operator =
+        operator::find(name).filter(|operator| operator.version() == version).ok_or_else(|| {
             StageError::Refused(format!("this program has no operator `{name}` of version {version}"))
         })?;
     let like = open_model(store, action, &params.like)?;
     let child = Child::like(&like.package, &params.output, None)?;
     let base = params.base.as_ref().map(|name| open_whole(store, action, params, name)).transpose()?;
-    let parents: Vec<Whole> = params
-        .parents
-        .iter()
-        .map(|name| open_whole(store, action, params, name))
-        .collect::<Result<_, _>>()?;
+    let parents: Vec<Whole> =
+        parent_names.iter().map(|name| open_whole(store, action, params, name)).collect::<Result<_, _>>()?;
     let everybody: Vec<(&Name, &Whole)> =
-        params.base.iter().zip(&base).chain(params.parents.iter().zip(&parents)).collect();
+        params.base.iter().zip(&base).chain(parent_names.iter().zip(&parents)).collect();
     let adapted: Vec<_> =
         everybody.iter().map(|(_, whole)| whole.adapted()).collect::<Result<_, StageError>>()?;
     let reading = Reading { params, like: &like, child: &child };
@@ -137,7 +171,7 @@ fn write_child(
     });
     let job = Job {
         operator,
-        parameters: &params.operator.parameters,
+        parameters: &parameters,
         rules: &params.operator.rules,
         seed: &params.seed,
         candidate: params.candidate.as_str(),
@@ -154,7 +188,7 @@ fn write_child(
     })?;
     match base.iter().chain(&parents).find_map(Whole::edited) {
         Some(path) => Err(StageError::Refused(format!("{} changed while it was being read", path.display()))),
-        None => Ok(done),
+        None => Ok((done, decision)),
     }
 }
 

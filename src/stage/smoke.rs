@@ -9,6 +9,7 @@ use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::record::candidate::CandidateManifest;
+use crate::record::receipt::OperatorReceipt;
 use crate::record::smoke::{Evaluated, PromptRun, RuntimeSmoke};
 use crate::record::source::SourceArtifact;
 use crate::runtime::{GenerateOptions, Model, RuntimeError, Session, generate};
@@ -19,7 +20,7 @@ use crate::store::Verdict;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
     pub(crate) name: Name,
-    /// `candidate` or `parent`: which record introduces it.
+    /// Which record introduces it.
     pub(crate) introduced_by: IntroducedBy,
     pub(crate) prompts: Vec<String>,
     pub(crate) max_tokens: u64,
@@ -33,6 +34,8 @@ pub(crate) enum IntroducedBy {
     Manifest,
     /// A source record.
     Source,
+    /// An operator receipt: a trial on the way to a candidate has no manifest.
+    Receipt,
 }
 
 impl IntroducedBy {
@@ -46,6 +49,15 @@ impl IntroducedBy {
             Self::Source => {
                 let (source, subject) = context.record::<SourceArtifact>("introduction")?;
                 (subject.sha256, source.artifact)
+            }
+            Self::Receipt => {
+                let (receipt, subject) = context.record::<OperatorReceipt>("introduction")?;
+                if receipt.output.digest != context.input("artifact")? {
+                    return Err(StageError::Refused(format!(
+                        "the receipt of `{name}` is of another artifact"
+                    )));
+                }
+                (subject.sha256, context.artifact("artifact", &context.model("artifact")?)?)
             }
         };
         if artifact.blake3 != context.input("artifact")? {

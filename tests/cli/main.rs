@@ -11,6 +11,8 @@ mod convert;
 mod crash;
 mod declare;
 mod dry_run;
+mod formats;
+mod greedy;
 mod merge;
 mod resume;
 mod run;

@@ -58,7 +58,7 @@ impl Resolver<'_> {
         for candidate in candidates {
             let child = candidate.like().and_then(|like| models.get(like)?.child.as_ref().ok());
             let Some(bytes) = child.map(|child| child.bytes) else { continue };
-            total = total.saturating_add(bytes);
+            total = total.saturating_add(bytes.saturating_mul(candidate.made()));
             if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, candidate));
             }
@@ -69,7 +69,9 @@ impl Resolver<'_> {
             self.over(&section.artifact, message, budget.artifact, help);
         }
         if total > budget.disk {
-            let message = format!("all candidates together would have {total} bytes");
+            let trials = candidates.iter().any(|candidate| candidate.made() > 1);
+            let trials = if trials { ", trial soups included," } else { "" };
+            let message = format!("all candidates together{trials} would have {total} bytes");
             self.over(&section.disk, message, budget.disk, "raise this, or declare fewer candidates");
         }
     }

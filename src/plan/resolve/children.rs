@@ -6,7 +6,7 @@ use super::Resolver;
 use super::parents::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::convert::{Child, ConvertError, Form, Target};
-use crate::model::Package;
+use crate::model::{Package, WriteError};
 use crate::plan::resolved::Candidate;
 use crate::tensor::dtype::DType;
 
@@ -43,7 +43,11 @@ impl Resolver<'_> {
     /// Lays a child of a model out.
     pub(super) fn child(package: &Package, form: &Form) -> Result<ChildFacts, NoChild> {
         let child = Child::like(package, form, None).map_err(|error| NoChild {
-            encoding: matches!(error, ConvertError::Encoding { .. }),
+            encoding: matches!(
+                error,
+                ConvertError::Encoding { .. }
+                    | ConvertError::Write(WriteError::Encoding { .. } | WriteError::Tensor { .. })
+            ),
             why: error.to_string(),
         })?;
         let tensors = child.planned().iter().map(|planned| planned.name.clone()).collect();

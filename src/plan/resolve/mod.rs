@@ -11,7 +11,8 @@
 //! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
-//! * `suites`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `suites`, `gates`, `metric`, `review`: how candidates are judged. `selection`: what chooses the parents
+//!   of greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
 //!
@@ -28,6 +29,7 @@ mod parameters;
 mod parents;
 mod review;
 mod rules;
+mod selection;
 mod suites;
 mod sweep;
 #[cfg(test)]
@@ -83,6 +85,7 @@ impl Resolver<'_> {
         let suites = self.suites();
         self.labels_differ(&candidates);
         let gates = self.gates(&suites);
+        self.selections(&candidates, &suites, &gates);
         let review = self.review();
         let pool_size = self.pool_size();
         let registry_budget = self.registry_budget();

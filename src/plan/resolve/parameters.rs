@@ -140,6 +140,7 @@ fn describe(kind: &Kind) -> String {
         Kind::PerParent { min, max, .. } | Kind::OptionalPerParent { min, max } => {
             format!("a number from {min} to {max}, or a list with one for each parent")
         }
+        Kind::Word { .. } => "a word".to_owned(),
         Kind::Pattern { .. } => "a pattern over tensor names, such as `layers.*`".to_owned(),
     }
 }
