@@ -39,6 +39,11 @@ pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit
     if super::adapter::inspect(&command.model, command.format, terminal)? {
         return Ok(Exit::Complete);
     }
+    let package = crate::model::open_package(&command.model)?;
+    if package.package.weights.format() != slm1::NAME {
+        super::package::inspect(&package, command.format, terminal)?;
+        return Ok(Exit::Complete);
+    }
     let opened = crate::model::open(&command.model)?;
     let checkpoint = &opened.checkpoint;
     let bytes: &[u8] = (*opened.mapped).as_ref();

@@ -12,6 +12,7 @@ mod context;
 mod convert;
 mod diff;
 mod exit;
+mod external;
 mod extract;
 mod generate;
 mod graph;
@@ -19,9 +20,12 @@ mod init;
 mod inspect;
 mod ledger;
 mod merge;
+mod package;
 mod plan;
+mod registry;
 mod reporter;
 mod run;
+mod smoke;
 mod status;
 mod verify;
 mod why;
@@ -73,6 +77,8 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Extract(command) => extract::run(command, terminal),
         Command::Generate(command) => generate::run(command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),
+        Command::Smoke(command) => smoke::run(args, command, terminal),
+        Command::Registry(command) => registry::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),
         Command::Completions(command) => completions::run(command, terminal),
     }

@@ -209,7 +209,9 @@ fn gguf_layout(
         (Some(facts), None) => gguf::meaning::carried(facts),
         _ => {
             let tokenizer = match (tokenizer, &task.package.tokenizer) {
+                // A vocabulary can be left out there, so a tokenizer of another kind stops nothing.
                 (None, Err(_)) => None,
+                (None, Ok(own)) if !own.is_slm1() => None,
                 _ => Some(task.tokenizer(tokenizer, gguf::NAME)?),
             };
             gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref())

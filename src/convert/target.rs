@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::child::{Child, Form};
 use super::task::{ConvertError, Move, Task};
+use crate::disk::fresh::Durability;
 use crate::disk::{fresh, space};
 use crate::model::huggingface::InFolder;
 use crate::model::naming::Naming;
@@ -154,11 +155,12 @@ pub fn convert(
     space::check(fresh::folder_of(out), child.total_bytes())?;
     let make = |writer: &mut dyn ModelWriter| passthrough(&child.task, child.planned(), writer, cancelled);
     if child.is_folder() {
-        fresh::folder(out, options.replace, |folder| {
+        fresh::folder(out, options.replace, Durability::Synced, |folder| {
             child.write_folder(Box::new(InFolder(folder.to_owned())), make).map(|(made, _)| made)
         })
     } else {
-        let written = fresh::file(out, options.replace, |file| child.write_file(file, make));
+        let written =
+            fresh::file(out, options.replace, Durability::Synced, |file| child.write_file(file, make));
         written.map(|(made, ..)| made)
     }
 }
@@ -189,7 +191,7 @@ fn to_folder(
         tokenizer: String::new(),
         tensors: trained::write::files(&planned),
     };
-    fresh::folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, Durability::Synced, |folder| {
         let mut writer = trained::write::Writer::new(folder, manifest, &tokenizer)?;
         passthrough(task, &planned, &mut writer, cancelled)
     })

@@ -1,6 +1,6 @@
 //! Files: mapped to read, written so that a crash leaves the old bytes or the new ones.
 //!
-//! * [`mmap`]: read-only maps; the only `unsafe` of the crate.
+//! * [`mmap`]: read-only maps; `unsafe` with a contract.
 //! * [`hashed`]: an artifact hashed while it is written, never read again for it.
 //! * [`tree`]: the digest of large files on all cores.
 //! * [`atomic`]: a small file, replaced whole or not at all.

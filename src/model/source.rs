@@ -121,6 +121,19 @@ pub struct Training {
     /// The model it was fine-tuned from, by name.
     #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// The texts it was trained on, where they are at hand: evaluation cases are looked for in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TrainingText>,
+}
+
+/// A file of training text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingText {
+    /// Where it lies, relative to the manifest.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub sha256: Sha256,
 }
 
 /// Why a manifest cannot be used.
@@ -313,6 +326,7 @@ mod tests {
                 seed: "18446744073709551615".to_owned(),
                 data: vec!["sums".to_owned()],
                 parent: None,
+                texts: Vec::new(),
             },
         }
     }

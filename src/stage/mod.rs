@@ -9,11 +9,15 @@
 mod action;
 mod adapter;
 mod admission;
+mod browser_gate;
 mod candidate;
 mod child;
+mod comparison;
 mod compat;
 mod context;
 mod eval;
+mod examinee;
+mod external;
 mod greedy;
 mod ledger;
 mod lineage;
@@ -29,6 +33,7 @@ use crate::store::ActionResult;
 
 pub use action::Action;
 pub use context::{Context, Made, StageError};
+pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
 pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
@@ -104,6 +109,8 @@ impl Kind {
 pub enum Weight {
     /// Mostly waits for the disk; many can run at once.
     Light,
+    /// Shares every core with others of its kind: as many run as there are cores.
+    Shared,
     /// Uses every core by itself.
     Heavy,
 }

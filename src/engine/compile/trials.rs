@@ -7,7 +7,7 @@ use crate::engine::graph::{From, Need, StageIndex};
 use crate::plan::Candidate;
 use crate::stage::{Greedy, Kind, trial};
 
-impl Compiler<'_> {
+impl<'p> Compiler<'p> {
     /// An operator stage. What binds it comes first, but is not hashed: a moved gate does not change what is
     /// computed.
     pub(super) fn operator(&self, candidate: &Candidate, label: &str, params: &Value, bound: Bound) -> Draft {
@@ -26,12 +26,13 @@ impl Compiler<'_> {
     /// but the best. Which parent that is, a step learns from the evaluations before it.
     pub(super) fn trials(
         &mut self,
-        candidate: &Candidate,
+        candidate: &'p Candidate,
         params: &mut Value,
         bound: Bound,
     ) -> Vec<StageIndex> {
         let Some((metric, suite)) = candidate.selection() else { return Vec::new() };
-        let suite = self.plan.suites.iter().find(|declared| declared.name.as_str() == suite);
+        let plan = self.plan;
+        let suite = plan.suites.iter().find(|declared| declared.name.as_str() == suite);
         let suite = suite.expect("suites are resolved");
         let step = |trials: usize, is_trial: bool| {
             json!(Greedy {
@@ -47,12 +48,18 @@ impl Compiler<'_> {
             params["greedy"] = step(evals.len(), true);
             let draft = self.operator(candidate, &label, params, bound);
             let soup = self.add(self.with_trials(draft, candidate, &evals));
-            let params = eval_params(&candidate.name, "receipt", suite);
-            let draft = Draft::new(Kind::Eval, &format!("{label}.{}", suite.name), &params)
+            let mut params = eval_params(&candidate.name, "receipt", suite);
+            let texts = self.training(&candidate.name, Some(candidate), &mut params);
+            let mut draft = Draft::new(Kind::Eval, &format!("{label}.{}", suite.name), &params)
                 .of(&candidate.name)
                 .record_of("introduction", soup, Need::Pass)
-                .output_of("artifact", soup, "artifact", Need::Pass)
-                .input("suite", From::File(suite.cases.clone()));
+                .output_of("artifact", soup, "artifact", Need::Pass);
+            if let Some(cases) = &suite.cases {
+                draft = draft.input("suite", From::File(cases.clone()));
+            }
+            for (ancestor, at, text) in texts {
+                draft = draft.input(format!("text.{ancestor}.{at}"), From::File(text.path.clone()));
+            }
             evals.push(self.add(draft));
         }
         params["greedy"] = step(evals.len(), false);

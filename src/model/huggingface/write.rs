@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::folder::{INDEX, SINGLE};
 use crate::base::digest::Digest;
 use crate::base::sink::ArtifactSink;
+use crate::disk::fresh::Durability;
 use crate::disk::hashed::{HashedFile, Unpublished};
 use crate::disk::{DiskError, IoContext};
 use crate::model::safetensors::{Layout, Metadata};
@@ -127,17 +128,19 @@ pub struct FolderWriter<'a> {
     files: usize,
     tensors: usize,
     written: Vec<Written>,
+    durability: Durability,
 }
 
 impl<'a> FolderWriter<'a> {
     /// Starts writing into a folder that is there.
-    pub fn new(layout: &'a FolderLayout, folder: &Path) -> Self {
-        Self::on(layout, Box::new(InFolder(folder.to_owned())))
+    pub fn new(layout: &'a FolderLayout, folder: &Path, durability: Durability) -> Self {
+        Self { durability, ..Self::on(layout, Box::new(InFolder(folder.to_owned()))) }
     }
 
-    /// Starts writing files that go wherever the shelf puts them.
+    /// Starts writing files that go wherever the shelf puts them, each on the disk before it has its name.
     pub fn on(layout: &'a FolderLayout, shelf: Box<dyn Shelf + 'a>) -> Self {
-        Self { layout, shelf, file: None, files: 0, tensors: 0, written: Vec::new() }
+        let durability = Durability::Synced;
+        Self { layout, shelf, file: None, files: 0, tensors: 0, written: Vec::new(), durability }
     }
 
     /// Writes a small file beside those of tensors.
@@ -176,7 +179,7 @@ impl<'a> FolderWriter<'a> {
     fn close(&mut self) -> Result<(), WriteError> {
         let Some((file, bytes)) = self.file.take() else { return Ok(()) };
         let name = self.layout.files[self.files].0.clone();
-        let done = file.finish().map_err(|error| disk(&error))?;
+        let done = file.finish_as(self.durability).map_err(|error| disk(&error))?;
         let blake3 = done.digest;
         self.shelf.end(&name, done).map_err(|error| disk(&error))?;
         self.written.push(Written { name, bytes, blake3 });

@@ -11,9 +11,11 @@
 //! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
-//! * `suites`, `gates`, `metric`, `review`: how candidates are judged. `selection`: what chooses the parents
-//!   of greedy soups.
+//! * `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
+//!   greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
+//! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
 //!
 //! Plans are read whole but may hold 100,000 candidates: names are looked up in maps, sizes are
@@ -25,6 +27,7 @@ mod children;
 mod gates;
 mod metric;
 mod names;
+mod options;
 mod parameters;
 mod parents;
 mod review;
@@ -34,15 +37,18 @@ mod suites;
 mod sweep;
 #[cfg(test)]
 pub(super) mod testing;
+mod texts;
 mod unused;
+mod uses;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use self::names::Known;
 use super::file::PlanFile;
 use super::resolved::Plan;
 use crate::base::diagnostic::{Diagnostic, Severity};
-use crate::base::digest::Sha256;
+use crate::base::digest::{Digest, Sha256};
 use crate::store::Store;
 
 /// Resolves a plan; `None` only if mistakes were reported. Warnings come with a plan.
@@ -53,7 +59,7 @@ pub fn resolve(
     store: &Store,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
-    let mut resolver = Resolver { file, folder, store, known: Known::of(file), out };
+    let mut resolver = Resolver { file, folder, store, known: Known::of(file), cases: BTreeMap::new(), out };
     let plan = resolver.plan(sha256)?;
     let whole = out.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
     if whole {
@@ -70,6 +76,8 @@ struct Resolver<'p> {
     /// Where models of earlier cycles are.
     store: &'p Store,
     known: Known<'p>,
+    /// Every case, and the suites it is in.
+    cases: BTreeMap<Digest, BTreeSet<String>>,
     out: &'p mut Vec<Diagnostic>,
 }
 
@@ -78,6 +86,7 @@ impl Resolver<'_> {
         let cycle = self.cycle();
         let budget = self.budget();
         let (parents, models) = self.parents();
+        let texts = self.texts(&parents);
         let candidates = self.candidates();
         self.children_can_be_written(&candidates, &models);
         self.rules_meet_tensors(&candidates, &models);
@@ -86,7 +95,8 @@ impl Resolver<'_> {
         self.labels_differ(&candidates);
         let gates = self.gates(&suites);
         self.selections(&candidates, &suites, &gates);
-        let review = self.review();
+        let review = self.review(&suites);
+        self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();
         let registry_budget = self.registry_budget();
         if let Some(budget) = budget {
@@ -102,6 +112,7 @@ impl Resolver<'_> {
             suites,
             gates,
             review,
+            texts,
             pool_size,
             registry_budget,
         })

@@ -9,6 +9,8 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
+use crate::evaluate::quantization_delta::QuantizationDelta;
+use crate::evaluate::{Better, Measure};
 use crate::plan::file::{CandidateSection, Written};
 use crate::plan::resolved::{Candidate, Gate, GateRule, Suite};
 
@@ -42,20 +44,31 @@ impl Resolver<'_> {
             }
             return;
         };
-        let evaluator = crate::evaluate::find(chosen.kind);
-        if evaluator.is_some_and(|evaluator| !evaluator.metrics().contains(&metric)) {
-            let span = said(section, metric).map_or(section.span.clone(), |said| said.span.clone());
-            let known = evaluator.map(|evaluator| evaluator.metrics().join("`, `")).unwrap_or_default();
+        if let Some(delta) = suites.iter().find(|suite| suite.kind == QuantizationDelta::NAME) {
+            let message = format!("a greedy soup cannot be measured by `{}`", delta.kind);
             self.mistake(
-                Diagnostic::error(format!("the suite `{suite}` does not measure `{metric}`"), span.clone())
-                    .expected(format!("expected `{known}`")),
+                Diagnostic::error(message, section.span.clone())
+                    .expected("expected no such suite beside a greedy soup")
+                    .help("who is in it is known when it is made, so there is no such soup in f32 to compare with"),
+            );
+        }
+        let evaluator = crate::evaluate::find(chosen.kind);
+        let metrics = evaluator.map(|evaluator| evaluator.metrics()).unwrap_or_default();
+        let rising: Vec<&str> =
+            metrics.iter().filter(|info| info.better == Better::Higher).map(|info| info.name).collect();
+        if !rising.contains(&metric) {
+            let span = said(section, metric).map_or(section.span.clone(), |said| said.span.clone());
+            let known = rising.join("`, `");
+            self.mistake(
+                Diagnostic::error(format!("the suite `{suite}` measures no `{metric}` that rises"), span)
+                    .expected(format!("expected a metric of which more is better: `{known}`")),
             );
         }
         for gate in gates.iter().filter(|gate| gate.is_for(candidate)) {
             let GateRule::Metric(rule) = &gate.rule else { continue };
             let uses = |name: &Name| {
                 let cases = suites.iter().find(|declared| declared.name == *name).map(|suite| &suite.cases);
-                name == &chosen.name || cases == Some(&chosen.cases)
+                name == &chosen.name || cases.is_some_and(|cases| cases.is_some() && *cases == chosen.cases)
             };
             if let Some(used) = rule.suites.iter().find(|name| uses(name)) {
                 let family = &candidate.family;
