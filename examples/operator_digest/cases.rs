@@ -30,7 +30,7 @@ pub(crate) static OPERATORS: &[(&str, &[&str])] = &[
         &[
             r#"{"density":0.4,"weight":[0.5,0.3,-0.1]}"#,
             r#"{"density":[0.9,0.5,0.1],"rescale":"l1"}"#,
-            r#"{"density":0.5,"gamma":0.01,"rescale":"l2","normalize":true}"#,
+            r#"{"density":0.5,"gamma":0.01,"rescale":"l2","normalize":true,"lambda":0.6}"#,
             r#"{"density":0.5,"gamma":0.01,"elect":"sum"}"#,
         ],
     ),
@@ -47,7 +47,7 @@ pub(crate) static OPERATORS: &[(&str, &[&str])] = &[
         "dare",
         &[
             r#"{"drop":0.6,"weight":[0.5,0.3,-0.1]}"#,
-            r#"{"density":[0.9,0.5,0.1],"rescale":"l1","elect":"sum"}"#,
+            r#"{"density":[0.9,0.5,0.1],"rescale":"l1","elect":"sum","normalize":true}"#,
             r#"{"drop":0.5,"rescale":"none","elect":"count","lambda":0.5}"#,
         ],
     ),
@@ -55,7 +55,8 @@ pub(crate) static OPERATORS: &[(&str, &[&str])] = &[
         "della",
         &[
             r#"{"density":0.5,"epsilon":0.2,"weight":[0.5,0.3,-0.1]}"#,
-            r#"{"density":[0.8,0.5,0.3],"rescale":"l1","elect":"none"}"#,
+            r#"{"density":[0.8,0.5,0.3],"rescale":"l1","elect":"none","normalize":true,"lambda":0.8}"#,
+            r#"{"drop":0.5,"rescale":"none","elect":"count"}"#,
         ],
     ),
     (
@@ -84,7 +85,7 @@ pub(crate) static OPERATORS: &[(&str, &[&str])] = &[
             r#"{"weight":[0.7,0.3],"nuslerp_flatten":false,"nuslerp_row_wise":true}"#,
         ],
     ),
-    ("karcher", &[r#"{"weight":[0.5,0.3,0.2]}"#, r#"{"max_iter":3}"#]),
+    ("karcher", &["{}", r#"{"max_iter":3}"#]),
     ("soup", &["{}", r#"{"weighting":"uniform"}"#, r#"{"alpha":0.2}"#]),
     (
         "crossover",

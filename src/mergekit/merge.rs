@@ -20,6 +20,7 @@ use crate::base::diagnostic::{Diagnostic, Findings};
 use crate::base::digest::{Digest, Sha256};
 use crate::disk::fresh::Durability;
 use crate::disk::mmap::Mapped;
+use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, fresh, space, tree};
 use crate::model::huggingface::{self, CONFIG, FolderLayout, FolderWriter, Written};
 use crate::model::safetensors::{self, Metadata};
@@ -111,6 +112,9 @@ pub struct InputFile {
 /// The receipt's file in a folder; beside a file it is called after it.
 pub const RECEIPT: &str = "studbook-receipt.json";
 
+/// Configurations are written by people; a larger file is not one.
+const MAX_CONFIG: u64 = 4 << 20;
+
 /// When the child reaches the disk.
 const LASTING: Durability = Durability::LeftToSystem;
 
@@ -130,8 +134,7 @@ pub fn merge(
     options: &Options,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Receipt, MergeError> {
-    let bytes = std::fs::read(path).at("read", path)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = read_small_text("read", path, MAX_CONFIG)?;
     let refuse = |diagnostics: Vec<Diagnostic>| {
         MergeError::Config(Findings { path: path.to_owned(), source: text.clone(), diagnostics })
     };

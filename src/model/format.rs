@@ -178,6 +178,12 @@ fn sniff(head: &[u8]) -> Result<&'static dyn Format, ModelError> {
     })
 }
 
+#[cfg(feature = "engine")]
+fn by_extension(path: &std::path::Path) -> Option<&'static dyn Format> {
+    let extension = path.extension()?.to_str()?;
+    FORMATS.iter().copied().find(|format| format.extensions().contains(&extension))
+}
+
 fn known_formats() -> String {
     let describe = |format: &&dyn Format| format!("{} (.{})", format.name(), format.extensions().join(", ."));
     FORMATS.iter().map(describe).collect::<Vec<_>>().join(", ")
@@ -191,6 +197,15 @@ pub struct Opened {
     pub checkpoint: Checkpoint,
     /// The file's bytes and stamp.
     pub mapped: std::sync::Arc<crate::disk::mmap::Mapped>,
+}
+
+/// Reads a mapped file of any format. Damaged at its very beginning, it is still what its name says.
+#[cfg(feature = "engine")]
+pub(super) fn read_named(path: &std::path::Path, bytes: SharedBytes) -> Result<Package, ModelError> {
+    match sniff((*bytes).as_ref()) {
+        Ok(format) => format.read(bytes),
+        Err(unknown) => by_extension(path).map_or(Err(unknown), |format| format.read(bytes)),
+    }
 }
 
 /// Maps and reads a file; an error names the path.

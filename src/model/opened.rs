@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::adapter::peft;
-use super::format::{ModelError, open_package_bytes};
+use super::format::{ModelError, read_named};
 use super::listing::{Listing, Place};
 use super::package::Package;
 use super::{huggingface, trained};
@@ -46,7 +46,7 @@ pub fn open_package(path: &Path) -> Result<OpenedPackage, ModelError> {
         return open_at(&Place::folder(path)).map_err(|error| named(path, error));
     }
     let mapped = Arc::new(Mapped::open(path)?);
-    let package = open_package_bytes(mapped.clone()).map_err(|error| named(path, error))?;
+    let package = read_named(path, mapped.clone()).map_err(|error| named(path, error))?;
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     Ok(OpenedPackage { package, files: vec![(name, mapped)], is_folder: false })
 }

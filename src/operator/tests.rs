@@ -1,6 +1,7 @@
 //! What every operator must hold, on tensors in memory: known answers, independence of blocks and
 //! threads, properties.
 
+mod matrix;
 mod mixing;
 mod models;
 mod sparse;

@@ -37,10 +37,13 @@ fn a_plan_that_is_no_file() {
     space
         .studbook(&["run", "."])
         .exits(2)
-        .complains("cannot open the plan .: is a folder, a plan file was expected")
+        .complains("cannot open the plan .: is a folder, a file was expected")
         .complains("hint: name a file inside that folder");
     space.write("binary.toml", &[0xff, 0xfe, 0, 1]);
-    space.studbook(&["run", "binary.toml"]).exits(2).complains("cannot read the plan binary.toml");
+    space
+        .studbook(&["run", "binary.toml"])
+        .exits(2)
+        .complains("cannot open the plan binary.toml: invalid utf-8");
     space.write("broken.toml", b"[cycle\nname = \"x\"\n");
     space.studbook(&["run", "broken.toml"]).exits(2).complains("broken.toml:1:7");
     assert!(!space.path(".studbook").exists());

@@ -16,6 +16,8 @@ mod formats;
 mod greedy;
 mod merge;
 mod mergekit;
+mod misfits;
 mod resume;
 mod run;
+mod strange_files;
 mod verify;

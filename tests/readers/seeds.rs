@@ -154,7 +154,7 @@ fn adapter_of(family: &Family, stored: &[(&str, &[usize], PlannedStored)], numbe
     let planned = stored.iter().map(|(name, dims, stored)| PlannedDelta {
         name: (*name).to_owned(),
         shape: Shape::new(dims.to_vec()).unwrap(),
-        stored: stored.clone(),
+        stored: *stored,
     });
     let layout = adapter::Layout::new(family, &identity, &planned.collect::<Vec<_>>()).unwrap();
     let mut file = Vec::new();

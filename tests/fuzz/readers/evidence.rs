@@ -14,8 +14,8 @@ use super::folders::laid_out;
 pub(super) fn json(bytes: &[u8]) {
     if let Ok(read) = canonical::value_from_slice(bytes) {
         let written = canonical::to_vec(&read).expect("what was read can be written");
+        // `1e2`, `100.0` and `100` are one number; `-0` is 0.
         let again = canonical::value_from_slice(&written).expect("what was written can be read");
-        assert_eq!(again, read);
         assert_eq!(canonical::to_vec(&again).expect("it can be written"), written);
     }
     round_trip::<source::SourceArtifact>(bytes);

@@ -7,6 +7,7 @@ use studbook::model::adapter::package::{DIGEST_AT, FAMILIES};
 use studbook::model::adapter::{self, Adapter, Delta, Pairs, PlannedDelta, PlannedStored};
 use studbook::model::gguf::facts::Facts;
 use studbook::model::slm1::{self, Encoding};
+use studbook::model::tokenizer::json::{from_json, to_json};
 use studbook::model::{ModelWriter, Planned, Tokenizer, Weights, WriteError, validate_values};
 use studbook::model::{gguf as gguf_format, open_package_bytes, safetensors as safetensors_format};
 use studbook::tensor::dtype::DType;
@@ -158,20 +159,23 @@ pub(super) fn tokenizer(bytes: &[u8]) {
         assert_eq!(again, read);
         speaks(&read);
     }
-    if let Ok(read) = studbook::model::tokenizer::json::from_json(bytes) {
-        let text = studbook::model::tokenizer::json::to_json(&read).expect("what was read can be written");
-        let again = studbook::model::tokenizer::json::from_json(&text).expect("it can be read again");
+    if let Ok(read) = from_json(bytes) {
+        let text = to_json(&read).expect("what was read can be written");
+        let again = from_json(&text).expect("it can be read again");
         assert_eq!(again, read);
         speaks(&read);
     }
 }
 
-/// Text becomes ids and the same text again.
+/// Text becomes ids and the same text again, if every merge stands for the bytes it is made of: SLM1 does
+/// not ask for that, `tokenizer.json` does.
 fn speaks(tokenizer: &Tokenizer) {
+    let joins = to_json(tokenizer).is_ok();
     for text in ["", "the cat", "aaaaaaaa", "é\u{1F9EC}\0"] {
         let ids = tokenizer.encode(text);
         assert!(ids.iter().all(|id| *id < tokenizer.vocab_size()));
-        assert_eq!(tokenizer.decode(&ids).as_deref(), Ok(text));
+        let again = tokenizer.decode_lossy(&ids).expect("ids of its own are known");
+        assert!(!joins || again == text, "{again:?} was {text:?}");
     }
 }
 

@@ -25,7 +25,6 @@ mod factors;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,8 +33,8 @@ pub use error::PeftError;
 
 use self::factors::Lora;
 use super::Adapter;
-use crate::disk::IoContext;
 use crate::disk::mmap::Mapped;
+use crate::disk::small::read_small;
 use crate::model::listing::Place;
 use crate::model::package::Package;
 use crate::model::safetensors;
@@ -68,7 +67,7 @@ pub fn open(folder: &Path, base: &Package) -> Result<Adapter, PeftError> {
 
 /// Reads an adapter whose files may lie anywhere, and gives the map of its factors, too.
 pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), PeftError> {
-    let settings = Settings::parse(&read_config(&place.path(CONFIG))?)?;
+    let settings = Settings::parse(&read_small("read", &place.path(CONFIG), MAX_CONFIG)?)?;
     let path = place.path(FACTORS);
     if !path.exists() && place.has(PICKLED) {
         return Err(PeftError::Pickled);
@@ -76,14 +75,4 @@ pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), 
     let mapped = Arc::new(Mapped::open(&path)?);
     let (weights, _) = safetensors::read(mapped.clone())?;
     Ok((Lora::new(settings, weights)?.for_base(base)?, mapped))
-}
-
-fn read_config(path: &Path) -> Result<Vec<u8>, PeftError> {
-    let file = std::fs::File::open(path).at("open", path)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes).at("read", path)?;
-    if bytes.len() as u64 > MAX_CONFIG {
-        return Err(PeftError::TooLong { most: MAX_CONFIG });
-    }
-    Ok(bytes)
 }
