@@ -7,6 +7,7 @@ mod space;
 
 mod adapter;
 mod bad_input;
+mod browser;
 mod convert;
 mod crash;
 mod declare;
