@@ -219,9 +219,9 @@ pub(super) struct Merge {
     /// What all randomness derives from
     #[arg(long, default_value = "0", value_name = "TEXT")]
     pub(super) seed: String,
-    /// Most bytes of tensors in one file of a folder
-    #[arg(long, default_value_t = 5_000_000_000, value_name = "BYTES")]
-    pub(super) shard_size: u64,
+    /// Most bytes of tensors in one file of a folder, such as "2 GiB"
+    #[arg(long, alias = "shard-size", default_value = "5 GB", value_name = "SIZE", value_parser = size)]
+    pub(super) shard: u64,
     /// Leave the inputs' digests out of the receipt: saves reading them once more
     #[arg(long)]
     pub(super) no_input_digests: bool,
@@ -242,6 +242,9 @@ pub(super) struct Convert {
     /// How matrices are stored; by default as they are, or as f32 where the format has no such encoding
     #[arg(long, value_name = "ENCODING")]
     pub(super) dtype: Option<String>,
+    /// Most bytes of tensors in one file of a folder, such as "2 GiB"
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) shard: Option<u64>,
     /// An .slm file whose tokenizer the new model gets
     #[arg(long, value_name = "MODEL")]
     pub(super) tokenizer: Option<PathBuf>,
@@ -440,6 +443,15 @@ pub(super) struct Completions {
     /// The shell
     #[arg(value_enum)]
     pub(super) shell: clap_complete::Shell,
+}
+
+/// An amount of bytes as plans write it.
+fn size(text: &str) -> Result<u64, String> {
+    let parsed: Result<crate::plan::syntax::Bytes, ()> = text.parse();
+    match parsed.map(|bytes| bytes.0) {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("expected an amount of bytes, such as 1048576 or \"2 GiB\"".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let options = Options {
         target,
         dtype,
+        shard: command.shard,
         tokenizer: other.as_ref().map(|other| &other.checkpoint.tokenizer),
         replace: command.force,
     };

@@ -90,6 +90,9 @@ pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit
 fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     let mut out = terminal.out();
     let config = &output.config;
+    let tokenizer = output.identity.tokenizer.as_ref();
+    let tokenizer =
+        tokenizer.map_or_else(Default::default, |known| (known.kind.as_str(), known.digest.to_hex()));
     let mut table = Table::new(&["format", output.format]);
     let rows = [
         ("bytes", output.bytes.to_string()),
@@ -113,8 +116,8 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
         ("rope theta", config.rope_theta.to_string()),
         ("norm epsilon", config.rms_norm_epsilon.to_string()),
         ("output", if config.tied_output { "tied to the embedding" } else { "its own matrix" }.to_owned()),
-        ("tokenizer", format!("{}, {} ids", output.identity.tokenizer.kind, config.vocab_size)),
-        ("  digest", output.identity.tokenizer.digest.to_hex()),
+        ("tokenizer", format!("{}, {} ids", tokenizer.0, config.vocab_size)),
+        ("  digest", tokenizer.1),
         ("layout", output.identity.layout.to_hex()),
     ];
     for (name, value) in &rows {

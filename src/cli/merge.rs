@@ -10,7 +10,7 @@ use crate::operator::OperatorError;
 
 pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> {
     let options = Options {
-        shard_size: command.shard_size,
+        shard_size: command.shard,
         seed: command.seed.clone(),
         replace: command.force,
         input_digests: !command.no_input_digests,

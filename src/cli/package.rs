@@ -68,7 +68,7 @@ impl<T> Known<T> {
 /// Shows a model.
 pub(super) fn inspect(opened: &OpenedPackage, format: Format, terminal: &Terminal) -> anyhow::Result<()> {
     let package = &opened.package;
-    let file = opened.mapped.as_ref().map(|mapped| -> &[u8] { (**mapped).as_ref() });
+    let file = opened.single().map(|mapped| -> &[u8] { (**mapped).as_ref() });
     let checkpoint = package.checkpoint();
     let output = Output {
         format: package.weights.format(),

@@ -11,11 +11,20 @@
 //!
 //! * [`task`]: what a conversion needs to know; names, rows, encodings.
 //! * [`rows`]: a tensor with its rows in another order.
+//! * [`view`]: a model read as if it had a child's names.
+//! * [`child`]: a child laid out: like which model, in which format.
+//! * [`run`]: models that are to be run.
 //! * [`target`]: the formats that can be written.
 
+pub mod child;
 pub mod rows;
+pub mod run;
 pub mod target;
 pub mod task;
+pub mod view;
 
+pub use child::{Child, Form};
+pub use run::{RunError, checkpoint};
 pub use target::{Options, Target, convert};
 pub use task::ConvertError;
+pub use view::{Tokens, View};

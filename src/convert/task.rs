@@ -65,6 +65,22 @@ pub enum ConvertError {
     /// Where it was to go.
     #[error(transparent)]
     Disk(#[from] crate::disk::DiskError),
+    /// A child's format that cannot have the encoding.
+    #[error("{format} children cannot be stored as {dtype}; possible are {possible}")]
+    Encoding {
+        /// The format.
+        format: &'static str,
+        /// The encoding.
+        dtype: crate::tensor::dtype::DType,
+        /// What it can hold.
+        possible: String,
+    },
+    /// A format that children do not have.
+    #[error("children cannot be stored as {0}")]
+    NoChild(&'static str),
+    /// Small files beside the weights.
+    #[error("{0} cannot be mended: {1}")]
+    Companion(String, String),
     /// A tokenizer on its way.
     #[error(transparent)]
     JsonTokenizer(#[from] crate::model::tokenizer::json::JsonTokenizerError),
@@ -89,6 +105,17 @@ pub struct Move {
     pub shape: Shape,
     /// How its rows move.
     pub permutation: Option<Permutation>,
+}
+
+impl Move {
+    /// The tensor in `tensors`, its rows in the new order.
+    pub fn source<'t>(&self, tensors: &'t dyn Tensors) -> Option<Box<dyn Source + 't>> {
+        let source = tensors.source(&self.from)?;
+        Some(match self.permutation {
+            None => source,
+            Some(permutation) => Box::new(Rows { source, columns: self.shape.columns(), permutation }),
+        })
+    }
 }
 
 impl<'a> Task<'a> {
@@ -128,7 +155,21 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Every tensor under the name it has.
+    /// Every tensor of the model in the names of another family, or under the name it has where the
+    /// family is the model's own: then nothing need be known of the network.
+    pub fn named(
+        package: &'a Package,
+        to: Option<Naming>,
+        format: &'static str,
+    ) -> Result<Self, ConvertError> {
+        match to {
+            Some(to) if package.naming != Some(to) => Self::new(package, to, format),
+            _ => Ok(Self::as_they_are(package)),
+        }
+    }
+
+    /// Every tensor under the name it has. The output matrix of a tied model is left out: it is the
+    /// embedding matrix again.
     pub fn as_they_are(package: &'a Package) -> Self {
         let as_it_is = |info: &TensorInfo| Move {
             from: info.name.clone(),
@@ -136,7 +177,10 @@ impl<'a> Task<'a> {
             shape: info.shape.clone(),
             permutation: None,
         };
-        Self { package, moves: package.weights.infos().iter().map(as_it_is).collect() }
+        let again = package.embeddings_again();
+        let infos = package.weights.infos().iter();
+        let kept = infos.filter(|info| again.as_deref() != Some(info.name.as_str()));
+        Self { package, moves: kept.map(as_it_is).collect() }
     }
 
     /// The network.
@@ -159,11 +203,7 @@ impl<'a> Task<'a> {
 
     /// The tensor of a move, its rows in the new order.
     pub fn source(&self, step: &Move) -> Option<Box<dyn Source + '_>> {
-        let source = Tensors::source(&self.package.weights, &step.from)?;
-        Some(match step.permutation {
-            None => source,
-            Some(permutation) => Box::new(Rows { source, columns: step.shape.columns(), permutation }),
-        })
+        step.source(&self.package.weights)
     }
 
     /// The tokenizer, or another one that fits.

@@ -19,6 +19,7 @@ pub const POINTS: &[&str] = &[
     "view-written",
     "registry-file-written",
     "registry-selector-written",
+    "room-asked",
 ];
 
 /// Passes the point `name`; an error only if a test asked for one.

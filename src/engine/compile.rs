@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::graph::{From, Input, Need, Node, StageGraph, StageIndex};
 use crate::base::name::Name;
+use crate::convert::{Form, Target};
 use crate::evaluate::harness::External;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Better, Measure};
@@ -27,6 +28,8 @@ use crate::tensor::dtype::DType;
 
 /// The evaluator that holds a child against itself in f32.
 const QUANTIZATION_DELTA: &str = QuantizationDelta::NAME;
+
+mod trials;
 
 /// Compiles a plan. Stages depend only on stages made before them, so there are no circles.
 pub fn compile(plan: &Plan) -> StageGraph {
@@ -78,6 +81,13 @@ struct Compiler<'p> {
     smokes: BTreeMap<Name, StageIndex>,
     evals: BTreeMap<(Name, Name), StageIndex>,
     lineages: Vec<StageIndex>,
+}
+
+/// What must be bound before anything of a candidate is computed.
+#[derive(Clone, Copy)]
+struct Bound {
+    lineage: StageIndex,
+    registration: StageIndex,
 }
 
 /// A candidate that was made and tested.
@@ -169,6 +179,9 @@ impl<'p> Compiler<'p> {
             }
             let mut draft = Draft::new(Kind::Source, parent.name.as_str(), &params)
                 .input("model", model_of(&parent.origin));
+            if let Some(base) = parent.adapts.as_ref().filter(|_| parent.needs_model) {
+                draft = draft.input("base", model_of(self.origins[base]));
+            }
             if let Origin::File { manifest: Some(manifest), .. } = &parent.origin {
                 draft = draft.input("manifest", From::File(manifest.clone()));
             }
@@ -215,19 +228,13 @@ impl<'p> Compiler<'p> {
         let smoke = self.add(common(Draft::new(Kind::Smoke, name.as_str(), &params)));
         self.smokes.insert(name.clone(), smoke);
         for suite in &plan.suites {
-            let mut params = json!({
-                "name": name,
-                "introduced_by": introduced_by,
-                "suite": suite.name,
-                "kind": suite.kind,
-                "options": suite.options,
-            });
+            let mut params = eval_params(name, introduced_by, suite);
             let label = format!("{name}.{}", suite.name);
             let mut models = Vec::new();
             if suite.kind == QUANTIZATION_DELTA {
                 // A parent is as it is: only what an operator makes has a self in f32.
                 let Some(candidate) = candidate else { continue };
-                params["full"] = self.operator_params(candidate, DType::F32);
+                params["full"] = self.operator_params(candidate, true);
                 models = self.sources_of(candidate);
             }
             let texts = self.training(name, candidate, &mut params);
@@ -285,9 +292,9 @@ impl<'p> Compiler<'p> {
             "candidate": name,
             "operator": candidate.operator.name(),
             "parents": self.sources_of(candidate),
-            "output": plan.cycle.output,
             "artifact_budget": plan.budget.artifact,
         });
+        let params = self.with_form(params, candidate);
         let draft = self.with_sources(Draft::new(Kind::Compat, name.as_str(), &params).of(name), candidate);
         let compat = self.add(draft);
 
@@ -298,12 +305,12 @@ impl<'p> Compiler<'p> {
             "parents": candidate.parents,
             "operator": bound_operator(candidate),
             "seed": plan.cycle.seed,
-            "output": plan.cycle.output,
             "budget": plan.budget,
             "gates": gates_of(plan, candidate),
             "suites": plan.suites.iter().map(suite_params).collect::<Vec<_>>(),
             "smoke": plan.smoke,
         });
+        let params = self.with_form(params, candidate);
         let draft = Draft::new(Kind::Lineage, name.as_str(), &params).of(name).record_of(
             "compat",
             compat,
@@ -319,6 +326,19 @@ impl<'p> Compiler<'p> {
         self.sources_of(candidate).into_iter().fold(draft, |draft, name| {
             draft.record_of(format!("source.{name}"), self.sources[name], Need::Pass)
         })
+    }
+
+    /// How a candidate is stored, and whom it is like: a model, never an adapter.
+    fn with_form(&self, mut params: Value, candidate: &Candidate) -> Value {
+        let like = candidate.like().expect("a candidate has a parent");
+        let parent = self.plan.parents.iter().find(|parent| parent.name == *like);
+        let like = self.adapts.get(like).copied().unwrap_or(like);
+        params["like"] = json!(like);
+        params["output"] = json!(parent.expect("parents are resolved").form);
+        if candidate.tokens_of_base {
+            params["tokens_of_base"] = json!(true);
+        }
+        params
     }
 
     /// Everybody whose bytes a candidate is made of: its ancestors, then the models that adapters among
@@ -361,16 +381,19 @@ impl<'p> Compiler<'p> {
         self.add(draft)
     }
 
-    /// What an operator stage is told, to make a candidate in this encoding.
-    fn operator_params(&self, candidate: &Candidate, output: DType) -> Value {
-        let mut params = json!({
+    /// What an operator stage is told; `full` asks for the child in f32, as an `.slm` file.
+    fn operator_params(&self, candidate: &Candidate, full: bool) -> Value {
+        let params = json!({
             "candidate": candidate.name,
             "operator": bound_operator(candidate),
             "seed": self.plan.cycle.seed,
             "base": candidate.base,
             "parents": candidate.parents,
-            "output": output,
         });
+        let mut params = self.with_form(params, candidate);
+        if full {
+            params["output"] = json!(Form { format: Target::Slm1, dtype: Some(DType::F32), shard: None });
+        }
         let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
             .into_iter()
             .filter_map(|name| Some((name, *self.adapts.get(name)?)))
@@ -385,17 +408,11 @@ impl<'p> Compiler<'p> {
     fn breed(&mut self, candidate: &'p Candidate, lineage: StageIndex, registration: StageIndex) -> Bred {
         let plan = self.plan;
         let name = &candidate.name;
-        let params = self.operator_params(candidate, plan.cycle.output);
-        // Bound and registered first, but not hashed: a moved gate does not change what is computed.
-        let mut draft = Draft::new(Kind::Operator, name.as_str(), &params)
-            .of(name)
-            .after(lineage, Need::Pass)
-            .after(registration, Need::Pass);
-        for ancestor in self.sources_of(candidate) {
-            draft = draft.input(format!("model.{ancestor}"), model_of(self.origins[ancestor]));
-            draft = draft.after(self.sources[ancestor], Need::Pass);
-        }
-        let operator = self.add(draft);
+        let mut params = self.operator_params(candidate, false);
+        let bound = Bound { lineage, registration };
+        let trials = self.trials(candidate, &mut params, bound);
+        let draft = self.operator(candidate, name.as_str(), &params, bound);
+        let operator = self.add(self.with_trials(draft, candidate, &trials));
 
         let params =
             json!({ "cycle": plan.cycle.name, "candidate": name, "ancestors": self.sources_of(candidate) });
@@ -684,6 +701,16 @@ fn bound_operator(candidate: &Candidate) -> Value {
         rules: candidate.rules.clone(),
     };
     serde_json::to_value(bound).expect("operators are bound by plain values")
+}
+
+fn eval_params(name: &Name, introduced_by: &str, suite: &Suite) -> Value {
+    json!({
+        "name": name,
+        "introduced_by": introduced_by,
+        "suite": suite.name,
+        "kind": suite.kind,
+        "options": suite.options,
+    })
 }
 
 /// The suites whose main metric is better when lower.

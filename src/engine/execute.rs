@@ -19,7 +19,8 @@ use super::schedule::{End, Schedule};
 use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::base::key::WriteKey;
-use crate::stage::{Action, Context, Kind, StageError, stage};
+use crate::convert::Target;
+use crate::stage::{Action, Context, Kind, PART, StageError, stage};
 use crate::store::{ActionResult, Event, Happened, LogWriter, Store, StoreError, ViewEntry};
 
 /// How to run.
@@ -82,6 +83,7 @@ pub enum Fault {
 impl Fault {
     fn of(error: &StageError) -> Self {
         match error {
+            StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
             StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
             StageError::Operator(error) if error.is_environment() => Self::Environment,
             StageError::Registry(error) if error.is_environment() => Self::Environment,
@@ -464,6 +466,12 @@ impl<'g> Log<'g> {
     }
 }
 
+/// How the file of a child ends; nothing for a folder, whose artifact is the list of its files.
+fn extension(params: &serde_json::Value) -> Option<&'static str> {
+    let format = params.pointer("/output/format").and_then(serde_json::Value::as_str);
+    format.and_then(Target::from_word).and_then(Target::extension)
+}
+
 /// What `runs/CYCLE/` shows: each stage's outputs under its kind's folder.
 fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
     let mut entries = Vec::new();
@@ -472,9 +480,16 @@ fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
         let Some(result) = &results[index.index()] else { continue };
         for (name, blob) in &result.outputs {
             let path = |file: &str| format!("{}/{file}", node.kind.folder());
+            if let Some(file) = name.strip_prefix(PART) {
+                entries.push(Store::linked(path(&format!("{}/{file}", node.label)), blob));
+                continue;
+            }
             entries.push(match name.as_str() {
                 "record" => Store::copied(path(&format!("{}.json", node.label)), blob),
-                "artifact" => Store::linked(path(&format!("{}.slm", node.label)), blob),
+                "artifact" => match extension(&node.params) {
+                    Some(extension) => Store::linked(path(&format!("{}.{extension}", node.label)), blob),
+                    None => Store::copied(path(&format!("{}.files.json", node.label)), blob),
+                },
                 "outcomes" => Store::copied(path(&format!("{}.outcomes.jsonl", node.label)), blob),
                 "pool" => Store::copied(path("pool.toml"), blob),
                 other => Store::copied(path(&format!("{}.{other}.json", node.label)), blob),

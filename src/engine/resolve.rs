@@ -62,7 +62,7 @@ impl<'a> Resolver<'a> {
         if let Some(digest) = self.files.borrow().get(path) {
             return Ok(*digest);
         }
-        let digest = self.store.hash_file(path)?.digest;
+        let digest = self.store.hash_model(path)?.digest;
         self.files.borrow_mut().insert(path.to_owned(), digest);
         Ok(digest)
     }

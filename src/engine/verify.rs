@@ -95,8 +95,7 @@ fn check_stage(
     let node = graph.node(index);
     for input in &node.inputs {
         if let From::File(path) = &input.from {
-            let bytes = crate::disk::mmap::Mapped::open(path).map_err(|error| error.to_string())?;
-            let found = crate::disk::tree::digest(bytes.as_ref());
+            let found = store.rehash_model(path).map_err(|error| error.to_string())?;
             let bound = action.inputs.get(&input.name);
             if bound != Some(&found) {
                 return Err(mismatch(&format!("{}", path.display()), bound, found));

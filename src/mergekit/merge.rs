@@ -202,18 +202,12 @@ fn locate(model: &str, config: &Path) -> Option<PathBuf> {
 }
 
 fn open_one(path: &Path) -> Result<(Weights, Opened), ModelError> {
-    if path.is_dir() && !path.join(crate::model::trained::MANIFEST).exists() {
-        let folder = huggingface::open(path)
-            .map_err(|error| ModelError::InFile { path: path.to_owned(), source: Box::new(error.into()) })?;
-        let files = folder.shards.iter().map(|shard| (shard.name.clone(), shard.mapped.clone())).collect();
-        let weights = folder.weights();
-        return Ok((weights, Opened { is_folder: true, companions: folder.companions, files }));
-    }
     let opened = open_package(path)?;
-    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let files = opened.mapped.into_iter().map(|mapped| (name.clone(), mapped)).collect();
+    // The companions of a Hugging Face folder go to the child; a trained source has none, and its
+    // child is a file.
+    let is_folder = opened.is_folder && opened.package.weights.format() == huggingface::NAME;
     let Package { weights, companions, .. } = opened.package;
-    Ok((weights, Opened { is_folder: false, companions, files }))
+    Ok((weights, Opened { is_folder, companions, files: opened.files }))
 }
 
 /// How every tensor is stored: as asked for, or as the model that the child is like has it.
@@ -346,19 +340,8 @@ impl Child<'_> {
         if companion.name != CONFIG || !changes {
             return Ok(companion.bytes.clone());
         }
-        let refuse = |error: serde_json::Error| MergeError::Receipt(format!("{CONFIG}: {error}"));
-        let mut config: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(&companion.bytes).map_err(refuse)?;
-        if let Some(layers) = self.assembly.layers {
-            config.insert("num_hidden_layers".to_owned(), layers.into());
-        }
-        if let Some(dtype) = self.config.dtype {
-            let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-            config.insert(key.to_owned(), huggingface::config::torch(dtype).into());
-        }
-        let mut bytes = serde_json::to_vec_pretty(&config).map_err(refuse)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        huggingface::config::mended(&companion.bytes, self.config.dtype, self.assembly.layers)
+            .map_err(|error| MergeError::Receipt(format!("{CONFIG}: {error}")))
     }
 
     fn receipt(&self, text: &str, application: Application, outputs: Vec<Written>) -> Receipt {

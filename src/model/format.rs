@@ -42,6 +42,21 @@ pub enum ModelError {
     #[cfg(feature = "engine")]
     #[error("not a usable trained-source folder: {0}")]
     Trained(#[from] super::trained::TrainedError),
+    /// A list of files that is none, or of other files than there are.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Listing(#[from] super::listing::ListingError),
+    /// A file that is not the one that is listed.
+    #[cfg(feature = "engine")]
+    #[error("{name} is not the file that the model's list names: expected {expected}, found {found}")]
+    OtherFile {
+        /// The file.
+        name: String,
+        /// Its digest in the list.
+        expected: crate::base::digest::Digest,
+        /// Its digest.
+        found: crate::base::digest::Digest,
+    },
     /// The file itself.
     #[cfg(feature = "engine")]
     #[error(transparent)]
@@ -114,6 +129,7 @@ impl Format for Gguf {
             Ok(None) => Err("the file's own tokenizer is not one of SLM1's".to_owned()),
             Err(error) => Err(error.to_string()),
         };
+        package.facts = Some(std::sync::Arc::new(facts));
         Ok(package)
     }
 }
@@ -183,37 +199,13 @@ pub struct Opened {
     pub mapped: std::sync::Arc<crate::disk::mmap::Mapped>,
 }
 
-/// A model of any format and the maps it lies in.
+/// Reads a mapped file of any format. Damaged at its very beginning, it is still what its name says.
 #[cfg(feature = "engine")]
-#[derive(Debug, Clone)]
-pub struct OpenedPackage {
-    /// The model.
-    pub package: Package,
-    /// Its file; none for a folder, whose parts are held by the model.
-    pub mapped: Option<std::sync::Arc<crate::disk::mmap::Mapped>>,
-}
-
-/// Opens a model of any format, a file or a folder; an error names the path.
-#[cfg(feature = "engine")]
-pub fn open_package(path: &std::path::Path) -> Result<OpenedPackage, ModelError> {
-    let named = |error: ModelError| ModelError::InFile { path: path.to_owned(), source: Box::new(error) };
-    if path.is_dir() {
-        let package = if path.join(super::trained::MANIFEST).exists() {
-            super::trained::open(path).map_err(|error| named(error.into()))?.0
-        } else {
-            super::huggingface::open(path).map_err(|error| named(error.into()))?.package()
-        };
-        return Ok(OpenedPackage { package, mapped: None });
-    }
-    let mapped = std::sync::Arc::new(crate::disk::mmap::Mapped::open(path)?);
-    let bytes: SharedBytes = mapped.clone();
-    let package = match sniff((*bytes).as_ref()) {
+pub(super) fn read_named(path: &std::path::Path, bytes: SharedBytes) -> Result<Package, ModelError> {
+    match sniff((*bytes).as_ref()) {
         Ok(format) => format.read(bytes),
-        // Damaged at its very beginning, it is still what its name says.
         Err(unknown) => by_extension(path).map_or(Err(unknown), |format| format.read(bytes)),
-    };
-    let package = package.map_err(named)?;
-    Ok(OpenedPackage { package, mapped: Some(mapped) })
+    }
 }
 
 /// Maps and reads a file; an error names the path.

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::config::ModelConfig;
+use super::naming::Naming;
+use super::package::Package;
+use super::tokenizer::vocabulary;
+use super::weights::{TensorInfo, Weights};
+use super::writer::Planned;
 use crate::base::digest::Digest;
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
@@ -19,15 +24,19 @@ use crate::tensor::shape::Shape;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Dimensions and constants of the network, its tied flag among them.
-    pub architecture: ModelConfig,
+    /// Dimensions and constants of the network, its tied flag among them; nothing if the model does not
+    /// say them, or not in a way that is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<ModelConfig>,
     /// Number of parameters.
     pub parameters: u64,
     /// Number of tensors.
     pub tensors: u64,
-    /// How text becomes ids.
-    pub tokenizer: TokenizerIdentity,
-    /// Digest of the tensors' names and shapes: [`layout_digest`].
+    /// How text becomes ids; nothing if the model does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<TokenizerIdentity>,
+    /// Digest of the tensors' names and shapes: [`layout_digest`]. Where the network is known, the names
+    /// are SLM1's, so that a format does not make another model.
     pub layout: Digest,
     /// How the weights are stored.
     pub quantisation: Quantisation,
@@ -103,25 +112,47 @@ impl Identity {
     /// The identity of a model.
     pub fn of(checkpoint: &Checkpoint) -> Self {
         Self {
-            architecture: checkpoint.config.clone(),
+            architecture: Some(checkpoint.config.clone()),
             parameters: checkpoint.parameters(),
             tensors: checkpoint.infos().len() as u64,
-            tokenizer: TokenizerIdentity {
+            tokenizer: Some(TokenizerIdentity {
                 kind: checkpoint.tokenizer.kind().to_owned(),
                 digest: checkpoint.tokenizer.digest(),
-            },
-            layout: layout_digest(checkpoint.infos().iter().map(|info| (info.name.as_str(), &info.shape))),
+            }),
+            layout: layout_as_slm1(
+                Some(checkpoint.naming),
+                checkpoint.infos().iter().map(|info| (info.name.as_str(), &info.shape)),
+            ),
             quantisation: Quantisation::of(checkpoint),
         }
     }
 
-    /// Every field on which `self` and `other` disagree, in a fixed order.
+    /// The identity of a model of any format.
+    pub fn of_package(package: &Package) -> Self {
+        let tensors = of_network(package);
+        let naming = package.naming_of_known_network();
+        Self {
+            architecture: package.config.as_ref().ok().cloned(),
+            parameters: tensors.iter().map(|info| info.shape.elements() as u64).sum(),
+            tensors: tensors.len() as u64,
+            tokenizer: TokenizerIdentity::of_package(package),
+            layout: layout_as_slm1(naming, tensors.iter().map(|info| (info.name.as_str(), &info.shape))),
+            quantisation: Quantisation::of(&package.weights),
+        }
+    }
+
+    /// Every field on which `self` and `other` disagree, in a fixed order. What one of them does not say
+    /// is no disagreement.
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let mut found = Differences(Vec::new());
-        found.architecture(&self.architecture, &other.architecture);
-        let tokenizer = DifferenceKind::Tokenizer;
-        found.note(tokenizer, "tokenizer.kind", &self.tokenizer.kind, &other.tokenizer.kind);
-        found.note(tokenizer, "tokenizer.digest", self.tokenizer.digest, other.tokenizer.digest);
+        if let (Some(ours), Some(theirs)) = (&self.architecture, &other.architecture) {
+            found.architecture(ours, theirs);
+        }
+        if let (Some(ours), Some(theirs)) = (&self.tokenizer, &other.tokenizer) {
+            let tokenizer = DifferenceKind::Tokenizer;
+            found.note(tokenizer, "tokenizer.kind", &ours.kind, &theirs.kind);
+            found.note(tokenizer, "tokenizer.digest", ours.digest, theirs.digest);
+        }
         let layout = DifferenceKind::Layout;
         found.note(layout, "tensors", self.tensors, other.tensors);
         found.note(layout, "parameters", self.parameters, other.parameters);
@@ -129,6 +160,40 @@ impl Identity {
         let quantisation = DifferenceKind::Quantisation;
         found.note(quantisation, "quantisation", &self.quantisation, &other.quantisation);
         found.0
+    }
+}
+
+/// The tensors of a model without what a tied one stores of its output matrix: that is its embedding
+/// matrix again, and no tensor of the network.
+fn of_network(package: &Package) -> Vec<&TensorInfo> {
+    let again = package.embeddings_again();
+    package.weights.infos().iter().filter(|info| again.as_deref() != Some(info.name.as_str())).collect()
+}
+
+/// The [`layout_digest`] of tensors under SLM1's names where the network is known, `naming` being the
+/// family of the names they have.
+pub fn layout_as_slm1<'a>(
+    naming: Option<Naming>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Shape)>,
+) -> Digest {
+    let named = |(name, shape): (&str, &'a Shape)| {
+        let translated = naming.and_then(|naming| Naming::Slm1.translate(naming, name));
+        (translated.unwrap_or_else(|| name.to_owned()), shape)
+    };
+    let named: Vec<(String, &Shape)> = tensors.into_iter().map(named).collect();
+    layout_digest(named.iter().map(|(name, shape)| (name.as_str(), *shape)))
+}
+
+impl TokenizerIdentity {
+    /// That of a tokenizer known here, else that of the file which describes it.
+    fn of_package(package: &Package) -> Option<Self> {
+        if let Ok(tokenizer) = &package.tokenizer {
+            return Some(Self { kind: tokenizer.kind().to_owned(), digest: tokenizer.digest() });
+        }
+        let files = ["tokenizer.json", "tokenizer.model", "vocab.json"];
+        let file = files.iter().find_map(|name| package.companion(name))?;
+        let digest = vocabulary::meaning(&file.bytes).unwrap_or_else(|| Digest::of(&file.bytes));
+        Some(Self { kind: file.name.clone(), digest })
     }
 }
 
@@ -156,14 +221,22 @@ pub fn layout_digest<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Shape)>
 }
 
 impl Quantisation {
-    fn of(checkpoint: &Checkpoint) -> Self {
+    fn of(weights: &Weights) -> Self {
+        Self::of_all(weights.infos().iter().map(|info| (info.dtype, info.block_size)))
+    }
+
+    /// How the tensors of a model that is to be written are stored.
+    pub fn of_planned(planned: &[Planned]) -> Self {
+        Self::of_all(planned.iter().map(|tensor| (tensor.dtype, tensor.block_size)))
+    }
+
+    fn of_all(tensors: impl Iterator<Item = (DType, usize)>) -> Self {
         let mut encodings: Vec<EncodingUse> = Vec::new();
-        for info in checkpoint.infos() {
-            let block_size = if info.dtype == DType::Q4_0 { info.block_size } else { 0 };
-            match encodings.iter_mut().find(|used| (used.dtype, used.block_size) == (info.dtype, block_size))
-            {
+        for (dtype, block_size) in tensors {
+            let block_size = if dtype == DType::Q4_0 { block_size } else { 0 };
+            match encodings.iter_mut().find(|used| (used.dtype, used.block_size) == (dtype, block_size)) {
                 Some(used) => used.tensors += 1,
-                None => encodings.push(EncodingUse { dtype: info.dtype, block_size, tensors: 1 }),
+                None => encodings.push(EncodingUse { dtype, block_size, tensors: 1 }),
             }
         }
         encodings.sort_unstable_by_key(|used| (used.dtype, used.block_size));

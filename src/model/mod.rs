@@ -13,6 +13,7 @@
 //! * [`slm1`]: the `.slm` container. [`gguf`]: that of the ggml family. `trained`: folders of raw f32.
 //! * [`safetensors`]: named tensors of other people's models; [`huggingface`]: folders of them.
 //! * [`package`]: a model of any format. [`naming`]: what its tensors are called there.
+//! * `listing`: the files of a model that is several; `opened`: a model and the maps it lies in.
 //! * [`adapter`]: what is added to a model's weights, kept apart from it.
 //! * [`identity`]: what must agree before two models can be mixed.
 //! * `source`: the manifest beside a model that says where it comes from.
@@ -24,7 +25,11 @@ pub mod format;
 pub mod gguf;
 pub mod huggingface;
 pub mod identity;
+#[cfg(feature = "engine")]
+pub mod listing;
 pub mod naming;
+#[cfg(feature = "engine")]
+pub mod opened;
 pub mod package;
 pub mod safetensors;
 pub mod slm1;
@@ -42,8 +47,12 @@ pub use checkpoint::Checkpoint;
 pub use config::{ModelConfig, tensor_table};
 pub use format::{FORMATS, Format, ModelError, open_bytes, open_package_bytes};
 #[cfg(feature = "engine")]
-pub use format::{Opened, OpenedPackage, open, open_package};
+pub use format::{Opened, open};
 pub use identity::Identity;
+#[cfg(feature = "engine")]
+pub use listing::{ListedFile, Listing, Place};
+#[cfg(feature = "engine")]
+pub use opened::{OpenedPackage, open_listed, open_package};
 pub use package::{Companion, Package, Unrunnable};
 pub use tokenizer::Tokenizer;
 pub use values::{ValueError, validate_values};

@@ -5,9 +5,11 @@
 //! reason, so that whoever needs it can tell.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
 use super::config::{ModelConfig, tensor_table};
+use super::gguf::facts::Facts;
 use super::naming::Naming;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
@@ -35,6 +37,8 @@ pub struct Package {
     pub tokenizer: Result<Tokenizer, String>,
     /// Files beside the weights.
     pub companions: Vec<Companion>,
+    /// What a GGUF file says before its tensors.
+    pub facts: Option<Arc<Facts>>,
 }
 
 impl Package {
@@ -42,7 +46,34 @@ impl Package {
     pub fn of_weights(weights: Weights) -> Self {
         let naming = Naming::of(weights.infos().iter().map(|info| info.name.as_str()));
         let unknown = || format!("a {} file does not say it", weights.format());
-        Self { naming, config: Err(unknown()), tokenizer: Err(unknown()), companions: Vec::new(), weights }
+        Self {
+            naming,
+            config: Err(unknown()),
+            tokenizer: Err(unknown()),
+            companions: Vec::new(),
+            facts: None,
+            weights,
+        }
+    }
+
+    /// The companion called `name`.
+    pub fn companion(&self, name: &str) -> Option<&Companion> {
+        self.companions.iter().find(|companion| companion.name == name)
+    }
+
+    /// What its tensors are called, if it is known which network they are of.
+    pub fn naming_of_known_network(&self) -> Option<Naming> {
+        self.naming.filter(|_| self.config.is_ok())
+    }
+
+    /// The name of the output matrix of a tied model that stores it all the same, its embedding matrix
+    /// once more. One of other numbers is a tensor of its own.
+    pub fn embeddings_again(&self) -> Option<String> {
+        let naming = self.naming.filter(|_| self.config.as_ref().is_ok_and(|config| config.tied_output))?;
+        let output = naming.from_slm1("output.weight")?;
+        let stored = self.weights.tensor(&output)?;
+        let embedding = self.weights.tensor(&naming.from_slm1("tok_embeddings.weight")?)?;
+        ((stored.dtype, stored.data) == (embedding.dtype, embedding.data)).then_some(output)
     }
 
     /// The model as one that can be run: where every tensor of the network is there in its shape, every
@@ -165,6 +196,6 @@ impl From<Checkpoint> for Package {
     fn from(checkpoint: Checkpoint) -> Self {
         let Checkpoint { config, tokenizer, naming, weights } = checkpoint;
         let (naming, config, tokenizer) = (Some(naming), Ok(config), Ok(tokenizer));
-        Self { weights, naming, config, tokenizer, companions: Vec::new() }
+        Self { weights, naming, config, tokenizer, companions: Vec::new(), facts: None }
     }
 }

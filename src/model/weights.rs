@@ -56,6 +56,11 @@ impl Weights {
         Self { format, tensors, by_name, parts }
     }
 
+    /// No tensors at all: a model that is not there.
+    pub fn none() -> Self {
+        Self::new("nothing", Vec::new(), Vec::new())
+    }
+
     /// Name of the format they were read from.
     pub fn format(&self) -> &'static str {
         self.format

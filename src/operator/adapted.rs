@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::model::adapter::{Adapter, AdapterError, AdapterIdentity, Delta};
 use crate::model::slm1::{self, Encoding};
-use crate::model::{Checkpoint, WriteError};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{Checkpoint, ModelConfig, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
@@ -36,31 +37,34 @@ impl<'a> Adapted<'a> {
     }
 }
 
-impl Adapted<'_> {
-    /// The model as one that can be run, as f32 in memory: for tests of it, which need all of it. `base`
-    /// says what the tensors mean; `name` is what errors call the model.
-    pub fn to_checkpoint(&self, base: &Checkpoint, name: &str) -> Result<Checkpoint, OperatorError> {
-        let layout = slm1::Layout::new(&base.config, &base.tokenizer, Encoding::new(DType::F32))?;
-        let mut file = Vec::new();
-        slm1::write::write_values::<OperatorError>(&layout, &mut file, |plan, start, out| {
-            let tensor = plan.name.as_str();
-            let source = self.source(tensor).ok_or_else(|| OperatorError::Missing {
-                tensor: tensor.to_owned(),
-                with: "its configuration".to_owned(),
-                without: name.to_owned(),
-            })?;
-            let mut scratch = vec![0.0; out.len()];
-            let values = source.read(start, &mut scratch);
-            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-                let (parent, tensor) = (name.to_owned(), tensor.to_owned());
-                let (index, value) = (start + i, values[i]);
-                return Err(OperatorError::InputNotFinite { parent, tensor, index, value });
-            }
-            out.copy_from_slice(values);
-            Ok(())
+/// A model as one that can be run, as f32 in memory: for tests of it, which need all of it. `tensors` has
+/// SLM1's names; `name` is what errors call the model.
+pub fn in_memory(
+    tensors: &dyn Tensors,
+    config: &ModelConfig,
+    tokenizer: &Tokenizer,
+    name: &str,
+) -> Result<Checkpoint, OperatorError> {
+    let layout = slm1::Layout::new(config, tokenizer, Encoding::new(DType::F32))?;
+    let mut file = Vec::new();
+    slm1::write::write_values::<OperatorError>(&layout, &mut file, |plan, start, out| {
+        let tensor = plan.name.as_str();
+        let source = tensors.source(tensor).ok_or_else(|| OperatorError::Missing {
+            tensor: tensor.to_owned(),
+            with: "its configuration".to_owned(),
+            without: name.to_owned(),
         })?;
-        Ok(slm1::read::read(Arc::new(file)).map_err(WriteError::from)?)
-    }
+        let mut scratch = vec![0.0; out.len()];
+        let values = source.read(start, &mut scratch);
+        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+            let (parent, tensor) = (name.to_owned(), tensor.to_owned());
+            let (index, value) = (start + i, values[i]);
+            return Err(OperatorError::InputNotFinite { parent, tensor, index, value });
+        }
+        out.copy_from_slice(values);
+        Ok(())
+    })?;
+    Ok(slm1::read::read(Arc::new(file)).map_err(WriteError::from)?)
 }
 
 impl Tensors for Adapted<'_> {
@@ -103,12 +107,10 @@ impl Source for Changed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ModelConfig;
     use crate::model::adapter::package::FAMILIES;
     use crate::model::adapter::write::{PlannedStored, encode_pair};
     use crate::model::adapter::{Layout, PlannedDelta, Writer, open_bytes};
     use crate::model::identity::Identity;
-    use crate::model::tokenizer::Tokenizer;
     use crate::operator::{Job, Parameters, Parent, Value, apply_slm1, find};
 
     fn config() -> ModelConfig {

@@ -83,7 +83,7 @@ pub mod task_delta;
 mod tests;
 pub mod trim;
 
-pub use adapted::Adapted;
+pub use adapted::{Adapted, in_memory};
 pub use apply::{apply, apply_in_blocks, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;

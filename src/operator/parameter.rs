@@ -76,6 +76,11 @@ pub enum Kind {
         /// Upper bound.
         max: f64,
     },
+    /// Any word: the name of something that a plan declares.
+    Word {
+        /// When the plan says nothing.
+        default: &'static str,
+    },
     /// A pattern over tensor names ([`super::rule::matches`]): which tensors an operator works on
     /// ([`super::TensorInputs::is_meant_by`]). The empty pattern means those with two dimensions.
     Pattern {
@@ -177,6 +182,7 @@ impl Kind {
             Self::PerParent { .. } | Self::OptionalPerParent { .. } => {
                 "a number, or a list with one for each parent".to_owned()
             }
+            Self::Word { .. } => "a word".to_owned(),
             Self::Pattern { .. } => "a pattern over tensor names".to_owned(),
         }
     }
@@ -209,7 +215,7 @@ impl Parameter {
             {
                 Ok(value.clone())
             }
-            (Kind::Pattern { .. }, Value::Choice(_)) => Ok(value.clone()),
+            (Kind::Pattern { .. } | Kind::Word { .. }, Value::Choice(_)) => Ok(value.clone()),
             (
                 Kind::PerParent { min, max, .. } | Kind::OptionalPerParent { min, max },
                 Value::Number(number),
@@ -255,7 +261,7 @@ impl Parameter {
         match self.kind {
             Kind::Flag { default } => Some(Value::Flag(default)),
             Kind::Number { default, .. } => default.map(Value::Number),
-            Kind::Choice { default, .. } | Kind::Pattern { default } => {
+            Kind::Choice { default, .. } | Kind::Pattern { default } | Kind::Word { default } => {
                 Some(Value::Choice(default.to_owned()))
             }
             Kind::PerParent { default, .. } => default.map(|number| Value::PerParent(vec![number; parents])),

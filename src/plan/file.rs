@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::base::located::Located;
 use crate::base::name::Name;
+use crate::convert::Target;
 use crate::plan::syntax::Bytes;
 use crate::tensor::dtype::DType;
 
@@ -39,8 +40,12 @@ pub struct CycleSection {
     pub name: Option<Located<Name>>,
     /// What all randomness derives from.
     pub seed: Option<Located<String>>,
-    /// How children are stored.
+    /// How children's numbers are stored.
     pub output: Option<Located<DType>>,
+    /// In which format children are stored.
+    pub format: Option<Located<Target>>,
+    /// Most bytes of tensors in one file of a folder.
+    pub shard: Option<Located<Bytes>>,
 }
 
 /// `[budget]`
@@ -130,6 +135,8 @@ pub struct CandidateSection {
     pub base: Option<Located<Name>>,
     /// From whom.
     pub parents: Option<Located<Vec<Located<Name>>>>,
+    /// Whose tokens the child has, where those of its parents differ.
+    pub vocabulary: Option<Located<String>>,
     /// Everything else: parameters.
     pub parameters: Vec<Given>,
     /// Other parameters for some tensors.

@@ -14,7 +14,7 @@ use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
-use crate::model::slm1;
+use crate::convert::Target;
 use crate::tensor::dtype::DType;
 
 impl FromToml for Name {
@@ -26,14 +26,24 @@ impl FromToml for Name {
 }
 
 impl FromToml for DType {
-    const EXPECTED: &'static str = "\"f32\", \"q8_0\" or \"q4_0\"";
+    const EXPECTED: &'static str = "\"f32\", \"f16\", \"bf16\", \"q8_0\" or \"q4_0\"";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         let text = value.as_str().ok_or(None)?;
         match Self::from_name(text) {
-            Some(dtype) if slm1::DTYPES.contains(&dtype) => Ok(dtype),
+            Some(dtype) if Target::OF_CHILDREN.iter().any(|target| target.encodings().contains(&dtype)) => {
+                Ok(dtype)
+            }
             Some(dtype) => Err(Some(format!("a child cannot be stored as {dtype}"))),
             None => Err(Some(format!("unknown encoding {text:?}"))),
         }
+    }
+}
+
+impl FromToml for Target {
+    const EXPECTED: &'static str = "\"slm\", \"hugging-face\", \"safetensors\" or \"gguf\"";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        let text = value.as_str().ok_or(None)?;
+        Self::from_word(text).ok_or_else(|| Some(format!("a child cannot be stored as {text:?}")))
     }
 }
 
@@ -152,6 +162,8 @@ fn cycle(mut table: Table<'_, '_>) -> CycleSection {
         name: table.required("name"),
         seed: table.required("seed"),
         output: table.optional("output"),
+        format: table.optional("format"),
+        shard: table.optional("shard"),
     };
     table.finish();
     section
@@ -206,6 +218,7 @@ fn candidate(name: Located<Name>, mut table: Table<'_, '_>) -> CandidateSection 
         operator: table.required("operator"),
         base: table.optional("base"),
         parents: table.required_list("parents"),
+        vocabulary: table.optional("vocabulary"),
         parameters: Vec::new(),
         rules: table.array_of_tables("rules").into_iter().map(rule).collect(),
         sweep: Vec::new(),

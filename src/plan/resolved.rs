@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::pool::PoolParent;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::convert::Form;
 use crate::evaluate::Options;
-use crate::operator::{Operator, Parameters, Rule};
-use crate::tensor::dtype::DType;
+use crate::operator::{Operator, Parameters, Rule, Value, soup};
 
 /// The metric that no suite measures.
 pub const ARTIFACT_BYTES: &str = "artifact_bytes";
@@ -56,8 +56,6 @@ pub struct Cycle {
     pub name: Name,
     /// What all randomness derives from.
     pub seed: String,
-    /// How children are stored.
-    pub output: DType,
 }
 
 /// `[budget]`
@@ -124,6 +122,11 @@ pub struct Parent {
     pub role: Role,
     /// The licence the plan expects.
     pub licence: Option<String>,
+    /// Whether it is an adapter that can only be read beside its model: a LoRA folder does not say which
+    /// model it is for.
+    pub needs_model: bool,
+    /// How children that are like it are stored.
+    pub form: Form,
 }
 
 /// `[candidates.NAME]`, one of a sweep.
@@ -143,6 +146,31 @@ pub struct Candidate {
     pub parameters: Parameters,
     /// With which other values for some tensors.
     pub rules: Vec<Rule>,
+    /// Whether the child has the tokens of the model it is like, where those of its parents differ.
+    pub tokens_of_base: bool,
+}
+
+impl Candidate {
+    /// The metric and the suite that choose the parents of a greedy soup.
+    pub fn selection(&self) -> Option<(&str, &str)> {
+        let word = |name: &str| match self.parameters.get(name) {
+            Some(Value::Choice(word)) => Some(word.as_str()),
+            _ => None,
+        };
+        let is_greedy = self.operator.name() == soup::Soup.name() && word("weighting") == Some(soup::GREEDY);
+        if is_greedy { Some((word("metric")?, word("suite")?)) } else { None }
+    }
+
+    /// How many models are made for it, itself included: a greedy soup is tried with each parent but the
+    /// best.
+    pub fn made(&self) -> u64 {
+        if self.selection().is_some() { self.parents.len() as u64 } else { 1 }
+    }
+
+    /// Whom the child is like, in configuration, tokenizer and tensors: the base, or the first parent.
+    pub fn like(&self) -> Option<&Name> {
+        self.base.as_ref().or(self.parents.first())
+    }
 }
 
 impl std::fmt::Debug for Candidate {

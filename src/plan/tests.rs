@@ -62,8 +62,11 @@ fn every_mistake_has_a_place_and_an_expectation() {
 #[test]
 fn a_child_is_stored_as_its_format_can() {
     let folder = Folder::new();
-    for (output, message) in [("bf16", "a child cannot be stored as bf16"), ("f8", "unknown encoding \"f8\"")]
-    {
+    for (output, message) in [
+        ("bf16", "slm children cannot be stored as bf16; possible are f32, q8_0, q4_0"),
+        ("f64", "a child cannot be stored as f64"),
+        ("f8", "unknown encoding \"f8\""),
+    ] {
         let source = GOOD.replacen("output = \"q8_0\"", &format!("output = \"{output}\""), 1);
         let (plan, diagnostics) = folder.check(&source);
         assert!(plan.is_none());

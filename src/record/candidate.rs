@@ -16,8 +16,10 @@ pub struct CandidateManifest {
     pub cycle: Name,
     /// Its name there.
     pub candidate: Name,
-    /// The model file.
+    /// The model's file, or the list of the files of a folder.
     pub artifact: Subject,
+    /// Its format.
+    pub format: String,
     /// What it is.
     pub identity: Identity,
     /// What was promised.
@@ -76,7 +78,7 @@ impl Claims {
 }
 
 impl Record for CandidateManifest {
-    const TYPE: &'static str = "urn:studbook:candidate-manifest:v1";
+    const TYPE: &'static str = "urn:studbook:candidate-manifest:v2";
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub struct CompatibilityReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// `tokenizer`, `layout`, `shape`, `quantisation`, `adapter` (where there is one) or
-    /// `resource-envelope`.
+    /// `tokenizer`, `layout`, `shape`, `quantisation`, `vocabulary` (where the plan says whose tokens the child
+    /// has), `adapter` (where there is one), `format` or `resource-envelope`.
     pub check: String,
     /// Whether it fits.
     pub passed: bool,

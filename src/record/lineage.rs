@@ -24,6 +24,9 @@ pub struct LineageTemplate {
     pub parents: Vec<Ancestor>,
     /// What makes it.
     pub operator: BoundOperator,
+    /// Whose tokens the child has, where those of its parents differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Name>,
     /// What all randomness derives from.
     pub seed: String,
     /// The cycle's limits.

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 use super::lineage::BoundOperator;
-use crate::base::digest::Digest;
+use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::model::huggingface::Written;
 use crate::operator::{Parameters, TensorReceipt};
 use crate::store::Blob;
 
@@ -23,17 +24,69 @@ pub struct OperatorReceipt {
     pub base: Option<Used>,
     /// From whom, in order.
     pub parents: Vec<Used>,
-    /// The child's encoding.
+    /// The child's format.
+    pub format: String,
+    /// The child's encoding, or that tensors are stored as in the model it is like.
     pub dtype: String,
-    /// The child.
+    /// The child: its file, or the list of its files.
     pub output: Blob,
+    /// The files of a child that is a folder, in the order in which they were written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Written>,
     /// What was found or drawn for the whole model: weights, shares, norms.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub realised: Parameters,
+    /// How a greedy soup, or a trial on the way to it, came to its parents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
     /// Every tensor: its digest and how far it moved.
     pub tensors: Vec<TensorReceipt>,
     /// The command that does it again, PLAN being the plan of the cycle.
     pub recompute: String,
+}
+
+impl OperatorReceipt {
+    /// The child's length; of a folder, that of all its files.
+    pub fn bytes(&self) -> u64 {
+        match self.files.as_slice() {
+            [] => self.output.bytes,
+            files => files.iter().map(|file| file.bytes).sum(),
+        }
+    }
+}
+
+/// How the parents of a greedy soup were chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// The metric; higher is better.
+    pub metric: String,
+    /// The suite it was measured on.
+    pub suite: Name,
+    /// SHA-256 of the suite's cases.
+    pub cases: Sha256,
+    /// The parents, best first, each with its own score.
+    pub order: Vec<(Name, f64)>,
+    /// Every soup that was tried, in order.
+    pub trials: Vec<Trial>,
+}
+
+/// A soup with one parent more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// The parent that was added.
+    pub added: Name,
+    /// To these.
+    pub to: Vec<Name>,
+    /// What the soup scored.
+    pub score: f64,
+    /// What had to be reached.
+    pub best_before: f64,
+    /// Whether the parent stayed.
+    pub kept: bool,
+    /// The evaluation that says so.
+    pub evaluation: Sha256,
 }
 
 /// A parent as it was used.
@@ -50,5 +103,5 @@ pub struct Used {
 }
 
 impl Record for OperatorReceipt {
-    const TYPE: &'static str = "urn:studbook:operator-receipt:v1";
+    const TYPE: &'static str = "urn:studbook:operator-receipt:v2";
 }

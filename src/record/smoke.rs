@@ -22,6 +22,9 @@ pub struct RuntimeSmoke {
     pub cache_bytes: u64,
     /// What a passed smoke may claim.
     pub quality_claim: String,
+    /// Why the model was not run at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_run: Option<String>,
     /// Whether all went well.
     pub passed: bool,
 }
@@ -32,7 +35,8 @@ pub struct RuntimeSmoke {
 pub struct Evaluated {
     /// Its name in the cycle.
     pub name: Name,
-    /// SHA-256 of its candidate manifest or source record.
+    /// SHA-256 of its candidate manifest or source record; of a trial on the way to a candidate, of its
+    /// receipt.
     pub manifest: Sha256,
     /// SHA-256 of its bytes.
     pub artifact: Sha256,

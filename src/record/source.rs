@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Record, Subject};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::model::ListedFile;
 use crate::model::adapter::AdapterIdentity;
 use crate::model::identity::Identity;
 
@@ -17,8 +18,11 @@ pub struct SourceArtifact {
     pub name: Name,
     /// `base` or `parent`.
     pub role: String,
-    /// The file.
+    /// The file, or the list of the files of a folder.
     pub artifact: Subject,
+    /// The files of a folder, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ListedFile>,
     /// The format it was read as.
     pub format: String,
     /// What decides whether a model fits others; an adapter has none.

@@ -71,6 +71,7 @@ mod tests {
             artifact_bytes: 1,
             cache_bytes: 1,
             quality_claim: "runtime-execution-smoke-only".to_owned(),
+            cannot_run: None,
             passed: true,
         };
         let page = BrowserSmoke {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::context::{of, sha256_of};
+use super::context::of;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::name::Name;
@@ -32,7 +32,7 @@ impl Stage for CandidateStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn weight(&self) -> Weight {
@@ -44,14 +44,12 @@ impl Stage for CandidateStage {
         let (lineage, lineage_subject) = context.record::<LineageTemplate>("lineage")?;
         let (receipt, receipt_subject) = context.record::<OperatorReceipt>("receipt")?;
         let opened = context.model("artifact")?;
-        let blake3 = context.input("artifact")?;
-        let artifact =
-            Subject { sha256: sha256_of(&opened.mapped), blake3, bytes: opened.mapped.stamp().bytes };
-        let identity = Identity::of(&opened.checkpoint);
+        let artifact = context.artifact("artifact", &opened)?;
+        let identity = Identity::of_package(&opened.package);
         if receipt.output.digest != artifact.blake3 {
             return Err(StageError::Refused("the receipt is of another artifact".to_owned()));
         }
-        as_promised(&lineage.expected, &artifact, &identity)?;
+        as_promised(&lineage.expected, &artifact, &identity, opened.package.weights.format())?;
 
         let sources: Vec<SourceArtifact> = params
             .ancestors
@@ -63,6 +61,7 @@ impl Stage for CandidateStage {
             cycle: params.cycle,
             candidate: params.candidate,
             artifact,
+            format: lineage.expected.format.clone(),
             identity,
             lineage: lineage_subject.sha256,
             receipt: receipt_subject.sha256,
@@ -75,8 +74,14 @@ impl Stage for CandidateStage {
     }
 }
 
-fn as_promised(expected: &Expected, artifact: &Subject, identity: &Identity) -> Result<(), StageError> {
+fn as_promised(
+    expected: &Expected,
+    artifact: &Subject,
+    identity: &Identity,
+    format: &str,
+) -> Result<(), StageError> {
     let rows = [
+        ("format", expected.format.clone(), format.to_owned()),
         ("bytes", expected.bytes.to_string(), artifact.bytes.to_string()),
         ("tensors", expected.tensors.to_string(), identity.tensors.to_string()),
         ("parameters", expected.parameters.to_string(), identity.parameters.to_string()),

@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::name::Name;
+use crate::convert::child::names_fit;
+use crate::convert::{Child, Form};
+use crate::model::Package;
 use crate::model::adapter::{AdapterIdentity, Mismatch};
 use crate::model::identity::{Difference, DifferenceKind, Identity};
-use crate::operator;
+use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::record::compat::{Check, CompatibilityReport};
 use crate::record::source::SourceArtifact;
 use crate::store::Verdict;
-use crate::tensor::dtype::DType;
 
 /// Whose parents, for which operator, within which limits.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,7 +23,12 @@ pub(crate) struct Params {
     pub(crate) operator: String,
     /// Base first if there is one.
     pub(crate) parents: Vec<Name>,
-    pub(crate) output: DType,
+    /// Whom the child is like.
+    pub(crate) like: Name,
+    /// Whether the child has that model's tokens, where its parents' differ.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tokens_of_base: bool,
+    pub(crate) output: Form,
     /// Largest artifact the plan's budget allows.
     pub(crate) artifact_budget: u64,
 }
@@ -34,7 +41,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -44,17 +51,24 @@ impl Stage for CompatStage {
             sources.push(context.record::<SourceArtifact>(&of("source", name))?);
         }
         let records: Vec<&SourceArtifact> = sources.iter().map(|(source, _)| source).collect();
-        let models: Vec<Model<'_>> =
-            records.iter().filter_map(|source| Some((*source, source.identity.as_ref()?))).collect();
-        let (first, _) = *models.first().ok_or_else(|| {
-            StageError::Refused(format!(
-                "the candidate `{}` has no model among its parents",
-                params.candidate
-            ))
-        })?;
-        let mut checks = identity_checks(&models);
+        let mut models = records
+            .iter()
+            .filter_map(|source| {
+                let identity = source.identity.as_ref()?;
+                let opened = context.store.open_model(&source.artifact.blake3);
+                Some(opened.map(|opened| Model { source, identity, package: opened.package }))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        // Everybody is compared with the model that the child is like.
+        models.sort_by_key(|model| model.source.name != params.like);
+        if models.first().is_none_or(|model| model.source.name != params.like) {
+            let why = format!("`{}`, whom `{}` is like, is no model", params.like, params.candidate);
+            return Err(StageError::Refused(why));
+        }
+        let mut checks = identity_checks(&models, params.tokens_of_base);
         checks.extend(adapter_check(&records, &models));
-        checks.push(envelope(context, &params, first)?);
+        checks.push(format_check(&models, &params));
+        checks.push(envelope(&params, &models[0])?);
         let compatible = checks.iter().all(|check| check.passed);
         let reasons: Vec<String> =
             checks.iter().filter(|check| !check.passed).flat_map(|check| check.findings.clone()).collect();
@@ -80,28 +94,64 @@ impl Stage for CompatStage {
 }
 
 /// A source that is a model.
-type Model<'a> = (&'a SourceArtifact, &'a Identity);
+struct Model<'a> {
+    source: &'a SourceArtifact,
+    identity: &'a Identity,
+    package: Package,
+}
 
 /// One check for each aspect, comparing every model with the first.
-fn identity_checks(models: &[Model<'_>]) -> Vec<Check> {
-    let (first, identity) = models[0];
+fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
+    let first = &models[0];
     let mut found: Vec<(&'static str, String)> = Vec::new();
-    for (other, theirs) in &models[1..] {
-        for Difference { kind, field, ours, theirs } in identity.differences(theirs) {
-            let finding = format!("{field}: `{}` has {ours}, `{}` has {theirs}", first.name, other.name);
-            found.push((aspect(kind), finding));
+    let mut note = |aspect, finding| found.push((aspect, finding));
+    for other in &models[1..] {
+        let (here, there) = (&first.source.name, &other.source.name);
+        for Difference { kind, field, ours, theirs } in first.identity.differences(other.identity) {
+            let finding = format!("{field}: `{here}` has {ours}, `{there}` has {theirs}");
+            note(aspect(kind, &field, tokens_of_base), finding);
+            if field == "tokenizer.digest" {
+                let aspect = if tokens_of_base { "vocabulary" } else { "tokenizer" };
+                note(aspect, tokens(first, other));
+            }
         }
     }
-    ["tokenizer", "layout", "shape", "quantisation"]
+    // Every encoding is widened exactly, so mixed encodings are worth naming, not refusing. Other tokens
+    // are refused unless the plan says whose the child has.
+    let named = ["quantisation", "vocabulary"];
+    ["tokenizer", "layout", "shape", "quantisation", "vocabulary"]
         .into_iter()
         .map(|aspect| {
             let findings: Vec<_> =
                 found.iter().filter(|(of, _)| *of == aspect).map(|(_, finding)| finding.clone()).collect();
-            // Every encoding is widened exactly, so mixed encodings are worth naming, not refusing.
-            let passed = findings.is_empty() || aspect == "quantisation";
+            let passed = findings.is_empty() || named.contains(&aspect);
             Check { check: aspect.to_owned(), passed, findings }
         })
+        .filter(|check| check.check != "vocabulary" || tokens_of_base)
         .collect()
+}
+
+/// Which tokens differ, and how many.
+fn tokens(first: &Model<'_>, other: &Model<'_>) -> String {
+    let (here, there) = (&first.source.name, &other.source.name);
+    let vocabulary = |model: &Model<'_>| Vocabulary::of_package(&model.package);
+    match (vocabulary(first), vocabulary(other)) {
+        (Some(ours), Some(theirs)) => match ours.difference(&theirs) {
+            Some(difference) => format!("tokens of `{here}` (here) and `{there}` (there): {difference}"),
+            None => format!("`{here}` and `{there}` have the same tokens; what they do with text differs"),
+        },
+        _ => format!("the tokens of `{here}` and `{there}` cannot be compared"),
+    }
+}
+
+/// Whether every model can be read in the names of the child's format.
+fn format_check(models: &[Model<'_>], params: &Params) -> Check {
+    let refusal = |model: &Model<'_>| {
+        let fits = names_fit(&model.package, &model.package.weights, &params.output);
+        fits.err().map(|error| format!("`{}`: {error}", model.source.name))
+    };
+    let findings: Vec<String> = models.iter().filter_map(refusal).collect();
+    Check { check: "format".to_owned(), passed: findings.is_empty(), findings }
 }
 
 /// Every adapter against the model it is added to, field by field; nothing without adapters.
@@ -111,22 +161,27 @@ fn adapter_check(sources: &[&SourceArtifact], models: &[Model<'_>]) -> Option<Ch
     for source in sources {
         let Some(adapter) = &source.adapter else { continue };
         adapters += 1;
-        let Some((base, identity)) = models.iter().find(|(model, _)| model.name == adapter.adapts) else {
+        let Some(base) = models.iter().find(|model| model.source.name == adapter.adapts) else {
             found.push(format!("`{}` is added to `{}`, which is no model", source.name, adapter.adapts));
             continue;
         };
-        for Mismatch { field, adapter, model } in adapter.identity.mismatches(&AdapterIdentity::of(identity))
-        {
-            found.push(format!("{field}: `{}` is for {adapter}, `{}` has {model}", source.name, base.name));
+        let identity = AdapterIdentity::of_package(&base.package);
+        for Mismatch { field, adapter, model } in adapter.identity.mismatches(&identity) {
+            let base = &base.source.name;
+            found.push(format!("{field}: `{}` is for {adapter}, `{base}` has {model}", source.name));
         }
     }
     let passed = found.is_empty();
     (adapters > 0).then(|| Check { check: "adapter".to_owned(), passed, findings: found })
 }
 
-/// The check a difference fails.
-fn aspect(kind: DifferenceKind) -> &'static str {
+/// The check a difference fails. Where the child has the tokens of the model it is like, whatever follows
+/// from other tokens is expected; shapes are compared once more, with the child's rows, before it is made.
+fn aspect(kind: DifferenceKind, field: &str, tokens_of_base: bool) -> &'static str {
+    let follows = matches!(kind, DifferenceKind::Tokenizer)
+        || ["architecture.vocab_size", "parameters", "layout"].contains(&field);
     match kind {
+        _ if tokens_of_base && follows => "vocabulary",
         DifferenceKind::Tokenizer => "tokenizer",
         DifferenceKind::Layout => "layout",
         DifferenceKind::Architecture => "shape",
@@ -134,10 +189,8 @@ fn aspect(kind: DifferenceKind) -> &'static str {
     }
 }
 
-fn envelope(context: &Context<'_>, params: &Params, first: &SourceArtifact) -> Result<Check, StageError> {
-    let opened = context.store.locate(&first.artifact.blake3)?;
-    let model = crate::model::open(&opened)?;
-    let bytes = operator::output_bytes(&model.checkpoint.config, &model.checkpoint.tokenizer, params.output)?;
+fn envelope(params: &Params, like: &Model<'_>) -> Result<Check, StageError> {
+    let bytes = Child::like(&like.package, &params.output, None)?.total_bytes();
     let passed = bytes <= params.artifact_budget;
     let verb = if passed { "fits" } else { "exceeds" };
     let finding = format!("the child's {bytes} bytes: {verb} the budget of {}", params.artifact_budget);

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use super::Action;
-use super::adapter::{self, Whole};
+use super::adapter::Whole;
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::convert::ConvertError;
 use crate::disk::DiskError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
-use crate::model::{self, ModelError};
+use crate::model::{ModelError, OpenedPackage, WriteError};
 use crate::operator::OperatorError;
 use crate::record::{self, Record, RecordError, Subject};
 use crate::registry::RegistryError;
@@ -71,6 +72,12 @@ pub enum StageError {
     /// A model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A child cannot be laid out.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// A child cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// An operator failed.
     #[error(transparent)]
     Operator(#[from] OperatorError),
@@ -137,8 +144,25 @@ impl Context<'_> {
     }
 
     /// Opens a model by an input's digest.
-    pub fn model(&self, input: &str) -> Result<model::Opened, StageError> {
-        Ok(model::open(&self.store.locate(&self.input(input)?)?)?)
+    pub fn model(&self, input: &str) -> Result<OpenedPackage, StageError> {
+        Ok(self.store.open_model(&self.input(input)?)?)
+    }
+
+    /// A model's bytes by their digests. Those of a model of several files are the list of them; its
+    /// length is that of all files.
+    pub fn artifact(&self, input: &str, opened: &OpenedPackage) -> Result<Subject, StageError> {
+        let blake3 = self.input(input)?;
+        Ok(match self.store.listing(&blake3)? {
+            Some(listing) => {
+                Subject { sha256: Sha256::of(&listing.to_bytes()), blake3, bytes: listing.total_bytes() }
+            }
+            None => {
+                let file = opened.single().ok_or_else(|| {
+                    StageError::Refused(format!("the input `{input}` is several files and no list of them"))
+                })?;
+                Subject { sha256: sha256_of(file), blake3, bytes: file.stamp().bytes }
+            }
+        })
     }
 
     /// Opens the model of a test by the input `artifact`. That is an adapter if there is an input `base`,
@@ -147,8 +171,9 @@ impl Context<'_> {
         match self.optional("base") {
             None => Ok(Whole { model: self.model("artifact")?, adapter: None }),
             Some(_) => {
-                let adapter = adapter::open(self.store, &self.input("artifact")?)?;
-                Ok(Whole { model: self.model("base")?, adapter: Some(adapter) })
+                let model = self.model("base")?;
+                let adapter = self.store.open_adapter(&self.input("artifact")?, &model.package)?;
+                Ok(Whole { model, adapter: Some(adapter) })
             }
         }
     }

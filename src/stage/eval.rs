@@ -65,7 +65,7 @@ impl Stage for EvalStage {
             return comparison::run(context, &context.params()?);
         }
         let params: Params = context.params()?;
-        let subject = params.introduced_by.subject(context, &params.name)?;
+        let (subject, _) = params.introduced_by.subject(context, &params.name)?;
         let evaluator = evaluate::find(&params.kind)
             .ok_or_else(|| StageError::Refused(format!("this program has no evaluator `{}`", params.kind)))?;
         if params.kind == External::NAME {

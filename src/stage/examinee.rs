@@ -29,7 +29,10 @@ impl<'a> Model<'a> {
         if let Some(model) = self.model.get() {
             return Ok(model);
         }
-        let checkpoint = self.context.tested()?.runnable(&self.params.name)?;
+        let name = &self.params.name;
+        let checkpoint = self.context.tested()?.runnable(name)?;
+        let checkpoint =
+            checkpoint.map_err(|why| StageError::Refused(format!("`{name}` cannot be run here: {why}")))?;
         let model = runtime::Model::new(Arc::new(checkpoint))?;
         Ok(self.model.get_or_init(|| model))
     }

@@ -6,13 +6,13 @@ use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::convert::{Child, Form, Target};
 use crate::evaluate::Options;
-use crate::operator;
+use crate::model::identity::{Quantisation, layout_as_slm1};
 use crate::record::compat::CompatibilityReport;
 use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, BoundSuite, Expected, LineageTemplate};
 use crate::record::source::SourceArtifact;
 use crate::store::Verdict;
-use crate::tensor::dtype::DType;
 
 /// Everything the plan says that decides a candidate.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,7 +24,12 @@ pub(crate) struct Params {
     pub(crate) parents: Vec<Name>,
     pub(crate) operator: BoundOperator,
     pub(crate) seed: String,
-    pub(crate) output: DType,
+    /// Whom the child is like.
+    pub(crate) like: Name,
+    /// Whether the child has that model's tokens, where its parents' differ.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tokens_of_base: bool,
+    pub(crate) output: Form,
     pub(crate) budget: BoundBudget,
     pub(crate) gates: serde_json::Value,
     pub(crate) suites: Vec<SuiteParams>,
@@ -65,6 +70,7 @@ impl Stage for LineageStage {
             base,
             parents,
             operator: params.operator,
+            vocabulary: params.tokens_of_base.then_some(params.like),
             seed: params.seed,
             budget: params.budget,
             expected,
@@ -109,22 +115,22 @@ pub(super) fn bound_suites(
     suites.iter().map(bind).collect()
 }
 
+/// The child as it must come out, from the model that it is like.
 fn expected(context: &Context<'_>, params: &Params) -> Result<Expected, StageError> {
-    let first = &params.parents[0];
-    let (mut source, _) = context.record::<SourceArtifact>(&of("source", first))?;
-    if let Some(adapter) = &source.adapter {
-        (source, _) = context.record::<SourceArtifact>(&of("source", &adapter.adapts))?;
-    }
-    let identity = source
-        .identity
-        .ok_or_else(|| StageError::Refused(format!("the parent `{first}` stands on no model")))?;
-    let model = crate::model::open(&context.store.locate(&source.artifact.blake3)?)?;
+    let (source, _) = context.record::<SourceArtifact>(&of("source", &params.like))?;
+    let opened = context.store.open_model(&source.artifact.blake3)?;
+    let child = Child::like(&opened.package, &params.output, None)?;
+    let planned = child.planned();
+    // A bare file of tensors will not say what network they are of.
+    let network = opened.package.naming_of_known_network();
+    let naming = network.filter(|_| params.output.format != Target::Safetensors);
+    let naming = naming.and(params.output.format.naming().or(network));
     Ok(Expected {
-        format: source.format,
-        dtype: params.output.name().to_owned(),
-        bytes: operator::output_bytes(&model.checkpoint.config, &model.checkpoint.tokenizer, params.output)?,
-        tensors: identity.tensors,
-        parameters: identity.parameters,
-        layout: identity.layout,
+        format: params.output.format.name().to_owned(),
+        dtype: Quantisation::of_planned(planned).name,
+        bytes: child.total_bytes(),
+        tensors: planned.len() as u64,
+        parameters: planned.iter().map(|tensor| tensor.shape.elements() as u64).sum(),
+        layout: layout_as_slm1(naming, planned.iter().map(|tensor| (tensor.name.as_str(), &tensor.shape))),
     })
 }

@@ -11,12 +11,14 @@ mod adapter;
 mod admission;
 mod browser_gate;
 mod candidate;
+mod child;
 mod comparison;
 mod compat;
 mod context;
 mod eval;
 mod examinee;
 mod external;
+mod greedy;
 mod ledger;
 mod lineage;
 mod operator;
@@ -32,9 +34,13 @@ use crate::store::ActionResult;
 pub use action::Action;
 pub use context::{Context, Made, StageError};
 pub(crate) use external::evidence_name;
+pub(crate) use greedy::{Greedy, trial};
 pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;
+
+/// What the names of outputs begin with that are one file of an artifact of several.
+pub const PART: &str = "artifact/";
 
 /// A kind of stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

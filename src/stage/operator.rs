@@ -1,21 +1,24 @@
 //! Part 4: `operator`: makes the artifact and says how to make it again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::adapter::Whole;
+use super::child::Done;
 use super::context::of;
+use super::greedy::{self, Decision, Greedy};
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::model::adapter;
-use crate::operator::{self, Application, Job, OperatorError};
+use crate::convert::{Child, Form, Tokens, View};
+use crate::model::tokenizer::vocabulary::Vocabulary;
+use crate::model::{OpenedPackage, Package};
+use crate::operator::{self, Job, Operator, OperatorError, Parameters, Parent, Tensors, Value};
 use crate::record::lineage::BoundOperator;
 use crate::record::receipt::{OperatorReceipt, Used};
 use crate::store::{Blob, Store, StoreError, Verdict};
-use crate::tensor::dtype::DType;
 
 /// What to do with whom. The parents' bytes are inputs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,7 +32,15 @@ pub(crate) struct Params {
     /// Those of them that are adapters, and the models they are added to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) adapters: BTreeMap<Name, Name>,
-    pub(crate) output: DType,
+    /// Whom the child is like.
+    pub(crate) like: Name,
+    /// Whether the child has that model's tokens, where its parents' differ.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tokens_of_base: bool,
+    pub(crate) output: Form,
+    /// What decides which parents are in a greedy soup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) greedy: Option<Greedy>,
 }
 
 pub(super) struct OperatorStage;
@@ -40,7 +51,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn weight(&self) -> Weight {
@@ -49,7 +60,7 @@ impl Stage for OperatorStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let (artifact, application) = apply(context.store, context.action, &params, context.cancelled)?;
+        let (done, decision) = write_child(context.store, context.action, &params, true, context.cancelled)?;
         let plain = |name: &Name| {
             let blake3 = context.input(&of("model", name))?;
             Ok::<_, StageError>(Used { name: name.clone(), blake3, adapts: None })
@@ -58,118 +69,199 @@ impl Stage for OperatorStage {
             let adapts = params.adapters.get(name).map(plain).transpose()?.map(Box::new);
             Ok(Used { adapts, ..plain(name)? })
         };
+        let mut outputs = done.outputs();
         let receipt = OperatorReceipt {
             base: params.base.as_ref().map(used).transpose()?,
             parents: params.parents.iter().map(used).collect::<Result<_, StageError>>()?,
-            dtype: params.output.name().to_owned(),
-            output: artifact,
-            realised: application.realised,
-            tensors: application.tensors,
+            format: params.output.format.name().to_owned(),
+            dtype: params.output.encoding().to_owned(),
+            output: done.artifact,
+            files: done.files,
+            realised: match &decision {
+                Some(decision) => weights(&params.parents, &decision.ingredients),
+                None => done.application.realised,
+            },
+            selection: decision.map(|decision| decision.selection),
+            tensors: done.application.tensors,
             recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
             candidate: params.candidate,
             operator: params.operator,
             seed: params.seed,
         };
-        let summary = format!("{} tensors, {} bytes", receipt.tensors.len(), artifact.bytes);
-        let outputs = BTreeMap::from([
-            ("artifact".to_owned(), artifact),
-            ("record".to_owned(), context.put_record(&receipt)?),
-        ]);
+        let bytes = receipt.bytes();
+        let summary = format!("{} tensors, {bytes} bytes", receipt.tensors.len());
+        outputs.insert("record".to_owned(), context.put_record(&receipt)?);
         Ok(Made { outputs, verdict: Verdict::Pass, summary })
     }
 }
 
 /// Makes an operator action's artifact again, apart from the cache, and says what it hashes to.
-/// The bytes go to a temporary file that is not kept.
+/// The bytes go to temporary files that are not kept.
 pub fn recompute(store: &Store, action: &Action) -> Result<Blob, StageError> {
     let params = Params::deserialize(&action.params)
         .map_err(|error| StageError::Refused(format!("the parameters of an operator stage: {error}")))?;
-    let mut file = store.artifact()?;
-    write_child(store, action, &params, &mut file, &|| false)?;
-    let done = file.finish()?;
-    Ok(Blob { digest: done.digest, bytes: done.bytes })
+    Ok(write_child(store, action, &params, false, &|| false)?.0.artifact)
 }
 
-fn apply(
-    store: &Store,
-    action: &Action,
-    params: &Params,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<(Blob, Application), StageError> {
-    let mut file = store.artifact()?;
-    let application = write_child(store, action, params, &mut file, cancelled)?;
-    Ok((store.publish(file.finish()?)?, application))
+/// The weight of every parent in the average of some of them.
+fn weights(parents: &[Name], ingredients: &[Name]) -> Parameters {
+    let share = 1.0 / ingredients.len() as f64;
+    let weight = |parent: &Name| if ingredients.contains(parent) { share } else { 0.0 };
+    Parameters::from([("weights".to_owned(), Value::PerParent(parents.iter().map(weight).collect()))])
+}
+
+/// Whom an operator combines, and how: as the plan says, or, of a greedy soup, the average of those that
+/// are in it.
+fn combination<'p>(
+    params: &'p Params,
+    decision: Option<&Decision>,
+) -> (&'p str, u32, Cow<'p, Parameters>, Vec<Name>) {
+    let BoundOperator { name, version, parameters, .. } = &params.operator;
+    let Some(decision) = decision else {
+        return (name, *version, Cow::Borrowed(parameters), params.parents.clone());
+    };
+    let ingredients = decision.ingredients.clone();
+    if ingredients.len() == 1 {
+        let passthrough = operator::passthrough::Passthrough;
+        return (passthrough.name(), passthrough.version(), Cow::Owned(Parameters::new()), ingredients);
+    }
+    let uniform = Value::Choice("uniform".to_owned());
+    let parameters = Parameters::from([("weighting".to_owned(), uniform)]);
+    (name, *version, Cow::Owned(parameters), ingredients)
 }
 
 fn write_child(
     store: &Store,
     action: &Action,
     params: &Params,
-    sink: &mut crate::disk::hashed::HashedFile,
+    kept: bool,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Application, StageError> {
-    let operator = operator::find(&params.operator.name)
-        .filter(|operator| operator.version() == params.operator.version)
-        .ok_or_else(|| {
-            let BoundOperator { name, version, .. } = &params.operator;
+) -> Result<(Done, Option<Decision>), StageError> {
+    let decide = |greedy: &Greedy| greedy::decide(store, action, greedy, &params.parents);
+    let decision = params.greedy.as_ref().map(decide).transpose()?;
+    let (name, version, parameters, parent_names) = combination(params, decision.as_ref());
+    let operator =
+        operator::find(name).filter(|operator| operator.version() == version).ok_or_else(|| {
             StageError::Refused(format!("this program has no operator `{name}` of version {version}"))
         })?;
-    let open = |name: &Name| open_whole(store, action, params, name);
-    let base = params.base.as_ref().map(&open).transpose()?;
-    let parents: Vec<Whole> = params.parents.iter().map(open).collect::<Result<_, _>>()?;
-    let adapted_base = base.as_ref().map(Whole::adapted).transpose()?.flatten();
-    let adapted: Vec<_> = parents.iter().map(Whole::adapted).collect::<Result<_, _>>()?;
-    let named = params.parents.iter().zip(&parents).zip(&adapted);
+    let like = open_model(store, action, &params.like)?;
+    let child = Child::like(&like.package, &params.output, None)?;
+    let base = params.base.as_ref().map(|name| open_whole(store, action, params, name)).transpose()?;
+    let parents: Vec<Whole> =
+        parent_names.iter().map(|name| open_whole(store, action, params, name)).collect::<Result<_, _>>()?;
+    let everybody: Vec<(&Name, &Whole)> =
+        params.base.iter().zip(&base).chain(parent_names.iter().zip(&parents)).collect();
+    let adapted: Vec<_> =
+        everybody.iter().map(|(_, whole)| whole.adapted()).collect::<Result<_, StageError>>()?;
+    let reading = Reading { params, like: &like, child: &child };
+    let of_like = reading.view(&like.package, &like.package.weights)?;
+    let views: Vec<View<'_>> = everybody
+        .iter()
+        .zip(&adapted)
+        .map(|((_, whole), adapted)| {
+            let package = &whole.model.package;
+            let tensors = adapted.as_ref().map_or(&package.weights as &dyn Tensors, |adapted| adapted);
+            reading.with_tokens(package, reading.view(package, tensors)?, &of_like)
+        })
+        .collect::<Result<_, StageError>>()?;
+    let mut read = everybody.iter().zip(&views).map(|((name, whole), view)| Parent {
+        name: name.as_str(),
+        tensors: view,
+        config: whole.model.package.config.as_ref().ok(),
+    });
     let job = Job {
         operator,
-        parameters: &params.operator.parameters,
+        parameters: &parameters,
         rules: &params.operator.rules,
         seed: &params.seed,
         candidate: params.candidate.as_str(),
-        base: params.base.as_ref().zip(base.as_ref()).map(|(name, base)| base.parent(name, &adapted_base)),
-        parents: named.map(|((name, whole), adapted)| whole.parent(name, adapted)).collect(),
+        base: if base.is_some() { read.next() } else { None },
+        parents: read.collect(),
     };
-    let like = base
-        .as_ref()
-        .or(parents.first())
-        .ok_or_else(|| StageError::Refused(format!("the candidate `{}` has no parents", params.candidate)))?;
-    let like_is = &like.model.checkpoint;
-    let needed = operator::output_bytes(&like_is.config, &like_is.tokenizer, params.output)?;
-    crate::disk::space::check(store.root(), needed)?;
-    let made = operator::apply_slm1(&job, &like.model.checkpoint, params.output, sink, cancelled);
-    let application = made.map_err(|error| match error {
-        OperatorError::Cancelled => StageError::Cancelled,
-        other => other.into(),
+    let inputs = job.inputs(child.planned()).map_err(stopped)?;
+    let done = super::child::write(store, &child, kept, &|writer| {
+        operator::apply(operator, &inputs, child.planned(), writer, cancelled)
+    });
+    let done = done.map_err(|error| match error {
+        StageError::Operator(error) => stopped(error),
+        other => other,
     })?;
     match base.iter().chain(&parents).find_map(Whole::edited) {
         Some(path) => Err(StageError::Refused(format!("{} changed while it was being read", path.display()))),
-        None => Ok(application),
+        None => Ok((done, decision)),
+    }
+}
+
+fn stopped(error: OperatorError) -> StageError {
+    match error {
+        OperatorError::Cancelled => StageError::Cancelled,
+        other => other.into(),
+    }
+}
+
+/// How parents are read: in the names of the child, with the rows of its tokens.
+struct Reading<'a> {
+    params: &'a Params,
+    like: &'a OpenedPackage,
+    child: &'a Child<'a>,
+}
+
+impl<'a> Reading<'a> {
+    fn view(&self, package: &'a Package, tensors: &'a dyn Tensors) -> Result<View<'a>, StageError> {
+        let format = self.params.output.format;
+        Ok(View::new(package, tensors, format.naming(), format.name())?)
+    }
+
+    fn with_tokens<'v>(
+        &self,
+        package: &Package,
+        view: View<'v>,
+        like: &'v View<'v>,
+    ) -> Result<View<'v>, StageError> {
+        if !self.params.tokens_of_base {
+            return Ok(view);
+        }
+        let unknown =
+            || StageError::Refused("`vocabulary` needs parents that say which tokens they have".to_owned());
+        let own = Vocabulary::of_package(package).ok_or_else(unknown)?;
+        let childs = Vocabulary::of_package(&self.like.package).ok_or_else(unknown)?;
+        if own == childs {
+            return Ok(view);
+        }
+        let matrices = self.child.token_matrices(&self.params.output);
+        let rows = |tensors: &dyn Tensors| {
+            let shape = matrices.iter().find_map(|matrix| tensors.shape(matrix));
+            shape.map(|shape| shape.dims()[0]).ok_or_else(unknown)
+        };
+        let rows = childs.rows_in(rows(like)?, &own, rows(&view)?);
+        Ok(view.with_tokens(Tokens { rows, matrices, like }))
     }
 }
 
 /// A parent, with the model it is added to if it is an adapter.
 fn open_whole(store: &Store, action: &Action, params: &Params, name: &Name) -> Result<Whole, StageError> {
-    let model = |name| Ok::<_, StageError>(crate::model::open(&input_path(store, action, name)?)?);
     match params.adapters.get(name) {
-        None => Ok(Whole { model: model(name)?, adapter: None }),
+        None => Ok(Whole { model: open_model(store, action, name)?, adapter: None }),
         Some(base) => {
-            let path = input_path(store, action, name)?;
-            let opened = adapter::open(&path).map_err(|error| StageError::Refused(error.to_string()))?;
-            Ok(Whole { model: model(base)?, adapter: Some(opened) })
+            let model = open_model(store, action, base)?;
+            let adapter = store.open_adapter(&input(action, name)?, &model.package)?;
+            Ok(Whole { model, adapter: Some(adapter) })
         }
     }
 }
 
-fn input_path(store: &Store, action: &Action, name: &Name) -> Result<PathBuf, StageError> {
-    let input = of("model", name);
-    let digest: &Digest = action
-        .inputs
-        .get(&input)
-        .ok_or_else(|| StageError::Refused(format!("the input `{input}` is missing")))?;
-    store.locate(digest).map_err(|error| match error {
-        StoreError::Missing(_) => StageError::Refused(format!(
-            "no file with the digest {digest} of the parent `{name}` is known any more"
+fn open_model(store: &Store, action: &Action, name: &Name) -> Result<OpenedPackage, StageError> {
+    let digest = input(action, name)?;
+    store.open_model(&digest).map_err(|error| match error {
+        StoreError::Missing(missing) => StageError::Refused(format!(
+            "no file with the digest {missing} of the parent `{name}` is known any more"
         )),
         other => other.into(),
     })
+}
+
+fn input(action: &Action, name: &Name) -> Result<Digest, StageError> {
+    let input = of("model", name);
+    let digest = action.inputs.get(&input).copied();
+    digest.ok_or_else(|| StageError::Refused(format!("the input `{input}` is missing")))
 }

@@ -214,7 +214,11 @@ impl Case<'_> {
             let finding = format!("{} prompts ran, finite and deterministic", smoke.prompts.len());
             status(name, GateState::Passed, finding, vec![subject.sha256])
         } else {
-            status(name, GateState::Failed, "the model does not run cleanly".to_owned(), vec![subject.sha256])
+            let finding = match &smoke.cannot_run {
+                Some(why) => format!("the model cannot be run here: {why}"),
+                None => "the model does not run cleanly".to_owned(),
+            };
+            status(name, GateState::Failed, finding, vec![subject.sha256])
         })
     }
 

@@ -11,6 +11,7 @@ use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::Leaf;
+use crate::model::slm1;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::ledger::LedgerExtract;
@@ -77,6 +78,11 @@ impl Stage for RegistryStage {
                     "the admission of `{candidate}` is not in the ledger"
                 )));
             };
+            if manifest.format != slm1::NAME {
+                let why = format!("a browser loads .slm files; this is {}", manifest.format);
+                left_out.push((candidate.clone(), why));
+                continue;
+            }
             let leaf = leaves.get(usize::try_from(logged.index).unwrap_or(usize::MAX));
             if let Some(later) = leaf.and_then(|leaf| registry::taken_back(leaf, &leaves)) {
                 left_out.push((candidate.clone(), format!("taken back by ledger entry {}", later.index)));

@@ -54,9 +54,11 @@ impl Stage for ReviewStage {
         let objectives: Vec<Objective> =
             params.objectives.iter().map(|name| params.objective(name)).collect();
         let entries: Vec<Entry> = measured.iter().map(|row| row.entry(&params.objectives)).collect();
-        let ranking = review::rank(&objectives, &entries)?;
+        // Of models that nobody could run none is better than another.
+        let ranking = if entries.is_empty() { Vec::new() } else { review::rank(&objectives, &entries)? };
         let behaviour: Vec<Descriptor> = measured.iter().map(Row::descriptor).collect();
-        let novelty = review::novelty(&behaviour, NEIGHBOURS)?;
+        let novelty =
+            if behaviour.is_empty() { Vec::new() } else { review::novelty(&behaviour, NEIGHBOURS)? };
         let members: Vec<Member> = ranking
             .iter()
             .map(|placed| {
@@ -78,7 +80,10 @@ impl Stage for ReviewStage {
             })
             .collect();
         let front = members.iter().filter(|member| member.rank == 0).map(|member| member.name.as_str());
-        let summary = format!("first front: {}", front.collect::<Vec<_>>().join(", "));
+        let summary = match front.collect::<Vec<_>>().join(", ") {
+            nobody if nobody.is_empty() => "nobody could be ranked".to_owned(),
+            front => format!("first front: {front}"),
+        };
         let record = PopulationReview { cycle: params.cycle, objectives, members, unranked };
         context.made(&record, Verdict::Pass, summary)
     }
@@ -160,6 +165,9 @@ fn row(
     let Some((smoke, _)) = context.optional_record::<RuntimeSmoke>(&of("smoke", name))? else {
         return Ok(Err("did not run".to_owned()));
     };
+    if let Some(why) = smoke.cannot_run {
+        return Ok(Err(format!("cannot be run: {why}")));
+    }
     let (mut vector, mut evidence) = (BTreeMap::new(), Vec::new());
     for objective in &params.objectives {
         if objective == ARTIFACT_BYTES {

@@ -9,6 +9,7 @@ use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::record::candidate::CandidateManifest;
+use crate::record::receipt::OperatorReceipt;
 use crate::record::smoke::{Evaluated, PromptRun, RuntimeSmoke};
 use crate::record::source::SourceArtifact;
 use crate::runtime::{GenerateOptions, Model, RuntimeError, Session, generate};
@@ -19,7 +20,7 @@ use crate::store::Verdict;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
     pub(crate) name: Name,
-    /// `candidate` or `parent`: which record introduces it.
+    /// Which record introduces it.
     pub(crate) introduced_by: IntroducedBy,
     pub(crate) prompts: Vec<String>,
     pub(crate) max_tokens: u64,
@@ -33,11 +34,13 @@ pub(crate) enum IntroducedBy {
     Manifest,
     /// A source record.
     Source,
+    /// An operator receipt: a trial on the way to a candidate has no manifest.
+    Receipt,
 }
 
 impl IntroducedBy {
-    /// Who is tested, by the record given as the input `introduction`.
-    pub(super) fn subject(self, context: &Context<'_>, name: &Name) -> Result<Evaluated, StageError> {
+    /// Who is tested, by the record given as the input `introduction`, and how long it is.
+    pub(super) fn subject(self, context: &Context<'_>, name: &Name) -> Result<(Evaluated, u64), StageError> {
         let (manifest, artifact): (Sha256, _) = match self {
             Self::Manifest => {
                 let (manifest, subject) = context.record::<CandidateManifest>("introduction")?;
@@ -47,11 +50,21 @@ impl IntroducedBy {
                 let (source, subject) = context.record::<SourceArtifact>("introduction")?;
                 (subject.sha256, source.artifact)
             }
+            Self::Receipt => {
+                let (receipt, subject) = context.record::<OperatorReceipt>("introduction")?;
+                if receipt.output.digest != context.input("artifact")? {
+                    return Err(StageError::Refused(format!(
+                        "the receipt of `{name}` is of another artifact"
+                    )));
+                }
+                (subject.sha256, context.artifact("artifact", &context.model("artifact")?)?)
+            }
         };
         if artifact.blake3 != context.input("artifact")? {
             return Err(StageError::Refused(format!("the record of `{name}` is about another artifact")));
         }
-        Ok(Evaluated { name: name.clone(), manifest, artifact: artifact.sha256 })
+        let evaluated = Evaluated { name: name.clone(), manifest, artifact: artifact.sha256 };
+        Ok((evaluated, artifact.bytes))
     }
 }
 
@@ -72,13 +85,11 @@ impl Stage for SmokeStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let subject = params.introduced_by.subject(context, &params.name)?;
-        let whole = context.tested()?;
-        let artifact_bytes = match &whole.adapter {
-            Some(adapter) => adapter.mapped.stamp().bytes,
-            None => whole.model.mapped.stamp().bytes,
+        let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
+        let checkpoint = match context.tested()?.runnable(&params.name)? {
+            Ok(checkpoint) => checkpoint,
+            Err(why) => return cannot_run(context, subject, artifact_bytes, why),
         };
-        let checkpoint = whole.runnable(&params.name)?;
         let config = &checkpoint.config;
         let cache = 2 * 4 * u64::from(config.layer_count) * u64::from(config.max_context);
         let cache_bytes = cache * u64::from(config.kv_head_count) * u64::from(config.head_dim);
@@ -91,11 +102,12 @@ impl Stage for SmokeStage {
         let reasons: Vec<String> = prompts.iter().filter_map(complaint).collect();
         let record = RuntimeSmoke {
             subject,
-            runtime: format!("studbook {} native", env!("CARGO_PKG_VERSION")),
+            runtime: runtime(),
             prompts,
             artifact_bytes,
             cache_bytes,
             quality_claim: "runtime-execution-smoke-only".to_owned(),
+            cannot_run: None,
             passed: reasons.is_empty(),
         };
         let summary = match record.prompts.first() {
@@ -105,6 +117,31 @@ impl Stage for SmokeStage {
         let verdict = if reasons.is_empty() { Verdict::Pass } else { Verdict::Reject(reasons) };
         context.made(&record, verdict, summary)
     }
+}
+
+fn runtime() -> String {
+    format!("studbook {} native", env!("CARGO_PKG_VERSION"))
+}
+
+/// A model that this runtime does not run is no failure of the cycle; it is refused, with the reason.
+fn cannot_run(
+    context: &Context<'_>,
+    subject: Evaluated,
+    artifact_bytes: u64,
+    why: String,
+) -> Result<Made, StageError> {
+    let record = RuntimeSmoke {
+        subject,
+        runtime: runtime(),
+        prompts: Vec::new(),
+        artifact_bytes,
+        cache_bytes: 0,
+        quality_claim: "not-run".to_owned(),
+        cannot_run: Some(why.clone()),
+        passed: false,
+    };
+    let reason = format!("cannot be run here: {why}");
+    context.made(&record, Verdict::Reject(vec![reason.clone()]), reason)
 }
 
 fn complaint(run: &PromptRun) -> Option<String> {

@@ -2,8 +2,7 @@
 //!
 //! An adapter is validated by itself alone. Whether it fits its model is for the compatibility report.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +10,10 @@ use super::context::sha256_of;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::disk::mmap::Mapped;
-use crate::model::adapter::OpenedAdapter;
+use crate::model::adapter::{AdapterIdentity, OpenedAdapter};
 use crate::model::identity::Identity;
 use crate::model::source::{SourceKind, SourceManifest};
-use crate::model::{slm1, validate_values};
+use crate::model::{Package, Weights, slm1, trained, validate_values};
 use crate::record::Subject;
 use crate::record::source::{AdapterFacts, Origin, SourceArtifact};
 use crate::store::Verdict;
@@ -55,7 +53,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn weight(&self) -> Weight {
@@ -64,34 +62,42 @@ impl Stage for SourceStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
+        let listing = context.store.listing(&context.input("model")?)?;
         let seen = match &params.adapts {
             None => model(context)?,
             Some(adapts) => adapter(context, adapts)?,
         };
-        let mapped = &seen.mapped;
-        let blake3 = context.input("model")?;
-        let artifact = Subject { sha256: sha256_of(mapped), blake3, bytes: mapped.stamp().bytes };
-        let origin = origin(context, &params, &artifact)?;
+        let origin = origin(context, &params, &seen.artifact)?;
         expect_licence(&params, &origin)?;
-        still_the_same(mapped)?;
+        if let Some(path) = &seen.edited {
+            return Err(StageError::Refused(format!("{} changed while it was being read", path.display())));
+        }
         let summary = format!("{}, {}", seen.summary, origin.source_kind);
         let record = SourceArtifact {
             name: params.name,
             role: params.role,
-            artifact,
+            artifact: seen.artifact,
+            files: listing.as_ref().map(|listing| listing.files().to_vec()).unwrap_or_default(),
             format: seen.format.to_owned(),
             identity: seen.identity,
             adapter: seen.adapter,
             checksum: seen.checksum,
             origin,
         };
-        context.made(&record, Verdict::Pass, summary)
+        let mut made = context.made(&record, Verdict::Pass, summary)?;
+        // Later stages and later cycles find the files of a folder by this list.
+        if let Some(listing) = listing {
+            made.outputs.insert("files".to_owned(), context.store.put(&listing.to_bytes())?);
+        }
+        Ok(made)
     }
 }
 
-/// What a file turned out to be.
+/// What a file or a folder turned out to be.
 struct Seen {
-    mapped: Arc<Mapped>,
+    artifact: Subject,
+    /// A file that is not what it was when it was opened.
+    edited: Option<PathBuf>,
     format: &'static str,
     identity: Option<Identity>,
     adapter: Option<AdapterFacts>,
@@ -99,47 +105,89 @@ struct Seen {
     summary: String,
 }
 
-fn refused(mapped: &Mapped, why: &dyn std::fmt::Display) -> StageError {
-    StageError::Refused(format!("{}: {why}", mapped.path().display()))
-}
+const BLAKE3_ALONE: &str = "none of its own; its BLAKE3 is checked";
 
 fn model(context: &Context<'_>) -> Result<Seen, StageError> {
     let opened = context.model("model")?;
-    validate_values(&opened.checkpoint).map_err(|error| refused(&opened.mapped, &error))?;
-    let identity = Identity::of(&opened.checkpoint);
+    let package = &opened.package;
+    validate_values(&package.weights).map_err(|error| {
+        let path = opened.files.first().map(|(_, file)| file.path().display().to_string());
+        StageError::Refused(format!("{}: {error}", path.unwrap_or_default()))
+    })?;
+    let identity = Identity::of_package(package);
+    let format = package.weights.format();
+    let artifact = context.artifact("model", &opened)?;
+    let checksum = match opened.single() {
+        Some(file) if format == slm1::NAME => slm1::checksum_verdict((**file).as_ref()).to_string(),
+        _ => BLAKE3_ALONE.to_owned(),
+    };
+    let summary = if format == slm1::NAME {
+        format!("{} parameters, {}", identity.parameters, identity.quantisation.name)
+    } else {
+        format!("{} parameters, {}, {format}", identity.parameters, identity.quantisation.name)
+    };
     Ok(Seen {
-        format: opened.checkpoint.format(),
-        checksum: slm1::checksum_verdict((*opened.mapped).as_ref()).to_string(),
-        summary: format!("{} parameters, {}", identity.parameters, identity.quantisation.name),
+        artifact,
+        edited: opened.edited().map(Path::to_owned),
+        format,
+        checksum,
+        summary,
         identity: Some(identity),
         adapter: None,
-        mapped: opened.mapped,
     })
 }
 
 fn adapter(context: &Context<'_>, adapts: &Name) -> Result<Seen, StageError> {
-    let OpenedAdapter { adapter, mapped } = super::adapter::open(context.store, &context.input("model")?)?;
-    adapter.validate().map_err(|error| refused(&mapped, &error))?;
-    let identity = *adapter
-        .identity()
-        .ok_or_else(|| refused(&mapped, &"the adapter does not say which model it is for"))?;
+    let digest = context.input("model")?;
+    let base = context.optional("base").map(|_| context.model("base")).transpose()?;
+    let nothing = Package::of_weights(Weights::none());
+    let beside = base.as_ref().map_or(&nothing, |base| &base.package);
+    let OpenedAdapter { adapter, mapped } = context.store.open_adapter(&digest, beside)?;
+    let refused =
+        |why: &dyn std::fmt::Display| StageError::Refused(format!("{}: {why}", mapped.path().display()));
+    adapter.validate().map_err(|error| refused(&error))?;
+    // A LoRA folder is for whatever model it was read beside.
+    let of_base = base.as_ref().map(|base| AdapterIdentity::of_package(&base.package));
+    let identity = adapter.identity().copied().or(of_base);
+    let identity = identity.ok_or_else(|| refused(&"the adapter does not say which model it is for"))?;
     let (deltas, numbers) = (adapter.infos().len() as u64, adapter.numbers());
+    let artifact = match context.store.listing(&digest)? {
+        Some(listing) => {
+            Subject { sha256: Sha256::of(&listing.to_bytes()), blake3: digest, bytes: listing.total_bytes() }
+        }
+        None => Subject { sha256: sha256_of(&mapped), blake3: digest, bytes: mapped.stamp().bytes },
+    };
     Ok(Seen {
+        artifact,
+        edited: (!mapped.unchanged()).then(|| mapped.path().to_owned()),
         format: adapter.format(),
-        checksum: "matches its BLAKE3".to_owned(),
+        checksum: if base.is_some() { BLAKE3_ALONE } else { "matches its BLAKE3" }.to_owned(),
         summary: format!("adapter for `{adapts}`, {deltas} deltas"),
         identity: None,
         adapter: Some(AdapterFacts { adapts: adapts.clone(), identity, deltas, numbers }),
-        mapped,
     })
 }
 
-/// A file edited while we read it would be bound by a digest of other bytes.
-fn still_the_same(mapped: &Mapped) -> Result<(), StageError> {
-    if mapped.unchanged() {
-        return Ok(());
-    }
-    Err(StageError::Refused(format!("{} changed while it was being read", mapped.path().display())))
+/// What the manifest of a trained source says of it.
+fn declared(context: &Context<'_>) -> Result<Option<Origin>, StageError> {
+    let listing = context.store.listing(&context.input("model")?)?;
+    let Some(file) = listing.as_ref().and_then(|listing| listing.file(trained::MANIFEST)) else {
+        return Ok(None);
+    };
+    let bytes = context.store.read(&file.blake3)?;
+    let refuse = |why: String| StageError::Refused(format!("{}: {why}", trained::MANIFEST));
+    let text = std::str::from_utf8(&bytes).map_err(|error| refuse(error.to_string()))?;
+    let manifest = trained::Manifest::parse(text).map_err(|error| refuse(error.to_string()))?;
+    let mut data = manifest.datasets;
+    data.sort();
+    data.dedup();
+    Ok(Some(Origin {
+        source_kind: manifest.source_kind,
+        licences: vec![manifest.licence],
+        data,
+        manifest: Some(Sha256::of(&bytes)),
+        cycle: None,
+    }))
 }
 
 fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<Origin, StageError> {
@@ -153,6 +201,9 @@ fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<
         });
     }
     let Some(digest) = context.optional("manifest") else {
+        if let Some(origin) = declared(context)? {
+            return Ok(origin);
+        }
         let licences = params.licence.iter().cloned().collect();
         let source_kind = "undeclared".to_owned();
         return Ok(Origin { source_kind, licences, data: Vec::new(), manifest: None, cycle: None });

@@ -22,10 +22,11 @@ mod actions;
 mod cas;
 mod evidence;
 mod log;
+mod models;
 mod stamps;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -38,6 +39,8 @@ pub use view::ViewEntry;
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
 use crate::disk::{DiskError, IoContext, atomic};
+use crate::model::adapter::AdapterError;
+use crate::model::{Listing, ModelError};
 
 /// The layout this program writes.
 const VERSION: u32 = 1;
@@ -76,6 +79,12 @@ pub enum StoreError {
         /// What its bytes hash to.
         found: Digest,
     },
+    /// A model cannot be opened.
+    #[error(transparent)]
+    Model(Box<ModelError>),
+    /// An adapter cannot be opened.
+    #[error(transparent)]
+    Adapter(Box<AdapterError>),
     /// A document in the store cannot be read.
     #[error("{what} {source}")]
     Document {
@@ -84,6 +93,21 @@ pub enum StoreError {
         /// Why.
         source: CanonicalError,
     },
+}
+
+impl From<ModelError> for StoreError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Disk(error) => Self::Disk(error),
+            other => Self::Model(Box::new(other)),
+        }
+    }
+}
+
+impl From<AdapterError> for StoreError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(Box::new(error))
+    }
 }
 
 impl StoreError {
@@ -98,6 +122,7 @@ impl StoreError {
             Self::Missing(_) | Self::Damaged { .. } => {
                 Some("run the plan again: damaged and missing blobs are rebuilt".to_owned())
             }
+            Self::Model(_) | Self::Adapter(_) => None,
             Self::Document { .. } => Some("delete that file; it is made again by the next run".to_owned()),
         }
     }
@@ -110,6 +135,8 @@ pub struct Store {
     stamps: stamps::Stamps,
     /// Folders with names that are not known to be on the disk.
     unsettled: Mutex<BTreeSet<PathBuf>>,
+    /// Lists of the files of folders that were hashed.
+    listings: Mutex<BTreeMap<Digest, Listing>>,
 }
 
 impl Store {
@@ -142,7 +169,7 @@ impl Store {
             Err(error) => return Err(error).at("read", &version)?,
         }
         let stamps = stamps::Stamps::load(&root.join("index/stamps"));
-        Ok(Self { root: root.to_owned(), stamps, unsettled: Mutex::default() })
+        Ok(Self { root: root.to_owned(), stamps, unsettled: Mutex::default(), listings: Mutex::default() })
     }
 
     /// The folder.

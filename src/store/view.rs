@@ -104,15 +104,18 @@ fn wanted(entries: &[ViewEntry]) -> BTreeSet<String> {
     entries.iter().map(|entry| entry.path.clone()).collect()
 }
 
-/// The files two levels deep, as `folder/file`.
+/// The files, folders within folders included, as `folder/file`.
 fn present(folder: &Path) -> Result<BTreeSet<String>, DiskError> {
     let mut found = BTreeSet::new();
-    for (name, is_folder) in list(folder)? {
-        if is_folder {
-            let inner = list(&folder.join(&name))?;
-            found.extend(inner.into_iter().map(|(file, _)| format!("{name}/{file}")));
-        } else if name != MANIFEST && name != LOCK {
-            found.insert(name);
+    let mut open = vec![String::new()];
+    while let Some(inside) = open.pop() {
+        for (name, is_folder) in list(&folder.join(&inside))? {
+            let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+            if is_folder {
+                open.push(path);
+            } else if path != MANIFEST && path != LOCK {
+                found.insert(path);
+            }
         }
     }
     Ok(found)

@@ -374,6 +374,12 @@ fn a_peft_folder_becomes_a_package() {
     });
     assert!(bytes(&space, child) == expected, "sums of multiples of 1/64 are exact");
 
+    // The folder as it is makes the same child.
+    space.write("plan.toml", PLAN.replace("x.sbd", "lora").as_bytes());
+    space.studbook(&["run", "plan.toml", "--store", "folder"]).exits(0);
+    assert!(bytes(&space, "folder/runs/adapted/04-operator/again.slm") == expected);
+    space.studbook(&["verify", "plan.toml", "--store", "folder", "--recompute"]).exits(0);
+
     space.write("lora/adapter_config.json", settings(",\"use_dora\":true").as_bytes());
     extract(&space, &["lora", "y.sbl"]).exits(2).complains("lora: adapter_config.json use_dora is true");
     space.write("lora/adapter_config.json", settings("").replace("gate", "up").as_bytes());

@@ -81,7 +81,12 @@ fn ten_mistakes_are_told_at_once_each_at_its_place() {
     // What, where, what was expected or known, what was probably meant.
     let mistakes: [(&str, &str, &str, &str); 11] = [
         ("unknown key `sede` in [cycle]", "sede", "expected one of `name`, `seed`", "did you mean `seed`?"),
-        ("`output` in [cycle] cannot be the number 8", "8\n", "expected \"f32\", \"q8_0\" or \"q4_0\"", ""),
+        (
+            "`output` in [cycle] cannot be the number 8",
+            "8\n",
+            "expected \"f32\", \"f16\", \"bf16\", \"q8_0\" or \"q4_0\"",
+            "",
+        ),
         ("[budget] needs `seconds`", "[budget]", "expected `seconds`, a whole number", ""),
         ("unknown operator `blent`", "\"blent\"", "expected one of `blend`", "did you mean `blend`?"),
         ("unknown parent `tow`", "\"tow\"", "expected one of `base`, `one`", "did you mean `two`?"),
@@ -181,7 +186,7 @@ fn models_that_are_none() {
         &[
             "base.slm does not exist",
             "plan.toml:14:10",
-            "one.slm is a folder",
+            "one.slm has neither model.safetensors nor",
             "plan.toml:18:10",
             "two.slm: not a usable SLM1 file",
             "but the file has 3000: it was cut short",

@@ -112,7 +112,7 @@ fn what_cannot_be_is_told() {
     assert!(!space.path("b.gguf").exists() && !space.path("b.slm").exists());
     space.studbook(&["convert", "a.slm", "g.gguf"]).exits(0);
     space.write("plan.toml", crate::space::PLAN.replace("one.slm", "g.gguf").as_bytes());
-    space.studbook(&["check", "plan.toml"]).exits(2).complains("studbook convert");
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("no child like `one` can be made");
 
     space.studbook(&["convert", "a.slm", "t", "--to", "trained-source"]).exits(0);
     let bad = |from: &str, to: &str, complaint: &str| {

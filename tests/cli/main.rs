@@ -13,6 +13,8 @@ mod crash;
 mod declare;
 mod dry_run;
 mod evaluate;
+mod formats;
+mod greedy;
 mod merge;
 mod mergekit;
 mod misfits;

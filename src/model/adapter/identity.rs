@@ -93,10 +93,10 @@ impl AdapterIdentity {
     pub fn of(model: &Identity) -> Self {
         Self {
             tensor_count: model.tensors,
-            flags: if model.architecture.tied_output { FLAG_TIED } else { 0 },
+            flags: if model.architecture.as_ref().is_some_and(|a| a.tied_output) { FLAG_TIED } else { 0 },
             parameter_count: model.parameters,
             tensor_layout_checksum: layout_checksum(&model.layout),
-            tokenizer_checksum: tokenizer_checksum(Some(&model.tokenizer.digest)),
+            tokenizer_checksum: tokenizer_checksum(model.tokenizer.as_ref().map(|known| &known.digest)),
         }
     }
 

@@ -130,6 +130,18 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     }
 }
 
+/// The facts of another file as a new file has them: all, but for where its tensors lie and how they are
+/// stored.
+pub fn carried(facts: &Facts) -> Facts {
+    let mut carried = general(ARCHITECTURE);
+    let own =
+        ["general.architecture", "general.alignment", "general.file_type", "general.quantization_version"];
+    for (name, fact) in facts.iter().filter(|(name, _)| !own.contains(name)) {
+        carried.push(name, fact.clone());
+    }
+    carried
+}
+
 /// The facts of a model.
 pub fn facts(config: &ModelConfig, tokenizer: Option<&Tokenizer>) -> Facts {
     let mut facts = general(ARCHITECTURE);

@@ -12,6 +12,7 @@ use super::index::Index;
 use super::{NAME, order};
 use crate::disk::IoContext;
 use crate::disk::mmap::Mapped;
+use crate::model::listing::Place;
 use crate::model::package::{Companion, Package};
 use crate::model::safetensors::{self, Metadata};
 use crate::model::tokenizer::huggingface::JsonError;
@@ -146,11 +147,35 @@ impl Folder {
 
 /// Opens a folder and checks that its files agree. Payloads are mapped, not read.
 pub fn open(folder: &Path) -> Result<Folder, FolderError> {
-    let root = Root::new(folder)?;
+    open_at(&Place::folder(folder))
+}
+
+/// The names of the files that make a folder's model, companions first. Payloads are not looked at.
+pub fn names(folder: &Path) -> Result<Vec<String>, FolderError> {
+    let root = Root::new(&Place::folder(folder))?;
+    let mut names = Vec::new();
+    for name in COMPANIONS {
+        if root.file(name)?.is_some() {
+            names.push(name.to_owned());
+        }
+    }
+    match root.index()? {
+        None => names.push(SINGLE.to_owned()),
+        Some(index) => {
+            names.push(INDEX.to_owned());
+            names.extend(index.files().into_iter().map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
+/// Opens a model whose files may lie anywhere.
+pub fn open_at(place: &Place) -> Result<Folder, FolderError> {
+    let root = Root::new(place)?;
     let companions = root.companions()?;
     let config = match companions.iter().find(|companion| companion.name == CONFIG) {
         Some(companion) => HfConfig::parse(&companion.bytes)
-            .map_err(|source| FolderError::Config { path: root.0.join(CONFIG), source })?,
+            .map_err(|source| FolderError::Config { path: root.0.path(CONFIG), source })?,
         None => None,
     };
     let index = root.index()?;
@@ -160,7 +185,7 @@ pub fn open(folder: &Path) -> Result<Folder, FolderError> {
         tensors: Vec::new(),
         total_size: index.as_ref().and_then(|index| index.total_size),
         companions,
-        path: root.0.clone(),
+        path: root.0.root().to_owned(),
     };
     match &index {
         None => root.shard(SINGLE, &mut model)?,
@@ -170,24 +195,38 @@ pub fn open(folder: &Path) -> Result<Folder, FolderError> {
     Ok(model)
 }
 
-/// The folder itself, links followed.
-struct Root(PathBuf);
+/// Where the files are; a folder with links followed.
+struct Root(Place);
 
 impl Root {
-    fn new(folder: &Path) -> Result<Self, FolderError> {
-        let root = folder.canonicalize().at("open", folder)?;
-        if root.is_dir() { Ok(Self(root)) } else { Err(FolderError::NoFolder(folder.to_owned())) }
+    fn new(place: &Place) -> Result<Self, FolderError> {
+        if place.files().is_some() {
+            return Ok(Self(place.clone()));
+        }
+        let root = place.root().canonicalize().at("open", place.root())?;
+        if root.is_dir() {
+            Ok(Self(Place::folder(&root)))
+        } else {
+            Err(FolderError::NoFolder(place.root().to_owned()))
+        }
     }
 
     /// The file called `name`, if there is one; a link may lead to another name in the folder.
     fn file(&self, name: &str) -> Result<Option<PathBuf>, FolderError> {
-        let path = self.0.join(name);
+        if let Some(files) = self.0.files() {
+            return Ok(files.get(name).cloned());
+        }
+        let path = self.0.path(name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.at("examine", &path)?,
         };
         let target = path.canonicalize().at("follow the link", &path)?;
-        if target.starts_with(&self.0) { Ok(Some(target)) } else { Err(FolderError::Leaves { path, target }) }
+        if target.starts_with(self.0.root()) {
+            Ok(Some(target))
+        } else {
+            Err(FolderError::Leaves { path, target })
+        }
     }
 
     /// The content of the file called `name`, if there is one.
@@ -225,14 +264,14 @@ impl Root {
         let single = self.file(SINGLE)?.is_some();
         match (single, self.read(INDEX, MAX_INDEX)?) {
             (true, None) => Ok(None),
-            (true, Some(_)) => Err(FolderError::TwoWeights(self.0.clone())),
+            (true, Some(_)) => Err(FolderError::TwoWeights(self.0.root().to_owned())),
             (false, Some(bytes)) => Index::parse(&bytes)
                 .map(Some)
-                .map_err(|source| FolderError::Index { path: self.0.join(INDEX), source }),
+                .map_err(|source| FolderError::Index { path: self.0.path(INDEX), source }),
             (false, None) => {
                 let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
-                let pickled = pickled.iter().any(|name| self.0.join(name).exists());
-                Err(FolderError::NoWeights { folder: self.0.clone(), pickled })
+                let pickled = pickled.iter().any(|name| self.0.path(name).exists());
+                Err(FolderError::NoWeights { folder: self.0.root().to_owned(), pickled })
             }
         }
     }
@@ -244,13 +283,13 @@ impl Root {
             if self.file(name)?.is_none() {
                 let listed = index.weight_map.iter().find(|(_, file)| *file == name);
                 let tensor = listed.map(|(tensor, _)| tensor.clone()).unwrap_or_default();
-                return Err(FolderError::MissingShard { path: self.0.join(name), tensor });
+                return Err(FolderError::MissingShard { path: self.0.path(name), tensor });
             }
             self.shard(name, model)?;
             for info in &model.tensors[first..] {
                 let listed = index.weight_map.get(&info.name);
                 if listed.is_none_or(|file| file != name) {
-                    let (path, tensor, listed) = (self.0.join(name), info.name.clone(), listed.cloned());
+                    let (path, tensor, listed) = (self.0.path(name), info.name.clone(), listed.cloned());
                     return Err(FolderError::NotInIndex { path, tensor, listed });
                 }
             }
@@ -259,14 +298,14 @@ impl Root {
         match index.weight_map.iter().find(|(tensor, _)| !found.contains(tensor.as_str())) {
             None => Ok(()),
             Some((tensor, file)) => {
-                Err(FolderError::NotInShard { path: self.0.join(file), tensor: tensor.clone() })
+                Err(FolderError::NotInShard { path: self.0.path(file), tensor: tensor.clone() })
             }
         }
     }
 
     /// Maps one file of tensors.
     fn shard(&self, name: &str, model: &mut Folder) -> Result<(), FolderError> {
-        let path = self.file(name)?.unwrap_or_else(|| self.0.join(name));
+        let path = self.file(name)?.unwrap_or_else(|| self.0.path(name));
         let mapped = Arc::new(Mapped::open(&path)?);
         let (infos, metadata) = safetensors::infos((*mapped).as_ref(), model.shards.len())
             .map_err(|source| FolderError::Shard { path, source })?;

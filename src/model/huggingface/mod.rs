@@ -37,11 +37,11 @@ pub use config::{HfConfig, HfConfigError};
 #[cfg(feature = "engine")]
 pub use error::FolderError;
 #[cfg(feature = "engine")]
-pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open};
+pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open, open_at};
 pub use index::{Index, IndexError};
 pub use rope::RopeScaling;
 #[cfg(feature = "engine")]
-pub use write::{FolderLayout, FolderWriter, Written};
+pub use write::{FolderLayout, FolderWriter, InFolder, Shelf, Written};
 
 /// How records name the format.
 pub const NAME: &str = "huggingface";

@@ -17,12 +17,14 @@ use super::folder::{INDEX, SINGLE};
 use crate::base::digest::Digest;
 use crate::base::sink::ArtifactSink;
 use crate::disk::fresh::Durability;
-use crate::disk::hashed::HashedFile;
+use crate::disk::hashed::{HashedFile, Unpublished};
+use crate::disk::{DiskError, IoContext};
 use crate::model::safetensors::{Layout, Metadata};
 use crate::model::writer::{ModelWriter, Planned, WriteError};
 
 /// A file that was written.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Written {
     /// Its name in the folder.
     pub name: String,
@@ -63,9 +65,10 @@ impl FolderLayout {
         Ok(Self { files: files.collect::<Result<_, WriteError>>()? })
     }
 
-    /// Bytes of all files, the index apart.
+    /// Bytes of all files, the index too.
     pub fn total_bytes(&self) -> u64 {
-        self.files.iter().map(|(_, layout)| layout.total_bytes()).sum()
+        let index = self.index().map_or(0, |index| index.len() as u64);
+        self.files.iter().map(|(_, layout)| layout.total_bytes()).sum::<u64>() + index
     }
 
     /// The index, if there is more than one file.
@@ -86,10 +89,39 @@ impl FolderLayout {
     }
 }
 
+/// Where the files of a folder go: into a folder, or into a store.
+pub trait Shelf {
+    /// Starts a file.
+    fn begin(&mut self) -> Result<HashedFile, DiskError>;
+
+    /// Takes a finished file under its name in the folder.
+    fn end(&mut self, name: &str, file: Unpublished) -> Result<(), DiskError>;
+
+    /// Takes a small file.
+    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut file = self.begin()?;
+        file.write(bytes).at("write", Path::new(name))?;
+        self.end(name, file.finish()?)
+    }
+}
+
+/// A folder that is there; its files are everybody's to read.
+pub struct InFolder(pub PathBuf);
+
+impl Shelf for InFolder {
+    fn begin(&mut self) -> Result<HashedFile, DiskError> {
+        HashedFile::create_with_mode(&self.0, 0o644)
+    }
+
+    fn end(&mut self, name: &str, file: Unpublished) -> Result<(), DiskError> {
+        file.persist(&self.0.join(name), false)
+    }
+}
+
 /// A folder being written.
 pub struct FolderWriter<'a> {
     layout: &'a FolderLayout,
-    folder: PathBuf,
+    shelf: Box<dyn Shelf + 'a>,
     /// The file that is being written, and bytes of it.
     file: Option<(HashedFile, u64)>,
     /// Files finished, and tensors of the current one.
@@ -102,8 +134,21 @@ pub struct FolderWriter<'a> {
 impl<'a> FolderWriter<'a> {
     /// Starts writing into a folder that is there.
     pub fn new(layout: &'a FolderLayout, folder: &Path, durability: Durability) -> Self {
-        let folder = folder.to_owned();
-        Self { layout, folder, file: None, files: 0, tensors: 0, written: Vec::new(), durability }
+        Self { durability, ..Self::on(layout, Box::new(InFolder(folder.to_owned()))) }
+    }
+
+    /// Starts writing files that go wherever the shelf puts them, each on the disk before it has its name.
+    pub fn on(layout: &'a FolderLayout, shelf: Box<dyn Shelf + 'a>) -> Self {
+        let durability = Durability::Synced;
+        Self { layout, shelf, file: None, files: 0, tensors: 0, written: Vec::new(), durability }
+    }
+
+    /// Writes a small file beside those of tensors.
+    pub fn companion(&mut self, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
+        self.shelf.put(name, bytes).map_err(|error| disk(&error))?;
+        let (name, blake3) = (name.to_owned(), Digest::of(bytes));
+        self.written.push(Written { name, bytes: bytes.len() as u64, blake3 });
+        Ok(())
     }
 
     /// What was written, once it is finished.
@@ -123,7 +168,7 @@ impl<'a> FolderWriter<'a> {
             return Err(count);
         };
         if self.file.is_none() {
-            let mut file = HashedFile::create_with_mode(&self.folder, 0o644).map_err(|error| disk(&error))?;
+            let mut file = self.shelf.begin().map_err(|error| disk(&error))?;
             file.write(layout.head())?;
             self.file = Some((file, layout.head().len() as u64));
         }
@@ -136,7 +181,7 @@ impl<'a> FolderWriter<'a> {
         let name = self.layout.files[self.files].0.clone();
         let done = file.finish_as(self.durability).map_err(|error| disk(&error))?;
         let blake3 = done.digest;
-        done.persist(&self.folder.join(&name), false).map_err(|error| disk(&error))?;
+        self.shelf.end(&name, done).map_err(|error| disk(&error))?;
         self.written.push(Written { name, bytes, blake3 });
         self.files += 1;
         self.tensors = 0;
@@ -161,7 +206,7 @@ impl Current<'_, '_> {
     }
 }
 
-fn disk(error: &crate::disk::DiskError) -> WriteError {
+fn disk(error: &DiskError) -> WriteError {
     WriteError::Io(std::io::Error::new(error.source.kind(), error.to_string()))
 }
 
@@ -193,9 +238,7 @@ impl ModelWriter for FolderWriter<'_> {
             return Err(WriteError::Count { written: self.files, planned, doing: "the folder was finished" });
         }
         if let Some(index) = self.layout.index() {
-            std::fs::write(self.folder.join(INDEX), &index)?;
-            let (bytes, blake3) = (index.len() as u64, Digest::of(&index));
-            self.written.push(Written { name: INDEX.to_owned(), bytes, blake3 });
+            self.companion(INDEX, &index)?;
         }
         Ok(())
     }

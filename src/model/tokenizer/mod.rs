@@ -11,6 +11,7 @@
 //! * [`btok`]: bytes and nothing else.
 //! * [`bpe1`]: bytes, then merges of adjacent pairs.
 //! * [`json`]: both as Hugging Face's `tokenizer.json`.
+//! * [`vocabulary`]: which tokens a model has, and where two vocabularies differ.
 //! * `huggingface`: other people's `tokenizer.json`, whose ids are their own.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
@@ -22,6 +23,7 @@ pub mod btok;
 pub mod huggingface;
 pub mod json;
 mod stream;
+pub mod vocabulary;
 
 use crate::base::digest::Digest;
 

@@ -32,7 +32,7 @@ pub mod read;
 pub mod write;
 
 pub use manifest::{Manifest, ManifestError};
-pub use read::{TrainedError, open};
+pub use read::{TrainedError, open, open_at};
 
 /// How records name the format.
 pub const NAME: &str = "trained-source";

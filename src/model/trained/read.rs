@@ -10,6 +10,7 @@ use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext};
 use crate::model::config::{TensorSpec, tensor_table};
+use crate::model::listing::Place;
 use crate::model::naming::Naming;
 use crate::model::package::Package;
 use crate::model::tokenizer::{Tokenizer, TokenizerError};
@@ -79,28 +80,52 @@ pub enum TrainedError {
     },
 }
 
+/// A trained source that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The model.
+    pub package: Package,
+    /// What its manifest says of it.
+    pub manifest: Manifest,
+    /// The maps that its tensors lie in.
+    pub files: Vec<Arc<Mapped>>,
+}
+
+/// The names of the files that make a folder's model, as its manifest spells them.
+pub fn names(folder: &Path) -> Result<Vec<String>, TrainedError> {
+    let manifest = Manifest::parse(&text(&folder.join(MANIFEST))?)?;
+    let tensors = manifest.tensors.into_iter().map(|file| file.path);
+    Ok([MANIFEST.to_owned(), manifest.tokenizer].into_iter().chain(tensors).collect())
+}
+
 /// Opens a folder: the model, and what its manifest says of it.
 pub fn open(folder: &Path) -> Result<(Package, Manifest), TrainedError> {
-    let path = folder.join(MANIFEST);
+    open_at(&Place::folder(folder)).map(|opened| (opened.package, opened.manifest))
+}
+
+/// Opens a model whose files may lie anywhere.
+pub fn open_at(place: &Place) -> Result<Opened, TrainedError> {
+    let path = place.path(MANIFEST);
     let manifest = Manifest::parse(&text(&path)?)?;
     let specs = tensor_table(&manifest.config).map_err(|error| TrainedError::Tensors(error.to_string()))?;
     let mut tensors = Vec::with_capacity(specs.len());
-    let mut parts: Vec<SharedBytes> = Vec::with_capacity(specs.len());
+    let mut files = Vec::with_capacity(specs.len());
     for (spec, file) in in_order(specs, &manifest.tensors)? {
-        let mapped = Mapped::open(&inside(folder, &file.path)?)?;
-        check(&spec, file, mapped.as_ref())?;
+        let mapped = Arc::new(Mapped::open(&inside(place, &file.path)?)?);
+        check(&spec, file, (*mapped).as_ref())?;
         tensors.push(TensorInfo {
             name: spec.name,
             dtype: DType::F32,
-            part: parts.len(),
+            part: files.len(),
             data: 0..spec.shape.elements() * 4,
             shape: spec.shape,
             scales: 0..0,
             block_size: 0,
         });
-        parts.push(Arc::new(mapped));
+        files.push(mapped);
     }
-    let section = Mapped::open(&inside(folder, &manifest.tokenizer)?)?;
+    let parts = files.iter().map(|file| file.clone() as SharedBytes).collect();
+    let section = Mapped::open(&inside(place, &manifest.tokenizer)?)?;
     let refuse = |source| TrainedError::Tokenizer { path: manifest.tokenizer.clone(), source };
     let package = Package {
         weights: Weights::new(NAME, tensors, parts),
@@ -108,8 +133,9 @@ pub fn open(folder: &Path) -> Result<(Package, Manifest), TrainedError> {
         config: Ok(manifest.config.clone()),
         tokenizer: Ok(Tokenizer::from_section(section.as_ref()).map_err(refuse)?),
         companions: Vec::new(),
+        facts: None,
     };
-    Ok((package, manifest))
+    Ok(Opened { package, manifest, files })
 }
 
 fn text(path: &Path) -> Result<String, TrainedError> {
@@ -141,9 +167,12 @@ fn in_order(
 }
 
 /// A path that stays inside the folder, step by step, none of them a symbolic link.
-fn inside(folder: &Path, relative: &str) -> Result<PathBuf, TrainedError> {
+fn inside(place: &Place, relative: &str) -> Result<PathBuf, TrainedError> {
     let refuse = |why| TrainedError::Path { path: relative.to_owned(), why };
-    let mut path = folder.to_owned();
+    if place.files().is_some() {
+        return Ok(place.path(relative));
+    }
+    let mut path = place.root().to_owned();
     for component in Path::new(relative).components() {
         match component {
             Component::Normal(name) => path.push(name),

@@ -1,7 +1,7 @@
 //! What a cycle is called, what it may cost, and whether its candidates could cost more.
 //!
-//! A child is as large as its first parent stored in the cycle's encoding, so sizes are known before
-//! anything is made; a plan that cannot be paid for does not become one.
+//! A child is as large as its base or first parent in the child's format and encoding, so sizes are known
+//! before anything is made; a plan that cannot be paid for does not become one.
 
 use super::Resolver;
 use super::parents::Models;
@@ -9,7 +9,6 @@ use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::file::BudgetSection;
 use crate::plan::resolved::{Budget, Candidate, Cycle};
-use crate::tensor::dtype::DType;
 
 impl Resolver<'_> {
     pub(super) fn cycle(&mut self) -> Option<Cycle> {
@@ -17,9 +16,8 @@ impl Resolver<'_> {
             self.section_missing("`[cycle]`", "add `[cycle]` with a `name` and a `seed`");
             return None;
         };
-        let output = section.output.as_ref().map_or(DType::F32, |output| output.value);
         let (name, seed) = (section.name.as_ref()?, section.seed.as_ref()?);
-        Some(Cycle { name: name.value.clone(), seed: seed.value.clone(), output })
+        Some(Cycle { name: name.value.clone(), seed: seed.value.clone() })
     }
 
     pub(super) fn budget(&mut self) -> Option<Budget> {
@@ -58,15 +56,9 @@ impl Resolver<'_> {
         let mut total = 0_u64;
         let mut largest: Option<(u64, &Candidate)> = None;
         for candidate in candidates {
-            let Some(bytes) = candidate
-                .parents
-                .first()
-                .and_then(|parent| models.get(parent))
-                .map(|facts| facts.child_bytes)
-            else {
-                continue;
-            };
-            total = total.saturating_add(bytes);
+            let child = candidate.like().and_then(|like| models.get(like)?.child.as_ref().ok());
+            let Some(bytes) = child.map(|child| child.bytes) else { continue };
+            total = total.saturating_add(bytes.saturating_mul(candidate.made()));
             if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, candidate));
             }
@@ -77,7 +69,9 @@ impl Resolver<'_> {
             self.over(&section.artifact, message, budget.artifact, help);
         }
         if total > budget.disk {
-            let message = format!("all candidates together would have {total} bytes");
+            let trials = candidates.iter().any(|candidate| candidate.made() > 1);
+            let trials = if trials { ", trial soups included," } else { "" };
+            let message = format!("all candidates together{trials} would have {total} bytes");
             self.over(&section.disk, message, budget.disk, "raise this, or declare fewer candidates");
         }
     }

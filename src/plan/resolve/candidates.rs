@@ -20,6 +20,7 @@ pub(super) struct Family<'s> {
     pub(super) operator: &'static dyn Operator,
     pub(super) base: Option<Name>,
     pub(super) parents: Vec<Name>,
+    pub(super) tokens_of_base: bool,
 }
 
 impl Resolver<'_> {
@@ -71,7 +72,19 @@ impl Resolver<'_> {
         };
         let parents = self.candidate_parents(section, operator);
         let base = self.candidate_base(section, operator);
-        Some(Family { section, operator, base: base.ok()?, parents: parents? })
+        let tokens_of_base = self.vocabulary(section);
+        Some(Family { section, operator, base: base.ok()?, parents: parents?, tokens_of_base })
+    }
+
+    fn vocabulary(&mut self, section: &CandidateSection) -> bool {
+        match section.vocabulary.as_ref().map(|word| (word.value.as_str(), word)) {
+            None => false,
+            Some(("base", _)) => true,
+            Some((_, word)) => {
+                self.unknown("vocabulary", word, |_| vec!["base"]);
+                false
+            }
+        }
     }
 
     fn candidate_parents(

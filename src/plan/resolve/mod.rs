@@ -8,10 +8,12 @@
 //! about where something unreadable stands in its place.
 //!
 //! * `names`: what is declared, and what to say of a name that is not.
-//! * `parents`: models opened, pools of earlier cycles looked up.
+//! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
+//!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
-//! * `uses`: that nobody is judged by the cases that chose them.
+//! * `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
+//!   greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
@@ -21,6 +23,7 @@
 
 mod budget;
 mod candidates;
+mod children;
 mod gates;
 mod metric;
 mod names;
@@ -29,6 +32,7 @@ mod parameters;
 mod parents;
 mod review;
 mod rules;
+mod selection;
 mod suites;
 mod sweep;
 #[cfg(test)]
@@ -46,7 +50,6 @@ use super::resolved::Plan;
 use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::{Digest, Sha256};
 use crate::store::Store;
-use crate::tensor::dtype::DType;
 
 /// Resolves a plan; `None` only if mistakes were reported. Warnings come with a plan.
 pub fn resolve(
@@ -82,15 +85,16 @@ impl Resolver<'_> {
     fn plan(&mut self, sha256: Sha256) -> Option<Plan> {
         let cycle = self.cycle();
         let budget = self.budget();
-        let output = cycle.as_ref().map_or(DType::F32, |cycle| cycle.output);
-        let (parents, models) = self.parents(output);
+        let (parents, models) = self.parents();
         let texts = self.texts(&parents);
         let candidates = self.candidates();
+        self.children_can_be_written(&candidates, &models);
         self.rules_meet_tensors(&candidates, &models);
         let smoke = self.smoke();
         let suites = self.suites();
         self.labels_differ(&candidates);
         let gates = self.gates(&suites);
+        self.selections(&candidates, &suites, &gates);
         let review = self.review(&suites);
         self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();

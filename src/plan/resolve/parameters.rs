@@ -12,7 +12,7 @@ use crate::plan::file::{Amount, Written};
 use crate::plan::wording::{count, one_of};
 
 /// Keys of a candidate section that are no parameters; known, so that a slip in one is understood.
-const SECTION_KEYS: [&str; 5] = ["operator", "base", "parents", "sweep", "rules"];
+const SECTION_KEYS: [&str; 6] = ["operator", "base", "parents", "vocabulary", "sweep", "rules"];
 
 /// Why a value is refused: what is wrong, what was expected.
 type Refusal = (String, String);
@@ -140,6 +140,7 @@ fn describe(kind: &Kind) -> String {
         Kind::PerParent { min, max, .. } | Kind::OptionalPerParent { min, max } => {
             format!("a number from {min} to {max}, or a list with one for each parent")
         }
+        Kind::Word { .. } => "a word".to_owned(),
         Kind::Pattern { .. } => "a pattern over tensor names, such as `layers.*`".to_owned(),
     }
 }

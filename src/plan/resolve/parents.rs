@@ -1,24 +1,26 @@
 //! Parents: where each comes from, and how large its children are.
 //!
 //! Models are opened here, so that a plan with a damaged or missing model is refused at once and not
-//! by a stage an hour later. Only the size is kept: what the engine runs on it opens itself. An adapter
-//! is opened, too; its children are as large as those of the model it is added to.
+//! by a stage an hour later. What is kept says how large children are: what the engine runs on it opens
+//! itself. An adapter is opened, too; its children are like those of the model it is added to.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Resolver;
+use super::children::{ChildFacts, NoChild};
 use crate::base::diagnostic::Diagnostic;
+use crate::base::digest::Digest;
 use crate::base::located::Located;
 use crate::base::name::Name;
+use crate::convert::Form;
 use crate::disk::small::read_small_text;
-use crate::model::{Opened, adapter};
-use crate::operator::output_bytes;
+use crate::model::{OpenedPackage, Package, adapter, open_package};
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
 use crate::plan::resolved::{Origin, Parent, Role};
 use crate::plan::wording::count;
-use crate::tensor::dtype::DType;
 
 /// A pool has a few lines for each parent.
 const MAX_POOL: u64 = 4 << 20;
@@ -29,14 +31,16 @@ pub(super) type Models = BTreeMap<Name, Facts>;
 /// What a plan must know of a model.
 #[derive(Clone)]
 pub(super) struct Facts {
-    /// Bytes of a child of it.
-    pub(super) child_bytes: u64,
-    /// Its tensors' names.
-    pub(super) tensors: Vec<String>,
+    /// How children like it are stored.
+    pub(super) form: Form,
+    /// What is known of them.
+    pub(super) child: Result<ChildFacts, NoChild>,
+    /// The model, for adapters that are read beside it.
+    package: Arc<Package>,
 }
 
 impl Resolver<'_> {
-    pub(super) fn parents(&mut self, output: DType) -> (Vec<Parent>, Models) {
+    pub(super) fn parents(&mut self) -> (Vec<Parent>, Models) {
         if self.file.parents.is_empty() {
             self.section_missing(
                 "`[parents.NAME]`",
@@ -44,27 +48,28 @@ impl Resolver<'_> {
             );
         }
         let (mut parents, mut models) = (Vec::new(), Models::new());
-        let mut adapted = Vec::new();
+        let mut adapters = Vec::new();
         for section in &self.file.parents {
             let role = self.role(section);
             let Some((origin, model)) = self.origin(section) else { continue };
             let name = &section.name.value;
-            let adapts = match &section.adapts {
-                Some(adapts) => {
-                    adapted.extend(self.adapter(section, adapts, &model).map(|base| (name, base)));
-                    Some(adapts.value.clone())
-                }
-                None => {
-                    models.extend(self.facts(&model, output).map(|facts| (name.clone(), facts)));
-                    None
-                }
-            };
+            let adapts = section.adapts.as_ref().map(|adapts| adapts.value.clone());
+            let needs_model = adapts.is_some() && model.path.is_dir();
+            match &section.adapts {
+                Some(adapts) => adapters.push((section, adapts, model)),
+                None => models.extend(self.facts(&model).map(|facts| (name.clone(), facts))),
+            }
             let licence = section.licence.as_ref().map(|licence| licence.value.clone());
-            parents.push(Parent { name: name.clone(), origin, adapts, role, licence });
+            let form = self.form("");
+            parents.push(Parent { name: name.clone(), origin, adapts, role, licence, needs_model, form });
         }
         // A base may stand behind its adapters.
-        for (name, base) in adapted {
-            models.extend(models.get(base).cloned().map(|facts| (name.clone(), facts)));
+        for (section, adapts, file) in adapters {
+            let Some(base) = self.adapter(section, adapts, &file, &models) else { continue };
+            models.extend(models.get(base).cloned().map(|facts| (section.name.value.clone(), facts)));
+        }
+        for parent in &mut parents {
+            parent.form = models.get(&parent.name).map_or(parent.form, |facts| facts.form);
         }
         (parents, models)
     }
@@ -120,7 +125,10 @@ impl Resolver<'_> {
             }
             None => Some(model.with_extension("source.toml")).filter(|path| path.is_file()),
         };
-        (Origin::File { model: model.clone(), manifest }, Model { path: model, named: source })
+        (
+            Origin::File { model: model.clone(), manifest },
+            Model { path: model, artifact: None, named: source },
+        )
     }
 
     fn pool_origin<'s>(
@@ -132,7 +140,10 @@ impl Resolver<'_> {
         let parent = self.place(section, recipe, &pool)?;
         let cycle = pool.cycle;
         match self.store.locate(&parent.artifact) {
-            Ok(path) => Some((Origin::Pool { cycle, parent }, Model { path, named: recipe })),
+            Ok(path) => {
+                let artifact = Some(parent.artifact);
+                Some((Origin::Pool { cycle, parent }, Model { path, artifact, named: recipe }))
+            }
             Err(error) => {
                 let message = format!("the model of `{}` is not in this store: {error}", parent.name);
                 self.mistake(
@@ -189,6 +200,7 @@ impl Resolver<'_> {
         section: &ParentSection,
         adapts: &'s Located<Name>,
         file: &Model<'_>,
+        models: &Models,
     ) -> Option<&'s Name> {
         if section.from_recipe.is_some() {
             self.mistake(
@@ -211,13 +223,23 @@ impl Resolver<'_> {
             );
             return None;
         }
-        if !self.file_exists(&file.path, file.named) {
+        if !self.model_exists(file) {
             return None;
         }
-        if let Err(error) = adapter::open(&file.path) {
+        let refused = match (file.path.is_dir(), models.get(&adapts.value)) {
+            (false, _) => adapter::open(&file.path).err().map(|error| error.to_string()),
+            // Without its model a LoRA folder cannot be looked into; why there is none was told.
+            (true, None) => None,
+            (true, Some(base)) => match adapter::open_for(&file.path, &base.package) {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(format!("{} is no PEFT adapter", file.path.display())),
+                Err(error) => Some(error.to_string()),
+            },
+        };
+        if let Some(why) = refused {
             self.mistake(
-                Diagnostic::error(error.to_string(), file.named.span.clone())
-                    .expected("expected an adapter: .sbd, .sbs or .sbl")
+                Diagnostic::error(why, file.named.span.clone())
+                    .expected("expected an adapter: .sbd, .sbs, .sbl or a PEFT LoRA folder")
                     .help("remove `adapts` if it is a model"),
             );
         }
@@ -225,20 +247,26 @@ impl Resolver<'_> {
     }
 
     /// Opens a model to see that it is one, and how large its children are.
-    fn facts(&mut self, model: &Model<'_>, output: DType) -> Option<Facts> {
-        if !self.file_exists(&model.path, model.named) {
+    fn facts(&mut self, model: &Model<'_>) -> Option<Facts> {
+        if !self.model_exists(model) {
             return None;
         }
-        match crate::model::open(&model.path) {
-            Ok(Opened { checkpoint, .. }) => {
-                let child_bytes = output_bytes(&checkpoint.config, &checkpoint.tokenizer, output).ok()?;
-                let tensors = checkpoint.infos().iter().map(|info| info.name.clone()).collect();
-                Some(Facts { child_bytes, tensors })
+        let opened = match model.artifact {
+            Some(artifact) => self.store.open_model(&artifact).map_err(|error| error.to_string()),
+            None => open_package(&model.path).map_err(|error| error.to_string()),
+        };
+        match opened {
+            Ok(OpenedPackage { package, .. }) => {
+                self.can_be_run(&package, model);
+                let form = self.form(package.weights.format());
+                let child = Self::child(&package, &form);
+                Some(Facts { form, child, package: Arc::new(package) })
             }
             Err(error) => {
-                let found = Diagnostic::error(error.to_string(), model.named.span.clone())
-                    .expected("expected a model file");
-                self.mistake(if adapter::open(&model.path).is_ok() {
+                let found = Diagnostic::error(error, model.named.span.clone())
+                    .expected("expected a model: a file, or a folder");
+                let adapter = adapter::peft::is_one(&model.path) || adapter::open(&model.path).is_ok();
+                self.mistake(if adapter {
                     found.help("it is an adapter: add `adapts = \"NAME\"`, the parent it is added to")
                 } else {
                     found
@@ -246,6 +274,23 @@ impl Resolver<'_> {
                 None
             }
         }
+    }
+
+    /// What cannot be run can be bred; but nobody should wait an hour to learn that its children are
+    /// refused.
+    fn can_be_run(&mut self, package: &Package, model: &Model<'_>) {
+        let Err(why) = package.checkpoint() else { return };
+        let path = model.path.display();
+        self.mistake(
+            Diagnostic::warning(format!("{path} cannot be run here: {why}"), model.named.span.clone())
+                .expected("expected a model with a configuration and a tokenizer that are known here")
+                .help("children of such a model are made, with receipts, and refused by the gate `runtime-smoke`"),
+        );
+    }
+
+    /// Whether a model the plan names is there, a file or a folder.
+    fn model_exists(&mut self, model: &Model<'_>) -> bool {
+        model.path.is_dir() || self.file_exists(&model.path, model.named)
     }
 
     /// Whether a file the plan names is there.
@@ -263,9 +308,11 @@ impl Resolver<'_> {
     }
 }
 
-/// A model file, and the text that named it.
+/// A model, and the text that named it.
 struct Model<'s> {
     path: PathBuf,
+    /// Its digest, if it is one of an earlier cycle.
+    artifact: Option<Digest>,
     named: &'s Located<String>,
 }
 

@@ -39,8 +39,8 @@ impl Resolver<'_> {
     pub(super) fn rules_meet_tensors(&mut self, candidates: &[Candidate], models: &Models) {
         let mut seen: BTreeSet<&Name> = BTreeSet::new();
         for candidate in candidates.iter().filter(|candidate| seen.insert(&candidate.family)) {
-            let like = candidate.base.as_ref().or(candidate.parents.first());
-            let Some(facts) = like.and_then(|name| models.get(name)) else { continue };
+            let child = candidate.like().and_then(|like| models.get(like)?.child.as_ref().ok());
+            let Some(facts) = child else { continue };
             let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
             for rule in section.iter().flat_map(|section| &section.rules) {
                 let Some(pattern) = &rule.tensors else { continue };

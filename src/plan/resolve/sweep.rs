@@ -108,6 +108,7 @@ impl Resolver<'_> {
             operator: family.operator,
             base: family.base.clone(),
             parents: family.parents.clone(),
+            tokens_of_base: family.tokens_of_base,
             parameters,
             rules: rules.to_vec(),
         })

@@ -51,7 +51,13 @@ fn used_suites(plan: &Plan) -> BTreeSet<&str> {
         Objective::Suite(name) => Some(name),
         Objective::ArtifactBytes => None,
     });
-    metric_gates(plan).flat_map(|rule| &rule.suites).chain(objectives).map(Name::as_str).collect()
+    let chosen = plan.candidates.iter().filter_map(|candidate| Some(candidate.selection()?.1));
+    metric_gates(plan)
+        .flat_map(|rule| &rule.suites)
+        .chain(objectives)
+        .map(Name::as_str)
+        .chain(chosen)
+        .collect()
 }
 
 #[cfg(test)]

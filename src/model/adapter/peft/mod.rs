@@ -35,6 +35,7 @@ use self::factors::Lora;
 use super::Adapter;
 use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small;
+use crate::model::listing::Place;
 use crate::model::package::Package;
 use crate::model::safetensors;
 
@@ -45,6 +46,10 @@ pub const NAME: &str = "peft-lora";
 pub const CONFIG: &str = "adapter_config.json";
 
 const FACTORS: &str = "adapter_model.safetensors";
+
+/// The files that make an adapter.
+pub const FILES: [&str; 2] = [CONFIG, FACTORS];
+
 const PICKLED: &str = "adapter_model.bin";
 
 /// The longest settings that are read.
@@ -57,11 +62,17 @@ pub fn is_one(path: &Path) -> bool {
 
 /// Reads a folder's adapter for a model. Its factors are widened to f32 in memory.
 pub fn open(folder: &Path, base: &Package) -> Result<Adapter, PeftError> {
-    let settings = Settings::parse(&read_small("read", &folder.join(CONFIG), MAX_CONFIG)?)?;
-    let path = folder.join(FACTORS);
-    if !path.exists() && folder.join(PICKLED).exists() {
+    open_at(&Place::folder(folder), base).map(|(adapter, _)| adapter)
+}
+
+/// Reads an adapter whose files may lie anywhere, and gives the map of its factors, too.
+pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), PeftError> {
+    let settings = Settings::parse(&read_small("read", &place.path(CONFIG), MAX_CONFIG)?)?;
+    let path = place.path(FACTORS);
+    if !path.exists() && place.has(PICKLED) {
         return Err(PeftError::Pickled);
     }
-    let (weights, _) = safetensors::read(Arc::new(Mapped::open(&path)?))?;
-    Lora::new(settings, weights)?.for_base(base)
+    let mapped = Arc::new(Mapped::open(&path)?);
+    let (weights, _) = safetensors::read(mapped.clone())?;
+    Ok((Lora::new(settings, weights)?.for_base(base)?, mapped))
 }

@@ -1,0 +1,261 @@
+//! A child before it is written: like which model, in which format and encoding; every offset known, so
+//! its exact length is, too.
+//!
+//! | format | tensors are called | encodings | beside the tensors |
+//! |---|---|---|---|
+//! | `slm` | as SLM1 has them | f32, q8_0, q4_0 | configuration and tokenizer in the file |
+//! | `hugging-face` | as Hugging Face has them, or as they are | f32, f16, bf16 | the companions of the model it is like |
+//! | `safetensors` | as they are | f32, f16, bf16 | nothing |
+//! | `gguf` | as GGUF has them | f32, f16, bf16, q8_0; vectors f32 | the facts of the model it is like |
+
+use serde::{Deserialize, Serialize};
+
+use super::target::Target;
+use super::task::{ConvertError, Move, Task};
+use crate::base::sink::ArtifactSink;
+use crate::model::huggingface::{self, FolderLayout, FolderWriter, Shelf, Written};
+use crate::model::tokenizer::{Tokenizer, json};
+use crate::model::{Companion, ModelWriter, Package, Planned, gguf, safetensors, slm1};
+use crate::operator::Tensors;
+use crate::tensor::dtype::DType;
+use crate::tensor::quantize;
+
+/// Most bytes of tensors in one file of a folder, if nobody says.
+pub const SHARD: u64 = 5_000_000_000;
+
+/// How a child is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    /// Its format.
+    pub format: Target,
+    /// One encoding for all matrices; none keeps each tensor's own where the format has it, and takes
+    /// f32 where it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<DType>,
+    /// Most bytes of tensors in one file of a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u64>,
+}
+
+impl Form {
+    /// What the child's encoding is called.
+    pub fn encoding(&self) -> &'static str {
+        self.dtype.map_or("as stored", DType::name)
+    }
+
+    /// Whether the format can have the encoding.
+    pub fn check(&self) -> Result<(), ConvertError> {
+        let possible = self.format.encodings();
+        match self.dtype.filter(|dtype| !possible.contains(dtype)) {
+            None => Ok(()),
+            Some(dtype) => {
+                let possible = possible.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ");
+                Err(ConvertError::Encoding { format: self.format.word(), dtype, possible })
+            }
+        }
+    }
+}
+
+/// A child laid out.
+pub struct Child<'a> {
+    /// The model that it is like, and what its tensors are called there.
+    pub task: Task<'a>,
+    planned: Vec<Planned>,
+    laid: Laid,
+}
+
+enum Laid {
+    Slm1(Box<slm1::Layout>),
+    Gguf(gguf::write::Layout),
+    Safetensors(safetensors::Layout),
+    Folder(FolderLayout, Vec<Companion>),
+}
+
+impl<'a> Child<'a> {
+    /// A child like `package`; `tokenizer` is another one than the model's own.
+    pub fn like(
+        package: &'a Package,
+        form: &Form,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Self, ConvertError> {
+        form.check()?;
+        let task = Task::named(package, form.format.naming(), form.format.name())?;
+        Self::of(task, form, tokenizer)
+    }
+
+    /// A child of the tensors of a task.
+    pub fn of(task: Task<'a>, form: &Form, tokenizer: Option<&Tokenizer>) -> Result<Self, ConvertError> {
+        let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, form)).collect();
+        let (laid, planned) = match form.format {
+            Target::Slm1 => {
+                let layout = slm1_layout(&task, &planned, tokenizer)?;
+                let planned = layout.planned();
+                (Laid::Slm1(Box::new(layout)), planned)
+            }
+            Target::Gguf => (Laid::Gguf(gguf_layout(&task, &planned, tokenizer)?), planned),
+            Target::Safetensors => {
+                let layout = safetensors::Layout::new(planned.clone(), &metadata())?;
+                (Laid::Safetensors(layout), planned)
+            }
+            Target::HuggingFace => {
+                let layout = FolderLayout::new(&planned, form.shard.unwrap_or(SHARD), &metadata())?;
+                let companions = companions(&task, &planned, form, tokenizer)?;
+                (Laid::Folder(layout, companions), planned)
+            }
+            Target::Trained => return Err(ConvertError::NoChild(Target::Trained.name())),
+        };
+        Ok(Self { task, planned, laid })
+    }
+
+    /// Its tensors, in storage order.
+    pub fn planned(&self) -> &[Planned] {
+        &self.planned
+    }
+
+    /// Its exact length; of a folder, that of all its files.
+    pub fn total_bytes(&self) -> u64 {
+        match &self.laid {
+            Laid::Slm1(layout) => layout.total_bytes(),
+            Laid::Gguf(layout) => layout.total_bytes(),
+            Laid::Safetensors(layout) => layout.total_bytes(),
+            Laid::Folder(layout, companions) => {
+                layout.total_bytes() + companions.iter().map(|file| file.bytes.len() as u64).sum::<u64>()
+            }
+        }
+    }
+
+    /// Writes a child that is one file; `make` brings the tensors.
+    ///
+    /// # Panics
+    /// If the child is a folder.
+    pub fn write_file<T, E: From<crate::model::WriteError>>(
+        &self,
+        sink: &mut dyn ArtifactSink,
+        make: impl FnOnce(&mut dyn ModelWriter) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match &self.laid {
+            Laid::Slm1(layout) => make(&mut slm1::Writer::new(layout, sink)?),
+            Laid::Gguf(layout) => make(&mut gguf::write::Writer::new(layout, sink)?),
+            Laid::Safetensors(layout) => make(&mut safetensors::Writer::new(layout, sink)?),
+            Laid::Folder(..) => panic!("a folder is not one file"),
+        }
+    }
+
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        matches!(self.laid, Laid::Folder(..))
+    }
+
+    /// Writes a child that is a folder and says which files it has; `make` brings the tensors.
+    ///
+    /// # Panics
+    /// If the child is one file.
+    pub fn write_folder<T, E: From<crate::model::WriteError>>(
+        &self,
+        shelf: Box<dyn Shelf + '_>,
+        make: impl FnOnce(&mut dyn ModelWriter) -> Result<T, E>,
+    ) -> Result<(T, Vec<Written>), E> {
+        let Laid::Folder(layout, companions) = &self.laid else { panic!("a file is no folder") };
+        let mut writer = FolderWriter::on(layout, shelf);
+        let made = make(&mut writer)?;
+        for companion in companions {
+            writer.companion(&companion.name, &companion.bytes)?;
+        }
+        Ok((made, writer.written().to_vec()))
+    }
+
+    /// The matrices with a row for each token, in the child's names.
+    pub fn token_matrices(&self, form: &Form) -> Vec<String> {
+        let naming = form.format.naming().or(self.task.package.naming);
+        let names = ["tok_embeddings.weight", "output.weight"];
+        naming.into_iter().flat_map(|naming| names.map(|name| naming.from_slm1(name))).flatten().collect()
+    }
+}
+
+/// What every program of that world writes, and some insist on.
+fn metadata() -> safetensors::Metadata {
+    safetensors::Metadata::from([("format".to_owned(), "pt".to_owned())])
+}
+
+fn plan(task: &Task<'_>, step: &Move, form: &Form) -> Planned {
+    let stored = task.package.weights.tensor(&step.from).map_or(DType::F32, |view| view.dtype);
+    let vector = step.shape.dims().len() == 1;
+    let dtype = form.format.encoding(stored, vector, form.dtype);
+    let block_size = quantize::block_size(dtype, step.shape.columns(), quantize::DEFAULT_BLOCK);
+    Planned { name: step.to.clone(), shape: step.shape.clone(), dtype, block_size }
+}
+
+fn slm1_layout(
+    task: &Task<'_>,
+    planned: &[Planned],
+    tokenizer: Option<&Tokenizer>,
+) -> Result<slm1::Layout, ConvertError> {
+    let tokenizer = task.tokenizer(tokenizer, slm1::NAME)?;
+    let dtype_of = |name: &str| planned.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.dtype);
+    Ok(slm1::Layout::mixed(task.config(slm1::NAME)?, &tokenizer, |spec| {
+        slm1::Encoding::new(dtype_of(&spec.name).unwrap_or(DType::F32))
+    })?)
+}
+
+/// A file that came from GGUF says what it said, a tokenizer that is not known here included. One from
+/// elsewhere may leave the vocabulary out.
+fn gguf_layout(
+    task: &Task<'_>,
+    planned: &[Planned],
+    tokenizer: Option<&Tokenizer>,
+) -> Result<gguf::write::Layout, ConvertError> {
+    let facts = match (&task.package.facts, tokenizer) {
+        (Some(facts), None) => gguf::meaning::carried(facts),
+        _ => {
+            let tokenizer = match (tokenizer, &task.package.tokenizer) {
+                // A vocabulary can be left out there, so a tokenizer of another kind stops nothing.
+                (None, Err(_)) => None,
+                (None, Ok(own)) if !own.is_slm1() => None,
+                _ => Some(task.tokenizer(tokenizer, gguf::NAME)?),
+            };
+            gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref())
+        }
+    };
+    Ok(gguf::write::Layout::new(&facts, planned)?)
+}
+
+/// The small files of a folder: those of the model it is like, or new ones where that has none.
+fn companions(
+    task: &Task<'_>,
+    planned: &[Planned],
+    form: &Form,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<Vec<Companion>, ConvertError> {
+    let mut companions = task.package.companions.clone();
+    let is_one = task.package.weights.format() == huggingface::NAME;
+    if !is_one || tokenizer.is_some() {
+        let tokenizer = task.tokenizer(tokenizer, huggingface::NAME)?;
+        companions.retain(|companion| companion.name == huggingface::CONFIG);
+        let bytes = json::to_json(&tokenizer)?;
+        companions.push(Companion { name: huggingface::TOKENIZER.to_owned(), bytes });
+    }
+    let config = companions.iter_mut().find(|companion| companion.name == huggingface::CONFIG);
+    match (config, form.dtype) {
+        (Some(config), Some(dtype)) => {
+            let refuse = |error: serde_json::Error| {
+                ConvertError::Companion(huggingface::CONFIG.to_owned(), error.to_string())
+            };
+            config.bytes = huggingface::config::mended(&config.bytes, Some(dtype), None).map_err(refuse)?;
+        }
+        (Some(_), None) => {}
+        (None, _) if is_one => {}
+        (None, _) => {
+            let dtype = planned.first().map_or(DType::F32, |tensor| tensor.dtype);
+            let bytes = huggingface::config::write(task.config(huggingface::NAME)?, dtype);
+            companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
+        }
+    }
+    Ok(companions)
+}
+
+/// Whether a model's tensors can be read in the names of a child of this form: what can be known of two
+/// models before their bytes are compared.
+pub fn names_fit(package: &Package, tensors: &dyn Tensors, form: &Form) -> Result<(), ConvertError> {
+    super::view::View::new(package, tensors, form.format.naming(), form.format.name()).map(drop)
+}

@@ -1,0 +1,34 @@
+//! Models that are to be run: in place where they are whole, in memory with an adapter on them.
+
+use super::task::ConvertError;
+use super::view::View;
+use crate::model::naming::Naming;
+use crate::model::{Checkpoint, Package, Unrunnable};
+use crate::operator::{OperatorError, Tensors, in_memory};
+
+/// Why a model is not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It says too little of itself, or something that is not computed here.
+    #[error(transparent)]
+    Unrunnable(#[from] Unrunnable),
+    /// Its tensors cannot be put together.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// A value on the way.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+}
+
+/// A model that can be run. With `adapted`, its tensors with an adapter on them, it is made in memory, as
+/// f32; `name` is what errors call it then.
+pub fn checkpoint(
+    package: &Package,
+    adapted: Option<&dyn Tensors>,
+    name: &str,
+) -> Result<Checkpoint, RunError> {
+    let checkpoint = package.checkpoint()?;
+    let Some(adapted) = adapted else { return Ok(checkpoint) };
+    let view = View::new(package, adapted, Some(Naming::Slm1), "a model with an adapter on it that is run")?;
+    Ok(in_memory(&view, &checkpoint.config, &checkpoint.tokenizer, name)?)
+}
