@@ -12,110 +12,38 @@
 //! sum    = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7))
 //! ```
 //!
-//! A matrix product is the same dot product many times over. It holds several sums in registers at once, one weight row
-//! against four inputs or four rows against one input, but each sum keeps the order above: feeding tokens
-//! one by one, in a prompt, or beside other sequences cannot change a bit.
+//! A matrix product is the same dot product many times over. It holds several sums in registers at once,
+//! two weight rows against four inputs (`many`) or four rows against one input (`one`), but each sum keeps
+//! the order above: feeding tokens one by one, in a prompt, or beside other sequences cannot change a bit. Both loops are
+//! compiled twice, for any x86-64 and for AVX2, and the processor's own is taken at run time; wider vectors
+//! change how many lanes go together, not what is added to what.
 //!
-//! Quantised payloads stay where they lie. A row is widened into a small buffer when its turn comes and
-//! shared by all inputs. For q8_0 the row's one scale multiplies the finished sum; for q4_0, whose rows have
-//! many, it multiplies each weight, which makes the sum that of the dequantised row. Every other
-//! encoding is widened to f32 as it is read everywhere else.
+//! Quantised payloads stay where they lie. A row is widened when its turn comes and shared by all inputs.
+//! For q8_0 the row's one scale multiplies the finished sum; for q4_0, whose rows have many, it multiplies
+//! each weight, which makes the sum that of the dequantised row. Every other encoding is widened to f32 as
+//! it is read everywhere else.
 
 use std::ops::Range;
+
+mod lanes;
+mod many;
+mod one;
 
 use super::blocks;
 use super::dtype::DType;
 use super::quantize;
 use super::view::TensorView;
 
-/// Partial sums of a dot product.
-pub const LANES: usize = 8;
+pub use lanes::{LANES, dot, dots};
 
-/// Inputs that share one widening of a row: few enough to stay in a core's nearest caches.
-const PANEL: usize = 32;
+use lanes::Lanes;
 
-/// Inputs, or rows, whose sums are in registers together.
-const TOGETHER: usize = 4;
+/// Multiplications worth handing to another thread: of many inputs, of one.
+const PIECE: usize = 1 << 20;
+const PIECE_OF_ONE: usize = 1 << 16;
 
-/// Multiplications worth handing to another thread.
-const PIECE: usize = 1 << 18;
-
-type Lanes = [f32; LANES];
-
-/// The dot product of two slices of one length, in the order every product in this program has.
-pub fn dot(left: &[f32], right: &[f32]) -> f32 {
-    debug_assert_eq!(left.len(), right.len());
-    let [[sum]] = sums([left], [right]);
-    sum
-}
-
-/// Every dot product of `A` rows with `B` inputs of one length.
-#[inline(always)]
-fn sums<const A: usize, const B: usize>(rows: [&[f32]; A], inputs: [&[f32]; B]) -> [[f32; B]; A] {
-    let mut lanes = [[[0.0_f32; LANES]; B]; A];
-    let row_chunks = rows.map(|row| row.as_chunks::<LANES>().0);
-    let input_chunks = inputs.map(|input| input.as_chunks::<LANES>().0);
-    let whole = row_chunks[0].len();
-    // Said once, so that the loop below needs no bounds checks and stays in registers.
-    let row_chunks = row_chunks.map(|chunks| &chunks[..whole]);
-    let input_chunks = input_chunks.map(|chunks| &chunks[..whole]);
-    for chunk in 0..whole {
-        for a in 0..A {
-            for b in 0..B {
-                multiply_add(&mut lanes[a][b], &row_chunks[a][chunk], &input_chunks[b][chunk]);
-            }
-        }
-    }
-    if whole * LANES < rows[0].len() {
-        let row_rests = rows.map(rest);
-        let input_rests = inputs.map(rest);
-        for a in 0..A {
-            for b in 0..B {
-                multiply_add(&mut lanes[a][b], &row_rests[a], &input_rests[b]);
-            }
-        }
-    }
-    let mut halves = [[[0.0_f32; LANES / 2]; B]; A];
-    for a in 0..A {
-        for b in 0..B {
-            for lane in 0..LANES / 2 {
-                halves[a][b][lane] = lanes[a][b][lane] + lanes[a][b][lane + LANES / 2];
-            }
-        }
-    }
-    finish(&halves)
-}
-
-/// The rest of the tree. Kept apart: seen together with the loop above, its pairs lure the compiler into
-/// vectors of two, four times slower (measured with rustc 1.95).
-#[inline(never)]
-fn finish<const A: usize, const B: usize>(halves: &[[[f32; LANES / 2]; B]; A]) -> [[f32; B]; A] {
-    let mut sums = [[0.0; B]; A];
-    for a in 0..A {
-        for b in 0..B {
-            let half = &halves[a][b];
-            sums[a][b] = (half[0] + half[2]) + (half[1] + half[3]);
-        }
-    }
-    sums
-}
-
-/// Two roundings, never one: `mul_add` would follow the CPU.
-#[inline(always)]
-fn multiply_add(sum: &mut Lanes, left: &Lanes, right: &Lanes) {
-    for lane in 0..LANES {
-        sum[lane] += left[lane] * right[lane];
-    }
-}
-
-/// What is left over after whole chunks, with zeros after it.
-#[inline(always)]
-fn rest(values: &[f32]) -> Lanes {
-    let mut lanes = [0.0; LANES];
-    let values = values.as_chunks::<LANES>().1;
-    lanes[..values.len()].copy_from_slice(values);
-    lanes
-}
+/// Rows that go together in every loop.
+const ROWS: usize = 16;
 
 /// A weight matrix where it lies: rows of outputs, columns of inputs.
 #[derive(Debug, Clone, Copy)]
@@ -194,7 +122,9 @@ impl<'a> Matrix<'a> {
     pub fn multiply(&self, inputs: &[f32], out: &mut [f32], spread: bool) {
         let count = inputs.len() / self.columns;
         debug_assert_eq!((inputs.len(), out.len()), (count * self.columns, count * self.rows));
-        let piece = (PIECE / (self.columns * count.max(1))).max(TOGETHER);
+        let worth = if count == 1 { PIECE_OF_ONE } else { PIECE };
+        // Whole groups of rows, or their last ones would be alone.
+        let piece = (worth / (self.columns * count.max(1))).next_multiple_of(ROWS);
         if !spread || piece >= self.rows || blocks::workers() == 1 {
             self.multiply_rows(0..self.rows, inputs, out);
         } else if count == 1 {
@@ -226,44 +156,9 @@ impl<'a> Matrix<'a> {
     /// The rows of `range` times every input: `out` is rows of `range.len()` numbers.
     fn multiply_rows(&self, range: Range<usize>, inputs: &[f32], out: &mut [f32]) {
         if inputs.len() == self.columns {
-            self.multiply_one(range, inputs, out);
-            return;
-        }
-        let width = range.len();
-        let mut buffer = vec![0.0; self.columns];
-        let panels = inputs.chunks(PANEL * self.columns).zip(out.chunks_mut(PANEL * width));
-        for (inputs, out) in panels {
-            for (place, row) in range.clone().enumerate() {
-                let (weights, scale) = self.row(row, &mut buffer);
-                let groups = inputs.chunks(TOGETHER * self.columns).zip(out.chunks_mut(TOGETHER * width));
-                for (inputs, out) in groups {
-                    one_row(weights, scale, inputs, |input, value| out[input * width + place] = value);
-                }
-            }
-        }
-    }
-
-    /// One input: several rows are in flight instead, or every addition would wait for the last.
-    fn multiply_one(&self, range: Range<usize>, input: &[f32], out: &mut [f32]) {
-        let mut buffers = vec![0.0; TOGETHER * self.columns];
-        let mut rows = range;
-        let (groups, rest) = out.as_chunks_mut::<TOGETHER>();
-        for group in groups {
-            let mut scales = [1.0; TOGETHER];
-            let mut buffers = buffers.chunks_exact_mut(self.columns);
-            let weights: [&[f32]; TOGETHER] = std::array::from_fn(|place| {
-                let (Some(row), Some(buffer)) = (rows.next(), buffers.next()) else { return &[][..] };
-                let (weights, scale) = self.row(row, buffer);
-                scales[place] = scale;
-                weights
-            });
-            for ((value, [sum]), scale) in group.iter_mut().zip(sums(weights, [input])).zip(scales) {
-                *value = sum * scale;
-            }
-        }
-        for (value, row) in rest.iter_mut().zip(rows) {
-            let (weights, scale) = self.row(row, &mut buffers[..self.columns]);
-            *value = dot(weights, input) * scale;
+            one::multiply(self, range, inputs, out);
+        } else {
+            many::multiply(self, range, inputs, out);
         }
     }
 
@@ -305,23 +200,6 @@ impl<'a> Matrix<'a> {
                 1.0
             }
         }
-    }
-}
-
-/// One row against at most [`TOGETHER`] inputs.
-#[inline(always)]
-fn one_row(weights: &[f32], scale: f32, inputs: &[f32], mut put: impl FnMut(usize, f32)) {
-    let columns = weights.len();
-    if inputs.len() == TOGETHER * columns {
-        let inputs: [&[f32]; TOGETHER] = std::array::from_fn(|at| &inputs[at * columns..(at + 1) * columns]);
-        let [sums] = sums([weights], inputs);
-        for (input, sum) in sums.into_iter().enumerate() {
-            put(input, sum * scale);
-        }
-        return;
-    }
-    for (at, input) in inputs.chunks_exact(columns).enumerate() {
-        put(at, dot(weights, input) * scale);
     }
 }
 
@@ -393,7 +271,10 @@ mod tests {
                 DType::Q4_0 => {
                     // Several blocks a row where the width allows it, of all lengths.
                     let halves = (1..=columns / 4).map(|half| 2 * half);
-                    let block = halves.rev().find(|size| columns.is_multiple_of(*size)).unwrap_or(columns);
+                    let usual = columns.is_multiple_of(32).then_some(32);
+                    let block = usual
+                        .or_else(|| halves.rev().find(|size| columns.is_multiple_of(*size)))
+                        .unwrap_or(columns);
                     (bytes(rows * columns / 2), scales(rows * columns / block), block)
                 }
                 DType::F16 | DType::BF16 | DType::F64 | DType::GgmlQ8_0 => {
@@ -504,9 +385,9 @@ mod tests {
         #[test]
         fn a_product_is_its_dot_products(
             dtype in prop::sample::select(DType::ALL.to_vec()),
-            rows in 1_usize..90, half in 1_usize..50, count in 1_usize..70, spread: bool,
+            rows in 1_usize..90, half in 1_usize..50, count in 1_usize..70, spread: bool, whole: bool,
         ) {
-            let columns = if dtype == DType::GgmlQ8_0 { half.div_ceil(16) * 32 } else { half * 2 };
+            let columns = if whole || dtype == DType::GgmlQ8_0 { half.div_ceil(16) * 32 } else { half * 2 };
             let tensor = Tensor::of(dtype, rows, columns);
             let matrix = Matrix::new(tensor.view(), None).unwrap();
             let inputs = numbers(count * columns, 77);
@@ -525,23 +406,50 @@ mod tests {
         }
     }
 
+    /// Rows that are cut, and rows and inputs that fill no block.
+    #[test]
+    fn long_rows_have_the_bits_of_the_definition() {
+        for (dtype, columns) in DType::ALL.map(|dtype| (dtype, 1056)).into_iter().chain([(DType::F32, 1051)])
+        {
+            let tensor = Tensor::of(dtype, 19, columns);
+            let matrix = Matrix::new(tensor.view(), None).unwrap();
+            for count in [1, 2, 4, 37] {
+                let inputs = numbers(count * columns, 5);
+                let mut out = vec![f32::NAN; count * 19];
+                matrix.multiply(&inputs, &mut out, false);
+                let mut weights = vec![0.0; columns];
+                for row in 0..19 {
+                    let scale = matrix.widen(row, &mut weights);
+                    for (input, out) in inputs.chunks(columns).zip(out.chunks(19)) {
+                        let expected = plain(&weights, input) * scale;
+                        assert_eq!(
+                            out[row].to_bits(),
+                            expected.to_bits(),
+                            "{dtype}, {count} inputs, row {row}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
     #[cfg(feature = "engine")]
     #[test]
     fn many_threads_give_the_bits_of_one() {
-        let tensor = Tensor::of(DType::Q8_0, 1500, 400);
-        let matrix = Matrix::new(tensor.view(), None).unwrap();
-        for count in [1, 2, 9] {
-            let inputs = numbers(count * 400, 8);
-            let mut alone = vec![0.0; count * 1500];
-            matrix.multiply(&inputs, &mut alone, false);
-            for threads in [1, 2, 7] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let mut spread = vec![0.0; count * 1500];
-                pool.install(|| matrix.multiply(&inputs, &mut spread, true));
-                assert!(
-                    alone.iter().zip(&spread).all(|(a, b)| a.to_bits() == b.to_bits()),
-                    "{threads} threads"
-                );
+        for dtype in DType::ALL {
+            let tensor = Tensor::of(dtype, 1500, 416);
+            let matrix = Matrix::new(tensor.view(), None).unwrap();
+            for count in [1, 2, 9] {
+                let inputs = numbers(count * 416, 8);
+                let mut alone = vec![0.0; count * 1500];
+                matrix.multiply(&inputs, &mut alone, false);
+                for threads in [1, 2, 7] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut spread = vec![0.0; count * 1500];
+                    pool.install(|| matrix.multiply(&inputs, &mut spread, true));
+                    let same = alone.iter().zip(&spread).all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(same, "{dtype}: {threads} threads");
+                }
             }
         }
     }
