@@ -3,21 +3,26 @@
 //! It reads what a request names and nothing else: plain names below the folder, no dot files, no links that
 //! lead out, `GET` and `HEAD` only. Types and headers are those that a page needs to be strict about itself.
 
-use std::io::Cursor;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-
-use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
 
 use super::{RegistryError, SELECTOR_BUDGET};
 
 /// Largest file that is served: a model, and what little a page has besides.
 const MOST: u64 = SELECTOR_BUDGET;
 
-/// Threads that answer: a browser asks for six things at a time.
-const THREADS: usize = 4;
+/// Most requests at a time: a browser asks for six things at once.
+const MAX_OPEN: usize = 64;
+
+/// Longest head of a request.
+const MAX_HEAD: u64 = 16 << 10;
+
+/// How long a sender may pause.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest path in a request.
 const MAX_PATH: usize = 512;
@@ -54,29 +59,37 @@ impl Content for Folder {
 
 /// A server that runs until it is dropped.
 pub struct Serving {
-    server: Arc<Server>,
     address: SocketAddr,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    ended: Arc<AtomicBool>,
 }
 
 impl Serving {
     /// Serves on 127.0.0.1; port 0 takes a free one.
     pub fn start(content: Arc<dyn Content>, port: u16) -> Result<Self, RegistryError> {
-        let failed = |why: String| RegistryError::Serve { port, why };
-        let server = Server::http((Ipv4Addr::LOCALHOST, port)).map_err(|error| failed(error.to_string()))?;
-        let address = server.server_addr().to_ip().ok_or_else(|| failed("no address".to_owned()))?;
-        let server = Arc::new(server);
-        let threads = (0..THREADS)
-            .map(|_| {
-                let (server, content) = (server.clone(), content.clone());
+        let failed = |error: std::io::Error| RegistryError::Serve { port, why: error.to_string() };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let (over, open) = (ended.clone(), Arc::new(AtomicUsize::new(0)));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if over.load(Ordering::Acquire) {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
+                let (content, open) = (content.clone(), open.clone());
+                if open.fetch_add(1, Ordering::AcqRel) >= MAX_OPEN {
+                    open.fetch_sub(1, Ordering::AcqRel);
+                    continue;
+                }
                 std::thread::spawn(move || {
-                    while let Ok(request) = server.recv() {
-                        answer(request, &*content, address);
-                    }
-                })
-            })
-            .collect();
-        Ok(Self { server, address, threads })
+                    // A browser that went away needs no answer.
+                    let _ = answer(stream, &*content, address);
+                    open.fetch_sub(1, Ordering::AcqRel);
+                });
+            }
+        });
+        Ok(Self { address, ended })
     }
 
     /// Where it can be reached.
@@ -94,57 +107,67 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // Each call wakes one thread; more than enough is harmless.
-        for _ in 0..=self.threads.len() {
-            self.server.unblock();
-        }
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has answered its last request; there is nobody to tell.
-            let _ = thread.join();
-        }
+        self.ended.store(true, Ordering::Release);
+        // Wakes the listener, which then sees that it is over.
+        let _ = TcpStream::connect(self.address);
     }
 }
 
-fn answer(request: Request, content: &dyn Content, address: SocketAddr) {
-    let status = |code| Response::from_data(Vec::new()).with_status_code(StatusCode(code));
-    let response = if !matches!(request.method(), Method::Get | Method::Head) {
-        status(405)
-    } else if !is_for(&request, address) {
-        status(421)
+/// One request, one answer, and the connection is closed: nothing waits for its turn behind another.
+fn answer(stream: TcpStream, content: &dyn Content, address: SocketAddr) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut head = BufReader::new((&stream).take(MAX_HEAD));
+    let mut first = String::new();
+    head.read_line(&mut first)?;
+    let mut host = None;
+    loop {
+        let mut line = String::new();
+        // A head that is cut, by the sender or by its length, is no request.
+        if head.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        if name.eq_ignore_ascii_case("host") {
+            host = Some(value.trim().to_owned());
+        }
+    }
+    let mut words = first.split_whitespace();
+    let (method, url) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let port = address.port();
+    // A page elsewhere whose name leads here does not name this server.
+    let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+    let (status, kind, bytes) = if !matches!(method, "GET" | "HEAD") {
+        ("405 Method Not Allowed", "", Vec::new())
+    } else if !host.is_some_and(|host| ours.contains(&host)) {
+        ("421 Misdirected Request", "", Vec::new())
     } else {
-        match plain_path(request.url()).and_then(|path| Some((content.bytes(&path)?, path))) {
-            Some((bytes, path)) => found(bytes, &path),
-            None => status(404),
+        match plain_path(url).and_then(|path| Some((content.bytes(&path)?, path))) {
+            Some((bytes, path)) => ("200 OK", media_type(&path), bytes),
+            None => ("404 Not Found", "", Vec::new()),
         }
     };
-    // A browser that went away needs no answer.
-    let _ = request.respond(response);
+    let kind = if kind.is_empty() { "text/plain" } else { kind };
+    let mut out = &stream;
+    write!(
+        out,
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\nContent-Type: {kind}\r\n{HEADERS}\r\n",
+        bytes.len()
+    )?;
+    if method == "GET" {
+        out.write_all(&bytes)?;
+    }
+    out.flush()
 }
 
-/// Whether the request names this server: a page elsewhere whose name leads here does not.
-fn is_for(request: &Request, address: SocketAddr) -> bool {
-    let host = request.headers().iter().find(|header| header.field.equiv("Host"));
-    let port = address.port();
-    host.is_some_and(|host| {
-        let host = host.value.as_str();
-        host == format!("127.0.0.1:{port}") || host == format!("localhost:{port}")
-    })
-}
-
-fn found(bytes: Vec<u8>, path: &str) -> Response<Cursor<Vec<u8>>> {
-    let headers = [
-        ("Content-Type", media_type(path)),
-        ("Cache-Control", "no-cache"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
-        ("Cross-Origin-Opener-Policy", "same-origin"),
-        ("Cross-Origin-Embedder-Policy", "require-corp"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-        ("Content-Security-Policy", "frame-ancestors 'none'"),
-    ];
-    let headers = headers.iter().filter_map(|(name, value)| Header::from_bytes(*name, *value).ok());
-    headers.fold(Response::from_data(bytes), Response::with_header)
-}
+/// What a page needs to be strict about itself.
+const HEADERS: &str = "Cache-Control: no-cache\r\n\
+    X-Content-Type-Options: nosniff\r\n\
+    Referrer-Policy: no-referrer\r\n\
+    Cross-Origin-Opener-Policy: same-origin\r\n\
+    Cross-Origin-Embedder-Policy: require-corp\r\n\
+    Cross-Origin-Resource-Policy: same-origin\r\n\
+    Content-Security-Policy: frame-ancestors 'none'\r\n";
 
 fn media_type(path: &str) -> &'static str {
     match path.rsplit('.').next() {
@@ -172,9 +195,6 @@ fn plain_path(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
     use super::*;
 
     #[test]
