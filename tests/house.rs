@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 22] = [
     "base",
     "disk",
+    "trust",
     "tensor",
     "model",
     "operator",
@@ -23,6 +24,7 @@ const ROOMS: [&str; 20] = [
     "review",
     "registry",
     "record",
+    "pedigree",
     "plan",
     "stage",
     "engine",

@@ -1,6 +1,7 @@
 //! `studbook attest`: brings an approval for a pending gate.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::args::{Args, Attest};
 use super::context::{Loaded, Terminal, load_to_work};
@@ -12,9 +13,11 @@ use crate::engine::gates::promotion_of;
 use crate::engine::preview::preview;
 use crate::plan::{Candidate, Gate, GateRule};
 use crate::record;
-use crate::record::approval::Approval;
+use crate::record::approval::{Approval, SignedApprovals};
+use crate::record::attest::Bundle;
 use crate::record::promotion::Decision;
 use crate::stage::Kind;
+use crate::trust::keyring::read_secret;
 
 pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load_to_work(args, &command.plan)?;
@@ -48,7 +51,15 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         by: command.by.clone(),
         reason: command.reason.clone(),
     };
-    loaded.store.bring(&blake3, &gate.name, &record::to_bytes(&approval)?)?;
+    let document = match &command.key {
+        None if demands_signature(gate) => {
+            let error = UsageError::new(format!("the gate `{}` counts signed approvals only", gate.name));
+            return Err(error.hint("sign it with --key KEY").into());
+        }
+        None => record::to_bytes(&approval)?,
+        Some(key) => signed(&loaded, &blake3, gate, &approval, key)?,
+    };
+    loaded.store.bring(&blake3, &gate.name, &document)?;
     let verb = if command.reject { "rejected" } else { "approved" };
     writeln!(
         terminal.out(),
@@ -59,6 +70,40 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         command.plan.display()
     )?;
     Ok(Exit::Complete)
+}
+
+fn demands_signature(gate: &Gate) -> bool {
+    matches!(&gate.rule, GateRule::Approval(approval) if !approval.keys.is_empty())
+}
+
+/// The approval beside those that others signed for this gate, if its key is one of the gate's.
+fn signed(
+    loaded: &Loaded,
+    manifest: &Digest,
+    gate: &Gate,
+    approval: &Approval,
+    key: &Path,
+) -> anyhow::Result<Vec<u8>> {
+    let key = read_secret(key)?;
+    let public = key.public().to_base64();
+    let keys: &[_] = match &gate.rule {
+        GateRule::Approval(rule) => &rule.keys,
+        GateRule::Metric(_) => &[],
+    };
+    if !keys.iter().any(|trusted| trusted.public == public) {
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let error = UsageError::new(format!("the gate `{}` does not name that key", gate.name));
+        return Err(match names.as_slice() {
+            [] => error.hint("it counts anybody's word: leave --key out"),
+            _ => error.hint(format!("it counts the keys of {}", names.join(", "))),
+        }
+        .into());
+    }
+    let brought = loaded.store.brought(manifest, &gate.name)?;
+    let brought = brought.and_then(|brought| record::from_bytes::<SignedApprovals>(&brought.bytes).ok());
+    let mut all = brought.unwrap_or_default();
+    all.add(Bundle::sign(&approval.statement()?, &key)?);
+    Ok(record::to_bytes(&all)?)
 }
 
 fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {

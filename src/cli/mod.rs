@@ -17,10 +17,13 @@ mod generate;
 mod graph;
 mod init;
 mod inspect;
+mod keys;
 mod ledger;
+mod lineage;
 mod merge;
 mod plan;
 mod reporter;
+mod revoke;
 mod run;
 mod status;
 mod verify;
@@ -74,6 +77,10 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Generate(command) => generate::run(command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),
+        Command::Keys(command) => keys::run(command, terminal),
+        Command::Lineage(command) => lineage::run(args, command, terminal),
+        Command::Revoke(command) => revoke::revoke(args, command, terminal),
+        Command::Retire(command) => revoke::retire(args, command, terminal),
         Command::Completions(command) => completions::run(command, terminal),
     }
 }

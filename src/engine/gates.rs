@@ -85,10 +85,21 @@ fn describe(gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
     let path = path.display();
     let (satisfied_by, command) = match &gate.rule {
         GateRule::Metric(rule) => (metric(rule), format!("studbook run {path}")),
-        GateRule::Approval(approval) => (
+        GateRule::Approval(approval) if approval.keys.is_empty() => (
             format!("an approval: {}", approval.statement),
             format!("studbook attest {path} {} --gate {} --by NAME", candidate.name, gate.name),
         ),
+        GateRule::Approval(approval) => {
+            let names: Vec<&str> = approval.keys.iter().map(|key| key.name.as_str()).collect();
+            let (threshold, names) = (approval.threshold, names.join(", "));
+            (
+                format!("{threshold} signed approval of {names}: {}", approval.statement),
+                format!(
+                    "studbook attest {path} {} --gate {} --by NAME --key KEY",
+                    candidate.name, gate.name
+                ),
+            )
+        }
     };
     PendingGate { candidate: candidate.name.clone(), gate: gate.name.clone(), satisfied_by, command }
 }

@@ -34,7 +34,7 @@ use crate::disk::{DiskError, IoContext};
 use crate::store::Store;
 
 pub use resolved::{
-    ARTIFACT_BYTES, Approval, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective, Origin,
+    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective, Origin,
     Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, Versus,
 };
 

@@ -284,6 +284,8 @@ fn gate(mut table: Table<'_, '_>) -> GateSection {
         versus: table.optional("versus"),
         margin: table.optional("margin"),
         statement: table.optional("statement"),
+        keys: table.list("keys"),
+        threshold: table.optional("threshold"),
     };
     section.faulty = table.finish() > before;
     section

@@ -66,6 +66,10 @@ impl Stage for RegistryStage {
                     "the admission of `{candidate}` is of another manifest"
                 )));
             }
+            if let Some(entry) = context.retired(manifest_subject.sha256)? {
+                left_out.push((candidate.clone(), format!("retired by ledger entry {entry}")));
+                continue;
+            }
             let logged = ledger.entries.iter().find(|place| place.record == subject.sha256);
             let Some(logged) = logged.filter(|place| place.kind == "admission") else {
                 return Err(StageError::Refused(format!(
@@ -117,6 +121,11 @@ impl Stage for RegistryStage {
         let bytes = context.store.read(&blob.digest)?;
         let record: SelectorRegistry = crate::record::from_bytes(&bytes)
             .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        for row in &record.entries {
+            if context.retired(row.manifest)?.is_some() {
+                return Ok(false);
+            }
+        }
         let folder = registry_folder(context.store, &params.cycle);
         let Ok(selector) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
         if Sha256::of(&selector) != record.selector {

@@ -6,12 +6,16 @@
 mod space;
 
 mod adapter;
+mod attested;
 mod bad_input;
 mod convert;
 mod crash;
 mod declare;
 mod dry_run;
+mod keys;
+mod lineage;
 mod merge;
 mod resume;
 mod run;
+mod signed_ledger;
 mod verify;
