@@ -61,6 +61,7 @@ fn model(encoding: Encoding) -> Result<Model, Box<dyn Error>> {
         rope_theta: 10_000.0,
         rms_norm_epsilon: 1e-5,
         tied_output: false,
+        variant: studbook::model::variant::Variant::PLAIN,
     };
     let layout = Layout::new(&config, &Tokenizer::Btok, encoding)?;
     let mut file = Vec::new();

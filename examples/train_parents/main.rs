@@ -145,6 +145,7 @@ fn config() -> ModelConfig {
         rope_theta: 10_000.0,
         rms_norm_epsilon: 1e-5,
         tied_output: true,
+        variant: studbook::model::variant::Variant::PLAIN,
     }
 }
 

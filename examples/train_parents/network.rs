@@ -502,6 +502,7 @@ mod tests {
             rope_theta: 100.0,
             rms_norm_epsilon: 1e-5,
             tied_output: true,
+            variant: studbook::model::variant::Variant::PLAIN,
         });
         let stream = Philox::for_purpose(&["network test"]);
         let parameters = (0..layout.parameters()).map(|i| stream.unit(i as u64) as f32 * 1.2 - 0.6).collect();

@@ -9,6 +9,7 @@ use super::context::Terminal;
 use super::exit::Exit;
 use crate::difference::{Comparison, Measures, compare};
 use crate::model::identity::{Difference, DifferenceKind, Identity};
+use crate::model::naming::Naming;
 use crate::model::{Checkpoint, Package, open_package};
 use crate::report::table::Table;
 use crate::tensor::dtype::DType;
@@ -46,10 +47,13 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
 /// with the tensors.
 fn meaning(first: &Package, second: &Package) -> Vec<Difference> {
     let identity = |package: &Package| {
-        let Package { weights, config: Ok(config), tokenizer: Ok(tokenizer), .. } = package.clone() else {
+        let Package { weights, naming, config: Ok(config), tokenizer: Ok(tokenizer), .. } = package.clone()
+        else {
             return None;
         };
-        Some(Identity::of(&Checkpoint { config, tokenizer, weights }))
+        // Names are shown with the tensors, so any family will do.
+        let naming = naming.unwrap_or(Naming::Slm1);
+        Some(Identity::of(&Checkpoint { config, tokenizer, naming, weights }))
     };
     let (Some(first), Some(second)) = (identity(first), identity(second)) else { return Vec::new() };
     let mut found = first.differences(&second);

@@ -1,6 +1,7 @@
 //! What a conversion needs to know: which tensor becomes which, how its rows move, how it is stored.
 
 use crate::model::config::{ModelConfig, tensor_table};
+use crate::model::huggingface::CONFIG;
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::TensorInfo;
@@ -95,6 +96,10 @@ impl<'a> Task<'a> {
     pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
         let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
         let config = known(package, format)?;
+        if !package.companions.iter().any(|file| file.name == CONFIG) || to != Naming::HuggingFace {
+            // Only the file itself says what SLM1 has no words for.
+            config.validate_plain().map_err(|error| unknown(&error.to_string()))?;
+        }
         let from =
             package.naming.ok_or_else(|| unknown(&"its tensors have names of their own".to_owned()))?;
         let table = tensor_table(config)
@@ -148,7 +153,7 @@ impl<'a> Task<'a> {
         let tied = |name: &str| config.tied_output && output.as_deref() == Some(name);
         let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
         // Frequencies that follow from the configuration are stored by some older files.
-        let derived = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight";
+        let derived = |name: &str| name.ends_with("rotary_emb.inv_freq");
         names.into_iter().find(|name| !known.contains(name) && !tied(name) && !derived(name))
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use crate::model::config::ModelConfig;
+use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::Weights;
 
@@ -13,6 +14,8 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// How text becomes ids.
     pub tokenizer: Tokenizer,
+    /// What the tensors are called, and how rotary pairs lie in them.
+    pub naming: Naming,
     /// The tensors the configuration asks for, and no others.
     pub weights: Weights,
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::variant::Variant;
 use crate::tensor::shape::{Shape, ShapeError};
 
 /// What a forward pass must know besides the weights.
@@ -35,6 +36,9 @@ pub struct ModelConfig {
     pub rms_norm_epsilon: f32,
     /// Whether the output matrix is the embedding matrix.
     pub tied_output: bool,
+    /// What it does beyond what SLM1 has words for.
+    #[serde(default, skip_serializing_if = "Variant::is_plain")]
+    pub variant: Variant,
 }
 
 /// A field that cannot have its value.
@@ -58,7 +62,7 @@ pub struct TensorSpec {
     pub shape: Shape,
 }
 
-/// Tensors of one block, and those outside the blocks.
+/// Tensors of one block, biases apart.
 const PER_LAYER: u64 = 9;
 
 impl ModelConfig {
@@ -86,22 +90,41 @@ impl ModelConfig {
             format_args!("a divisor of head_count {heads}"),
         )?;
         ensure(self.head_dim.is_multiple_of(2), "head_dim", self.head_dim, "an even number")?;
-        let width = u64::from(heads) * u64::from(self.head_dim);
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        ensure(positive(self.rope_theta), "rope_theta", self.rope_theta, "a positive finite number")?;
+        let epsilon = self.rms_norm_epsilon;
+        ensure(positive(epsilon), "rms_norm_epsilon", epsilon, "a positive finite number")?;
+        self.variant.validate()
+    }
+
+    /// Checks, too, that it is a network SLM1 has words for: its heads are as wide as the residual
+    /// stream, and it is of the plain variant.
+    pub fn validate_plain(&self) -> Result<(), ConfigError> {
+        self.validate()?;
+        let width = self.query_size();
         ensure(
             width == u64::from(self.hidden_size),
             "hidden_size",
             self.hidden_size,
             format_args!("head_count x head_dim = {width}"),
         )?;
-        let positive = |value: f32| value.is_finite() && value > 0.0;
-        ensure(positive(self.rope_theta), "rope_theta", self.rope_theta, "a positive finite number")?;
-        let epsilon = self.rms_norm_epsilon;
-        ensure(positive(epsilon), "rms_norm_epsilon", epsilon, "a positive finite number")
+        if self.variant.is_plain() {
+            return Ok(());
+        }
+        let (found, expected) = (self.variant.to_string(), Variant::PLAIN.to_string());
+        Err(ConfigError { field: "variant", found, expected })
     }
 
     /// Number of tensors, without listing them: a header can claim billions.
     pub fn tensor_count(&self) -> u64 {
-        u64::from(self.layer_count) * PER_LAYER + if self.tied_output { 2 } else { 3 }
+        let Variant { qkv_bias, output_bias, ffn_bias, .. } = self.variant;
+        let biases = 3 * u64::from(qkv_bias) + u64::from(output_bias) + 3 * u64::from(ffn_bias);
+        u64::from(self.layer_count) * (PER_LAYER + biases) + if self.tied_output { 2 } else { 3 }
+    }
+
+    /// Width of all query heads.
+    pub fn query_size(&self) -> u64 {
+        u64::from(self.head_count) * u64::from(self.head_dim)
     }
 
     /// Width of the key and value rows.
@@ -119,18 +142,19 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     let hidden = config.hidden_size as usize;
     let vocab = config.vocab_size as usize;
     let ffn = config.ffn_size as usize;
-    // Not more than hidden_size in a validated configuration.
+    let query = usize::try_from(config.query_size()).unwrap_or(usize::MAX);
     let kv = usize::try_from(config.kv_size()).unwrap_or(usize::MAX);
-    let layer: [(&str, &[usize]); PER_LAYER as usize] = [
-        ("attn_norm", &[hidden]),
-        ("wq", &[hidden, hidden]),
-        ("wk", &[kv, hidden]),
-        ("wv", &[kv, hidden]),
-        ("wo", &[hidden, hidden]),
-        ("ffn_norm", &[hidden]),
-        ("w1", &[ffn, hidden]),
-        ("w2", &[hidden, ffn]),
-        ("w3", &[ffn, hidden]),
+    let Variant { qkv_bias, output_bias, ffn_bias, .. } = config.variant;
+    let layer: [(&str, &[usize], bool); PER_LAYER as usize] = [
+        ("attn_norm", &[hidden], false),
+        ("wq", &[query, hidden], qkv_bias),
+        ("wk", &[kv, hidden], qkv_bias),
+        ("wv", &[kv, hidden], qkv_bias),
+        ("wo", &[hidden, query], output_bias),
+        ("ffn_norm", &[hidden], false),
+        ("w1", &[ffn, hidden], ffn_bias),
+        ("w2", &[hidden, ffn], ffn_bias),
+        ("w3", &[ffn, hidden], ffn_bias),
     ];
     let mut table = Vec::new();
     let mut push = |name: String, dims: &[usize]| {
@@ -138,8 +162,11 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     };
     push("tok_embeddings.weight".to_owned(), &[vocab, hidden])?;
     for index in 0..config.layer_count {
-        for (part, dims) in layer {
+        for (part, dims, bias) in layer {
             push(format!("layers.{index}.{part}.weight"), dims)?;
+            if bias {
+                push(format!("layers.{index}.{part}.bias"), &dims[..1])?;
+            }
         }
     }
     push("norm.weight".to_owned(), &[hidden])?;
@@ -164,6 +191,7 @@ fn ensure(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::variant::RopeScale;
 
     /// One block, hidden 8, FFN 16, vocabulary 260: the published tiny fixture.
     pub(crate) fn tiny() -> ModelConfig {
@@ -180,6 +208,7 @@ pub(crate) mod tests {
             rope_theta: 10_000.0,
             rms_norm_epsilon: 1e-5,
             tied_output: false,
+            variant: Variant::PLAIN,
         }
     }
 
@@ -211,6 +240,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn biases_follow_their_matrices() {
+        let variant = Variant { qkv_bias: true, output_bias: true, ffn_bias: true, ..Variant::PLAIN };
+        let config = ModelConfig { variant, head_dim: 6, kv_head_count: 1, ..tiny() };
+        let table = tensor_table(&config).unwrap();
+        assert_eq!(table.len() as u64, config.tensor_count());
+        let listed: Vec<_> = table[2..6].iter().map(|spec| format!("{} {}", spec.name, spec.shape)).collect();
+        let expected =
+            ["wq.weight 12x8", "wq.bias 12", "wk.weight 6x8", "wk.bias 6"].map(|it| format!("layers.0.{it}"));
+        assert_eq!(listed, expected);
+    }
+
+    #[test]
     fn grouped_heads_narrow_the_keys_and_values() {
         let table = tensor_table(&ModelConfig { kv_head_count: 1, ..tiny() }).unwrap();
         let shape = |name: &str| table.iter().find(|spec| spec.name == name).unwrap().shape.to_string();
@@ -227,7 +268,13 @@ pub(crate) mod tests {
         assert_eq!(refused(ModelConfig { kv_head_count: 3, ..tiny() }), "kv_head_count");
         assert_eq!(refused(ModelConfig { kv_head_count: 4, ..tiny() }), "kv_head_count");
         assert_eq!(refused(ModelConfig { head_dim: 3, ..tiny() }), "head_dim");
-        assert_eq!(refused(ModelConfig { hidden_size: 10, ..tiny() }), "hidden_size");
+        let plain = |config: ModelConfig| config.validate_plain().unwrap_err().field;
+        assert!(ModelConfig { hidden_size: 10, ..tiny() }.validate().is_ok());
+        assert_eq!(plain(ModelConfig { hidden_size: 10, ..tiny() }), "hidden_size");
+        let biased = Variant { qkv_bias: true, ..Variant::PLAIN };
+        assert_eq!(plain(ModelConfig { variant: biased, ..tiny() }), "variant");
+        let rope = RopeScale::Linear { factor: 0.0 };
+        assert_eq!(refused(ModelConfig { variant: Variant { rope, ..biased }, ..tiny() }), "rope factor");
         assert_eq!(refused(ModelConfig { rope_theta: f32::NAN, ..tiny() }), "rope_theta");
         assert_eq!(refused(ModelConfig { rms_norm_epsilon: 0.0, ..tiny() }), "rms_norm_epsilon");
     }

@@ -218,6 +218,7 @@ impl Differences {
             rope_theta,
             rms_norm_epsilon,
             tied_output,
+            variant,
         } = ours;
         let sizes = [
             ("architecture.vocab_size", vocab_size, &theirs.vocab_size),
@@ -237,6 +238,7 @@ impl Differences {
         self.note(kind, "architecture.rope_theta", rope_theta, &theirs.rope_theta);
         self.note(kind, "architecture.rms_norm_epsilon", rms_norm_epsilon, &theirs.rms_norm_epsilon);
         self.note(kind, "architecture.tied_output", tied_output, &theirs.tied_output);
+        self.note(kind, "architecture.variant", variant, &theirs.variant);
     }
 }
 

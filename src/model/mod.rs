@@ -2,7 +2,8 @@
 //!
 //! Every format is read into one type, [`Checkpoint`]; nobody below this room knows formats.
 //!
-//! * [`config`]: the network's dimensions, and which tensors follow from them.
+//! * [`config`]: the network's dimensions, and which tensors follow from them; [`variant`]: biases and
+//!   rotary frequencies.
 //! * [`weights`]: named tensors in one file or several.
 //! * [`checkpoint`]: weights with a meaning: configuration and tokenizer.
 //! * [`writer`]: what writing a model of any format has in common.
@@ -33,6 +34,7 @@ pub mod tokenizer;
 #[cfg(feature = "engine")]
 pub mod trained;
 pub mod values;
+pub mod variant;
 pub mod weights;
 pub mod writer;
 
@@ -42,7 +44,7 @@ pub use format::{FORMATS, Format, ModelError, open_bytes, open_package_bytes};
 #[cfg(feature = "engine")]
 pub use format::{Opened, OpenedPackage, open, open_package};
 pub use identity::Identity;
-pub use package::{Companion, Package};
+pub use package::{Companion, Package, Unrunnable};
 pub use tokenizer::Tokenizer;
 pub use values::{ValueError, validate_values};
 pub use weights::Weights;

@@ -69,26 +69,30 @@ impl Naming {
         }
         let (layer, part) = name.strip_prefix(PREFIX[from])?.split_once('.')?;
         let number: u32 = layer.parse().ok()?;
-        let part = part.strip_suffix(".weight")?;
+        let (part, kind) = part.rsplit_once('.').filter(|(_, kind)| ["weight", "bias"].contains(kind))?;
         let row = LAYER.iter().find(|row| row[from] == part)?;
         // A number has one spelling.
-        (number.to_string() == layer).then(|| format!("{}{number}.{}.weight", PREFIX[to], row[to]))
+        (number.to_string() == layer).then(|| format!("{}{number}.{}.{kind}", PREFIX[to], row[to]))
+    }
+
+    /// Whether rotary pairs lie half a head apart, and not side by side.
+    pub fn halves(self) -> bool {
+        self == Self::HuggingFace
     }
 
     /// How the rows of the tensor that SLM1 calls `name` move on the way from `self` to `to`.
     pub fn permutation(self, to: Self, name: &str, config: &ModelConfig) -> Option<Permutation> {
-        let heads = if name.ends_with(".wq.weight") {
+        let heads = if name.contains(".wq.") {
             config.head_count
-        } else if name.ends_with(".wk.weight") {
+        } else if name.contains(".wk.") {
             config.kv_head_count
         } else {
             return None;
         };
-        let halves = |naming| naming == Self::HuggingFace;
-        (halves(self) != halves(to)).then_some(Permutation {
+        (self.halves() != to.halves()).then_some(Permutation {
             heads: heads as usize,
             head_dim: config.head_dim as usize,
-            to_halves: halves(to),
+            to_halves: to.halves(),
         })
     }
 }
@@ -136,6 +140,7 @@ mod tests {
         let name = |naming: Naming, slm1: &str| naming.from_slm1(slm1).unwrap();
         assert_eq!(name(Naming::HuggingFace, "layers.3.w1.weight"), "model.layers.3.mlp.gate_proj.weight");
         assert_eq!(name(Naming::Gguf, "layers.3.wo.weight"), "blk.3.attn_output.weight");
+        assert_eq!(name(Naming::HuggingFace, "layers.3.wq.bias"), "model.layers.3.self_attn.q_proj.bias");
         for stranger in ["layers.3.w4.weight", "layers.03.w1.weight", "layers.w1.weight", "x"] {
             assert_eq!(Naming::Gguf.from_slm1(stranger), None);
         }

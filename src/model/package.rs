@@ -4,11 +4,14 @@
 //! format says them, or says them in a way that is known here; what is missing is noted with the
 //! reason, so that whoever needs it can tell.
 
+use std::collections::HashSet;
+
 use super::checkpoint::Checkpoint;
-use super::config::ModelConfig;
+use super::config::{ModelConfig, tensor_table};
 use super::naming::Naming;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
+use crate::tensor::view::TensorView;
 
 /// A small file that belongs to a model and is carried to its children as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +44,127 @@ impl Package {
         let unknown = || format!("a {} file does not say it", weights.format());
         Self { naming, config: Err(unknown()), tokenizer: Err(unknown()), companions: Vec::new(), weights }
     }
+
+    /// The model as one that can be run: where every tensor of the network is there in its shape, every
+    /// other one is known to say nothing new, and text becomes ids the network has.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Unrunnable> {
+        let config = self.config.clone().map_err(Unrunnable::Config)?;
+        let tokenizer = self.tokenizer.clone().map_err(Unrunnable::Tokenizer)?;
+        let naming = self.naming.ok_or(Unrunnable::Names)?;
+        let (ids, vocab) = (tokenizer.vocab_size(), config.vocab_size);
+        if ids > vocab {
+            return Err(Unrunnable::Vocabulary { ids, vocab });
+        }
+        let known = self.known_tensors(&config, naming)?;
+        let strangers = self.weights.tensors().filter(|view| !known.contains(view.name));
+        for view in strangers {
+            self.check_stranger(view, &config, naming)?;
+        }
+        Ok(Checkpoint { config, tokenizer, naming, weights: self.weights.clone() })
+    }
+
+    /// The names of the network's tensors, each found in its shape.
+    fn known_tensors(&self, config: &ModelConfig, naming: Naming) -> Result<HashSet<String>, Unrunnable> {
+        // A configuration can claim billions of layers: the list is only made if it can be right.
+        let (needed, found) = (config.tensor_count(), self.weights.infos().len() as u64);
+        if needed > found {
+            return Err(Unrunnable::Count { needed, found });
+        }
+        let table = tensor_table(config).map_err(|error| Unrunnable::Config(error.to_string()))?;
+        let mut known = HashSet::new();
+        for spec in table {
+            // Every tensor of the table has a name in every family.
+            let name = naming.from_slm1(&spec.name).unwrap_or(spec.name);
+            let Some(shape) = self.weights.tensor(&name).map(|view| view.shape) else {
+                return Err(Unrunnable::Missing(name));
+            };
+            if *shape != spec.shape {
+                let (found, expected) = (shape.to_string(), spec.shape.to_string());
+                return Err(Unrunnable::Shape { name, found, expected });
+            }
+            known.insert(name);
+        }
+        Ok(known)
+    }
+
+    /// A tensor that the network does not ask for must not change what it computes.
+    fn check_stranger(
+        &self,
+        view: TensorView<'_>,
+        config: &ModelConfig,
+        naming: Naming,
+    ) -> Result<(), Unrunnable> {
+        // Frequencies that follow from the configuration are stored by some older files.
+        if view.name.ends_with(".rotary_emb.inv_freq") {
+            return Ok(());
+        }
+        // The output matrix of a tied model is its embedding matrix, and some files store it all the same.
+        let own = |name: &str| naming.from_slm1(name);
+        if config.tied_output && own("output.weight").as_deref() == Some(view.name) {
+            let embedding = own("tok_embeddings.weight").and_then(|name| self.weights.tensor(&name));
+            let same = |other: TensorView<'_>| (other.dtype, other.data) == (view.dtype, view.data);
+            return match embedding.is_some_and(same) {
+                true => Ok(()),
+                false => Err(Unrunnable::Untied(view.name.to_owned())),
+            };
+        }
+        Err(Unrunnable::Stranger(view.name.to_owned()))
+    }
+}
+
+/// Why a model cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unrunnable {
+    /// The network is not known, or not computed here.
+    #[error("the network cannot be run: {0}")]
+    Config(String),
+    /// The tokenizer is not known.
+    #[error("the tokenizer is not known: {0}")]
+    Tokenizer(String),
+    /// Tensors of no family.
+    #[error("its tensors have names of their own, so nothing says which is which")]
+    Names,
+    /// Ids beyond the embedding matrix.
+    #[error("the tokenizer has {ids} ids and the network {vocab}")]
+    Vocabulary {
+        /// Ids of the tokenizer.
+        ids: u32,
+        /// Rows of the embedding matrix.
+        vocab: u32,
+    },
+    /// Fewer tensors than the configuration asks for.
+    #[error("the configuration asks for {needed} tensors; there are {found}")]
+    Count {
+        /// Tensors needed.
+        needed: u64,
+        /// Tensors there.
+        found: u64,
+    },
+    /// A tensor that is not there.
+    #[error("there is no tensor `{0}`")]
+    Missing(String),
+    /// A tensor of another shape.
+    #[error("tensor `{name}` is {found}; the configuration makes it {expected}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: String,
+        /// The shape it must have.
+        expected: String,
+    },
+    /// A tensor without a place.
+    #[error("tensor `{0}` has no place in the network that the configuration describes")]
+    Stranger(String),
+    /// An output matrix that is another one than the embeddings it should be.
+    #[error("the output matrix is tied to the embeddings, but the file has another one, `{0}`")]
+    Untied(String),
 }
 
 impl From<Checkpoint> for Package {
     fn from(checkpoint: Checkpoint) -> Self {
-        let Checkpoint { config, tokenizer, weights } = checkpoint;
-        let naming = Some(Naming::Slm1);
-        Self { weights, naming, config: Ok(config), tokenizer: Ok(tokenizer), companions: Vec::new() }
+        let Checkpoint { config, tokenizer, naming, weights } = checkpoint;
+        let (naming, config, tokenizer) = (Some(naming), Ok(config), Ok(tokenizer));
+        Self { weights, naming, config, tokenizer, companions: Vec::new() }
     }
 }

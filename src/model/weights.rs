@@ -76,6 +76,11 @@ impl Weights {
         self.by_name.get(name).map(|index| self.view(&self.tensors[*index]))
     }
 
+    /// The tensor at `index` of [`Self::infos`].
+    pub fn view_at(&self, index: usize) -> Option<TensorView<'_>> {
+        self.tensors.get(index).map(|info| self.view(info))
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> u64 {
         self.tensors.iter().map(|info| info.shape.elements() as u64).sum()

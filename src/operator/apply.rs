@@ -154,6 +154,7 @@ mod tests {
             rope_theta: 10_000.0,
             rms_norm_epsilon: 1e-5,
             tied_output: false,
+            variant: crate::model::variant::Variant::PLAIN,
         }
     }
 

@@ -1,58 +1,7 @@
-//! Positions, memory and attention.
-//!
-//! Positions are turned into angles: the pair `(2i, 2i+1)` of every query and key head is rotated by
-//! `position * theta^(-2i/head_dim)`. Angles are computed in double precision and rounded once, in
-//! one table for all sessions of a model that grows when a longer position is met: a header may
-//! promise a context of billions, but only positions that were fed cost memory. The same holds
-//! for keys and values.
-
-use std::sync::Arc;
+//! Keys and values, and attention over them. Memory is taken as positions come.
 
 use super::config::Dimensions;
 use crate::tensor::kernel::dot;
-
-/// Cosine and sine of every position and pair.
-#[derive(Debug, Clone, Default)]
-pub struct Rope {
-    pairs: usize,
-    turns: Vec<[f32; 2]>,
-}
-
-impl Rope {
-    /// The table for at least `positions`, reusing `self` if it is long enough.
-    pub fn grown(self: &Arc<Self>, positions: usize, dimensions: &Dimensions) -> Arc<Self> {
-        let pairs = dimensions.head / 2;
-        if self.pairs == pairs && self.turns.len() >= positions * pairs {
-            return Arc::clone(self);
-        }
-        // Doubling: a session that grows token by token must not rebuild the table each time.
-        let positions = positions.next_power_of_two().min(dimensions.context);
-        let frequencies: Vec<f64> = (0..pairs).map(|pair| frequency(pair, dimensions)).collect();
-        let mut turns = self.turns.clone();
-        for position in turns.len() / pairs..positions {
-            turns.extend(frequencies.iter().map(|frequency| {
-                let angle = position as f64 * frequency;
-                [libm::cos(angle) as f32, libm::sin(angle) as f32]
-            }));
-        }
-        Arc::new(Self { pairs, turns })
-    }
-
-    /// Rotates every head in `heads`, the queries or keys at `position`.
-    pub fn turn(&self, position: usize, heads: &mut [f32]) {
-        let turns = &self.turns[position * self.pairs..(position + 1) * self.pairs];
-        for head in heads.chunks_exact_mut(2 * self.pairs) {
-            for ([even, odd], [cos, sin]) in head.as_chunks_mut::<2>().0.iter_mut().zip(turns) {
-                (*even, *odd) = (*even * cos - *odd * sin, *even * sin + *odd * cos);
-            }
-        }
-    }
-}
-
-/// Likeliest reading of the format's prose; one genuine model would settle it.
-fn frequency(pair: usize, dimensions: &Dimensions) -> f64 {
-    libm::pow(f64::from(dimensions.theta), -2.0 * pair as f64 / dimensions.head as f64)
-}
 
 /// Keys and values of one block for the positions so far.
 #[derive(Debug, Clone, Default)]
@@ -113,33 +62,6 @@ pub fn softmax(scores: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::fixture;
-
-    #[test]
-    fn position_zero_turns_nothing_and_the_first_pair_turns_one_radian_a_step() {
-        let dimensions = Dimensions::new(&fixture::config()).unwrap();
-        let rope = Arc::new(Rope::default()).grown(3, &dimensions);
-        let mut heads: Vec<f32> = (0..dimensions.query).map(|i| i as f32).collect();
-        let before = heads.clone();
-        rope.turn(0, &mut heads);
-        assert_eq!(heads, before);
-        let mut pair = vec![0.0; dimensions.head];
-        pair[0] = 1.0;
-        rope.turn(2, &mut pair);
-        assert!((f64::from(pair[0]) - (-0.416_146_836_547_142_4)).abs() < 1e-7, "cos 2");
-        assert!((f64::from(pair[1]) - 0.909_297_426_825_681_7).abs() < 1e-7, "sin 2");
-    }
-
-    #[test]
-    fn a_grown_table_has_the_bits_of_a_long_one() {
-        let dimensions = Dimensions::new(&fixture::config()).unwrap();
-        let long = Arc::new(Rope::default()).grown(32, &dimensions);
-        let mut short = Arc::new(Rope::default());
-        for positions in [1, 2, 3, 9, 32] {
-            short = short.grown(positions, &dimensions);
-        }
-        assert_eq!(short.turns, long.turns);
-    }
 
     #[test]
     fn softmax_survives_large_scores() {

@@ -1,7 +1,8 @@
 //! The dimensions of a network as the runtime uses them: checked once, then trusted as `usize`.
 
 use super::error::RuntimeError;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::variant::Variant;
 
 /// The validated configuration, with the widths that follow from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,11 +33,15 @@ pub struct Dimensions {
     pub epsilon: f32,
     /// Whether the output matrix is the embedding matrix.
     pub tied: bool,
+    /// Biases and rotary frequencies.
+    pub variant: Variant,
+    /// Whether rotary pairs lie half a head apart, and not side by side.
+    pub halves: bool,
 }
 
 impl Dimensions {
     /// Checks a configuration. Shapes are compared with the tensors elsewhere.
-    pub fn new(config: &ModelConfig) -> Result<Self, RuntimeError> {
+    pub fn new(config: &ModelConfig, halves: bool) -> Result<Self, RuntimeError> {
         config.validate()?;
         let head = config.head_dim as usize;
         let hidden = config.hidden_size as usize;
@@ -47,16 +52,26 @@ impl Dimensions {
             heads: config.head_count as usize,
             kv_heads: config.kv_head_count as usize,
             head,
-            // Validated: all query heads are as wide as the residual stream, key heads no wider.
-            query: hidden,
-            kv: config.kv_head_count as usize * head,
+            query: width(config.query_size(), "head_count x head_dim")?,
+            kv: width(config.kv_size(), "kv_head_count x head_dim")?,
             ffn: config.ffn_size as usize,
             context: config.max_context as usize,
             theta: config.rope_theta,
             epsilon: config.rms_norm_epsilon,
             tied: config.tied_output,
+            variant: config.variant,
+            halves,
         })
     }
+}
+
+/// A width that a row of a tensor can have here.
+fn width(found: u64, field: &'static str) -> Result<usize, RuntimeError> {
+    let fits = usize::try_from(found).ok().filter(|width| *width <= usize::MAX / 8);
+    fits.ok_or_else(|| {
+        let (found, expected) = (found.to_string(), "a width that memory can hold".to_owned());
+        ConfigError { field, found, expected }.into()
+    })
 }
 
 #[cfg(test)]
@@ -67,7 +82,7 @@ mod tests {
     #[test]
     fn every_impossible_dimension_is_named() {
         let good = fixture::config();
-        assert!(Dimensions::new(&good).is_ok());
+        assert!(Dimensions::new(&good, false).is_ok());
         type Damage = fn(&mut ModelConfig);
         let cases: [(&str, Damage); 8] = [
             ("vocab_size", |c| c.vocab_size = 0),
@@ -82,7 +97,7 @@ mod tests {
         for (name, damage) in cases {
             let mut config = good.clone();
             damage(&mut config);
-            let error = Dimensions::new(&config).unwrap_err().to_string();
+            let error = Dimensions::new(&config, false).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::config::ModelConfig;
+use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::variant::Variant;
 use crate::model::weights::{TensorInfo, Weights};
 use crate::runtime::Model;
 use crate::tensor::dtype::DType;
@@ -27,6 +29,7 @@ pub(super) fn config() -> ModelConfig {
         rope_theta: 10_000.0,
         rms_norm_epsilon: 1e-5,
         tied_output: false,
+        variant: Variant::PLAIN,
     }
 }
 
@@ -100,7 +103,7 @@ impl Tensors {
 
     pub(super) fn checkpoint(self) -> Checkpoint {
         let weights = Weights::new("memory", self.infos, vec![Arc::new(self.bytes)]);
-        Checkpoint { config: self.config, tokenizer: Tokenizer::Btok, weights }
+        Checkpoint { config: self.config, tokenizer: Tokenizer::Btok, naming: Naming::Slm1, weights }
     }
 
     fn add(&mut self, name: &str, dims: &[usize], dtype: DType) {

@@ -16,13 +16,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::attention::{Memory, Rope};
+use super::attention::Memory;
 use super::config::Dimensions;
 use super::error::RuntimeError;
-use super::weights::{Layer, Layout, Weights};
+use super::rope::Rope;
+use super::weights::{Layer, Layout, Linear, Weights};
 use crate::model::checkpoint::Checkpoint;
 use crate::tensor::blocks;
-use crate::tensor::kernel::{Matrix, dot};
+use crate::tensor::kernel::dot;
 
 /// Rows of one pass: enough to use each weight often, few enough that activations stay small.
 const TILE: usize = 256;
@@ -75,7 +76,7 @@ struct Row {
 impl Model {
     /// Opens a checkpoint: checks the configuration and every tensor's presence, shape and length.
     pub fn new(checkpoint: Arc<Checkpoint>) -> Result<Self, RuntimeError> {
-        let dimensions = Dimensions::new(&checkpoint.config)?;
+        let dimensions = Dimensions::new(&checkpoint.config, checkpoint.naming.halves())?;
         let layout = Layout::new(&checkpoint, &dimensions)?;
         Ok(Self { inner: Arc::new(Inner { checkpoint, dimensions, layout, rope: Mutex::default() }) })
     }
@@ -117,9 +118,7 @@ impl Model {
     ) -> Result<(), RuntimeError> {
         let Inner { checkpoint, dimensions, layout, .. } = &*self.inner;
         let rows = self.rows(sessions, tokens, wanted)?;
-        let Some(weights) = layout.weights(checkpoint) else {
-            unreachable!("the layout was made from this very checkpoint");
-        };
+        let weights = layout.weights(checkpoint);
         for (session, tokens) in sessions.iter_mut().zip(tokens) {
             session.rope = self.rope(session.position + tokens.len());
             session.position += tokens.len();
@@ -273,12 +272,14 @@ impl Pass<'_> {
     fn run(&self, sessions: &mut [&mut Session], rows: &[Row]) {
         let hidden = self.dimensions.hidden;
         let mut x = vec![0.0; rows.len() * hidden];
+        let embedding = self.weights.embedding();
         for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
-            self.weights.embedding.copy_row(row.token as usize, x);
+            embedding.copy_row(row.token as usize, x);
         }
-        for (index, layer) in self.weights.layers.iter().enumerate() {
-            self.attention(index, layer, sessions, rows, &mut x);
-            self.feed_forward(layer, &mut x);
+        for index in 0..self.weights.layers() {
+            let layer = self.weights.layer(index);
+            self.attention(index, &layer, sessions, rows, &mut x);
+            self.feed_forward(&layer, &mut x);
         }
         self.logits(sessions, rows, &x);
     }
@@ -331,15 +332,19 @@ impl Pass<'_> {
         let &Dimensions { hidden, vocab, .. } = self.dimensions;
         let wanted = || rows.iter().zip(x.chunks_exact(hidden)).filter(|(row, _)| row.wanted);
         let last: Vec<f32> = wanted().flat_map(|(_, x)| x).copied().collect();
-        let logits = self.product(&self.weights.output, &self.rms_norm(&last, self.weights.norm));
+        let logits = self.product(&self.weights.output(), &self.rms_norm(&last, self.weights.norm()));
         for ((row, _), logits) in wanted().zip(logits.chunks_exact(vocab)) {
             sessions[row.session].logits.extend_from_slice(logits);
         }
     }
 
-    fn product(&self, matrix: &Matrix<'_>, inputs: &[f32]) -> Vec<f32> {
+    fn product(&self, linear: &Linear<'_>, inputs: &[f32]) -> Vec<f32> {
+        let matrix = linear.matrix;
         let mut out = vec![0.0; inputs.len() / matrix.columns() * matrix.rows()];
         matrix.multiply(inputs, &mut out, self.spread);
+        if !linear.bias.is_empty() {
+            out.chunks_exact_mut(linear.bias.len()).for_each(|row| add(row, linear.bias));
+        }
         out
     }
 

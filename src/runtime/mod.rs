@@ -13,7 +13,7 @@
 //!
 //! * [`config`]: the dimensions, checked once.
 //! * [`weights`]: which tensor is which matrix; everything stays in the mapped file.
-//! * [`attention`]: rotary positions, keys and values, causal attention.
+//! * [`rope`]: positions as angles. [`attention`]: keys and values, causal attention.
 //! * [`forward`]: sessions and the pass itself, for one sequence or many.
 //! * [`sample`]: from logits to the next token.
 //! * [`generate()`]: from a prompt to text, one or thousands.
@@ -25,11 +25,14 @@ pub mod config;
 pub mod error;
 pub mod forward;
 pub mod generate;
+pub mod rope;
 pub mod sample;
 pub mod weights;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(all(test, feature = "engine"))]
+mod tests;
 
 pub use error::RuntimeError;
 pub use forward::{Model, Session, Wanted};

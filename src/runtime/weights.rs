@@ -1,16 +1,17 @@
 //! Which tensor is which matrix.
 //!
 //! A model of a hundred megabytes must not cost a hundred megabytes twice, so weights are used where
-//! the file is mapped. Only three small things are copied: norm vectors (needed as f32 at every step),
-//! f32 payloads that lie at an odd address, and nothing else. The table of places is made once, when
-//! a model is opened; the borrowed matrices are made from it at the start of every pass, which costs
-//! a microsecond.
+//! the file is mapped. Only small things are copied: norm vectors and biases (needed as f32 at every step)
+//! and f32 payloads that lie at an odd address. The table of places is made once, when a model is opened;
+//! a borrowed matrix is made from it when its turn comes, which costs nanoseconds and no memory.
 
 use std::collections::BTreeMap;
 
 use super::config::Dimensions;
 use super::error::RuntimeError;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::naming::Naming;
+use crate::model::variant::Variant;
 use crate::tensor::dtype::DType;
 use crate::tensor::kernel::Matrix;
 use crate::tensor::view::TensorView;
@@ -20,6 +21,7 @@ use crate::tensor::view::TensorView;
 struct Place {
     tensor: usize,
     copy: Option<Vec<f32>>,
+    bias: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -44,29 +46,34 @@ pub struct Layout {
     output: Option<Place>,
 }
 
+/// A matrix and what is added to its products; no bias is an empty one.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub struct Linear<'a> {
+    pub matrix: Matrix<'a>,
+    pub bias: &'a [f32],
+}
+
 /// One block's weights, borrowed.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Layer<'a> {
     pub attention_norm: &'a [f32],
-    pub query: Matrix<'a>,
-    pub key: Matrix<'a>,
-    pub value: Matrix<'a>,
-    pub output: Matrix<'a>,
+    pub query: Linear<'a>,
+    pub key: Linear<'a>,
+    pub value: Linear<'a>,
+    pub output: Linear<'a>,
     pub ffn_norm: &'a [f32],
-    pub gate: Matrix<'a>,
-    pub down: Matrix<'a>,
-    pub up: Matrix<'a>,
+    pub gate: Linear<'a>,
+    pub down: Linear<'a>,
+    pub up: Linear<'a>,
 }
 
-/// A network's weights, borrowed.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the documentation")]
+/// A network's weights, borrowed from the checkpoint they were found in.
+#[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
-    pub embedding: Matrix<'a>,
-    pub layers: Vec<Layer<'a>>,
-    pub norm: &'a [f32],
-    pub output: Matrix<'a>,
+    layout: &'a Layout,
+    checkpoint: &'a Checkpoint,
 }
 
 impl Layout {
@@ -74,74 +81,102 @@ impl Layout {
     /// count costs nothing.
     pub fn new(checkpoint: &Checkpoint, dimensions: &Dimensions) -> Result<Self, RuntimeError> {
         let finder = Finder::new(checkpoint);
-        let &Dimensions { vocab, hidden, query, kv, ffn, .. } = dimensions;
+        let &Dimensions { vocab, hidden, query, kv, ffn, variant, .. } = dimensions;
+        let Variant { qkv_bias, output_bias, ffn_bias, .. } = variant;
         let mut layers = Vec::new();
         for layer in 0..dimensions.layers {
-            let matrix = |name: &str, rows, columns| {
-                finder.matrix(&format!("layers.{layer}.{name}.weight"), rows, columns)
+            let linear = |name: &str, rows, columns, bias| {
+                finder.linear(&format!("layers.{layer}.{name}"), rows, columns, bias)
             };
             let vector = |name: &str| finder.vector(&format!("layers.{layer}.{name}.weight"), hidden);
             layers.push(LayerPlaces {
                 attention_norm: vector("attn_norm")?,
-                query: matrix("wq", query, hidden)?,
-                key: matrix("wk", kv, hidden)?,
-                value: matrix("wv", kv, hidden)?,
-                output: matrix("wo", hidden, query)?,
+                query: linear("wq", query, hidden, qkv_bias)?,
+                key: linear("wk", kv, hidden, qkv_bias)?,
+                value: linear("wv", kv, hidden, qkv_bias)?,
+                output: linear("wo", hidden, query, output_bias)?,
                 ffn_norm: vector("ffn_norm")?,
-                gate: matrix("w1", ffn, hidden)?,
-                down: matrix("w2", hidden, ffn)?,
-                up: matrix("w3", ffn, hidden)?,
+                gate: linear("w1", ffn, hidden, ffn_bias)?,
+                down: linear("w2", hidden, ffn, ffn_bias)?,
+                up: linear("w3", ffn, hidden, ffn_bias)?,
             });
         }
-        let untied = || finder.matrix("output.weight", vocab, hidden);
+        let untied = || finder.linear("output", vocab, hidden, false);
         Ok(Self {
-            embedding: finder.matrix("tok_embeddings.weight", vocab, hidden)?,
+            embedding: finder.linear("tok_embeddings", vocab, hidden, false)?,
             layers,
             norm: finder.vector("norm.weight", hidden)?,
             output: if dimensions.tied { None } else { Some(untied()?) },
         })
     }
 
-    /// The weights of the checkpoint this layout was made from.
-    ///
-    /// `None` only if it was made from another.
-    pub fn weights<'a>(&'a self, checkpoint: &'a Checkpoint) -> Option<Weights<'a>> {
-        let views: Vec<_> = checkpoint.tensors().collect();
-        let matrix = |place: &'a Place| Matrix::new(*views.get(place.tensor)?, place.copy.as_deref());
-        let layers = self.layers.iter().map(|layer| {
-            Some(Layer {
-                attention_norm: &layer.attention_norm,
-                query: matrix(&layer.query)?,
-                key: matrix(&layer.key)?,
-                value: matrix(&layer.value)?,
-                output: matrix(&layer.output)?,
-                ffn_norm: &layer.ffn_norm,
-                gate: matrix(&layer.gate)?,
-                down: matrix(&layer.down)?,
-                up: matrix(&layer.up)?,
-            })
-        });
-        let embedding = matrix(&self.embedding)?;
-        Some(Weights {
-            embedding,
-            layers: layers.collect::<Option<_>>()?,
-            norm: &self.norm,
-            output: self.output.as_ref().map_or(Some(embedding), matrix)?,
-        })
+    /// The weights in the checkpoint this layout was made from.
+    pub fn weights<'a>(&'a self, checkpoint: &'a Checkpoint) -> Weights<'a> {
+        Weights { layout: self, checkpoint }
+    }
+}
+
+impl<'a> Weights<'a> {
+    /// Number of blocks.
+    pub fn layers(&self) -> usize {
+        self.layout.layers.len()
+    }
+
+    /// The weights of block `index`.
+    pub fn layer(&self, index: usize) -> Layer<'a> {
+        let layer = &self.layout.layers[index];
+        Layer {
+            attention_norm: &layer.attention_norm,
+            query: self.linear(&layer.query),
+            key: self.linear(&layer.key),
+            value: self.linear(&layer.value),
+            output: self.linear(&layer.output),
+            ffn_norm: &layer.ffn_norm,
+            gate: self.linear(&layer.gate),
+            down: self.linear(&layer.down),
+            up: self.linear(&layer.up),
+        }
+    }
+
+    /// A row for every id.
+    pub fn embedding(&self) -> Matrix<'a> {
+        self.linear(&self.layout.embedding).matrix
+    }
+
+    /// The gains of the last norm.
+    pub fn norm(&self) -> &'a [f32] {
+        &self.layout.norm
+    }
+
+    /// From the last norm to logits.
+    pub fn output(&self) -> Linear<'a> {
+        self.linear(self.layout.output.as_ref().unwrap_or(&self.layout.embedding))
+    }
+
+    fn linear(&self, place: &'a Place) -> Linear<'a> {
+        let view = self.checkpoint.view_at(place.tensor);
+        let Some(matrix) = view.and_then(|view| Matrix::new(view, place.copy.as_deref())) else {
+            unreachable!("the layout was made from this very checkpoint");
+        };
+        Linear { matrix, bias: &place.bias }
     }
 }
 
 struct Finder<'a> {
+    naming: Naming,
     by_name: BTreeMap<&'a str, (usize, TensorView<'a>)>,
 }
 
 impl<'a> Finder<'a> {
     fn new(checkpoint: &'a Checkpoint) -> Self {
         let named = checkpoint.tensors().enumerate().map(|(index, view)| (view.name, (index, view)));
-        Self { by_name: named.collect() }
+        Self { naming: checkpoint.naming, by_name: named.collect() }
     }
 
+    /// The tensor that SLM1 calls `name`.
     fn find(&self, name: &str, expected: &[usize]) -> Result<(usize, TensorView<'a>), RuntimeError> {
+        let own = self.naming.from_slm1(name);
+        let name = own.as_deref().unwrap_or(name);
         let text = || expected.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
         let Some((index, view)) = self.by_name.get(name) else {
             return Err(RuntimeError::Missing { name: name.to_owned(), expected: text() });
@@ -153,12 +188,13 @@ impl<'a> Finder<'a> {
         Ok((*index, *view))
     }
 
-    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Place, RuntimeError> {
-        let (tensor, view) = self.find(name, &[rows, columns])?;
-        let place = Place { tensor, copy: copy_if_needed(view) };
+    fn linear(&self, name: &str, rows: usize, columns: usize, bias: bool) -> Result<Place, RuntimeError> {
+        let (tensor, view) = self.find(&format!("{name}.weight"), &[rows, columns])?;
+        let bias = if bias { self.vector(&format!("{name}.bias"), rows)? } else { Vec::new() };
+        let place = Place { tensor, copy: copy_if_needed(view), bias };
         match Matrix::new(view, place.copy.as_deref()) {
             Some(_) => Ok(place),
-            None => Err(RuntimeError::Layout { name: name.to_owned(), dtype: view.dtype }),
+            None => Err(RuntimeError::Layout { name: view.name.to_owned(), dtype: view.dtype }),
         }
     }
 
@@ -167,7 +203,7 @@ impl<'a> Finder<'a> {
         let (_, view) = self.find(name, &[width])?;
         let copy = copy_if_needed(view);
         let Some(matrix) = Matrix::new(view, copy.as_deref()) else {
-            return Err(RuntimeError::Layout { name: name.to_owned(), dtype: view.dtype });
+            return Err(RuntimeError::Layout { name: view.name.to_owned(), dtype: view.dtype });
         };
         let mut numbers = vec![0.0; width];
         matrix.copy_row(0, &mut numbers);
@@ -191,7 +227,7 @@ mod tests {
         let mut parts = fixture::Tensors::of(&fixture::config(), DType::F32);
         parts.remove("layers.1.w2.weight");
         let checkpoint = parts.checkpoint();
-        let dimensions = Dimensions::new(&checkpoint.config).unwrap();
+        let dimensions = Dimensions::new(&checkpoint.config, false).unwrap();
         let error = Layout::new(&checkpoint, &dimensions).unwrap_err();
         assert_eq!(
             error,
@@ -205,7 +241,7 @@ mod tests {
         let tensors = fixture::Tensors::of(&config, DType::F32);
         config.layer_count = u32::MAX;
         let checkpoint = tensors.with_config(config).checkpoint();
-        let dimensions = Dimensions::new(&checkpoint.config).unwrap();
+        let dimensions = Dimensions::new(&checkpoint.config, false).unwrap();
         let error = Layout::new(&checkpoint, &dimensions).unwrap_err().to_string();
         assert!(error.contains("layers.2.attn_norm.weight"), "{error}");
     }
@@ -216,7 +252,7 @@ mod tests {
         let tensors = fixture::Tensors::of(&config, DType::Q8_0);
         config.ffn_size = 32;
         let checkpoint = tensors.with_config(config).checkpoint();
-        let dimensions = Dimensions::new(&checkpoint.config).unwrap();
+        let dimensions = Dimensions::new(&checkpoint.config, false).unwrap();
         let error = Layout::new(&checkpoint, &dimensions).unwrap_err().to_string();
         assert!(error.contains("`layers.0.w1.weight` is 24x16") && error.contains("32x16"), "{error}");
     }

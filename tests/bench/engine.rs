@@ -37,6 +37,7 @@ const CONFIG: ModelConfig = ModelConfig {
     rope_theta: 10_000.0,
     rms_norm_epsilon: 1e-5,
     tied_output: true,
+    variant: studbook::model::variant::Variant::PLAIN,
 };
 
 fn main() {

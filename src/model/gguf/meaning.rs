@@ -17,6 +17,7 @@ use super::facts::{Fact, Facts};
 use super::write::general;
 use crate::model::config::ModelConfig;
 use crate::model::tokenizer::Tokenizer;
+use crate::model::variant::{RopeScale, Variant};
 
 /// The architecture that has a meaning here.
 pub const ARCHITECTURE: &str = "llama";
@@ -50,12 +51,8 @@ pub fn config(facts: &Facts, tied: bool) -> Result<ModelConfig, MeaningError> {
     if architecture != ARCHITECTURE {
         return Err(MeaningError::Architecture(architecture.to_owned()));
     }
-    for unsupported in ["llama.rope.scaling.type", "llama.expert_count"] {
-        let none = matches!(facts.get(unsupported), None | Some(Fact::Unsigned(0)))
-            || facts.text(unsupported) == Some("none");
-        if !none {
-            return Err(MeaningError::Unsupported(unsupported));
-        }
+    if !matches!(facts.get("llama.expert_count"), None | Some(Fact::Unsigned(0))) {
+        return Err(MeaningError::Unsupported("llama.expert_count"));
     }
     let number = |name: &'static str| {
         let found = facts.unsigned(name).and_then(|number| u32::try_from(number).ok());
@@ -71,6 +68,7 @@ pub fn config(facts: &Facts, tied: bool) -> Result<ModelConfig, MeaningError> {
         Some(_) => number("llama.vocab_size")?,
         None => vocabulary(facts).ok_or(MeaningError::Missing("llama.vocab_size"))?,
     };
+    let head_dim = head_dim(facts, hidden_size / head_count)?;
     let epsilon = "llama.attention.layer_norm_rms_epsilon";
     Ok(ModelConfig {
         vocab_size,
@@ -79,13 +77,39 @@ pub fn config(facts: &Facts, tied: bool) -> Result<ModelConfig, MeaningError> {
         layer_count: number("llama.block_count")?,
         head_count,
         kv_head_count,
-        head_dim: hidden_size / head_count,
+        head_dim,
         ffn_size: number("llama.feed_forward_length")?,
         max_context: number("llama.context_length")?,
         rope_theta: facts.number("llama.rope.freq_base").unwrap_or(10_000.0),
         rms_norm_epsilon: facts.number(epsilon).ok_or(MeaningError::Missing(epsilon))?,
         tied_output: tied,
+        variant: Variant { rope: rope(facts)?, ..Variant::PLAIN },
     })
+}
+
+/// The width of a head: keys, values and the turned part of both must agree on it.
+fn head_dim(facts: &Facts, usual: u32) -> Result<u32, MeaningError> {
+    let names = ["llama.attention.key_length", "llama.attention.value_length", "llama.rope.dimension_count"];
+    let stated = |name| facts.unsigned(name).unwrap_or(u64::from(usual));
+    let key = u32::try_from(stated(names[0])).map_err(|_| MeaningError::Missing(names[0]))?;
+    match names.into_iter().find(|name| facts.get(name).is_some() && stated(name) != u64::from(key)) {
+        None => Ok(key),
+        Some(name) => Err(MeaningError::Unsupported(name)),
+    }
+}
+
+fn rope(facts: &Facts) -> Result<RopeScale, MeaningError> {
+    const KIND: &str = "llama.rope.scaling.type";
+    const FACTOR: &str = "llama.rope.scaling.factor";
+    match facts.text(KIND) {
+        None if facts.get(KIND).is_none() => Ok(RopeScale::Plain),
+        Some("none") => Ok(RopeScale::Plain),
+        Some("linear") => {
+            let factor = facts.number(FACTOR).ok_or(MeaningError::Missing(FACTOR))?;
+            Ok(RopeScale::Linear { factor: f64::from(factor) })
+        }
+        _ => Err(MeaningError::Unsupported(KIND)),
+    }
 }
 
 fn vocabulary(facts: &Facts) -> Option<u32> {

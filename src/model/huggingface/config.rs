@@ -6,7 +6,9 @@
 
 use serde::Deserialize;
 
+use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::variant::Variant;
 use crate::tensor::dtype::DType;
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
@@ -41,35 +43,24 @@ pub struct HfConfig {
     /// Base of the rotary frequencies; 10,000 if the file does not say.
     pub rope_theta: f64,
     /// How the rotary frequencies are changed for longer sequences.
-    pub rope_scaling: Option<RopeScaling>,
+    pub rope_scaling: RopeScaling,
     /// Whether the output matrix is the embedding matrix; no if the file does not say.
     pub tie_word_embeddings: bool,
-    /// Whether the attention projections have biases. If the file does not say: those of query, key and
-    /// value in qwen2, none in the others.
+    /// Whether llama's attention projections have biases; no if the file does not say. Those of query, key
+    /// and value always have in qwen2, none in mistral.
     pub attention_bias: bool,
-    /// Whether the feed-forward matrices have biases; no if the file does not say.
+    /// Whether llama's feed-forward matrices have biases; no if the file does not say.
     pub mlp_bias: bool,
     /// What stands between the feed-forward matrices; `silu` if the file does not say.
     pub hidden_act: String,
     /// How far back attention sees, where that is limited.
     pub sliding_window: Option<u32>,
+    /// Which share of a head is turned; all of it if the file does not say.
+    pub partial_rotary_factor: Option<f64>,
+    /// Whether the file says how the weights are packed.
+    pub quantized: bool,
     /// What the weights were saved as, in the library's words.
     pub torch_dtype: Option<String>,
-}
-
-/// How rotary frequencies are changed. Which numbers matter depends on the kind.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RopeScaling {
-    /// `linear`, `dynamic`, `yarn`, `llama3`, ...
-    pub kind: String,
-    /// How many times longer sequences are.
-    pub factor: Option<f64>,
-    /// Frequencies below this many turns are scaled.
-    pub low_freq_factor: Option<f64>,
-    /// Frequencies above this many turns are not.
-    pub high_freq_factor: Option<f64>,
-    /// The longest sequence in training.
-    pub original_max_position_embeddings: Option<f64>,
 }
 
 /// Why a file is no configuration.
@@ -104,15 +95,22 @@ impl HfConfig {
     /// Attention that sees a limited way back is whole attention up to that length, so the longest
     /// sequence is no longer. The file does not say which ids are no text; four is the least.
     pub fn network(&self) -> Result<ModelConfig, String> {
-        let unusual = [
-            (self.attention_bias, "biases in its attention"),
-            (self.mlp_bias, "biases in its feed-forward layers"),
-            (self.rope_scaling.is_some(), "scaled rotary frequencies"),
-            (!["silu", "swish"].contains(&self.hidden_act.as_str()), "another activation than silu"),
-        ];
-        if let Some((_, what)) = unusual.into_iter().find(|(is_so, _)| *is_so) {
-            return Err(format!("the network has {what}, which is not computed here"));
+        if !["silu", "swish"].contains(&self.hidden_act.as_str()) {
+            return Err(format!("`hidden_act` is `{}`, which is not computed here", self.hidden_act));
         }
+        if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
+            return Err(format!("`partial_rotary_factor` is {share}, which is not computed here"));
+        }
+        if self.quantized {
+            return Err("`quantization_config` packs the weights in a way that is not read here".to_owned());
+        }
+        let llama = self.model_type == "llama";
+        let variant = Variant {
+            qkv_bias: self.model_type == "qwen2" || llama && self.attention_bias,
+            output_bias: llama && self.attention_bias,
+            ffn_bias: llama && self.mlp_bias,
+            rope: self.rope_scaling.scale()?,
+        };
         let config = ModelConfig {
             vocab_size: self.vocab_size,
             special_token_count: 4,
@@ -126,6 +124,7 @@ impl HfConfig {
             rope_theta: self.rope_theta as f32,
             rms_norm_epsilon: self.rms_norm_eps as f32,
             tied_output: self.tie_word_embeddings,
+            variant,
         };
         config.validate().map_err(|error| error.to_string())?;
         Ok(config)
@@ -192,32 +191,21 @@ struct Raw {
     max_position_embeddings: Option<u64>,
     rms_norm_eps: Option<f64>,
     rope_theta: Option<f64>,
-    rope_scaling: Option<RawRope>,
+    rope_scaling: Option<RopeScaling>,
     /// Newer versions write both of the above here.
-    rope_parameters: Option<RawRope>,
+    rope_parameters: Option<RopeScaling>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
     hidden_act: Option<String>,
     sliding_window: Option<u64>,
+    partial_rotary_factor: Option<f64>,
+    quantization_config: Option<serde::de::IgnoredAny>,
     /// qwen2 states a window that it only uses if this says so.
     use_sliding_window: Option<bool>,
     torch_dtype: Option<String>,
     /// What newer versions call `torch_dtype`.
     dtype: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawRope {
-    rope_type: Option<String>,
-    /// What older versions call `rope_type`.
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    rope_theta: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<f64>,
 }
 
 impl Raw {
@@ -251,28 +239,16 @@ impl Raw {
             max_position_embeddings: size("max_position_embeddings", self.max_position_embeddings)?,
             rms_norm_eps: positive("rms_norm_eps", self.rms_norm_eps)?,
             rope_theta: positive("rope_theta", theta.or(Some(10_000.0)))?,
-            rope_scaling: self.rope_scaling.or(self.rope_parameters).and_then(RawRope::scaling),
+            rope_scaling: self.rope_scaling.or(self.rope_parameters).unwrap_or_default(),
             tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
-            attention_bias: self.attention_bias.unwrap_or(model_type == "qwen2"),
+            attention_bias: self.attention_bias.unwrap_or(false),
             mlp_bias: self.mlp_bias.unwrap_or(false),
             hidden_act: self.hidden_act.unwrap_or_else(|| "silu".to_owned()),
             sliding_window: window.map(|window| size("sliding_window", Some(window))).transpose()?,
+            partial_rotary_factor: self.partial_rotary_factor,
+            quantized: self.quantization_config.is_some(),
             torch_dtype: self.torch_dtype.or(self.dtype),
             model_type,
-        })
-    }
-}
-
-impl RawRope {
-    /// Nothing if frequencies are as they always were.
-    fn scaling(self) -> Option<RopeScaling> {
-        let kind = self.rope_type.or(self.kind).filter(|kind| kind != "default")?;
-        Some(RopeScaling {
-            kind,
-            factor: self.factor,
-            low_freq_factor: self.low_freq_factor,
-            high_freq_factor: self.high_freq_factor,
-            original_max_position_embeddings: self.original_max_position_embeddings,
         })
     }
 }
@@ -300,6 +276,7 @@ fn wrong(field: &'static str, found: impl ToString + Copy, expected: String) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::variant::RopeScale;
 
     /// The keys of a small published llama that matter, and some that do not.
     const SMALL: &str = r#"{
@@ -340,12 +317,14 @@ mod tests {
             max_position_embeddings: 8192,
             rms_norm_eps: 1e-5,
             rope_theta: 100_000.0,
-            rope_scaling: None,
+            rope_scaling: RopeScaling::default(),
             tie_word_embeddings: true,
             attention_bias: false,
             mlp_bias: false,
             hidden_act: "silu".to_owned(),
             sliding_window: None,
+            partial_rotary_factor: None,
+            quantized: false,
             torch_dtype: Some("bfloat16".to_owned()),
         };
         assert_eq!(config, expected);
@@ -359,36 +338,20 @@ mod tests {
         let config = parse(&text);
         assert_eq!((config.num_key_value_heads, config.rope_theta), (9, 10_000.0));
         assert_eq!((config.tie_word_embeddings, config.attention_bias), (false, false));
-        assert!(parse(&text.replace("\"llama\"", "\"qwen2\"")).attention_bias);
-        assert!(!parse(&text.replace("\"llama\"", "\"mistral\"")).attention_bias);
+        let biased = |family| {
+            let variant = parse(&text.replace("\"llama\"", family)).network().unwrap().variant;
+            (variant.qkv_bias, variant.output_bias)
+        };
+        assert_eq!(biased("\"qwen2\""), (true, false));
+        assert_eq!(biased("\"mistral\""), (false, false));
         let newer = small(
             r#""rope_theta": 100000,"#,
             r#""rope_parameters": {"rope_theta": 5e5, "rope_type": "default"},"#,
         );
         let newer = newer.replace("torch_dtype", "dtype");
-        assert_eq!((parse(&newer).rope_theta, parse(&newer).rope_scaling), (500_000.0, None));
+        assert_eq!((parse(&newer).rope_theta, parse(&newer).rope_scaling.kind()), (500_000.0, "default"));
         assert_eq!(parse(&newer).torch_dtype.as_deref(), Some("bfloat16"));
         assert_eq!(parse(&small(r#""hidden_act""#, r#""head_dim": 128, "hidden_act""#)).head_dim, 128);
-    }
-
-    #[test]
-    fn scaled_frequencies() {
-        let scaling = |value: &str| {
-            parse(&small("\"rope_scaling\": null", &format!("\"rope_scaling\": {value}"))).rope_scaling
-        };
-        let llama3 = scaling(
-            r#"{"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
-                "original_max_position_embeddings": 8192, "rope_type": "llama3"}"#,
-        );
-        let expected = RopeScaling {
-            kind: "llama3".to_owned(),
-            factor: Some(32.0),
-            low_freq_factor: Some(1.0),
-            high_freq_factor: Some(4.0),
-            original_max_position_embeddings: Some(8192.0),
-        };
-        assert_eq!(llama3, Some(expected));
-        assert_eq!(scaling(r#"{"type": "linear", "factor": 2}"#).unwrap().factor, Some(2.0));
     }
 
     #[test]
@@ -407,20 +370,24 @@ mod tests {
             rope_theta: 100_000.0,
             rms_norm_epsilon: 1e-5,
             tied_output: true,
+            variant: Variant::PLAIN,
         };
         assert_eq!(network(SMALL), Ok(expected));
         let refused = |from: &str, to: &str| network(&small(from, to)).unwrap_err();
-        assert!(
-            refused("\"attention_bias\": false", "\"attention_bias\": true")
-                .contains("biases in its attention")
-        );
-        assert!(
-            refused("\"is_llama", "\"mlp_bias\": true, \"is_llama").contains("biases in its feed-forward")
-        );
-        assert!(refused("\"silu\"", "\"gelu\"").contains("another activation than silu"));
-        assert!(refused("scaling\": null", "scaling\": {\"type\": \"yarn\"}").contains("scaled rotary"));
+        let changed = |from: &str, to: &str| network(&small(from, to)).unwrap();
+        let biased = changed("\"attention_bias\": false", "\"attention_bias\": true, \"mlp_bias\": true");
+        let all = Variant { qkv_bias: true, output_bias: true, ffn_bias: true, rope: RopeScale::Plain };
+        assert_eq!(biased.variant, all);
+        let linear = changed("scaling\": null", "scaling\": {\"type\": \"linear\", \"factor\": 4}");
+        assert_eq!(linear.variant.rope, RopeScale::Linear { factor: 4.0 });
         // A head that is not a share of the width.
-        assert!(refused("\"is_llama", "\"head_dim\": 32, \"is_llama").starts_with("hidden_size is 576"));
+        assert_eq!(changed("\"is_llama", "\"head_dim\": 32, \"is_llama").head_dim, 32);
+        assert!(refused("\"silu\"", "\"gelu\"").contains("`hidden_act` is `gelu`"));
+        assert!(refused("scaling\": null", "scaling\": {\"type\": \"su\"}").contains("`rope_type` `su`"));
+        let partial = refused("\"is_llama", "\"partial_rotary_factor\": 0.5, \"is_llama");
+        assert!(partial.contains("`partial_rotary_factor` is 0.5"), "{partial}");
+        let packed = refused("\"is_llama", "\"quantization_config\": {}, \"is_llama");
+        assert!(packed.contains("`quantization_config`"), "{packed}");
     }
 
     #[test]

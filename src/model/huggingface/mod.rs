@@ -17,7 +17,7 @@
 //! the family that is known here; any other model is tensors and companions, and can be merged all
 //! the same.
 //!
-//! * [`config`]: `config.json` of the llama family.
+//! * [`config`]: `config.json` of the llama family; [`rope`]: its rotary frequencies.
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
 //! * `folder`: all of it opened.
@@ -29,15 +29,17 @@ pub mod error;
 pub mod folder;
 pub mod index;
 pub mod order;
+pub mod rope;
 #[cfg(feature = "engine")]
 pub mod write;
 
-pub use config::{HfConfig, HfConfigError, RopeScaling};
+pub use config::{HfConfig, HfConfigError};
 #[cfg(feature = "engine")]
 pub use error::FolderError;
 #[cfg(feature = "engine")]
 pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open};
 pub use index::{Index, IndexError};
+pub use rope::RopeScaling;
 #[cfg(feature = "engine")]
 pub use write::{FolderLayout, FolderWriter, Written};
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{ALIGNMENT, Slm1Error, directory};
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::tokenizer::FIRST_PIECE;
+use crate::model::variant::Variant;
 
 /// How a file begins.
 pub const MAGIC: [u8; 4] = *b"SLM1";
@@ -152,7 +153,7 @@ pub(super) fn check_config(config: &ModelConfig) -> Result<(), Slm1Error> {
     expect(specials >= MIN_SPECIALS, "special_token_count", 24, specials, "at least 4")?;
     let vocab = config.vocab_size;
     expect(vocab >= FIRST_PIECE, "vocab_size", 20, vocab, "at least 260")?;
-    config.validate().map_err(|ConfigError { field, found, expected }| {
+    config.validate_plain().map_err(|ConfigError { field, found, expected }| {
         let at = CONFIG_FIELDS.iter().find(|(name, _)| *name == field).map_or(0, |(_, at)| *at);
         Slm1Error::Field { field, at, found, expected }
     })
@@ -173,6 +174,7 @@ fn parse_config(header: &[u8; HEADER_LENGTH]) -> Result<ModelConfig, Slm1Error> 
         rope_theta: f32::from_bits(word(56)),
         rms_norm_epsilon: f32::from_bits(word(60)),
         tied_output: word(16) & FLAG_TIED != 0,
+        variant: Variant::PLAIN,
     };
     check_config(&config)?;
     Ok(config)

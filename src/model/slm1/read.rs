@@ -3,6 +3,7 @@
 
 use super::{NAME, Slm1Error, directory, header::Header};
 use crate::model::checkpoint::Checkpoint;
+use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 
@@ -26,7 +27,7 @@ pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
         })
         .collect();
     let weights = Weights::new(NAME, tensors, vec![bytes]);
-    Ok(Checkpoint { config: header.config, tokenizer, weights })
+    Ok(Checkpoint { config: header.config, tokenizer, naming: Naming::Slm1, weights })
 }
 
 fn read_tokenizer(file: &[u8], header: &Header) -> Result<Tokenizer, Slm1Error> {

@@ -14,6 +14,7 @@ use crate::model::config::ModelConfig;
 use crate::model::config::tests::{tiny, tiny_lm_16m};
 use crate::model::tokenizer::{Bpe1, Merge, Tokenizer};
 use crate::model::values::{ValueError, all_zero_tensors, validate_values};
+use crate::model::variant::Variant;
 use crate::model::{ModelWriter, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -414,6 +415,7 @@ fn configs() -> impl Strategy<Value = ModelConfig> {
             layer_count,
             ffn_size: ffn * 4,
             tied_output,
+            variant: Variant::PLAIN,
             ..tiny()
         },
     )

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::FORMAT;
 use crate::model::config::ModelConfig;
+use crate::model::variant::Variant;
 
 /// Longest manifest that is read.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -196,8 +197,9 @@ fn build(
         rope_theta: number("rope_theta")?,
         rms_norm_epsilon: number("rms_norm_epsilon")?,
         tied_output: once.parsed("tied_output", "true or false")?,
+        variant: Variant::PLAIN,
     };
-    config.validate().map_err(|error| ManifestError { line: 0, message: error.to_string() })?;
+    config.validate_plain().map_err(|error| ManifestError { line: 0, message: error.to_string() })?;
     Ok(Manifest {
         source_kind: once.one_of("source_kind", &KINDS)?,
         licence: once.text("licence")?.1.to_owned(),

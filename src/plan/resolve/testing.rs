@@ -81,6 +81,7 @@ fn model() -> Vec<u8> {
         rope_theta: 10_000.0,
         rms_norm_epsilon: 1e-5,
         tied_output: true,
+        variant: crate::model::variant::Variant::PLAIN,
     };
     let layout = Layout::new(&config, &Tokenizer::Btok, Encoding::new(DType::Q8_0)).unwrap();
     let mut bytes = Vec::new();

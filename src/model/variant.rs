@@ -1,0 +1,144 @@
+//! What networks of the llama family do differently from one another, beyond their dimensions.
+//!
+//! SLM1 has no words for any of it, so an `.slm` file's network is always [`Variant::PLAIN`]; models
+//! of other formats say it in their configuration.
+//!
+//! Rotary frequencies are one number for each pair of a head's elements, `theta^(-2i/d)`, and longer
+//! contexts are bought by making them smaller. The ways differ:
+//!
+//! | kind | frequency |
+//! |---|---|
+//! | `linear` | `f / factor` (Chen et al. 2023, position interpolation) |
+//! | `llama3` | slow ones divided, fast ones kept, those between blended |
+//! | `yarn` | a ramp from kept to divided; cosines and sines are scaled, too (Peng et al. 2023) |
+
+use serde::{Deserialize, Serialize};
+
+use super::config::ConfigError;
+
+/// Biases and rotary frequencies of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Whether the query, key and value projections have biases.
+    pub qkv_bias: bool,
+    /// Whether attention's output projection has one.
+    pub output_bias: bool,
+    /// Whether the three matrices of the feed-forward layers have biases.
+    pub ffn_bias: bool,
+    /// How rotary frequencies are scaled.
+    pub rope: RopeScale,
+}
+
+/// How rotary frequencies are scaled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum RopeScale {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// All by one factor.
+    Linear {
+        /// What every frequency is divided by; positive.
+        factor: f64,
+    },
+    /// By how many turns a pair makes in the context of the training.
+    Llama3 {
+        /// What slow frequencies are divided by; positive.
+        factor: f64,
+        /// Pairs of fewer turns are divided; positive.
+        low: f64,
+        /// Pairs of more turns are kept; above `low`.
+        high: f64,
+        /// The context of the training; positive.
+        original: f64,
+    },
+    /// A ramp over the pairs.
+    Yarn {
+        /// What slow frequencies are divided by; positive.
+        factor: f64,
+        /// Pairs of more turns are kept.
+        fast: f64,
+        /// Pairs of fewer turns are divided.
+        slow: f64,
+        /// The context of the training; positive.
+        original: f64,
+        /// What cosines and sines are multiplied by; positive.
+        attention: f64,
+        /// Whether the ends of the ramp are whole pairs.
+        truncate: bool,
+    },
+}
+
+impl Variant {
+    /// No biases, frequencies as they are.
+    pub const PLAIN: Self =
+        Self { qkv_bias: false, output_bias: false, ffn_bias: false, rope: RopeScale::Plain };
+
+    /// Whether SLM1 can say it.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::PLAIN
+    }
+
+    /// Checks every number.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let numbers = match self.rope {
+            RopeScale::Plain => Vec::new(),
+            RopeScale::Linear { factor } => vec![("rope factor", factor)],
+            RopeScale::Llama3 { factor, low, high, original } => {
+                vec![
+                    ("rope factor", factor),
+                    ("low_freq_factor", low),
+                    ("high_freq_factor - low_freq_factor", high - low),
+                    ("original_max_position_embeddings", original),
+                ]
+            }
+            RopeScale::Yarn { factor, fast, slow, original, attention, .. } => vec![
+                ("rope factor", factor),
+                ("beta_fast", fast),
+                ("beta_slow", slow),
+                ("original_max_position_embeddings", original),
+                ("attention_factor", attention),
+            ],
+        };
+        match numbers.into_iter().find(|(_, number)| !(number.is_finite() && *number > 0.0)) {
+            None => Ok(()),
+            Some((field, found)) => Err(ConfigError {
+                field,
+                found: found.to_string(),
+                expected: "a positive finite number".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Default for Variant {
+    fn default() -> Self {
+        Self::PLAIN
+    }
+}
+
+impl std::fmt::Display for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let biases = [(self.qkv_bias, "qkv"), (self.output_bias, "output"), (self.ffn_bias, "feed-forward")];
+        let biases: Vec<_> = biases.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
+        let biases = if biases.is_empty() { "none".to_owned() } else { biases.join(", ") };
+        write!(f, "biases {biases}, frequencies {}", self.rope)
+    }
+}
+
+impl std::fmt::Display for RopeScale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain => f.write_str("as they are"),
+            Self::Linear { factor } => write!(f, "linear / {factor}"),
+            Self::Llama3 { factor, low, high, original } => {
+                write!(f, "llama3 / {factor} ({low} to {high} turns in {original})")
+            }
+            Self::Yarn { factor, fast, slow, original, attention, truncate } => {
+                let ends = if *truncate { "" } else { ", untruncated" };
+                write!(f, "yarn / {factor} ({slow} to {fast} turns in {original}, x {attention}{ends})")
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Logits of other people's networks against the library that defines them.
+
+#![expect(clippy::print_stdout, reason = "how far off is worth seeing")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::{Package, Tokenizer, open_package};
+use crate::runtime::{Model, Session};
+
+#[derive(serde::Deserialize)]
+struct Reference {
+    tokens: Vec<u32>,
+    rows: Vec<usize>,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    logits: Vec<Vec<f32>>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/transformers")
+}
+
+fn reference() -> Reference {
+    serde_json::from_str(include_str!("../../tests/fixtures/transformers/logits.json")).unwrap()
+}
+
+/// The fixtures have no tokenizer: ids are given.
+fn package(name: &str) -> Package {
+    let mut package = open_package(&folder().join(name)).unwrap().package;
+    package.tokenizer = Ok(Tokenizer::Btok);
+    package
+}
+
+/// Both sides compute in f32: transformers its own way, in its own order.
+#[test]
+fn logits_agree_with_transformers() {
+    let Reference { tokens, rows, cases } = reference();
+    assert_eq!(cases.len(), 10);
+    for case in cases {
+        let model = Model::new(Arc::new(package(&case.name).checkpoint().unwrap())).unwrap();
+        let mut session = Session::new(&model, 48).unwrap();
+        let logits = session.feed_all(&tokens).unwrap();
+        let mut worst = 0.0_f32;
+        for (row, theirs) in rows.iter().zip(&case.logits) {
+            let ours = &logits[row * 260..(row + 1) * 260];
+            worst = ours.iter().zip(theirs).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+        println!("{:20} off by at most {worst:.1e}", case.name);
+        assert!(worst < 1e-4, "{}: off by {worst:e}", case.name);
+    }
+}
+
+#[test]
+fn a_network_that_differs_from_its_tensors_is_refused() {
+    let refused = |package: &Package| package.checkpoint().unwrap_err().to_string();
+    let mut biased = package("qwen2");
+    biased.config.as_mut().unwrap().variant.qkv_bias = false;
+    let error = refused(&biased);
+    assert!(error.contains("q_proj.bias` has no place") || error.contains("k_proj.bias"), "{error}");
+    let mut deeper = package("mistral");
+    deeper.config.as_mut().unwrap().layer_count = u32::MAX;
+    assert!(refused(&deeper).starts_with("the configuration asks for 3865470"), "{}", refused(&deeper));
+    let mut untied = package("mistral");
+    untied.config.as_mut().unwrap().tied_output = false;
+    assert!(refused(&untied).contains("lm_head.weight") || refused(&untied).contains("asks for"));
+    let mut wordless = package("mistral");
+    wordless.tokenizer = Err("there is no tokenizer.json".to_owned());
+    assert!(refused(&wordless).contains("there is no tokenizer.json"));
+    let mut small = package("mistral");
+    small.config.as_mut().unwrap().vocab_size = 200;
+    assert!(refused(&small).contains("260 ids and the network 200"));
+}
