@@ -62,7 +62,8 @@ fn mutate(bytes: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
         6 => {
             let end = end.min(other.len());
             let from = at.min(end);
-            new.splice(from.min(new.len())..end.min(new.len()), other[from..end].iter().copied()).for_each(drop);
+            new.splice(from.min(new.len())..end.min(new.len()), other[from..end].iter().copied())
+                .for_each(drop);
         }
         _ => new = other.to_vec(),
     }
@@ -132,7 +133,8 @@ fn good_ledger(folder: &Path, size: u64) -> Head {
     for batch in [0..size / 3, size / 3..size / 2, size / 2..size] {
         ledger.append(batch.map(entry).collect(), &noon).unwrap();
     }
-    let (report, _) = ledger.endorse(None, &|_, note| note.cosign("witness", &key(2), 1_700_000_000)).unwrap();
+    let (report, _) =
+        ledger.endorse(None, &|_, note| note.cosign("witness", &key(2), 1_700_000_000)).unwrap();
     report.head
 }
 
@@ -172,7 +174,9 @@ fn no_mutant_of_a_ledger_is_accepted() {
         let changed = mutate(bytes, other, &mut dice);
         // A witness's line is not the log's: without it the log is as good as before.
         let checkpoint = path.ends_with("checkpoint");
-        if changed == *bytes || checkpoint && log_part(&changed).is_some_and(|log| Some(log) == log_part(bytes)) {
+        if changed == *bytes
+            || checkpoint && log_part(&changed).is_some_and(|log| Some(log) == log_part(bytes))
+        {
             tally.unchanged += 1;
             continue;
         }

@@ -31,18 +31,16 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         UsageError::new(format!("`{}` is not there to be approved yet", candidate.name))
             .hint(format!("run it first: studbook run {}", command.plan.display()))
     };
+    // After one approval of several the promotion is still to be decided again: that is no hindrance.
     let promotion = promotion_of(&loaded.graph, &loaded.store, &preview.results, &candidate.name)?;
-    let promotion = promotion.ok_or_else(not_made)?;
-    if promotion.decision == Decision::Refuse {
+    if promotion.is_some_and(|promotion| promotion.decision == Decision::Refuse) {
         return Err(
             UsageError::new(format!("`{}` was refused; no approval changes that", candidate.name)).into()
         );
     }
-    let (Some(manifest), Some(lineage)) = (promotion.manifest, promotion.lineage) else {
-        return Err(not_made().into());
-    };
-    let blake3 =
-        manifest_digest(&loaded, &preview.results, &candidate.name, &manifest).ok_or_else(not_made)?;
+    let record = |kind| recorded(&loaded, &preview.results, kind, &candidate.name).ok_or_else(not_made);
+    let (blake3, manifest) = record(Kind::Candidate)?;
+    let (_, lineage) = record(Kind::Lineage)?;
     let approval = Approval {
         gate: gate.name.clone(),
         manifest,
@@ -138,15 +136,15 @@ fn find_gate<'a>(loaded: &'a Loaded, candidate: &Candidate, name: &str) -> anyho
     Err(error.hint(hint).into())
 }
 
-/// The store's digest of the manifest that was promoted, if it is the one the promotion binds.
-fn manifest_digest(
+/// The record of a candidate's stage: its digest in the store and in evidence.
+fn recorded(
     loaded: &Loaded,
     results: &crate::engine::resolve::Results,
+    kind: Kind,
     candidate: &Name,
-    manifest: &Sha256,
-) -> Option<Digest> {
-    let index = loaded.graph.find(&format!("{}:{candidate}", Kind::Candidate.name()))?;
+) -> Option<(Digest, Sha256)> {
+    let index = loaded.graph.find(&format!("{}:{candidate}", kind.name()))?;
     let blob = results[index.index()].as_ref()?.outputs.get("record")?;
     let bytes = loaded.store.read(&blob.digest).ok()?;
-    (Sha256::of(&bytes) == *manifest).then_some(blob.digest)
+    Some((blob.digest, Sha256::of(&bytes)))
 }

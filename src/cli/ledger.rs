@@ -132,7 +132,9 @@ fn signed(report: &CheckReport) -> String {
     match (report.signed, report.signatures.as_slice()) {
         (_, []) => "the checkpoint is unsigned".to_owned(),
         (true, names) => format!("signed by {}", names.join(", ")),
-        (false, names) => format!("signed by {}, not checked: no trust file names a log key", names.join(", ")),
+        (false, names) => {
+            format!("signed by {}, not checked: no trust file names a log key", names.join(", "))
+        }
     }
 }
 

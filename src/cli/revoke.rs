@@ -11,13 +11,14 @@ use super::lineage::the_candidate;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::{EntryKind, NewEntry};
-use crate::pedigree::taint::{Revoked, Tracer};
 use crate::pedigree::Pedigree;
+use crate::pedigree::taint::{Revoked, Tracer};
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
 use crate::stage::open_ledger;
 use crate::store::Store;
+use crate::trust::Trust;
 
 /// The cycle of an entry that is about no cycle's candidate.
 const NO_CYCLE: &str = "store";
@@ -55,7 +56,14 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     let mut out = terminal.out();
     writeln!(out, "{what} {} is revoked by ledger entry {index}", subject.short())?;
     for found in &tainted {
-        writeln!(out, "tainted: {} {} ({}): {}", found.candidate, found.manifest.short(), found.verdict, found.why)?;
+        writeln!(
+            out,
+            "tainted: {} {} ({}): {}",
+            found.candidate,
+            found.manifest.short(),
+            found.verdict,
+            found.why
+        )?;
         for release in &found.releases {
             writeln!(out, "  released in {release}: dropped when it is built again")?;
         }
@@ -71,7 +79,8 @@ pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyh
     let pedigree = Pedigree::load(&store)?;
     let subject = the_candidate(&pedigree, &command.candidate)?;
     if pedigree.admissions.get(&subject).is_none_or(|(_, admission)| !admission.admitted) {
-        let error = UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
+        let error =
+            UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
         return Err(error.into());
     }
     let retirement = Retirement { subject, reason: reason(&command.reason)? };
@@ -96,7 +105,7 @@ fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(
     let mut suites = pedigree.lineages.values().flat_map(|lineage| &lineage.suites);
     let mut artifacts = pedigree.manifests.values().map(|body| body.artifact.sha256);
     let mut models = pedigree.sources.values().map(|body| body.artifact.sha256);
-    let keys = store.custody().trust().into_iter().flat_map(|trust| trust.keys());
+    let keys = store.custody().trust().into_iter().flat_map(Trust::keys);
     let what = if pedigree.manifests.contains_key(&digest) {
         "candidate"
     } else if pedigree.sources.contains_key(&digest) {
@@ -170,9 +179,8 @@ fn releases(store: &Store, manifest: Sha256) -> Vec<String> {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let selector = std::fs::read(entry.path().join("selector.json")).ok();
         let selector = selector.and_then(|bytes| Selector::from_bytes(&bytes).ok());
-        let offers = selector.is_some_and(|selector| {
-            selector.entries.iter().any(|offered| offered.manifest == manifest)
-        });
+        let offers = selector
+            .is_some_and(|selector| selector.entries.iter().any(|offered| offered.manifest == manifest));
         if offers {
             found.push(format!("registry/{}", entry.file_name().to_string_lossy()));
         }

@@ -15,8 +15,8 @@ use crate::record::{self, Record, RecordError, Subject};
 use crate::record::{
     admission::AdmissionRecord, candidate::CandidateManifest, compat::CompatibilityReport,
     evaluation::EvaluationSidecar, lineage::LineageTemplate, promotion::PromotionTemplate,
-    receipt::OperatorReceipt, recipe::ParentPoolRecipe, registry::SelectorRegistry,
-    review::PopulationReview, smoke::RuntimeSmoke, source::SourceArtifact,
+    receipt::OperatorReceipt, recipe::ParentPoolRecipe, registry::SelectorRegistry, review::PopulationReview,
+    smoke::RuntimeSmoke, source::SourceArtifact,
 };
 use crate::stage::{Kind, open_ledger};
 use crate::store::{Store, StoreError, ViewEntry};
@@ -77,14 +77,16 @@ impl Records<'_> {
 
     /// When a candidate was admitted or refused, by the ledger.
     fn decided(&self, candidate: &Name) -> Result<Option<String>, EvidenceError> {
-        let Some((_, subject)) = self.of::<AdmissionRecord>(Kind::Admission, candidate)? else { return Ok(None) };
+        let Some((_, subject)) = self.of::<AdmissionRecord>(Kind::Admission, candidate)? else {
+            return Ok(None);
+        };
         let leaves = open_ledger(self.store)?.find_record(subject.sha256)?;
         Ok(leaves.into_iter().find(|leaf| leaf.kind.is_decision()).map(|leaf| leaf.time))
     }
 
     /// What a stage's record claims; none if it claims nothing.
     fn claimed(&self, index: StageIndex) -> Result<Option<Claimed>, EvidenceError> {
-        let made = match self.graph.node(index).kind {
+        match self.graph.node(index).kind {
             Kind::Source => self.with(index, Claim::Source, |body: &SourceArtifact, _| {
                 let subject = vec![Descriptor::new(body.name.as_str(), body.artifact.sha256)];
                 Ok(Some(predicate::own(subject, body)?))
@@ -137,8 +139,7 @@ impl Records<'_> {
             }),
             // A lineage template only promises; the ledger proves its own entries.
             Kind::Lineage | Kind::Ledger => Ok(None),
-        };
-        made
+        }
     }
 
     fn with<T: Record>(
@@ -217,12 +218,19 @@ fn check_one(records: &Records<'_>, index: StageIndex) -> Result<Option<String>,
         None => return Ok(None),
     };
     let Some(trust) = trust else {
-        return Ok(Some(format!("signed by {}, not checked: there is no trust file", bundle.keyid().short())));
+        return Ok(Some(format!(
+            "signed by {}, not checked: there is no trust file",
+            bundle.keyid().short()
+        )));
     };
     let (found, key) = bundle.verify(trust, claim, &statement.predicate_type)?;
     if found == statement {
         return Ok(Some(format!("signed by {} `{}`", key.role, key.name)));
     }
-    let what = if found.subject == statement.subject { "its predicate differs" } else { "it is about another subject" };
+    let what = if found.subject == statement.subject {
+        "its predicate differs"
+    } else {
+        "it is about another subject"
+    };
     Err(AttestError::Differs(what.to_owned()).into())
 }

@@ -94,10 +94,7 @@ fn describe(gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
             let (threshold, names) = (approval.threshold, names.join(", "));
             (
                 format!("{threshold} signed approval of {names}: {}", approval.statement),
-                format!(
-                    "studbook attest {path} {} --gate {} --by NAME --key KEY",
-                    candidate.name, gate.name
-                ),
+                format!("studbook attest {path} {} --gate {} --by NAME --key KEY", candidate.name, gate.name),
             )
         }
     };

@@ -1,5 +1,7 @@
 //! Where leaves lie: files of 256, each leaf after its length in two bytes, most significant first.
 
+#![expect(clippy::big_endian_bytes, reason = "the C2SP formats put the most significant byte first")]
+
 use std::path::Path;
 
 use super::LedgerError;

@@ -157,7 +157,8 @@ fn tiles(folder: &Path, there: &[TileFile], size: u64, tree: &Tree) -> Result<u6
             return Err(LedgerError::TileMissing { path: folder.join(file.path()) });
         }
     }
-    let (within, beyond): (Vec<&TileFile>, Vec<&TileFile>) = there.iter().partition(|file| file.is_within(size));
+    let (within, beyond): (Vec<&TileFile>, Vec<&TileFile>) =
+        there.iter().partition(|file| file.is_within(size));
     within.par_iter().try_for_each(|file| match file.row {
         Row::Level(_) => same_bytes(folder, file, &file.hashes(tree)),
         Row::Entries if file.is_superseded(size) => {
@@ -304,7 +305,9 @@ pub(super) mod tests {
         assert_eq!(report.kinds.len(), 4);
         assert!(report.kinds.values().all(|count| *count == 150));
         assert!(!report.signed && report.signatures.is_empty());
-        for path in ["tile/entries/000", "tile/entries/002.p/88", "tile/0/001", "tile/1/000.p/2", "checkpoint"] {
+        for path in
+            ["tile/entries/000", "tile/entries/002.p/88", "tile/0/001", "tile/1/000.p/2", "checkpoint"]
+        {
             assert!(folder.path().join(path).is_file(), "{path}");
         }
     }
@@ -406,7 +409,8 @@ pub(super) mod tests {
             std::fs::remove_file(path(name)).unwrap();
             std::fs::write(path(name), good).unwrap();
         }
-        for stray in ["tile/0/1", "tile/7a", "tile/0/000.p/256", "notes.txt", ".hidden", "tile/entries/0000"] {
+        for stray in ["tile/0/1", "tile/7a", "tile/0/000.p/256", "notes.txt", ".hidden", "tile/entries/0000"]
+        {
             std::fs::create_dir_all(path(stray).parent().unwrap()).unwrap();
             std::fs::write(path(stray), b"x").unwrap();
             let error = log.check(None).unwrap_err();

@@ -114,7 +114,9 @@ pub enum LedgerError {
         size: u64,
     },
     /// A signature that does not fit its text.
-    #[error("the signature of `{name}` on the checkpoint does not match: other text or another key than {key}")]
+    #[error(
+        "the signature of `{name}` on the checkpoint does not match: other text or another key than {key}"
+    )]
     BadSignature {
         /// Who is said to have signed.
         name: String,

@@ -114,13 +114,10 @@ impl Ledger {
 
     /// The checkpoint on the disk now, its signature checked if one is demanded.
     pub fn checkpoint(&self) -> Result<(Head, Note), LedgerError> {
-        let (head, note) = match self.read_checkpoint()? {
-            Some(read) => read,
-            None => {
-                let head = Head::empty(self.origin.as_deref().unwrap_or(DEFAULT_ORIGIN));
-                let note = Note::unsigned(head.to_text());
-                return Ok((head, note));
-            }
+        let Some((head, note)) = self.read_checkpoint()? else {
+            let head = Head::empty(self.origin.as_deref().unwrap_or(DEFAULT_ORIGIN));
+            let note = Note::unsigned(head.to_text());
+            return Ok((head, note));
         };
         match &self.origin {
             Some(expected) if *expected != head.origin => {
@@ -316,11 +313,7 @@ impl Ledger {
         known.tree.truncate(size);
         // Something was done to it; a full look says what.
         check::check(&self.folder, head, (size > 0).then_some(&seen))?;
-        Err(new.err().unwrap_or(LedgerError::RootDisagrees {
-            size: head.size,
-            expected: head.root,
-            found,
-        }))
+        Err(new.err().unwrap_or(LedgerError::RootDisagrees { size: head.size, expected: head.root, found }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -547,14 +540,19 @@ mod tests {
         strict().signing(key()).append(vec![entry(5)], &noon).unwrap();
         assert!(strict().check(None).unwrap().signed);
         // Another key's signature is none, and a changed one is worse.
-        let stranger = Ledger::open(folder.path()).unwrap().trusting(vec![SecretKey::from_seed(&[2; 32]).public()]);
+        let stranger =
+            Ledger::open(folder.path()).unwrap().trusting(vec![SecretKey::from_seed(&[2; 32]).public()]);
         assert!(matches!(stranger.check(None), Err(LedgerError::Unsigned { .. })));
         ledger(&folder.path().join("other"), 3);
         let path = folder.path().join(CHECKPOINT_FILE);
         let signed = std::fs::read_to_string(&path).unwrap();
         let text = std::fs::read_to_string(folder.path().join("other").join(CHECKPOINT_FILE)).unwrap();
         std::fs::remove_dir_all(folder.path().join("other")).unwrap();
-        let forged = format!("{}{}", text.trim_end_matches('\n').to_owned() + "\n\n", signed.split_once("\n\n").unwrap().1);
+        let forged = format!(
+            "{}{}",
+            text.trim_end_matches('\n').to_owned() + "\n\n",
+            signed.split_once("\n\n").unwrap().1
+        );
         std::fs::write(&path, forged).unwrap();
         assert!(matches!(strict().check(None), Err(LedgerError::BadSignature { .. })));
     }
@@ -654,7 +652,13 @@ mod tests {
     fn killed_at_any_fault_point_it_ends_with_the_same_bytes() {
         let undisturbed = tempfile::tempdir().unwrap();
         assert!(child(undisturbed.path(), 0, None).wait().unwrap().success());
-        for point in ["ledger-entry-written", "ledger-tile-written", "ledger-head-written", "file-written", "file-renamed"] {
+        for point in [
+            "ledger-entry-written",
+            "ledger-tile-written",
+            "ledger-head-written",
+            "file-written",
+            "file-renamed",
+        ] {
             for (time, how) in [(1, "kill"), (4, "kill"), (1, "full"), (4, "full")] {
                 let folder = tempfile::tempdir().unwrap();
                 let fault = format!("{point}:{time}:{how}");

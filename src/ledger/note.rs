@@ -11,6 +11,8 @@
 //! The key id is four bytes and no proof of anything: a signature counts if a known key checks it. Where
 //! no key is configured a note has no signature lines at all; whoever demands one refuses it.
 
+#![expect(clippy::big_endian_bytes, reason = "the C2SP formats put the most significant byte first")]
+
 use super::LedgerError;
 use crate::base::base64;
 use crate::base::digest::Sha256;

@@ -51,8 +51,7 @@ pub struct Consistency {
 impl Consistency {
     /// Whether it proves that `new` extends `old`.
     pub fn holds_between(&self, old: &Head, new: &Head) -> bool {
-        old.origin == new.origin
-            && consistency_holds((old.size, old.root), (new.size, new.root), &self.path)
+        old.origin == new.origin && consistency_holds((old.size, old.root), (new.size, new.root), &self.path)
     }
 }
 
@@ -64,7 +63,8 @@ impl Proof {
     /// Checks everything: the entry, its path to the root, the checkpoint's signature by one of `keys`
     /// (none at all demand none), and the origin, if one is expected.
     pub fn verify(&self, origin: Option<&str>, keys: &[PublicKey]) -> Result<(Head, Leaf), LedgerError> {
-        let head = Head::from_text(&self.checkpoint.text).map_err(|why| bad(format!("has a checkpoint that {why}")))?;
+        let head = Head::from_text(&self.checkpoint.text)
+            .map_err(|why| bad(format!("has a checkpoint that {why}")))?;
         if let Some(expected) = origin.filter(|expected| *expected != head.origin) {
             return Err(LedgerError::Origin { expected: expected.to_owned(), found: head.origin });
         }
@@ -75,8 +75,8 @@ impl Proof {
         if !signed {
             return Err(LedgerError::Unsigned { size: head.size });
         }
-        let leaf = Leaf::from_bytes(&self.entry)
-            .map_err(|why| LedgerError::Malformed { index: self.index, why })?;
+        let leaf =
+            Leaf::from_bytes(&self.entry).map_err(|why| LedgerError::Malformed { index: self.index, why })?;
         if leaf.index != self.index {
             return Err(bad(format!("is for entry {} and holds entry {}", self.index, leaf.index)));
         }
@@ -108,7 +108,8 @@ impl Proof {
         }
         let (proof, checkpoint) =
             file.split_once("\n\n").ok_or_else(|| bad("has no blank line before its checkpoint"))?;
-        let checkpoint = Note::parse(checkpoint).map_err(|why| bad(format!("has a checkpoint that {why}")))?;
+        let checkpoint =
+            Note::parse(checkpoint).map_err(|why| bad(format!("has a checkpoint that {why}")))?;
         let mut lines = proof.split('\n');
         let mut line = |start: &str| {
             let found = lines.next().and_then(|line| line.strip_prefix(start));
@@ -117,7 +118,8 @@ impl Proof {
         if !line(FIRST_LINE)?.is_empty() {
             return Err(bad("is of another version"));
         }
-        let entry = base64::decode(line("extra ")?).ok_or_else(|| bad("holds an entry that is not base64"))?;
+        let entry =
+            base64::decode(line("extra ")?).ok_or_else(|| bad("holds an entry that is not base64"))?;
         let index = line("index ")?;
         let number: u64 = index.parse().map_err(|_| bad(format!("has the index {index:?}")))?;
         if number.to_string() != index {
@@ -125,7 +127,8 @@ impl Proof {
         }
         let hash = |line: &str| base64::decode(line)?.try_into().ok().map(Sha256::from_bytes);
         let path: Option<Vec<Sha256>> = lines.map(hash).collect();
-        let path = path.filter(|path| path.len() <= 64).ok_or_else(|| bad("has a path that is not of hashes"))?;
+        let path =
+            path.filter(|path| path.len() <= 64).ok_or_else(|| bad("has a path that is not of hashes"))?;
         Ok(Self { entry, index: number, path, checkpoint })
     }
 }
@@ -159,7 +162,10 @@ mod tests {
         };
         refused(&Proof { index: 8, ..good.clone() }, "is for entry 8 and holds entry 7");
         refused(&Proof { entry: log.prove(8).unwrap().entry, index: 8, ..good.clone() }, "does not lead");
-        refused(&Proof { checkpoint: Note::unsigned(good.checkpoint.text.clone()), ..good.clone() }, "not signed");
+        refused(
+            &Proof { checkpoint: Note::unsigned(good.checkpoint.text.clone()), ..good.clone() },
+            "not signed",
+        );
         let mut longer = good.clone();
         longer.path.push(Sha256::of(b"more"));
         refused(&longer, "does not lead");

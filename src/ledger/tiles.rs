@@ -215,7 +215,9 @@ mod tests {
             let file = TileFile { row, number, width };
             assert_eq!(file.path(), Path::new(expected));
             assert_eq!(TileFile::from_path(Path::new(expected)), Some(file));
-            let theirs = tlog_tiles::Tile::from_path(&expected.replacen("tile/", "tile/8/", 1).replace("entries", "data"));
+            let theirs = tlog_tiles::Tile::from_path(
+                &expected.replacen("tile/", "tile/8/", 1).replace("entries", "data"),
+            );
             let theirs = theirs.unwrap();
             assert_eq!((theirs.level_index(), u64::from(theirs.width())), (number, width));
         }

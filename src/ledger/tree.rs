@@ -245,10 +245,7 @@ mod tests {
     #[test]
     fn rfc_6962_known_roots() {
         let tree = tree(known_leaves());
-        assert_eq!(
-            tree.root_at(0),
-            hex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-        );
+        assert_eq!(tree.root_at(0), hex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
         for (size, root) in [
             "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
             "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",

@@ -85,7 +85,12 @@ impl Pedigree {
         })
     }
 
-    fn of_source(&self, sha256: Sha256, called: &str, path: &mut Vec<Sha256>) -> Result<Ancestry, PedigreeError> {
+    fn of_source(
+        &self,
+        sha256: Sha256,
+        called: &str,
+        path: &mut Vec<Sha256>,
+    ) -> Result<Ancestry, PedigreeError> {
         let Some(body) = self.sources.get(&sha256) else { return Ok(unknown(called, sha256)) };
         let bred = body.origin.manifest.filter(|manifest| self.manifests.contains_key(manifest));
         if let Some(manifest) = bred {
@@ -192,6 +197,7 @@ mod tests {
     use crate::base::digest::Digest;
     use crate::model::ModelConfig;
     use crate::model::identity::{Identity, Quantisation, TokenizerIdentity};
+    use crate::model::variant::Variant;
     use crate::operator::Parameters;
     use crate::pedigree::taint::{Revoked, Tracer};
     use crate::record::Subject;
@@ -207,6 +213,7 @@ mod tests {
     fn manifest(lineage: Sha256) -> CandidateManifest {
         let identity = Identity {
             architecture: ModelConfig {
+                variant: Variant::PLAIN,
                 vocab_size: 260,
                 special_token_count: 4,
                 hidden_size: 8,

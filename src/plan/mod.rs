@@ -34,8 +34,8 @@ use crate::disk::{DiskError, IoContext};
 use crate::store::Store;
 
 pub use resolved::{
-    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective, Origin,
-    Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, Versus,
+    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective,
+    Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, Versus,
 };
 
 /// Plans are written by people; a larger file is not one.

@@ -13,13 +13,13 @@ use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::record::Subject;
 use crate::record::candidate::CandidateManifest;
 use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
 use crate::record::smoke::RuntimeSmoke;
-use crate::record::Subject;
 use crate::store::{ActionResult, Verdict};
 
 /// Whose gates.
@@ -221,7 +221,8 @@ impl Case<'_> {
     fn not_revoked(&self) -> Result<Option<GateStatus>, StageError> {
         let Some((manifest, subject)) = &self.candidate else { return Ok(None) };
         let taint = self.context.taint_of_candidate(subject.sha256, manifest)?;
-        Ok(taint.map(|taint| status("not-revoked", GateState::Failed, taint.to_string(), vec![taint.subject])))
+        Ok(taint
+            .map(|taint| status("not-revoked", GateState::Failed, taint.to_string(), vec![taint.subject])))
     }
 
     /// Evidence about anybody else is not evidence.

@@ -54,7 +54,11 @@ fn every_record_that_claims_something_is_signed_by_its_role() {
     assert_eq!(admission["predicate"]["verifiedLevels"], serde_json::json!(["STUDBOOK_ADMITTED"]));
     let refusal = statement(&shown(&space, "09-admission/tasks"));
     assert_eq!(refusal["predicate"]["verificationResult"], "FAILED");
-    space.studbook(&["verify", "plan.toml"]).exits(0).says("signed by promoter `promoter`").says(", 0 failed");
+    space
+        .studbook(&["verify", "plan.toml"])
+        .exits(0)
+        .says("signed by promoter `promoter`")
+        .says(", 0 failed");
     // Signing is not work: nothing runs again, and the same bytes come out.
     let before = space.files(".studbook/runs");
     space.studbook(&["run", "plan.toml"]).exits(3).says(" 0 executed");

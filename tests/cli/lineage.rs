@@ -59,7 +59,10 @@ fn a_pedigree_goes_to_the_roots_over_all_cycles() {
     assert_eq!(child["verdict"], "admitted");
     let average = &child["parents"][0];
     assert_eq!((average["name"].as_str(), average["cycle"].as_str()), (Some("average"), Some("tiny")));
-    assert_eq!((average["kind"].as_str(), average["parents"].as_array().unwrap().len()), (Some("candidate"), 3));
+    assert_eq!(
+        (average["kind"].as_str(), average["parents"].as_array().unwrap().len()),
+        (Some("candidate"), 3)
+    );
     assert_eq!(average["parents"][2]["kind"], "source");
     let text = space.studbook(&["lineage", "second/child"]).exits(0).out;
     let lines: Vec<&str> = text.lines().collect();
@@ -86,14 +89,20 @@ fn what_is_revoked_taints_all_that_descends_from_it() {
     space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL");
     // It cannot be a parent, and the next build of the registry drops it and its child.
     let run = space.studbook(&["run", "second.toml"]).exits(1);
-    assert!(run.out.contains("`average` cannot be a parent") || run.err.contains("cannot be a parent"), "{}{}", run.out, run.err);
+    assert!(
+        run.out.contains("`average` cannot be a parent") || run.err.contains("cannot be a parent"),
+        "{}{}",
+        run.out,
+        run.err
+    );
     let run = space.studbook(&["run", "plan.toml"]).exits(3);
     assert!(run.out.contains("not-revoked: it is the candidate"), "{}", run.out);
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
     assert!(!space.read(".studbook/registry/second/selector.json").contains("child"));
     space.studbook(&["verify", "plan.toml"]).exits(0);
     let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
-    let kinds: Vec<&str> = log.as_array().unwrap().iter().map(|leaf| leaf["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        log.as_array().unwrap().iter().map(|leaf| leaf["kind"].as_str().unwrap()).collect();
     assert!(kinds[5] == "revocation" && kinds[6..].contains(&"refusal"), "{kinds:?}");
 }
 

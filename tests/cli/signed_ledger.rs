@@ -34,7 +34,10 @@ fn a_signed_checkpoint_is_demanded_and_checked() {
     space.studbook(&["ledger", "sign", "plan.toml", "--key", "keys/log.pem"]).exits(0);
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
     space.write(CHECKPOINT, good.replacen("\n3\n", "\n2\n", 1).as_bytes());
-    space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains("does not match: other text or another key");
+    space
+        .studbook(&["ledger", "check", "plan.toml"])
+        .exits(4)
+        .complains("does not match: other text or another key");
     space.write(CHECKPOINT, good.as_bytes());
 
     // Without a trust file nobody is believed, and that is said.
@@ -97,12 +100,20 @@ fn a_witness_remembers_and_cosigns_and_is_not_led_back() {
     // A log written anew and signed by its own key holds in itself; who remembers another is not taken in.
     for gone in [".studbook/ledger", ".studbook/heads"] {
         let path = space.path(gone);
-        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
     }
     space.edit("plan.toml", "min = 0.5", "min = 0.4");
     let mut command = space.command(&["run", "plan.toml", "--quiet"]);
     crate::space::said(command.env("STUDBOOK_NOW", "2026-03-03T00:00:00Z"));
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("signed by studbook/ledger");
     let said = watch();
-    assert!(said.code == Some(4) && (said.err.contains("was replaced") || said.err.contains("rolled back")), "{}", said.err);
+    assert!(
+        said.code == Some(4) && (said.err.contains("was replaced") || said.err.contains("rolled back")),
+        "{}",
+        said.err
+    );
 }

@@ -189,7 +189,7 @@ fn entries(space: &Space) -> (PathBuf, Vec<String>) {
     let (name, bytes) = files.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
     let (mut entries, mut rest) = (Vec::new(), &bytes[..]);
     while let Some((length, behind)) = rest.split_first_chunk::<2>() {
-        let (entry, behind) = behind.split_at(usize::from(u16::from_be_bytes(*length)));
+        let (entry, behind) = behind.split_at(usize::from(length[0]) << 8 | usize::from(length[1]));
         entries.push(String::from_utf8(entry.to_vec()).unwrap());
         rest = behind;
     }
@@ -197,7 +197,7 @@ fn entries(space: &Space) -> (PathBuf, Vec<String>) {
 }
 
 fn framed(entries: &[String]) -> Vec<u8> {
-    let frame = |entry: &String| [&(entry.len() as u16).to_be_bytes()[..], entry.as_bytes()].concat();
+    let frame = |entry: &String| [&[(entry.len() >> 8) as u8, entry.len() as u8], entry.as_bytes()].concat();
     entries.iter().flat_map(frame).collect()
 }
 
@@ -225,10 +225,7 @@ fn an_edited_ledger_entry() {
 
 #[test]
 fn an_edited_last_ledger_entry() {
-    ledger_refused(
-        |lines| lines[2] = lines[2].replace("2026", "2025"),
-        "entry 2 was edited",
-    );
+    ledger_refused(|lines| lines[2] = lines[2].replace("2026", "2025"), "entry 2 was edited");
 }
 
 #[test]
@@ -287,7 +284,9 @@ fn the_ledger_is_read_and_compared_with_a_noted_head() {
     space.studbook(&["run", "plan.toml"]).exits(0);
     let expect = |size: &str, digest: &str| space.studbook(&["ledger", "check", "--expect", size, digest]);
     expect("3", digest).exits(0).says("4 entries hold").says("they extend the remembered 3");
-    expect("3", &"ab".repeat(32)).exits(4).complains("the ledger was replaced: its first 3 entries were accepted with the root abab");
+    expect("3", &"ab".repeat(32))
+        .exits(4)
+        .complains("the ledger was replaced: its first 3 entries were accepted with the root abab");
     expect("9", digest).exits(4).complains("rolled back: 9 entries were accepted before");
     expect("three", digest).exits(2).complains("the size is a whole number");
     expect("3", "abc").exits(2).complains("as `studbook ledger head` prints them");

@@ -67,8 +67,8 @@ pub fn encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 impl Bundle {
     /// Signs a statement.
     pub fn sign(statement: &Statement, key: &SecretKey) -> Result<Self, AttestError> {
-        let payload = canonical::to_vec(statement)
-            .map_err(|source| AttestError::Json { what: "statement", source })?;
+        let payload =
+            canonical::to_vec(statement).map_err(|source| AttestError::Json { what: "statement", source })?;
         let signature = key.sign(&encoding(PAYLOAD_TYPE, &payload));
         let keyid = key.public().id();
         Ok(Self {
@@ -92,8 +92,8 @@ impl Bundle {
         if bytes.len() as u64 > MAX_BUNDLE {
             return Err(AttestError::TooLong(bytes.len() as u64));
         }
-        let bundle: Self = canonical::from_slice(bytes)
-            .map_err(|source| AttestError::Json { what: "bundle", source })?;
+        let bundle: Self =
+            canonical::from_slice(bytes).map_err(|source| AttestError::Json { what: "bundle", source })?;
         if bundle.to_bytes() == bytes { Ok(bundle) } else { Err(AttestError::NotCanonical("bundle")) }
     }
 
@@ -237,7 +237,10 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[at] ^= mask;
                 let read = Bundle::parse(&bytes);
-                assert!(read.is_err() || read.unwrap().verify(&trust(), Claim::Receipt, TYPE).is_err(), "{at}");
+                assert!(
+                    read.is_err() || read.unwrap().verify(&trust(), Claim::Receipt, TYPE).is_err(),
+                    "{at}"
+                );
             }
         }
     }

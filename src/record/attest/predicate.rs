@@ -58,7 +58,8 @@ pub fn compatibility(report: &CompatibilityReport, record: Sha256) -> Option<Sta
     };
     let passed = report.checks.iter().filter(|check| check.passed);
     let attributes: Vec<Value> = passed.map(|check| attribute(&check.check)).collect();
-    let subject = report.parents.iter().map(|(name, source)| Descriptor::new(name.as_str(), *source)).collect();
+    let subject =
+        report.parents.iter().map(|(name, source)| Descriptor::new(name.as_str(), *source)).collect();
     Some(Statement::new(subject, SCAI, json!({ "attributes": attributes })))
 }
 
@@ -111,7 +112,8 @@ pub fn candidate(manifest: &CandidateManifest, record: Sha256) -> Result<Stateme
 
 /// That it ran, and on what it did.
 pub fn smoke(smoke: &RuntimeSmoke, record: Sha256) -> Statement {
-    let clean = |run: &&crate::record::smoke::PromptRun| run.finite && run.deterministic && run.error.is_none();
+    let clean =
+        |run: &&crate::record::smoke::PromptRun| run.finite && run.deterministic && run.error.is_none();
     let (passed, failed): (Vec<_>, Vec<_>) = smoke.prompts.iter().partition(clean);
     let names = |runs: Vec<&crate::record::smoke::PromptRun>| -> Vec<String> {
         runs.into_iter().map(|run| run.prompt.clone()).collect()

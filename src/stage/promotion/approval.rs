@@ -27,7 +27,9 @@ impl Case<'_> {
             return pending("waits for an artifact to approve");
         };
         let is_ours = |approval: &Approval| {
-            approval.gate == *gate && approval.manifest == manifest.sha256 && approval.lineage == lineage.sha256
+            approval.gate == *gate
+                && approval.manifest == manifest.sha256
+                && approval.lineage == lineage.sha256
         };
         let evidence = Sha256::of(&bytes);
         if !rule.keys.is_empty() {
@@ -91,7 +93,8 @@ fn signed(
             }
         };
         let said = serde_json::from_value::<Approval>(statement.predicate.clone()).ok();
-        let said = said.filter(|said| said.statement().is_ok_and(|again| again == statement) && is_ours(said));
+        let said =
+            said.filter(|said| said.statement().is_ok_and(|again| again == statement) && is_ours(said));
         match said {
             None => refused.push(format!("`{}` signed for another candidate, gate or lineage", key.name)),
             Some(said) if !said.approve => {
