@@ -10,12 +10,13 @@
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
 //! [`base`], `disk`, `trust`, [`tensor`], [`model`], `operator`, `difference`, `convert`, `mergekit`, [`runtime`],
-//! `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `pedigree`, `plan`, `stage`, `engine`, `report`, `cli`.
+//! [`browser`], `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `pedigree`, `plan`, `stage`, `engine`, `report`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
 //! neither files nor threads.
 
 pub mod base;
+pub mod browser;
 #[cfg(feature = "engine")]
 pub mod cli;
 #[cfg(feature = "engine")]
@@ -33,7 +34,7 @@ pub mod ledger;
 #[cfg(feature = "engine")]
 pub mod mergekit;
 pub mod model;
-#[cfg(feature = "engine")]
+#[cfg(feature = "operators")]
 pub mod operator;
 #[cfg(feature = "engine")]
 pub mod pedigree;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "base",
     "disk",
     "trust",
@@ -18,6 +18,7 @@ const ROOMS: [&str; 22] = [
     "convert",
     "mergekit",
     "runtime",
+    "browser",
     "evaluate",
     "ledger",
     "store",
@@ -33,10 +34,11 @@ const ROOMS: [&str; 22] = [
 ];
 
 /// The rooms that also run in a browser: they may touch files only behind the feature `engine`.
-const BROWSER_FACE: [&str; 4] = ["base", "tensor", "model", "runtime"];
+const BROWSER_FACE: [&str; 5] = ["base", "tensor", "model", "runtime", "browser"];
 
-/// The one file with `unsafe` in it.
-const UNSAFE: &str = "src/disk/mmap.rs";
+/// The files with `unsafe` in them: a question to the processor, functions named for a page, a promise
+/// about other processes.
+const UNSAFE: [&str; 3] = ["src/base/wide.rs", "src/browser/abi.rs", "src/disk/mmap.rs"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -108,16 +110,15 @@ fn every_room_of_the_table_is_there() {
 }
 
 #[test]
-fn unsafe_is_in_one_file() {
+fn unsafe_is_in_two_files() {
     let has_unsafe = |text: &str| {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        code.into_iter().any(|line| {
-            line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl")
-        })
+        let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe("];
+        code.into_iter().any(|line| words.iter().any(|word| line.contains(word)))
     };
     let found: Vec<_> =
         files().into_iter().filter(|(_, _, text)| has_unsafe(text)).map(|(name, ..)| name).collect();
-    assert_eq!(found, [UNSAFE]);
+    assert_eq!(found, UNSAFE);
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! The same bits on every processor: the runtime built for x86-64 levels 1, 3 and 4 prints the same digests.
+//! The same bits on every processor: runtime and operators built for x86-64 levels 1, 3 and 4 give the same digests.
 //!
 //! Level 3 brings wider vectors and fused multiply-add, level 4 wider ones still. If the compiler used either to
-//! change the order or the rounding of a sum, `examples/logits_digest.rs` would show it.
+//! change the order or the rounding of a sum, `examples/logits_digest.rs` or `examples/operator_digest` would
+//! show it. The operators' digests are those that are committed.
 
 #![cfg(target_arch = "x86_64")]
 #![expect(clippy::print_stderr, reason = "a skipped level must be seen")]
@@ -9,10 +10,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Examples and where they begin; the operators' digests come last.
+const EXAMPLES: [(&str, &str); 2] =
+    [("logits_digest", "logits_digest.rs"), ("operator_digest", "operator_digest/main.rs")];
+
 #[test]
 fn every_level_computes_the_same_bits() {
     let baseline = digests("x86-64");
-    assert_eq!(baseline.lines().count(), 7, "{baseline}");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/operator_digests.txt");
+    let operators = std::fs::read_to_string(golden).expect("the digests are committed");
+    assert_eq!(baseline.lines().count(), 7 + operators.lines().count(), "{baseline}");
+    assert!(
+        baseline.ends_with(&operators),
+        "other digests than tests/golden/operator_digests.txt:\n{baseline}"
+    );
     let levels = [
         ("x86-64-v3", is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
         ("x86-64-v4", is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")),
@@ -26,7 +37,7 @@ fn every_level_computes_the_same_bits() {
     }
 }
 
-/// Builds the example for one level, in a folder of its own, and runs it.
+/// Builds the examples for one level, in a folder of their own, and runs them.
 fn digests(level: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("levels");
     let built = Command::new(env!("CARGO"))
@@ -38,25 +49,32 @@ fn digests(level: &str) -> String {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()
         .expect("cargo runs");
-    assert!(built.success(), "the example does not build for {level}");
-    let binary = folder.join(level).join(format!("debug/logits_digest{}", std::env::consts::EXE_SUFFIX));
-    let output = Command::new(binary).output().expect("the example runs");
-    assert!(output.status.success(), "the example fails on {level}: {output:?}");
-    String::from_utf8(output.stdout).expect("digests are text")
+    assert!(built.success(), "the examples do not build for {level}");
+    EXAMPLES
+        .map(|(example, _)| {
+            let binary = folder.join(level).join(format!("debug/{example}{}", std::env::consts::EXE_SUFFIX));
+            let output = Command::new(binary).output().expect("the example runs");
+            assert!(output.status.success(), "{example} fails on {level}: {output:?}");
+            String::from_utf8(output.stdout).expect("digests are text")
+        })
+        .concat()
 }
 
-/// The example as a package of its own, with this crate's versions and optimisation: as an example it would drag
+/// The examples as a package of their own, with this crate's versions and optimisation: as examples they would drag
 /// every development dependency through every level.
 fn package(folder: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::create_dir_all(folder).expect("the test's folder can be made");
     std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("the lock file is there");
+    let binaries = EXAMPLES.map(|(example, file)| {
+        format!("[[bin]]\nname = {example:?}\npath = {:?}\n\n", root.join("examples").join(file))
+    });
     let manifest = format!(
-        "[package]\nname = \"logits_digest\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-         [[bin]]\nname = \"logits_digest\"\npath = {:?}\n\n\
-         [dependencies]\nstudbook = {{ path = {root:?}, default-features = false }}\n\n\
+        "[package]\nname = \"digests\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n{}\
+         [dependencies]\nserde_json = \"1\"\n\
+         studbook = {{ path = {root:?}, default-features = false, features = [\"operators\"] }}\n\n\
          [profile.dev]\nopt-level = 3\n\n[workspace]\n",
-        root.join("examples/logits_digest.rs"),
+        binaries.concat(),
     );
     let path = folder.join("Cargo.toml");
     std::fs::write(&path, manifest).expect("the manifest can be written");

@@ -85,6 +85,7 @@ fn manifest(recipe: &Recipe, bytes: &[u8]) -> SourceManifest {
             seed: recipe.seed.to_owned(),
             data: recipe.data(),
             parent: recipe.parent.map(str::to_owned),
+            texts: Vec::new(),
         },
     }
 }

@@ -4,6 +4,7 @@
 //! Threads, blocks and the order of work can therefore never change a result.
 
 use crate::base::digest::Digest;
+use crate::base::wide::wide;
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -48,20 +49,17 @@ impl Philox {
             let from = first as usize % 4;
             head.copy_from_slice(&self.block(first / 4)[from..from + head.len()]);
         }
-        let mut block = first.div_ceil(4);
+        let block = first.div_ceil(4);
         let (groups, tail) = words.as_chunks_mut::<{ 4 * LANES }>();
-        let keys = round_keys(self.key);
-        for group in groups {
-            self.lanes(block, &keys, group);
-            block = block.wrapping_add(LANES as u64);
-        }
-        for four in tail.chunks_mut(4) {
-            four.copy_from_slice(&self.block(block)[..four.len()]);
-            block += 1;
+        fill_groups(self, block, groups);
+        let block = block.wrapping_add((groups.len() * LANES) as u64);
+        for (i, four) in tail.chunks_mut(4).enumerate() {
+            four.copy_from_slice(&self.block(block + i as u64)[..four.len()]);
         }
     }
 
     /// The words of [`LANES`] blocks.
+    #[inline(always)]
     fn lanes(&self, block: u64, keys: &[[u64; 2]; ROUNDS], out: &mut [u32; 4 * LANES]) {
         // By lanes first, because that is how vector units make them.
         let mut words = [[0; LANES]; 4];
@@ -76,6 +74,7 @@ impl Philox {
         }
     }
 
+    #[inline(always)]
     fn counter(&self, index: u64) -> [u64; 4] {
         [index & LOW, index >> 32, u64::from(self.stream[0]), u64::from(self.stream[1])]
     }
@@ -85,6 +84,16 @@ impl Philox {
         let [low, high, ..] = self.block(index);
         let bits = u64::from(high) << 32 | u64::from(low);
         (bits >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+    }
+}
+
+wide! {
+    /// The words of the blocks from `block`.
+    fn fill_groups<'a>(stream: &'a Philox, block: u64, groups: &'a mut [[u32; 4 * LANES]]) {
+        let keys = round_keys(stream.key);
+        for (i, group) in groups.iter_mut().enumerate() {
+            stream.lanes(block.wrapping_add((i * LANES) as u64), &keys, group);
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) enum Command {
     Run(Run),
     /// How far a cycle is
     Status(Planned),
-    /// Bring an approval for a pending gate
+    /// Bring an approval for a pending gate, or the results of another harness
     Attest(Attest),
     /// Explain why a stage would run: exactly what differs from its last key
     Why(Why),
@@ -94,6 +94,10 @@ pub(super) enum Command {
     Generate(Generate),
     /// Check everything a cycle's records bind
     Verify(Verify),
+    /// Run the smoke prompts in a browser: evidence for gates of the kind `browser_smoke`
+    Smoke(Smoke),
+    /// Admitted models in a folder for browsers
+    Registry(Registry),
     /// Read and check the promotion ledger
     Ledger(Ledger),
     /// Make signing keys, and show their public halves
@@ -155,12 +159,21 @@ pub(super) struct Run {
 pub(super) struct Attest {
     /// The plan file
     pub(super) plan: PathBuf,
-    /// The candidate
+    /// The candidate; for a suite, a parent too
     pub(super) candidate: String,
     /// The approval gate
-    #[arg(long)]
-    pub(super) gate: String,
-    /// Who approves
+    #[arg(long, required_unless_present = "suite", conflicts_with = "suite")]
+    pub(super) gate: Option<String>,
+    /// Instead of a gate: the external suite that results are brought for
+    #[arg(long, requires = "results", requires = "samples")]
+    pub(super) suite: Option<String>,
+    /// The results file of lm-evaluation-harness
+    #[arg(long, value_name = "JSON", requires = "suite")]
+    pub(super) results: Option<PathBuf>,
+    /// Its samples file
+    #[arg(long, value_name = "JSONL", requires = "suite")]
+    pub(super) samples: Option<PathBuf>,
+    /// Who approves, or brings
     #[arg(long, value_name = "NAME")]
     pub(super) by: String,
     /// Why
@@ -204,7 +217,7 @@ pub(super) enum Notation {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inspect {
-    /// The model file
+    /// The model or adapter: a file, or a folder
     pub(super) model: PathBuf,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -318,8 +331,11 @@ pub(super) enum AdapterForm {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Generate {
-    /// The model file
+    /// The model: a file or a Hugging Face folder
     pub(super) model: PathBuf,
+    /// Another tokenizer than the model's own: a tokenizer.json, or a model that has one
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokenizer: Option<PathBuf>,
     /// What to go on from
     #[arg(long, short)]
     pub(super) prompt: String,
@@ -353,6 +369,50 @@ pub(super) struct Verify {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Smoke {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// In a headless Chromium (a native smoke is part of every run)
+    #[arg(long, required = true)]
+    pub(super) browser: bool,
+    /// Only this candidate; by default all that such a gate is for
+    #[arg(long, value_name = "NAME")]
+    pub(super) candidate: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Registry {
+    #[command(subcommand)]
+    pub(super) command: RegistryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RegistryCommand {
+    /// Run a plan as far as its registry and say where it is
+    Build(RegistryOf),
+    /// Serve a plan's registry on 127.0.0.1, until Ctrl-C
+    Serve(RegistryServe),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RegistryOf {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// Copy the folder here, for a web server
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RegistryServe {
+    /// The plan file, or the folder of a registry
+    pub(super) plan: PathBuf,
+    /// The port; 0 takes a free one
+    #[arg(long, default_value_t = 8320, value_name = "PORT")]
+    pub(super) port: u16,
 }
 
 #[derive(Debug, clap::Args)]

@@ -20,9 +20,12 @@ use crate::stage::Kind;
 use crate::trust::keyring::read_secret;
 
 pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
+    if let Some(suite) = &command.suite {
+        return super::external::run(args, command, suite, terminal);
+    }
     let loaded = load_to_work(args, &command.plan)?;
     let candidate = find_candidate(&loaded, &command.candidate)?;
-    let gate = find_gate(&loaded, candidate, &command.gate)?;
+    let gate = find_gate(&loaded, candidate, command.gate.as_deref().unwrap_or_default())?;
     if command.by.trim().is_empty() {
         return Err(UsageError::new("an approval needs a name").hint("give one with --by NAME").into());
     }
@@ -86,7 +89,7 @@ fn signed(
     let public = key.public().to_base64();
     let keys: &[_] = match &gate.rule {
         GateRule::Approval(rule) => &rule.keys,
-        GateRule::Metric(_) => &[],
+        GateRule::Metric(_) | GateRule::BrowserSmoke => &[],
     };
     if !keys.iter().any(|trusted| trusted.public == public) {
         let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
@@ -104,7 +107,7 @@ fn signed(
     Ok(record::to_bytes(&all)?)
 }
 
-fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {
+pub(super) fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {
     let known = || loaded.plan.candidates.iter();
     known().find(|candidate| candidate.name.as_str() == name).ok_or_else(|| {
         let error = UsageError::new(format!("the plan has no candidate `{name}`"));

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use anyhow::Context;
-
 use super::args::{Args, PlanOnly};
 use super::context::{Terminal, load};
 use super::exit::Exit;
@@ -11,10 +9,6 @@ use super::exit::Exit;
 pub(super) fn run(args: &Args, command: &PlanOnly, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load(args, &command.plan)?;
     loaded.warn(terminal)?;
-    for suite in &loaded.plan.suites {
-        crate::evaluate::Suite::read(&suite.cases)
-            .with_context(|| format!("the suite `{}`: {}", suite.name, suite.cases.display()))?;
-    }
     if !terminal.is_quiet() {
         writeln!(
             terminal.out(),

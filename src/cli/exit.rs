@@ -126,6 +126,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
             return store.hint();
         }
+        if let Some(MergeError::Disk(disk)) = cause.downcast_ref::<MergeError>() {
+            return disk.hint().map(str::to_owned);
+        }
         if let Some(ConvertError::Disk(disk)) = cause.downcast_ref::<ConvertError>() {
             return disk.hint().map(str::to_owned);
         }
@@ -195,9 +198,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 
 /// A plan that is not there is a mistake of whoever named it; a disk that fails is not.
 fn of_path(error: &DiskError) -> Exit {
-    use std::io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound};
+    use std::io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound};
     match error.source.kind() {
-        NotFound | IsADirectory | NotADirectory | InvalidData => Exit::Usage,
+        NotFound | IsADirectory | NotADirectory | InvalidData | InvalidInput => Exit::Usage,
         _ => Exit::Environment,
     }
 }

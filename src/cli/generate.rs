@@ -2,16 +2,32 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::Generate;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
+use crate::disk::IoContext;
+use crate::model::tokenizer::HfTokenizer;
+use crate::model::{Tokenizer, Unrunnable};
 use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
 
 pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let opened = crate::model::open(&command.model)?;
-    let model = Model::new(Arc::new(opened.checkpoint))?;
+    let mut package = crate::model::open_package(&command.model)?.package;
+    if let Some(path) = &command.tokenizer {
+        package.tokenizer = Ok(tokenizer(path)?);
+    }
+    let checkpoint = package.checkpoint().map_err(|error| {
+        let message = UsageError::new(format!("{} cannot be run: {error}", command.model.display()));
+        match error {
+            Unrunnable::Tokenizer(_) => {
+                message.hint("`--tokenizer FILE` takes a tokenizer.json or another model's")
+            }
+            _ => message,
+        }
+    })?;
+    let model = Model::new(Arc::new(checkpoint))?;
     let sampling = if command.temperature == 0.0 {
         Sampling::GREEDY
     } else {
@@ -47,4 +63,17 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
         writeln!(terminal.err(), "{} tokens: {why}", generation.tokens.len())?;
     }
     Ok(Exit::Complete)
+}
+
+/// The tokenizer of a `tokenizer.json`, or of another model.
+fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
+    if path.extension().is_some_and(|extension| extension == "json") {
+        let bytes = std::fs::read(path).at("read", path)?;
+        return match crate::model::tokenizer::json::from_json(&bytes) {
+            Ok(tokenizer) => Ok(tokenizer),
+            Err(_) => Ok(Tokenizer::HuggingFace(Arc::new(HfTokenizer::from_json(&bytes)?))),
+        };
+    }
+    let package = crate::model::open_package(path)?.package;
+    package.tokenizer.map_err(|why| UsageError::new(format!("{}: {why}", path.display())).into())
 }

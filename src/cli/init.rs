@@ -29,7 +29,8 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
         crate::model::open(model)?;
     }
     for suite in &command.suites {
-        crate::evaluate::Suite::read(suite).with_context(|| format!("the suite {}", suite.display()))?;
+        crate::evaluate::Suite::read(&crate::evaluate::exact_match::ExactMatch, suite)
+            .with_context(|| format!("the suite {}", suite.display()))?;
     }
     let plan = Skeleton {
         name: stem(&command.plan),
@@ -121,7 +122,8 @@ impl Skeleton {
                  [smoke]\nprompts = [\"hello\"]\nmax_tokens = 8\n\n";
         for suite in &self.suites {
             text += &format!(
-                "[[eval]]\nname = \"{}\"\nkind = \"exact_match\"\ncases = {:?}\nmax_tokens = 16\n\n",
+                "[[eval]]\nname = \"{}\"\nkind = \"exact_match\"\ncases = {:?}\nmax_tokens = 16\n\
+                 use = \"both\"             # gates and ranks candidates; better: other cases for each\n\n",
                 suite.name, suite.path
             );
         }

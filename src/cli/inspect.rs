@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::args::{Format, Inspect};
 use super::context::Terminal;
-use super::exit::Exit;
+use super::exit::{Exit, UsageError};
 use crate::base::digest::{Digest, Sha256};
+use crate::model::adapter::peft;
 use crate::model::identity::Identity;
 use crate::model::{ModelConfig, slm1, validate_values};
 use crate::report::table::Table;
@@ -37,6 +38,19 @@ struct TensorRow {
 
 pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit> {
     if super::adapter::inspect(&command.model, command.format, terminal)? {
+        return Ok(Exit::Complete);
+    }
+    if peft::is_one(&command.model) {
+        let folder = command.model.display();
+        return Err(UsageError::new(format!(
+            "{folder} is a PEFT adapter, which does not say what it is for"
+        ))
+        .hint(format!("`studbook extract BASE {folder} OUT.sbl` makes a package of it that does"))
+        .into());
+    }
+    let package = crate::model::open_package(&command.model)?;
+    if package.package.weights.format() != slm1::NAME {
+        super::package::inspect(&package, command.format, terminal)?;
         return Ok(Exit::Complete);
     }
     let opened = crate::model::open(&command.model)?;

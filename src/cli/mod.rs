@@ -12,6 +12,7 @@ mod context;
 mod convert;
 mod diff;
 mod exit;
+mod external;
 mod extract;
 mod generate;
 mod graph;
@@ -21,10 +22,13 @@ mod keys;
 mod ledger;
 mod lineage;
 mod merge;
+mod package;
 mod plan;
+mod registry;
 mod reporter;
 mod revoke;
 mod run;
+mod smoke;
 mod status;
 mod verify;
 mod why;
@@ -76,6 +80,8 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Extract(command) => extract::run(command, terminal),
         Command::Generate(command) => generate::run(command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),
+        Command::Smoke(command) => smoke::run(args, command, terminal),
+        Command::Registry(command) => registry::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),
         Command::Keys(command) => keys::run(command, terminal),
         Command::Lineage(command) => lineage::run(args, command, terminal),

@@ -112,7 +112,7 @@ fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(
         "source"
     } else if artifacts.any(|artifact| artifact == digest) || models.any(|model| model == digest) {
         "artifact"
-    } else if suites.any(|suite| suite.sha256 == digest) {
+    } else if suites.any(|suite| suite.sha256 == Some(digest)) {
         "suite"
     } else if keys.into_iter().any(|key| key.public.id() == digest) {
         "key"

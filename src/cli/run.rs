@@ -68,9 +68,13 @@ fn exit(report: &Report, candidates: &[CandidateOutcome]) -> Exit {
         Some(Fault::Environment) => Exit::Environment,
         Some(Fault::Input) => Exit::StageFailed,
         None if report.stopped.is_some() => Exit::StageFailed,
-        None if candidates.iter().any(|candidate| candidate.outcome == Outcome::Pending) => Exit::Pending,
+        None if candidates.iter().any(|candidate| undecided(candidate)) => Exit::Pending,
         None => Exit::Complete,
     }
+}
+
+fn undecided(candidate: &CandidateOutcome) -> bool {
+    matches!(candidate.outcome, Outcome::Pending | Outcome::Inconclusive)
 }
 
 fn stopped_word(stopped: Stopped) -> &'static str {

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use crate::disk::fresh::Durability;
 use crate::disk::hashed::HashedFile;
 use crate::disk::{IoContext, fresh};
 use crate::model::naming::Naming;
 use crate::model::tokenizer::{Tokenizer, json};
 use crate::model::trained::manifest::Manifest;
-use crate::model::{Companion, ModelWriter, Package, Planned, gguf, huggingface, safetensors, slm1, trained};
+use crate::model::{
+    Companion, ModelWriter, Package, Planned, WriteError, gguf, huggingface, safetensors, slm1, trained,
+};
 use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Values};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -95,6 +98,8 @@ pub fn convert(
         None => Task::as_they_are(package),
     };
     let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, options)).collect();
+    // The numbers are nearly all of it; a disk that is too small for them is told before the work.
+    crate::disk::space::check(fresh::folder_of(out), numbers(&planned)?)?;
     match options.target {
         Target::Slm1 => to_slm1(&task, &planned, options, out, cancelled),
         Target::Gguf => to_gguf(&task, &planned, options, out, cancelled),
@@ -104,6 +109,17 @@ pub fn convert(
         Target::HuggingFace => to_huggingface(&task, &planned, options, out, cancelled),
         Target::Trained => to_folder(&task, &planned, options, out, cancelled),
     }
+}
+
+/// Bytes of all payloads and scales.
+fn numbers(planned: &[Planned]) -> Result<u64, ConvertError> {
+    let mut total = 0_u64;
+    for tensor in planned {
+        let refuse = |source| WriteError::Tensor { tensor: tensor.name.clone(), source };
+        let lengths = quantize::lengths(tensor.dtype, &tensor.shape, tensor.block_size).map_err(refuse)?;
+        total = total.saturating_add(lengths.payload as u64).saturating_add(lengths.scales as u64);
+    }
+    Ok(total)
 }
 
 fn plan(task: &Task<'_>, step: &Move, options: Options<'_>) -> Planned {
@@ -148,7 +164,7 @@ fn to_huggingface(
         let bytes = huggingface::config::write(config, dtype);
         companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
     }
-    fresh::folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, Durability::Synced, |folder| {
         for companion in &companions {
             let path = folder.join(&companion.name);
             std::fs::write(&path, &companion.bytes).at("write", &path)?;
@@ -185,6 +201,7 @@ fn to_gguf(
     // A vocabulary can be left out there, so a tokenizer that is not known here stops nothing.
     let tokenizer = match (options.tokenizer, &task.package.tokenizer) {
         (None, Err(_)) => None,
+        (None, Ok(own)) if !own.is_slm1() => None,
         _ => Some(task.tokenizer(options.tokenizer, gguf::NAME)?),
     };
     let facts = gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref());
@@ -212,7 +229,7 @@ fn to_folder(
         tokenizer: String::new(),
         tensors: trained::write::files(planned),
     };
-    fresh::folder(out, options.replace, |folder| {
+    fresh::folder(out, options.replace, Durability::Synced, |folder| {
         let mut writer = trained::write::Writer::new(folder, manifest, &tokenizer)?;
         passthrough(task, planned, &mut writer, cancelled)
     })
@@ -255,5 +272,5 @@ fn to_file<T>(
     replace: bool,
     write: impl FnOnce(&mut HashedFile) -> Result<T, ConvertError>,
 ) -> Result<T, ConvertError> {
-    fresh::file(out, replace, write).map(|(done, ..)| done)
+    fresh::file(out, replace, Durability::Synced, write).map(|(done, ..)| done)
 }

@@ -177,6 +177,10 @@ impl<'a> Task<'a> {
             (None, Ok(own)) => own.clone(),
             (None, Err(why)) => return Err(ConvertError::Tokenizer { format, why: why.clone() }),
         };
+        if !tokenizer.is_slm1() {
+            let why = format!("a {} cannot be an SLM1 tokenizer", tokenizer.kind());
+            return Err(ConvertError::Tokenizer { format, why });
+        }
         let vocab_size = self.config(format)?.vocab_size;
         if tokenizer.vocab_size() != vocab_size {
             let (tokenizer, model) = (tokenizer.vocab_size(), vocab_size);

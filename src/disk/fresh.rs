@@ -3,12 +3,25 @@
 //! They are made under a temporary name beside their place and renamed at the end. What is there
 //! already is refused unless its replacement was asked for; that is found out before the work, and
 //! again when the name is given.
+//!
+//! A name is given at once in every case: whoever looks sees the whole or nothing. What a power cut in
+//! the next half minute may take is the caller's choice, [`Durability`].
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::hashed::{HashedFile, Unpublished};
 use super::{DiskError, IoContext, atomic};
+
+/// When bytes reach the disk itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before the name is given: who has the name has the bytes, whatever happens.
+    Synced,
+    /// When the system sees fit, as with `cp`: after a power cut the name may stand for less than was
+    /// written. For what can be made again and is recorded with its digest.
+    LeftToSystem,
+}
 
 /// The folder that a path is in.
 pub fn folder_of(path: &Path) -> &Path {
@@ -22,12 +35,13 @@ pub fn folder_of(path: &Path) -> &Path {
 pub fn file<T, E: From<DiskError>>(
     out: &Path,
     replace: bool,
+    durability: Durability,
     write: impl FnOnce(&mut HashedFile) -> Result<T, E>,
 ) -> Result<(T, crate::base::digest::Digest, u64), E> {
     refuse_existing(out, replace)?;
     let mut file = HashedFile::create_with_mode(folder_of(out), 0o644)?;
     let done = write(&mut file)?;
-    let finished: Unpublished = file.finish()?;
+    let finished: Unpublished = file.finish_as(durability)?;
     let (digest, bytes) = (finished.digest, finished.bytes);
     finished.persist(out, replace)?;
     Ok((done, digest, bytes))
@@ -37,6 +51,7 @@ pub fn file<T, E: From<DiskError>>(
 pub fn folder<T, E: From<DiskError>>(
     out: &Path,
     replace: bool,
+    durability: Durability,
     write: impl FnOnce(&Path) -> Result<T, E>,
 ) -> Result<T, E> {
     refuse_existing(out, replace)?;
@@ -53,7 +68,9 @@ pub fn folder<T, E: From<DiskError>>(
     std::fs::rename(folder.path(), out).at("write", out)?;
     // It has another name now, so there is nothing left to remove.
     drop(folder.keep());
-    atomic::sync_folder(beside)?;
+    if durability == Durability::Synced {
+        atomic::sync_folder(beside)?;
+    }
     Ok(done)
 }
 
@@ -72,7 +89,7 @@ mod tests {
 
     fn write(out: &Path, replace: bool, text: &str) -> Result<(), DiskError> {
         let write = |file: &mut HashedFile| file.write(text.as_bytes()).at("write", out);
-        file(out, replace, write).map(|((), ..)| ())
+        file(out, replace, Durability::LeftToSystem, write).map(|((), ..)| ())
     }
 
     #[test]
@@ -96,11 +113,11 @@ mod tests {
             fill(inner)?;
             std::fs::read(inner.join("none")).map(drop).at("read", inner)
         };
-        assert!(folder(&out, false, fail).is_err());
+        assert!(folder(&out, false, Durability::Synced, fail).is_err());
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
-        folder(&out, false, fill).unwrap();
-        assert!(folder(&out, false, fill).is_err());
-        folder(&out, true, fill).unwrap();
+        folder(&out, false, Durability::LeftToSystem, fill).unwrap();
+        assert!(folder(&out, false, Durability::Synced, fill).is_err());
+        folder(&out, true, Durability::Synced, fill).unwrap();
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

@@ -12,6 +12,7 @@ use blake3::hazmat::{ChainingValue, HasherExt};
 use tempfile::NamedTempFile;
 
 use super::atomic::temporary_in;
+use super::fresh::Durability;
 use super::tree;
 use super::{DiskError, IoContext, fault};
 use crate::base::digest::Digest;
@@ -104,6 +105,11 @@ impl HashedFile {
     /// checked against its digest whenever it is read, and made again if a power cut took it.
     pub(crate) fn finish_unsynced(self) -> Result<Unpublished, DiskError> {
         self.end(false)
+    }
+
+    /// Ends as [`Self::finish`], or leaves it to the system when the bytes reach the disk.
+    pub fn finish_as(self, durability: Durability) -> Result<Unpublished, DiskError> {
+        self.end(durability == Durability::Synced)
     }
 
     fn end(mut self, sync: bool) -> Result<Unpublished, DiskError> {

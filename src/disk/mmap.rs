@@ -1,4 +1,4 @@
-//! Read-only memory maps, the only `unsafe` of the crate.
+//! Read-only memory maps: `unsafe`, because they are a promise about other processes.
 //!
 //! # The contract
 //!
@@ -9,6 +9,7 @@
 //! cut short under our hands ends the process with SIGBUS; nothing is published by then.
 
 use std::fs::{File, Metadata};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -101,6 +102,18 @@ impl Mapped {
     }
 }
 
+impl Mapped {
+    /// Lets go of bytes that will not be needed soon: their pages leave this process and stay in the
+    /// system's cache as long as it has room. Reading them again costs a little and gives the same.
+    pub fn forget(&self, range: Range<usize>) {
+        let bytes = self.as_ref().len();
+        let range = range.start.min(bytes)..range.end.min(bytes);
+        if let Some(map) = self.map.as_ref().filter(|_| !range.is_empty()) {
+            forget(map, range);
+        }
+    }
+}
+
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
@@ -111,6 +124,14 @@ impl AsRef<[u8]> for Mapped {
 fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the map is read-only and private to us; the module's contract says who may write.
     unsafe { memmap2::MmapOptions::new().map(file) }
+}
+
+#[expect(unsafe_code, reason = "some advice changes what memory holds; this one does not here")]
+fn forget(map: &memmap2::Mmap, range: Range<usize>) {
+    // SAFETY: pages dropped from a shared, read-only map of a file are read from that file again, and
+    // the module's contract says that it holds what it held. It is advice: failing changes nothing.
+    let _ =
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
 }
 
 #[cfg(test)]
@@ -144,6 +165,20 @@ mod tests {
         std::fs::rename(&other, &path).unwrap();
         assert!(mapped.unchanged());
         assert_eq!(mapped.as_ref(), b"abc");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let bytes: Vec<u8> = (0..100_000).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        assert_eq!(mapped.as_ref(), bytes);
+        for range in [0..0, 1..2, 5000..70_000, 99_999..usize::MAX, 0..usize::MAX, usize::MAX..usize::MAX] {
+            mapped.forget(range);
+            assert_eq!(mapped.as_ref(), bytes);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Files: mapped to read, written so that a crash leaves the old bytes or the new ones.
 //!
-//! * [`mmap`]: read-only maps; the only `unsafe` of the crate.
+//! * [`mmap`]: read-only maps; `unsafe` with a contract.
 //! * [`hashed`]: an artifact hashed while it is written, never read again for it.
 //! * [`tree`]: the digest of large files on all cores.
 //! * [`atomic`]: a small file, replaced whole or not at all.
+//! * [`small`]: small files that people write, read whole.
 //! * [`fresh`]: new files and folders for people. [`space`]: whether there is room.
 //! * [`lock`]: advisory locks between processes, with a bounded wait.
 //! * [`fault`]: places where tests stop the process or refuse a write.
@@ -17,6 +18,7 @@ pub mod fresh;
 pub mod hashed;
 pub mod lock;
 pub mod mmap;
+pub mod small;
 pub mod space;
 pub mod tree;
 

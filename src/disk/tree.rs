@@ -5,6 +5,7 @@
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use rayon::prelude::*;
 
+use super::mmap::Mapped;
 use crate::base::digest::Digest;
 
 /// One subtree: a power of two of BLAKE3's 1 KiB chunks.
@@ -50,6 +51,24 @@ pub fn digest(bytes: &[u8]) -> Digest {
     join(&values)
 }
 
+/// Bytes of a mapped file that are hashed before their pages are let go of.
+const WINDOW: usize = 64 * SUBTREE;
+
+/// The digest of a mapped file, on all cores, holding on to a few of its pages at a time.
+pub fn digest_of(mapped: &Mapped) -> Digest {
+    let bytes: &[u8] = mapped.as_ref();
+    if bytes.len() <= SUBTREE {
+        return Digest::of(bytes);
+    }
+    let mut values = Vec::with_capacity(bytes.len().div_ceil(SUBTREE));
+    for (window, start) in bytes.chunks(WINDOW).zip((0..).step_by(WINDOW)) {
+        let blocks = window.par_chunks(SUBTREE).enumerate();
+        values.par_extend(blocks.map(|(i, block)| subtree(block, start / SUBTREE + i)));
+        mapped.forget(start..start + window.len());
+    }
+    join(&values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +78,18 @@ mod tests {
         for length in [0, 1, SUBTREE, SUBTREE + 1, 2 * SUBTREE, 5 * SUBTREE + 3, 11 * SUBTREE] {
             let bytes: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
             assert_eq!(digest(&bytes), Digest::of(&bytes), "length {length}");
+        }
+    }
+
+    #[test]
+    fn of_a_mapped_file_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for length in [0, 77, SUBTREE, WINDOW, WINDOW + 1, 2 * WINDOW + SUBTREE + 5] {
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            let mapped = Mapped::open(&path).unwrap();
+            assert_eq!(digest_of(&mapped), Digest::of(&bytes), "length {length}");
         }
     }
 }

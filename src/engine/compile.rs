@@ -6,7 +6,7 @@
 //!          source ─ smoke ─ eval (parents, for comparison) ─────────── review ────────────────┴─ registry
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::graph::DiGraph;
 use serde::Serialize;
@@ -14,9 +14,19 @@ use serde_json::{Value, json};
 
 use super::graph::{From, Input, Need, Node, StageGraph, StageIndex};
 use crate::base::name::Name;
-use crate::plan::{Candidate, Gate, GateRule, Objective, Origin, Plan, RESERVED_GATES, Role, Suite, Versus};
+use crate::evaluate::harness::External;
+use crate::evaluate::quantization_delta::QuantizationDelta;
+use crate::evaluate::{self, Better, Measure};
+use crate::plan::{
+    Candidate, DeclaredText, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role,
+    Suite, Versus,
+};
 use crate::record::lineage::BoundOperator;
-use crate::stage::Kind;
+use crate::stage::{Kind, evidence_name};
+use crate::tensor::dtype::DType;
+
+/// The evaluator that holds a child against itself in f32.
+const QUANTIZATION_DELTA: &str = QuantizationDelta::NAME;
 
 /// Compiles a plan. Stages depend only on stages made before them, so there are no circles.
 pub fn compile(plan: &Plan) -> StageGraph {
@@ -37,11 +47,21 @@ pub fn compile(plan: &Plan) -> StageGraph {
     compiler.parents();
     let compats: Vec<StageIndex> = plan.candidates.iter().map(|candidate| compiler.bind(candidate)).collect();
     let registration = compiler.registration();
-    let ends: Vec<Ends> = plan
+    let bred: Vec<Bred> = plan
         .candidates
         .iter()
         .enumerate()
-        .map(|(i, candidate)| compiler.breed(candidate, compats[i], compiler.lineages[i], registration))
+        .map(|(i, candidate)| compiler.breed(candidate, compiler.lineages[i], registration))
+        .collect();
+    let comparisons = compiler.comparisons(&bred);
+    let ends: Vec<Ends> = plan
+        .candidates
+        .iter()
+        .zip(bred)
+        .enumerate()
+        .map(|(i, (candidate, bred))| {
+            compiler.judge(candidate, compats[i], compiler.lineages[i], bred, comparisons)
+        })
         .collect();
     compiler.conclude(registration, &ends);
     StageGraph::new(plan.cycle.name.clone(), compiler.graph)
@@ -60,10 +80,19 @@ struct Compiler<'p> {
     lineages: Vec<StageIndex>,
 }
 
+/// A candidate that was made and tested.
+#[derive(Clone, Copy)]
+struct Bred {
+    operator: StageIndex,
+    manifest: StageIndex,
+}
+
 /// Where a candidate's way ends.
 struct Ends {
     operator: StageIndex,
     candidate: StageIndex,
+    lineage: StageIndex,
+    promotion: StageIndex,
     admission: StageIndex,
 }
 
@@ -111,7 +140,7 @@ impl Draft {
     }
 }
 
-impl Compiler<'_> {
+impl<'p> Compiler<'p> {
     fn add(&mut self, draft: Draft) -> StageIndex {
         let index = self.graph.add_node(draft.node);
         for (needed, need) in each_once(draft.needs) {
@@ -152,8 +181,8 @@ impl Compiler<'_> {
     /// Smoke and evaluations of one model.
     fn test(
         &mut self,
-        name: &Name,
-        candidate: Option<&Name>,
+        name: &'p Name,
+        candidate: Option<&'p Candidate>,
         introduced_by: &str,
         introduction: StageIndex,
         artifact: &From,
@@ -179,26 +208,73 @@ impl Compiler<'_> {
                 None => draft,
             };
             match candidate {
-                Some(candidate) => draft.of(candidate),
+                Some(candidate) => draft.of(&candidate.name),
                 None => draft,
             }
         };
         let smoke = self.add(common(Draft::new(Kind::Smoke, name.as_str(), &params)));
         self.smokes.insert(name.clone(), smoke);
         for suite in &plan.suites {
-            let params = json!({
+            let mut params = json!({
                 "name": name,
                 "introduced_by": introduced_by,
                 "suite": suite.name,
                 "kind": suite.kind,
-                "max_tokens": suite.max_tokens,
+                "options": suite.options,
             });
-            let draft = common(Draft::new(Kind::Eval, &format!("{name}.{}", suite.name), &params))
-                .input("suite", From::File(suite.cases.clone()))
-                .after(smoke, Need::Pass);
+            let label = format!("{name}.{}", suite.name);
+            let mut models = Vec::new();
+            if suite.kind == QUANTIZATION_DELTA {
+                // A parent is as it is: only what an operator makes has a self in f32.
+                let Some(candidate) = candidate else { continue };
+                params["full"] = self.operator_params(candidate, DType::F32);
+                models = self.sources_of(candidate);
+            }
+            let texts = self.training(name, candidate, &mut params);
+            let mut draft = common(Draft::new(Kind::Eval, &label, &params)).after(smoke, Need::Pass);
+            if let Some(cases) = &suite.cases {
+                draft = draft.input("suite", From::File(cases.clone()));
+            }
+            if suite.kind == External::NAME {
+                draft = draft.input("brought", From::Brought(introduction, evidence_name(&suite.name)));
+            }
+            for (ancestor, at, text) in texts {
+                draft = draft.input(format!("text.{ancestor}.{at}"), From::File(text.path.clone()));
+            }
+            for model in models {
+                draft = draft.input(format!("model.{model}"), model_of(self.origins[model]));
+            }
             let eval = self.add(draft);
             self.evals.insert((name.clone(), suite.name.clone()), eval);
         }
+    }
+
+    /// The texts that a model's ancestors declare; who they are goes to the parameters.
+    fn training(
+        &self,
+        name: &'p Name,
+        candidate: Option<&'p Candidate>,
+        params: &mut Value,
+    ) -> Vec<(&'p Name, usize, &'p DeclaredText)> {
+        let plan = self.plan;
+        let mut everybody: Vec<&'p Name> = match candidate {
+            Some(candidate) => ancestors(candidate),
+            None => vec![name],
+        };
+        let bases: Vec<&'p Name> =
+            everybody.iter().filter_map(|name| self.adapts.get(name).copied()).collect();
+        everybody.extend(bases);
+        everybody.sort();
+        everybody.dedup();
+        let of = |name: &Name| plan.texts.get(name).map(Vec::as_slice).unwrap_or_default();
+        let digests = |name: &Name| of(name).iter().map(|text| text.sha256).collect::<Vec<_>>();
+        let data: BTreeMap<&Name, _> = everybody.iter().map(|name| (*name, digests(name))).collect();
+        params["data"] = json!(data);
+        let texts = everybody.into_iter().flat_map(|name| {
+            let texts = plan.texts.get(name).map(Vec::as_slice).unwrap_or_default();
+            texts.iter().enumerate().map(move |(at, text)| (name, at, text))
+        });
+        texts.collect()
     }
 
     /// Compatibility and lineage of a candidate.
@@ -258,8 +334,9 @@ impl Compiler<'_> {
     }
 
     fn with_suites(&self, draft: Draft) -> Draft {
-        self.plan.suites.iter().fold(draft, |draft, suite| {
-            draft.input(format!("suite.{}", suite.name), From::File(suite.cases.clone()))
+        let cases = self.plan.suites.iter().filter_map(|suite| Some((&suite.name, suite.cases.as_ref()?)));
+        cases.fold(draft, |draft, (name, cases)| {
+            draft.input(format!("suite.{name}"), From::File(cases.clone()))
         })
     }
 
@@ -284,23 +361,15 @@ impl Compiler<'_> {
         self.add(draft)
     }
 
-    /// From operator to admission.
-    fn breed(
-        &mut self,
-        candidate: &Candidate,
-        compat: StageIndex,
-        lineage: StageIndex,
-        registration: StageIndex,
-    ) -> Ends {
-        let plan = self.plan;
-        let name = &candidate.name;
+    /// What an operator stage is told, to make a candidate in this encoding.
+    fn operator_params(&self, candidate: &Candidate, output: DType) -> Value {
         let mut params = json!({
-            "candidate": name,
+            "candidate": candidate.name,
             "operator": bound_operator(candidate),
-            "seed": plan.cycle.seed,
+            "seed": self.plan.cycle.seed,
             "base": candidate.base,
             "parents": candidate.parents,
-            "output": plan.cycle.output,
+            "output": output,
         });
         let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
             .into_iter()
@@ -309,6 +378,14 @@ impl Compiler<'_> {
         if !adapters.is_empty() {
             params["adapters"] = json!(adapters);
         }
+        params
+    }
+
+    /// From operator to evaluations.
+    fn breed(&mut self, candidate: &'p Candidate, lineage: StageIndex, registration: StageIndex) -> Bred {
+        let plan = self.plan;
+        let name = &candidate.name;
+        let params = self.operator_params(candidate, plan.cycle.output);
         // Bound and registered first, but not hashed: a moved gate does not change what is computed.
         let mut draft = Draft::new(Kind::Operator, name.as_str(), &params)
             .of(name)
@@ -329,16 +406,79 @@ impl Compiler<'_> {
             .input("artifact", From::Stage(operator, "artifact"));
         let draft = self.with_sources(draft, candidate);
         let manifest = self.add(draft);
-        self.test(name, Some(name), "manifest", manifest, &From::Stage(operator, "artifact"), Some(operator));
-        let promotion = self.promotion(candidate, compat, lineage, manifest);
-        let params = json!({ "cycle": plan.cycle.name, "candidate": name });
+        self.test(
+            name,
+            Some(candidate),
+            "manifest",
+            manifest,
+            &From::Stage(operator, "artifact"),
+            Some(operator),
+        );
+        Bred { operator, manifest }
+    }
+
+    /// From the gates to the end.
+    fn judge(
+        &mut self,
+        candidate: &Candidate,
+        compat: StageIndex,
+        lineage: StageIndex,
+        bred: Bred,
+        comparisons: Option<StageIndex>,
+    ) -> Ends {
+        let name = &candidate.name;
+        let promotion = self.promotion(candidate, compat, lineage, bred.manifest, comparisons);
+        let params = json!({ "cycle": self.plan.cycle.name, "candidate": name });
         let draft = Draft::new(Kind::Admission, name.as_str(), &params).of(name).record_of(
             "promotion",
             promotion,
             Need::Verdict,
         );
         let admission = self.add(draft);
-        Ends { operator, candidate: manifest, admission }
+        Ends { operator: bred.operator, candidate: bred.manifest, lineage, promotion, admission }
+    }
+
+    /// The gates that ask for a confidence, of all candidates: they are decided together.
+    fn comparisons(&mut self, bred: &[Bred]) -> Option<StageIndex> {
+        let plan = self.plan;
+        let (mut tests, mut wanted) = (Vec::new(), BTreeSet::new());
+        let mut introduced: BTreeMap<String, StageIndex> = BTreeMap::new();
+        for (candidate, bred) in plan.candidates.iter().zip(bred) {
+            for gate in plan.gates.iter().filter(|gate| gate.is_for(candidate)) {
+                let GateRule::Metric(rule) = &gate.rule else { continue };
+                if rule.confidence.is_none() {
+                    continue;
+                }
+                tests.push(json!({
+                    "candidate": candidate.name,
+                    "gate": gate.name,
+                    "rule": gate.rule,
+                    "parents": ancestors(candidate),
+                }));
+                introduced.insert(format!("candidate.{}", candidate.name), bred.manifest);
+                let rivals = rivals_of(rule, candidate);
+                for rival in &rivals {
+                    introduced.insert(format!("source.{rival}"), self.sources[*rival]);
+                }
+                for model in rivals.into_iter().chain([&candidate.name]) {
+                    wanted.extend(rule.suites.iter().map(|suite| (model.clone(), suite.clone())));
+                }
+            }
+        }
+        if tests.is_empty() {
+            return None;
+        }
+        let params = json!({ "cycle": plan.cycle.name, "seed": plan.cycle.seed, "tests": tests });
+        let mut draft = Draft::new(Kind::Eval, "comparisons", &params);
+        for (name, stage) in introduced {
+            draft = draft.record_of(name, stage, Need::End);
+        }
+        for (model, suite) in wanted {
+            let Some(eval) = self.evals.get(&(model.clone(), suite.clone())).copied() else { continue };
+            draft = draft.record_of(format!("eval.{model}.{suite}"), eval, Need::End);
+            draft = draft.output_of(format!("outcomes.{model}.{suite}"), eval, "outcomes", Need::End);
+        }
+        Some(self.add(draft))
     }
 
     fn promotion(
@@ -347,6 +487,7 @@ impl Compiler<'_> {
         compat: StageIndex,
         lineage: StageIndex,
         manifest: StageIndex,
+        comparisons: Option<StageIndex>,
     ) -> StageIndex {
         let plan = self.plan;
         let name = &candidate.name;
@@ -364,34 +505,43 @@ impl Compiler<'_> {
             .record_of("smoke", self.smokes[name], Need::Verdict);
         for suite in &plan.suites {
             let eval = self.evals[&(name.clone(), suite.name.clone())];
-            draft = draft.record_of(format!("eval.{}", suite.name), eval, Need::Verdict);
+            // What another harness has not measured yet must not keep the other gates from deciding.
+            let need = if suite.kind == External::NAME { Need::End } else { Need::Verdict };
+            draft = draft.record_of(format!("eval.{}", suite.name), eval, need);
         }
         let mut rivals: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        let mut compared = false;
         for gate in plan.gates.iter().filter(|gate| gate.is_for(candidate)) {
             match &gate.rule {
                 GateRule::Approval(_) => {
                     draft = draft
                         .input(format!("approval.{}", gate.name), From::Brought(manifest, gate.name.clone()));
                 }
+                GateRule::BrowserSmoke => {
+                    draft = draft
+                        .input(format!("browser.{}", gate.name), From::Brought(manifest, gate.name.clone()));
+                }
                 GateRule::Metric(rule) => {
-                    let against = match &rule.versus {
-                        None => Vec::new(),
-                        Some(Versus::BestParent) => ancestors(candidate),
-                        Some(Versus::Parent(parent)) => vec![parent],
-                    };
-                    for rival in against {
+                    if rule.confidence.is_some() {
+                        compared = true;
+                        continue;
+                    }
+                    for rival in rivals_of(rule, candidate) {
                         rivals.entry(rival).or_default().extend(&rule.suites);
                     }
                 }
             }
+        }
+        if let Some(comparisons) = comparisons.filter(|_| compared) {
+            draft = draft.record_of("comparisons", comparisons, Need::Verdict);
         }
         for (rival, mut suites) in rivals {
             draft = draft.record_of(format!("source.{rival}"), self.sources[rival], Need::Verdict);
             suites.sort();
             suites.dedup();
             for suite in suites {
-                let eval = self.evals[&(rival.clone(), suite.clone())];
-                draft = draft.record_of(format!("eval-of.{rival}.{suite}"), eval, Need::Verdict);
+                let Some(eval) = self.evals.get(&(rival.clone(), suite.clone())).copied() else { continue };
+                draft = draft.record_of(format!("eval-of.{rival}.{suite}"), eval, Need::End);
             }
         }
         self.add(draft)
@@ -418,6 +568,7 @@ impl Compiler<'_> {
         let params = json!({
             "cycle": cycle,
             "objectives": plan.review.objectives.iter().map(Objective::name).collect::<Vec<_>>(),
+            "lower": lower_is_better(plan),
             "candidates": names,
             "parents": parents,
             "no_op": plan.review.no_op,
@@ -444,13 +595,26 @@ impl Compiler<'_> {
         }
         self.add(draft);
 
-        let params = json!({ "cycle": cycle, "budget": plan.registry_budget, "candidates": names });
+        let suites: Vec<&Name> = plan.suites.iter().map(|suite| &suite.name).collect();
+        let params = json!({
+            "cycle": cycle,
+            "budget": plan.registry_budget,
+            "candidates": names,
+            "suites": suites,
+        });
         let mut draft =
             Draft::new(Kind::Registry, cycle.as_str(), &params).record_of("ledger", ledger, Need::Pass);
         for (name, end) in names.iter().zip(ends) {
             draft = draft.record_of(format!("admission.{name}"), end.admission, Need::End);
             draft = draft.record_of(format!("candidate.{name}"), end.candidate, Need::End);
             draft = draft.output_of(format!("artifact.{name}"), end.operator, "artifact", Need::End);
+            draft = draft.record_of(format!("promotion.{name}"), end.promotion, Need::End);
+            draft = draft.record_of(format!("lineage.{name}"), end.lineage, Need::End);
+            draft = draft.record_of(format!("smoke.{name}"), self.smokes[*name], Need::End);
+            for suite in &suites {
+                let eval = self.evals[&((*name).clone(), (*suite).clone())];
+                draft = draft.record_of(format!("eval.{name}.{suite}"), eval, Need::End);
+            }
         }
         self.add(draft);
     }
@@ -462,8 +626,10 @@ impl Compiler<'_> {
             Need::End,
         );
         self.plan.suites.iter().fold(draft, |draft, suite| {
-            let eval = self.evals[&(name.clone(), suite.name.clone())];
-            draft.record_of(format!("eval.{name}.{}", suite.name), eval, Need::End)
+            match self.evals.get(&(name.clone(), suite.name.clone())) {
+                Some(eval) => draft.record_of(format!("eval.{name}.{}", suite.name), *eval, Need::End),
+                None => draft,
+            }
         })
     }
 }
@@ -501,6 +667,15 @@ fn ancestors(candidate: &Candidate) -> Vec<&Name> {
     all
 }
 
+/// Whom a gate compares a candidate with.
+fn rivals_of<'a>(rule: &'a MetricGate, candidate: &'a Candidate) -> Vec<&'a Name> {
+    match &rule.versus {
+        None => Vec::new(),
+        Some(Versus::BestParent) => ancestors(candidate),
+        Some(Versus::Parent(parent) | Versus::NoOp(parent)) => vec![parent],
+    }
+}
+
 fn bound_operator(candidate: &Candidate) -> Value {
     let bound = BoundOperator {
         name: candidate.operator.name().to_owned(),
@@ -511,8 +686,17 @@ fn bound_operator(candidate: &Candidate) -> Value {
     serde_json::to_value(bound).expect("operators are bound by plain values")
 }
 
+/// The suites whose main metric is better when lower.
+fn lower_is_better(plan: &Plan) -> Vec<&Name> {
+    let lower = |suite: &&Suite| {
+        let main = evaluate::find(suite.kind).and_then(|evaluator| evaluator.metrics().first());
+        main.is_some_and(|metric| metric.better == Better::Lower)
+    };
+    plan.suites.iter().filter(lower).map(|suite| &suite.name).collect()
+}
+
 fn suite_params(suite: &Suite) -> Value {
-    json!({ "name": suite.name, "kind": suite.kind, "max_tokens": suite.max_tokens })
+    json!({ "name": suite.name, "kind": suite.kind, "options": suite.options, "use": suite.r#use })
 }
 
 fn gate_params(gate: &Gate) -> Value {

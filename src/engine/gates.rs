@@ -8,9 +8,11 @@ use super::graph::StageGraph;
 use super::resolve::Results;
 use super::schedule::End;
 use crate::base::name::Name;
+use crate::evaluate::Measure;
+use crate::evaluate::harness::External;
 use crate::plan::{Candidate, Gate, GateRule, MetricGate, Plan, Versus};
 use crate::record;
-use crate::record::promotion::{GateState, PromotionTemplate};
+use crate::record::promotion::{GateState, GateStatus, PromotionTemplate};
 use crate::stage::Kind;
 use crate::store::{Store, StoreError};
 
@@ -48,10 +50,16 @@ pub fn pending(
                     let status = template.gates.iter().find(|status| status.gate == gate.name);
                     status.is_none_or(|status| status.state != GateState::Passed)
                 };
-                found.extend(gates.filter(open).map(|gate| describe(gate, candidate, path)));
+                found.extend(gates.filter(open).map(|gate| {
+                    let status = template.gates.iter().find(|status| status.gate == gate.name);
+                    match status.filter(|status| status.state == GateState::Inconclusive) {
+                        Some(status) => more_cases(status, candidate, path),
+                        None => describe(plan, gate, candidate, path),
+                    }
+                }));
             }
             None if is_lost(graph, ends, &candidate.name) => {}
-            None => found.extend(gates.map(|gate| describe(gate, candidate, path))),
+            None => found.extend(gates.map(|gate| describe(plan, gate, candidate, path))),
         }
     }
     Ok(found)
@@ -81,10 +89,19 @@ fn is_lost(graph: &StageGraph, ends: &[Option<End>], candidate: &Name) -> bool {
     index.is_some_and(|index| matches!(ends[index.index()], Some(End::Blocked | End::Failed)))
 }
 
-fn describe(gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
+fn describe(plan: &Plan, gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
     let path = path.display();
     let (satisfied_by, command) = match &gate.rule {
-        GateRule::Metric(rule) => (metric(rule), format!("studbook run {path}")),
+        GateRule::Metric(rule) => match external(plan, rule) {
+            Some(suite) => (
+                metric(rule),
+                format!(
+                    "studbook attest {path} {} --suite {suite} --results FILE --samples FILE --by NAME",
+                    candidate.name
+                ),
+            ),
+            None => (metric(rule), format!("studbook run {path}")),
+        },
         GateRule::Approval(approval) if approval.keys.is_empty() => (
             format!("an approval: {}", approval.statement),
             format!("studbook attest {path} {} --gate {} --by NAME", candidate.name, gate.name),
@@ -97,8 +114,29 @@ fn describe(gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
                 format!("studbook attest {path} {} --gate {} --by NAME --key KEY", candidate.name, gate.name),
             )
         }
+        GateRule::BrowserSmoke => (
+            "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
+            format!("studbook smoke --browser {path}"),
+        ),
     };
     PendingGate { candidate: candidate.name.clone(), gate: gate.name.clone(), satisfied_by, command }
+}
+
+/// The first suite of a gate that another harness measures.
+fn external<'p>(plan: &'p Plan, rule: &MetricGate) -> Option<&'p Name> {
+    let suites = plan.suites.iter().filter(|suite| suite.kind == External::NAME);
+    suites.map(|suite| &suite.name).find(|name| rule.suites.contains(name))
+}
+
+/// What was measured does not decide; only other cases, or more of them, can.
+fn more_cases(status: &GateStatus, candidate: &Candidate, path: &Path) -> PendingGate {
+    let cases = status.finding.split("; ").find(|part| part.contains("cases would decide"));
+    PendingGate {
+        candidate: candidate.name.clone(),
+        gate: status.gate.clone(),
+        satisfied_by: format!("a larger suite: {}", cases.unwrap_or("nothing seen points either way")),
+        command: format!("studbook run {}", path.display()),
+    }
 }
 
 fn metric(rule: &MetricGate) -> String {
@@ -116,7 +154,7 @@ fn metric(rule: &MetricGate) -> String {
     demands.extend(rule.versus.as_ref().map(|versus| {
         let rival = match versus {
             Versus::BestParent => "its best parent",
-            Versus::Parent(name) => name.as_str(),
+            Versus::Parent(name) | Versus::NoOp(name) => name.as_str(),
         };
         format!(">= {rival} + {}", rule.margin)
     }));

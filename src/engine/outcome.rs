@@ -22,6 +22,8 @@ pub enum Outcome {
     Refused,
     /// A gate waits for evidence.
     Pending,
+    /// All the evidence is there, and does not decide some gate.
+    Inconclusive,
     /// Something failed that is not the candidate's fault.
     Failed,
     /// Its stages have not run yet.
@@ -35,6 +37,7 @@ impl Outcome {
             Self::Admitted => "admitted",
             Self::Refused => "refused",
             Self::Pending => "pending",
+            Self::Inconclusive => "inconclusive",
             Self::Failed => "failed",
             Self::Unfinished => "unfinished",
         }
@@ -89,7 +92,11 @@ fn outcome(
         Some(End::Pending) => {
             let promotion = graph.find(&format!("{}:{candidate}", Kind::Promotion.name()));
             let result = promotion.and_then(|index| results[index.index()].as_ref());
-            Ok((Outcome::Pending, result.map(|result| result.summary.clone()).unwrap_or_default()))
+            let because = result.map(|result| result.summary.clone()).unwrap_or_default();
+            let template = promotion_of(graph, store, results, candidate)?;
+            let waits = template
+                .is_none_or(|template| template.gates.iter().any(|gate| gate.state == GateState::Pending));
+            Ok((if waits { Outcome::Pending } else { Outcome::Inconclusive }, because))
         }
         Some(_) => {
             let mut own = graph.of_candidate(candidate).iter();

@@ -87,6 +87,8 @@ pub struct Schedule<'g> {
     /// Place of each stage in the graph's order.
     places: Vec<u32>,
     running_light: usize,
+    running_shared: usize,
+    shared_limit: usize,
     running_heavy: usize,
     light_limit: usize,
     left: usize,
@@ -105,6 +107,8 @@ impl<'g> Schedule<'g> {
             ready: std::collections::BTreeSet::new(),
             places,
             running_light: 0,
+            running_shared: 0,
+            shared_limit: cores.max(1),
             running_heavy: 0,
             light_limit: cores.max(1) * LIGHT_PER_CORE,
             left: graph.len(),
@@ -128,10 +132,11 @@ impl<'g> Schedule<'g> {
     }
 
     /// Whether a stage of this kind may start beside what is running. Heavy stages use all cores by
-    /// themselves, so one of them runs at a time.
+    /// themselves, so one of them runs at a time; shared ones fill each other's pauses.
     pub fn has_room_for(&self, index: StageIndex) -> bool {
         match stage(self.graph.node(index).kind).weight() {
             Weight::Heavy => self.running_heavy == 0,
+            Weight::Shared => self.running_shared < self.shared_limit,
             Weight::Light => self.running_light < self.light_limit,
         }
     }
@@ -140,6 +145,7 @@ impl<'g> Schedule<'g> {
     pub fn started(&mut self, index: StageIndex) {
         match stage(self.graph.node(index).kind).weight() {
             Weight::Heavy => self.running_heavy += 1,
+            Weight::Shared => self.running_shared += 1,
             Weight::Light => self.running_light += 1,
         }
     }
@@ -148,6 +154,7 @@ impl<'g> Schedule<'g> {
     pub fn stopped(&mut self, index: StageIndex) {
         match stage(self.graph.node(index).kind).weight() {
             Weight::Heavy => self.running_heavy -= 1,
+            Weight::Shared => self.running_shared -= 1,
             Weight::Light => self.running_light -= 1,
         }
     }

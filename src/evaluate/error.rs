@@ -50,17 +50,15 @@ pub enum EvaluateError {
         /// The outcome's case, or "nothing".
         found: String,
     },
-    /// An outcome whose verdict does not follow from its output.
-    #[error(
-        "case {id} is recorded as {recorded}, but its output makes it {judged}; the outcomes were edited"
-    )]
+    /// An outcome whose verdict does not follow from what the model did.
+    #[error("case {id} is recorded as {recorded}, but follows as {judged}; the outcomes were edited")]
     Verdict {
         /// Which case.
         id: String,
         /// As recorded.
-        recorded: &'static str,
+        recorded: String,
         /// As judged again.
-        judged: &'static str,
+        judged: String,
     },
     /// Metrics that are not those of the outcomes.
     #[error("the metric {name} is recorded as {recorded}, the outcomes give {recomputed}")]
@@ -74,33 +72,57 @@ pub enum EvaluateError {
     },
     /// The model could not be asked.
     #[error("the model failed on case {id}: {source}")]
-    Generate {
+    Model {
         /// The first case of the batch that failed.
         id: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Not one answer for each prompt.
-    #[error("the generator gave {found} answers to {expected} prompts")]
+    /// A score that is no number.
+    #[error("the score of case {id} is {value}; a metric of it would be none")]
+    NotFinite {
+        /// Which case.
+        id: String,
+        /// The number.
+        value: f64,
+    },
+    /// An outcome that cannot be written down.
+    #[error("the outcome of case {id} cannot be recorded: {why}")]
+    Unwritable {
+        /// Which case.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// An outcome that is none of its evaluator's.
+    #[error("the outcome of case {id} is none of this evaluator: {why}")]
+    Unreadable {
+        /// Which case.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// A case of another evaluator.
+    #[error("case {id} is none of `{kind}`: {why}")]
+    OtherKind {
+        /// Which case.
+        id: String,
+        /// The evaluator.
+        kind: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// Not one answer for each question.
+    #[error("the model gave {found} answers to {expected} questions")]
     Answers {
-        /// Prompts.
+        /// Questions.
         expected: usize,
         /// Answers.
         found: usize,
     },
-    /// An answer longer than any runtime may give.
-    #[error("the answer to case {id} has {found} bytes, at most {most} are allowed")]
-    AnswerTooLong {
-        /// Which case.
-        id: String,
-        /// Its length.
-        found: usize,
-        /// The limit.
-        most: usize,
-    },
-    /// An option that makes no sense.
+    /// Another harness's files that cannot be believed.
     #[error("{0}")]
-    Option(&'static str),
+    Harness(String),
     /// Two lists that cannot be paired.
     #[error("results cannot be paired: {0}")]
     Pairing(String),

@@ -1,121 +1,277 @@
 //! What an evaluator is, and which there are.
+//!
+//! An evaluator is written as a [`Measure`]: its own type of case, its own type of outcome, and how
+//! one comes from the other. Everything else in the program sees the same thing as an [`Evaluator`],
+//! whose cases and outcomes are JSON. What a measure says of an outcome must follow from the case
+//! and the outcome alone, so that whoever holds both can judge again.
+//!
+//! Every metric is a ratio: each case gives a value and a weight, and the metric is the sum of the
+//! values over the sum of the weights. A share has weights of 1; bits per byte has a text's bytes.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::EvaluateError;
 use super::exact_match::ExactMatch;
-use super::outcome::{self, Metrics, Outcome};
-use super::suite::{Case, MAX_TEXT, Suite};
+use super::harness::External;
+use super::multiple_choice::MultipleChoice;
+use super::options::Options;
+use super::outcome::{self, Metric, Metrics, Outcome};
+use super::perplexity::Perplexity;
+use super::quantization_delta::QuantizationDelta;
+use super::suite::{Case, Suite};
+use crate::runtime::score::{Divergence, Likelihood, Question, Reading};
 
-/// Something that answers prompts: a model behind a runtime, or a test's table.
+/// Why a model could not answer.
+pub type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is examined: a model behind a runtime, or a test's table.
 ///
-/// The same prompts must give the same answers. Output that is not UTF-8 is handed over with
-/// U+FFFD in its place: a model that breaks its text is wrong, not a reason to stop.
-pub trait Generator {
-    /// One answer for each prompt, in order, each of at most `max_tokens` tokens.
-    fn generate(
-        &self,
-        prompts: &[&str],
-        max_tokens: usize,
-    ) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>>;
+/// The same questions must give the same answers, whatever they are asked together with.
+pub trait Examinee {
+    /// One answer for each prompt, in order: at most `max_tokens` tokens, and none after a stop text.
+    /// Output that is not UTF-8 is handed over with U+FFFD in its place: a model that breaks its text
+    /// is wrong, not a reason to stop.
+    fn generate(&self, prompts: &[&str], options: &Options) -> Result<Vec<String>, Trouble>;
+
+    /// How likely each continuation of each question is.
+    fn likelihoods(&self, questions: &[Question]) -> Result<Vec<Vec<Likelihood>>, Trouble>;
+
+    /// How likely each text is, read in the windows that the options say.
+    fn read(&self, texts: &[&str], options: &Options) -> Result<Vec<Reading>, Trouble>;
+
+    /// How far its predictions for each text are from those of the model it is a rounding of.
+    fn diverge(&self, texts: &[&str], options: &Options) -> Result<Vec<Divergence>, Trouble>;
 }
 
-/// How cases are asked.
+/// One metric of an evaluator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Most tokens of an answer.
-    pub max_tokens: usize,
-    /// Prompts handed to the generator at once. Changes nothing but speed and memory.
-    pub batch: usize,
+pub struct MetricInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// Which way is better.
+    pub better: Better,
+    /// What a case can give.
+    pub values: Values,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { max_tokens: 64, batch: 64 }
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// More.
+    Higher,
+    /// Less.
+    Lower,
+}
+
+/// What a case gives, and how the ratio is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// Right or wrong, each of weight 1: a share.
+    Binary,
+    /// A value for its weight; the ratio itself.
+    Ratio,
+    /// A value for its weight; e to the ratio.
+    Exponential,
+}
+
+/// What a case gives to a metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Added above the line.
+    pub value: f64,
+    /// Added below it; above 0.
+    pub weight: f64,
+}
+
+impl Score {
+    /// Right or wrong.
+    pub fn of(right: bool) -> Self {
+        Self { value: f64::from(u8::from(right)), weight: 1.0 }
     }
 }
 
-/// What an evaluator found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
-    /// One for each case, in the suite's order.
-    pub outcomes: Vec<Outcome>,
-    /// What follows from them.
-    pub metrics: Metrics,
+/// How an evaluator is written.
+pub trait Measure: Sync {
+    /// A case without its id.
+    type Case: Serialize + DeserializeOwned;
+    /// What happened to it, without its id.
+    type Outcome: Serialize + DeserializeOwned + PartialEq;
+    /// What plans and sidecars call it.
+    const NAME: &'static str;
+    /// Raised whenever the same model would get other outcomes.
+    const VERSION: u32;
+    /// One sentence for people.
+    const ABOUT: &'static str;
+    /// Its metrics; the first is what it is for.
+    const METRICS: &'static [MetricInfo];
+    /// The options it takes.
+    const OPTIONS: &'static [&'static str];
+
+    /// What is wrong with a case, as a phrase after "line N of the suite ".
+    fn check(case: &Self::Case) -> Result<(), String>;
+
+    /// What makes a case this one: two with the same would count twice.
+    fn asks(case: &Self::Case) -> String;
+
+    /// Asks: one outcome for each case.
+    fn ask(
+        cases: &[Self::Case],
+        model: &dyn Examinee,
+        options: &Options,
+    ) -> Result<Vec<Self::Outcome>, Trouble>;
+
+    /// The outcome as it must be, given what it says the model did.
+    fn judge(case: &Self::Case, outcome: &Self::Outcome, options: &Options) -> Self::Outcome;
+
+    /// What it gives to each metric, in their order. Numbers that are no numbers are refused later.
+    fn scores(outcome: &Self::Outcome) -> Vec<Score>;
 }
 
-/// A way to judge answers.
+/// An evaluator as everybody else sees it.
 pub trait Evaluator: Sync {
     /// What plans and sidecars call it.
     fn name(&self) -> &'static str;
-
-    /// Raised whenever the same answers would be judged otherwise.
+    /// Raised whenever the same model would get other outcomes.
     fn version(&self) -> u32;
-
     /// One sentence for people.
     fn about(&self) -> &'static str;
-
-    /// The metrics it gives; the first is what it is for.
-    fn metrics(&self) -> &'static [&'static str];
-
-    /// Whether `output` is right for `case`.
-    fn judge(&self, case: &Case, output: &str) -> bool;
-
-    /// The metrics, from the outcomes alone.
-    fn recompute(&self, outcomes: &[Outcome]) -> Result<Metrics, EvaluateError>;
-
-    /// Asks every case and judges every answer.
-    fn evaluate(
+    /// Its metrics; the first is what it is for.
+    fn metrics(&self) -> &'static [MetricInfo];
+    /// The options it takes.
+    fn options(&self) -> &'static [&'static str];
+    /// Checks a case; what it asks.
+    fn check(&self, case: &Value) -> Result<String, String>;
+    /// Asks and judges some cases.
+    fn ask(
         &self,
-        suite: &Suite,
-        generator: &dyn Generator,
-        options: Options,
-    ) -> Result<Evaluation, EvaluateError> {
-        if options.max_tokens == 0 || options.batch == 0 {
-            return Err(EvaluateError::Option("max_tokens and batch must be at least 1"));
-        }
-        let mut outcomes = Vec::with_capacity(suite.cases.len());
-        for cases in suite.cases.chunks(options.batch) {
-            let prompts: Vec<&str> = cases.iter().map(|case| case.prompt.as_str()).collect();
-            let answers = generator
-                .generate(&prompts, options.max_tokens)
-                .map_err(|source| EvaluateError::Generate { id: cases[0].id.to_string(), source })?;
-            if answers.len() != cases.len() {
-                return Err(EvaluateError::Answers { expected: cases.len(), found: answers.len() });
-            }
-            for (case, output) in cases.iter().zip(answers) {
-                if output.len() > MAX_TEXT {
-                    let (id, found) = (case.id.to_string(), output.len());
-                    return Err(EvaluateError::AnswerTooLong { id, found, most: MAX_TEXT });
-                }
-                let correct = self.judge(case, &output);
-                outcomes.push(Outcome { id: case.id.clone(), output, correct });
-            }
-        }
-        let metrics = self.recompute(&outcomes)?;
-        Ok(Evaluation { outcomes, metrics })
+        cases: &[Case],
+        model: &dyn Examinee,
+        options: &Options,
+    ) -> Result<Vec<Outcome>, EvaluateError>;
+    /// Judges a recorded outcome again: refuses one that does not follow from what it says was done.
+    fn rejudge(&self, case: &Case, outcome: &Outcome, options: &Options) -> Result<(), EvaluateError>;
+    /// What an outcome gives to each metric.
+    fn scores(&self, outcome: &Outcome) -> Result<Vec<Score>, EvaluateError>;
+
+    /// The metric called `name`, and its place.
+    fn metric(&self, name: &str) -> Option<(usize, &'static MetricInfo)> {
+        self.metrics().iter().enumerate().find(|(_, metric)| metric.name == name)
     }
 
-    /// Judges recorded outputs again and recomputes the metrics: refuses outcomes of other cases,
-    /// cut, reordered or doubled, and verdicts that do not follow from the outputs.
-    fn recheck(&self, suite: &Suite, outcomes: &[Outcome]) -> Result<Metrics, EvaluateError> {
+    /// The metrics, from the outcomes alone.
+    fn recompute(&self, outcomes: &[Outcome]) -> Result<Metrics, EvaluateError> {
+        let scores: Vec<Vec<Score>> =
+            outcomes.iter().map(|outcome| self.scores(outcome)).collect::<Result<_, _>>()?;
+        let metric = |(at, info): (usize, &MetricInfo)| {
+            let column: Vec<Score> = scores.iter().map(|row| row[at]).collect();
+            Ok((info.name.to_owned(), Metric::of(&column, info.values)?))
+        };
+        self.metrics().iter().enumerate().map(metric).collect()
+    }
+
+    /// Judges recorded outcomes again and recomputes the metrics: refuses outcomes of other cases,
+    /// cut, reordered or doubled, and verdicts that do not follow from what was done.
+    fn recheck(
+        &self,
+        suite: &Suite,
+        outcomes: &[Outcome],
+        options: &Options,
+    ) -> Result<Metrics, EvaluateError> {
         outcome::match_suite(suite, outcomes)?;
         for (case, outcome) in suite.cases.iter().zip(outcomes) {
-            let judged = self.judge(case, &outcome.output);
-            if judged != outcome.correct {
-                let word = |correct| if correct { "right" } else { "wrong" };
-                let id = case.id.to_string();
-                return Err(EvaluateError::Verdict {
-                    id,
-                    recorded: word(outcome.correct),
-                    judged: word(judged),
-                });
-            }
+            self.rejudge(case, outcome, options)?;
         }
         self.recompute(outcomes)
     }
 }
 
-/// Every evaluator that runs a model.
-pub static EVALUATORS: &[&dyn Evaluator] = &[&ExactMatch];
+impl<M: Measure> Evaluator for M {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn version(&self) -> u32 {
+        M::VERSION
+    }
+
+    fn about(&self) -> &'static str {
+        M::ABOUT
+    }
+
+    fn metrics(&self) -> &'static [MetricInfo] {
+        M::METRICS
+    }
+
+    fn options(&self) -> &'static [&'static str] {
+        M::OPTIONS
+    }
+
+    fn check(&self, case: &Value) -> Result<String, String> {
+        let case = M::Case::deserialize(case).map_err(|error| format!("cannot be read: {error}"))?;
+        M::check(&case)?;
+        Ok(M::asks(&case))
+    }
+
+    fn ask(
+        &self,
+        cases: &[Case],
+        model: &dyn Examinee,
+        options: &Options,
+    ) -> Result<Vec<Outcome>, EvaluateError> {
+        let Some(first) = cases.first() else { return Ok(Vec::new()) };
+        let typed: Vec<M::Case> = cases.iter().map(typed::<M>).collect::<Result<_, _>>()?;
+        let found = M::ask(&typed, model, options)
+            .map_err(|source| EvaluateError::Model { id: first.id.to_string(), source })?;
+        if found.len() != cases.len() {
+            return Err(EvaluateError::Answers { expected: cases.len(), found: found.len() });
+        }
+        let judged = cases.iter().zip(&typed).zip(&found);
+        judged
+            .map(|((case, typed), outcome)| Outcome::new(&case.id, &M::judge(typed, outcome, options)))
+            .collect()
+    }
+
+    fn rejudge(&self, case: &Case, outcome: &Outcome, options: &Options) -> Result<(), EvaluateError> {
+        let typed = typed::<M>(case)?;
+        let recorded: M::Outcome = outcome.typed()?;
+        let judged = M::judge(&typed, &recorded, options);
+        if judged == recorded {
+            return Ok(());
+        }
+        let text = |outcome: &M::Outcome| serde_json::to_string(outcome).unwrap_or_default();
+        Err(EvaluateError::Verdict {
+            id: case.id.to_string(),
+            recorded: text(&recorded),
+            judged: text(&judged),
+        })
+    }
+
+    fn scores(&self, outcome: &Outcome) -> Result<Vec<Score>, EvaluateError> {
+        let scores = M::scores(&outcome.typed()?);
+        debug_assert_eq!(scores.len(), M::METRICS.len());
+        match scores.iter().find(|score| !score.value.is_finite() || !score.weight.is_finite()) {
+            Some(score) => Err(EvaluateError::NotFinite {
+                id: outcome.id.to_string(),
+                value: if score.value.is_finite() { score.weight } else { score.value },
+            }),
+            None => Ok(scores),
+        }
+    }
+}
+
+fn typed<M: Measure>(case: &Case) -> Result<M::Case, EvaluateError> {
+    M::Case::deserialize(&case.body).map_err(|error| EvaluateError::OtherKind {
+        id: case.id.to_string(),
+        kind: M::NAME,
+        why: error.to_string(),
+    })
+}
+
+/// Every evaluator there is.
+pub static EVALUATORS: &[&dyn Evaluator] =
+    &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta, &External];
 
 /// The evaluator called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Evaluator> {
@@ -124,14 +280,25 @@ pub fn find(name: &str) -> Option<&'static dyn Evaluator> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::OPTION_NAMES;
     use super::*;
 
     #[test]
     fn names_are_unique_and_found() {
         for evaluator in EVALUATORS {
             assert_eq!(find(evaluator.name()).unwrap().about(), evaluator.about());
-            assert!(evaluator.version() >= 1);
+            assert!(evaluator.version() >= 1 && !evaluator.metrics().is_empty());
+            assert!(evaluator.options().iter().all(|option| OPTION_NAMES.contains(option)));
         }
         assert!(find("exact-match").is_none());
+    }
+
+    #[test]
+    fn a_metric_has_one_meaning() {
+        // Gates name metrics, not evaluators: of two with one name nobody would know the direction.
+        let all: Vec<&MetricInfo> = EVALUATORS.iter().flat_map(|evaluator| evaluator.metrics()).collect();
+        for (at, metric) in all.iter().enumerate() {
+            assert!(all[..at].iter().all(|other| other.name != metric.name), "{}", metric.name);
+        }
     }
 }

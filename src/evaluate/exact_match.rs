@@ -1,139 +1,163 @@
-//! Exact match: the answer is right if it is the expected text, byte for byte.
+//! Exact match: the answer is right if it is the expected text.
 //!
-//! Nothing is trimmed, folded or normalised: a suite says exactly what it wants, and a model that
-//! should stop must stop. That makes the verdict a comparison anyone can repeat in any language.
+//! Unless the plan says otherwise nothing is trimmed, folded or normalised: a suite says exactly
+//! what it wants, and a model that should stop must stop. `stop` ends an answer before a text;
+//! `normalise` evens out both sides before they are compared. The answer is recorded as it was
+//! given, up to the stop text, so the verdict is a comparison anyone can repeat in any language.
 
-use super::EvaluateError;
-use super::evaluator::Evaluator;
-use super::outcome::{Metric, Metrics, Outcome};
-use super::suite::Case;
+use serde::{Deserialize, Serialize};
+
+use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::options::Options;
+use super::suite::sound_text;
 
 /// The evaluator `exact_match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExactMatch;
 
-impl Evaluator for ExactMatch {
-    fn name(&self) -> &'static str {
-        "exact_match"
+/// `{"id": "add-1", "prompt": "1+2=", "expected": "3"}`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What the model is asked.
+    pub prompt: String,
+    /// What it should answer.
+    pub expected: String,
+}
+
+/// What it answered.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// The text.
+    pub output: String,
+    /// Whether that is right.
+    pub correct: bool,
+}
+
+impl Measure for ExactMatch {
+    type Case = Case;
+    type Outcome = Outcome;
+    const NAME: &'static str = "exact_match";
+    const VERSION: u32 = 2;
+    const ABOUT: &'static str = "the share of cases answered with exactly the expected text";
+    const METRICS: &'static [MetricInfo] =
+        &[MetricInfo { name: "exact_match", better: Better::Higher, values: Values::Binary }];
+    const OPTIONS: &'static [&'static str] = &["max_tokens", "stop", "normalise"];
+
+    fn check(case: &Case) -> Result<(), String> {
+        sound_text("prompt", &case.prompt)?;
+        sound_text("expected answer", &case.expected)?;
+        if case.expected.contains(char::REPLACEMENT_CHARACTER) {
+            // Output that is not UTF-8 is shown with this character; it must never count as right.
+            return Err("expects the replacement character U+FFFD, which stands for broken output".to_owned());
+        }
+        Ok(())
     }
 
-    fn version(&self) -> u32 {
-        1
+    fn asks(case: &Case) -> String {
+        case.prompt.clone()
     }
 
-    fn about(&self) -> &'static str {
-        "the share of cases answered with exactly the expected text"
+    fn ask(cases: &[Case], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {
+        let prompts: Vec<&str> = cases.iter().map(|case| case.prompt.as_str()).collect();
+        let answers = model.generate(&prompts, options)?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| Outcome { output: options.cut(&answer).to_owned(), correct: false })
+            .collect())
     }
 
-    fn metrics(&self) -> &'static [&'static str] {
-        &["exact_match"]
+    fn judge(case: &Case, outcome: &Outcome, options: &Options) -> Outcome {
+        let even = |text: &str| options.normalise().apply(text);
+        Outcome { output: outcome.output.clone(), correct: even(&case.expected) == even(&outcome.output) }
     }
 
-    fn judge(&self, case: &Case, output: &str) -> bool {
-        case.expected == output
-    }
-
-    fn recompute(&self, outcomes: &[Outcome]) -> Result<Metrics, EvaluateError> {
-        let right = outcomes.iter().filter(|outcome| outcome.correct).count();
-        let metric = Metric::share(right as u64, outcomes.len() as u64)?;
-        Ok([(self.name().to_owned(), metric)].into())
+    fn scores(outcome: &Outcome) -> Vec<Score> {
+        vec![Score::of(outcome.correct)]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
-    use super::super::evaluator::{Generator, Options};
-    use super::super::{Suite, outcome};
+    use super::super::evaluator::Evaluator;
+    use super::super::options::Normalise;
+    use super::super::testing::{Answers, suite};
+    use super::super::{EvaluateError, Outcome, Suite, outcome};
     use super::*;
+    use serde_json::json;
 
     /// Adds, but cannot carry: right for small sums only.
-    struct NoCarry {
-        calls: Cell<usize>,
+    fn no_carry(prompt: &str) -> Result<String, Trouble> {
+        let (a, b) = prompt.trim_end_matches('=').split_once('+').unwrap_or(("", ""));
+        let sum = (a.parse::<u32>()? + b.parse::<u32>()?) % 10;
+        Ok(sum.to_string())
     }
 
-    impl Generator for NoCarry {
-        fn generate(
-            &self,
-            prompts: &[&str],
-            max_tokens: usize,
-        ) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
-            self.calls.set(self.calls.get() + 1);
-            let answer = |prompt: &&str| -> Result<String, std::num::ParseIntError> {
-                let (a, b) = prompt.trim_end_matches('=').split_once('+').unwrap_or(("", ""));
-                let sum = (a.parse::<u32>()? + b.parse::<u32>()?) % 10;
-                Ok(sum.to_string().chars().take(max_tokens).collect())
-            };
-            Ok(prompts.iter().map(answer).collect::<Result<_, _>>()?)
-        }
+    fn sums() -> Suite {
+        let cases = (0..10).map(
+            |i| json!({"id": format!("c{i}"), "prompt": format!("{i}+4="), "expected": (i + 4).to_string()}),
+        );
+        suite(&ExactMatch, cases)
     }
 
-    fn suite() -> Suite {
-        let lines: String = (0..10)
-            .map(|i| format!("{{\"id\":\"c{i}\",\"prompt\":\"{i}+4=\",\"expected\":\"{}\"}}\n", i + 4))
-            .collect();
-        Suite::parse(lines.as_bytes()).unwrap()
-    }
-
-    fn options(batch: usize) -> Options {
-        Options { max_tokens: 4, batch }
+    fn outcomes() -> Vec<Outcome> {
+        ExactMatch.ask(&sums().cases, &Answers::new(no_carry), &Options::default()).unwrap()
     }
 
     #[test]
     fn counts_what_is_exactly_right() {
-        let model = NoCarry { calls: Cell::new(0) };
-        let result = ExactMatch.evaluate(&suite(), &model, options(3)).unwrap();
-        assert_eq!(model.calls.get(), 4, "ten cases in batches of three");
-        assert_eq!(result.outcomes.iter().filter(|outcome| outcome.correct).count(), 6);
-        let metric = result.metrics["exact_match"];
+        let found = outcomes();
+        let metrics = ExactMatch.recompute(&found).unwrap();
+        let metric = metrics["exact_match"];
         assert_eq!((metric.value, metric.n), (0.6, 10));
-        assert!((metric.stderr - 0.154_919_333_848_296_7).abs() < 1e-15);
-        let at_once = ExactMatch.evaluate(&suite(), &model, options(100)).unwrap();
-        assert_eq!(at_once, result, "batches change nothing");
-        let read = outcome::from_jsonl(&outcome::to_jsonl(&result.outcomes)).unwrap();
-        assert_eq!(ExactMatch.recheck(&suite(), &read).unwrap(), result.metrics);
-        let case = &suite().cases[0];
-        assert!(ExactMatch.judge(case, "4") && !ExactMatch.judge(case, "4 ") && !ExactMatch.judge(case, ""));
+        assert!((metric.stderr.unwrap() - 0.154_919_333_848_296_7).abs() < 1e-15);
+        let read = outcome::from_jsonl(&outcome::to_jsonl(&found)).unwrap();
+        assert_eq!(ExactMatch.recheck(&sums(), &read, &Options::default()).unwrap(), metrics);
     }
 
     #[test]
-    fn edited_outcomes_are_refused() {
-        let model = NoCarry { calls: Cell::new(0) };
-        let good = ExactMatch.evaluate(&suite(), &model, options(4)).unwrap().outcomes;
+    fn the_threat_of_edited_outcomes() {
+        let good = outcomes();
         let with = |change: &dyn Fn(&mut Vec<Outcome>)| {
             let mut outcomes = good.clone();
             change(&mut outcomes);
-            ExactMatch.recheck(&suite(), &outcomes).unwrap_err().to_string()
+            ExactMatch.recheck(&sums(), &outcomes, &Options::default()).unwrap_err().to_string()
         };
-        assert!(with(&|o| o[9].correct = true).contains("c9 is recorded as right"));
-        assert!(with(&|o| o[0].output.push('x')).contains("c0 is recorded as right"));
+        assert!(with(&|o| o[9].body["correct"] = json!(true)).contains("case c9 is recorded as"));
+        assert!(with(&|o| o[0].body["output"] = json!("4x")).contains("case c0 is recorded as"));
         assert!(with(&|o| drop(o.pop())).contains("about case nothing, the suite expects c9"));
         assert!(with(&|o| o.swap(1, 2)).contains("outcome 1 is about case c2"));
         assert!(with(&|o| o.insert(3, o[3].clone())).contains("outcome 4 is about case c3"));
         assert!(matches!(ExactMatch.recompute(&[]), Err(EvaluateError::NoOutcomes)));
     }
 
-    struct Broken(Vec<String>);
-
-    impl Generator for Broken {
-        fn generate(
-            &self,
-            _: &[&str],
-            _: usize,
-        ) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
-            if self.0.is_empty() { Err("logits are not finite".into()) } else { Ok(self.0.clone()) }
-        }
+    #[test]
+    fn stops_and_evens_out_as_told() {
+        let suite =
+            suite(&ExactMatch, [json!({"id": "a", "prompt": "p", "expected": "Yes sir"})].into_iter());
+        let run = |answer: &'static str, options: &Options| {
+            let model = Answers::new(move |_| Ok(answer.to_owned()));
+            let found = ExactMatch.ask(&suite.cases, &model, options).unwrap();
+            ExactMatch.recheck(&suite, &found, options).unwrap()["exact_match"].value
+        };
+        let none = Options::default();
+        let spaces = Options { normalise: Some(Normalise::Whitespace), ..none.clone() };
+        let lower = Options { normalise: Some(Normalise::Lowercase), ..none.clone() };
+        let line = Options { stop: vec!["\n".to_owned()], ..none.clone() };
+        assert_eq!(run("Yes sir", &none), 1.0);
+        assert_eq!((run(" Yes  sir", &none), run(" Yes  sir", &spaces)), (0.0, 1.0));
+        assert_eq!((run("yes sir", &spaces), run("yes sir", &lower)), (0.0, 1.0));
+        assert_eq!((run("Yes sir\nand more", &none), run("Yes sir\nand more", &line)), (0.0, 1.0));
     }
 
     #[test]
-    fn a_generator_that_misbehaves_is_an_error_not_a_score() {
-        let run = |answers: &[String], options| {
-            ExactMatch.evaluate(&suite(), &Broken(answers.to_vec()), options).unwrap_err().to_string()
-        };
-        assert!(run(&[], options(5)).contains("case c0: logits are not finite"));
-        assert!(run(&["4".to_owned()], options(5)).contains("1 answers to 5 prompts"));
-        assert!(run(&["x".repeat(65_537)], options(1)).contains("c0 has 65537 bytes"));
-        assert!(run(&["4".to_owned()], options(0)).contains("at least 1"));
+    fn a_model_that_misbehaves_is_an_error_not_a_score() {
+        let model = Answers::new(|_| Err("logits are not finite".into()));
+        let error = ExactMatch.ask(&sums().cases, &model, &Options::default()).unwrap_err().to_string();
+        assert!(error.contains("case c0: logits are not finite"), "{error}");
+        let few = Answers::new(no_carry).only(1);
+        let error = ExactMatch.ask(&sums().cases, &few, &Options::default()).unwrap_err().to_string();
+        assert!(error.contains("1 answers to 10"), "{error}");
     }
 }

@@ -1,32 +1,61 @@
 //! What happened to each case, as lines of canonical JSON, and the metrics that follow from them.
 //!
 //! The outcomes file is the evidence; a metric beside it is a convenience that anyone recomputes.
-//! `stderr` of a share `p` of `n` cases is sqrt(p (1 - p) / n), the standard deviation of a
-//! binomial share; it is 0 when all cases agree, which says little for small `n`: comparisons use
-//! the exact tests and intervals of [`super::statistics`] instead.
+//! A metric is a ratio r of sums over n cases. The standard error of a share is sqrt(r (1 - r) / n), the
+//! standard deviation of a binomial share; of any other ratio it is the linearised one, the root of
+//! n / (n - 1) times the sum of (value - r weight)^2, over the sum of the weights (Cochran, "Sampling
+//! Techniques", 1977, section 2.11). It is 0 when all cases agree, which says little for small n, and
+//! there is none for a ratio of one case: gates use exact tests, intervals and resampling instead.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::EvaluateError;
-use super::suite::{MAX_CASES, MAX_TEXT, Suite};
+use super::evaluator::{Score, Values};
+use super::suite::{MAX_CASES, Suite};
 use crate::base::canonical;
 use crate::base::name::Name;
 
 /// The largest outcomes file that is read.
 pub const MAX_OUTCOMES: usize = 1 << 30;
+/// The longest line of one.
+const MAX_LINE: usize = 1 << 20;
 
 /// What happened to one case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The case.
     pub id: Name,
-    /// What the model answered.
-    pub output: String,
-    /// Whether that is right.
-    pub correct: bool,
+    /// Everything but the id, as the evaluator writes it: an object.
+    pub body: Value,
+}
+
+impl Outcome {
+    /// An evaluator's outcome of a case. Numbers that are no numbers are refused.
+    pub fn new(id: &Name, outcome: &impl Serialize) -> Result<Self, EvaluateError> {
+        let unwritable = |why: String| EvaluateError::Unwritable { id: id.to_string(), why };
+        let bytes = canonical::to_vec(outcome).map_err(|error| unwritable(error.to_string()))?;
+        let body = canonical::value_from_slice(&bytes).map_err(|error| unwritable(error.to_string()))?;
+        if bytes.len() + 128 > MAX_LINE {
+            return Err(unwritable(format!("it has {} bytes", bytes.len())));
+        }
+        Ok(Self { id: id.clone(), body })
+    }
+
+    /// The outcome as its evaluator's own type.
+    pub fn typed<T: DeserializeOwned>(&self) -> Result<T, EvaluateError> {
+        T::deserialize(&self.body)
+            .map_err(|error| EvaluateError::Unreadable { id: self.id.to_string(), why: error.to_string() })
+    }
+
+    fn line(&self) -> Vec<u8> {
+        let mut whole = self.body.clone();
+        whole["id"] = Value::String(self.id.to_string());
+        canonical::to_vec(&whole).expect("it was read from canonical JSON")
+    }
 }
 
 /// One number, what it was taken from, and how sure it is.
@@ -37,29 +66,59 @@ pub struct Metric {
     pub value: f64,
     /// Cases it was taken from.
     pub n: u64,
-    /// Its standard error.
-    pub stderr: f64,
+    /// Its standard error; none if one case cannot tell.
+    pub stderr: Option<f64>,
 }
 
 /// Metrics by name.
 pub type Metrics = BTreeMap<String, Metric>;
 
 impl Metric {
-    /// The share `right / n`, with sqrt(p (1 - p) / n).
-    pub fn share(right: u64, n: u64) -> Result<Self, EvaluateError> {
-        if n == 0 {
-            return Err(EvaluateError::NoOutcomes);
-        }
-        let value = right as f64 / n as f64;
-        Ok(Self { value, n, stderr: (value * (1.0 - value) / n as f64).sqrt() })
+    /// What these scores come to.
+    pub fn of(scores: &[Score], values: Values) -> Result<Self, EvaluateError> {
+        let n = scores.len() as u64;
+        let ratio = ratio(scores)?;
+        let stderr = match values {
+            Values::Binary => Some((ratio * (1.0 - ratio) / n as f64).sqrt()),
+            Values::Ratio => linearised(scores, ratio),
+            Values::Exponential => linearised(scores, ratio).map(|stderr| stderr * libm::exp(ratio)),
+        };
+        Ok(Self { value: values.read(ratio), n, stderr })
     }
+}
+
+impl Values {
+    /// The metric that a ratio stands for.
+    pub fn read(self, ratio: f64) -> f64 {
+        if self == Self::Exponential { libm::exp(ratio) } else { ratio }
+    }
+}
+
+/// The sum of the values over the sum of the weights.
+pub fn ratio(scores: &[Score]) -> Result<f64, EvaluateError> {
+    let value: f64 = scores.iter().map(|score| score.value).sum();
+    let weight: f64 = scores.iter().map(|score| score.weight).sum();
+    if scores.is_empty() || weight <= 0.0 {
+        return Err(EvaluateError::NoOutcomes);
+    }
+    Ok(value / weight)
+}
+
+fn linearised(scores: &[Score], ratio: f64) -> Option<f64> {
+    let n = scores.len() as f64;
+    let weight: f64 = scores.iter().map(|score| score.weight).sum();
+    let squares = scores.iter().map(|score| {
+        let residual = score.value - ratio * score.weight;
+        residual * residual
+    });
+    (scores.len() > 1).then(|| (n / (n - 1.0) * squares.sum::<f64>()).sqrt() / weight)
 }
 
 /// The bytes of an outcomes file.
 pub fn to_jsonl(outcomes: &[Outcome]) -> Vec<u8> {
     let mut out = Vec::new();
     for outcome in outcomes {
-        out.extend(canonical::to_vec(outcome).expect("an outcome is two texts and a flag"));
+        out.extend(outcome.line());
         out.push(b'\n');
     }
     out
@@ -77,12 +136,9 @@ pub fn from_jsonl(bytes: &[u8]) -> Result<Vec<Outcome>, EvaluateError> {
         too_many("the number of outcomes", number, MAX_CASES)?;
         let bad = |why: String| EvaluateError::Outcomes { line: number, why };
         let line = line.strip_suffix(b"\n").ok_or_else(|| bad("ends without a line break".to_owned()))?;
-        let outcome: Outcome = canonical::from_slice(line).map_err(|error| bad(error.to_string()))?;
-        if canonical::to_vec(&outcome).map_err(|error| bad(error.to_string()))? != line {
+        let outcome = read_line(line).map_err(bad)?;
+        if outcome.line() != line {
             return Err(bad("is not written canonically".to_owned()));
-        }
-        if outcome.output.len() > MAX_TEXT {
-            return Err(bad(format!("has an output of more than {MAX_TEXT} bytes")));
         }
         if !ids.insert(outcome.id.clone()) {
             return Err(bad(format!("is about case {} again", outcome.id)));
@@ -90,6 +146,17 @@ pub fn from_jsonl(bytes: &[u8]) -> Result<Vec<Outcome>, EvaluateError> {
         outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+fn read_line(line: &[u8]) -> Result<Outcome, String> {
+    if line.len() > MAX_LINE {
+        return Err(format!("has {} bytes, at most {MAX_LINE} are read", line.len()));
+    }
+    let mut body = canonical::value_from_slice(line).map_err(|error| error.to_string())?;
+    let members = body.as_object_mut().ok_or("is no JSON object")?;
+    let id = members.remove("id").ok_or("has no `id`")?;
+    let id = id.as_str().ok_or("has an `id` that is no text")?;
+    Ok(Outcome { id: id.parse().map_err(|error| format!("has a bad `id`: {error}"))?, body })
 }
 
 fn too_many(what: &'static str, found: usize, most: usize) -> Result<(), EvaluateError> {
@@ -121,7 +188,7 @@ pub fn match_metrics(recorded: &Metrics, recomputed: &Metrics) -> Result<(), Eva
             let text = |metric: Option<&Metric>| {
                 metric.map_or_else(
                     || "absent".to_owned(),
-                    |metric| format!("{} (n {}, stderr {})", metric.value, metric.n, metric.stderr),
+                    |metric| format!("{} (n {}, stderr {:?})", metric.value, metric.n, metric.stderr),
                 )
             };
             return Err(EvaluateError::Metric {
@@ -134,38 +201,32 @@ pub fn match_metrics(recorded: &Metrics, recomputed: &Metrics) -> Result<(), Eva
     Ok(())
 }
 
-/// The verdicts of two models on the same cases, paired by case id in the first one's order.
-/// Refused unless both answered exactly the same cases.
-pub fn pair_by_id(candidate: &[Outcome], other: &[Outcome]) -> Result<(Vec<bool>, Vec<bool>), EvaluateError> {
-    let mut verdicts: HashMap<&str, bool> = HashMap::with_capacity(other.len());
-    for outcome in other {
-        if verdicts.insert(outcome.id.as_str(), outcome.correct).is_some() {
-            return Err(EvaluateError::Pairing(format!("case {} is in the second list twice", outcome.id)));
+/// Refuses outcomes of two models that are not of the same cases in the same order.
+pub fn match_pair(one: &[Outcome], other: &[Outcome]) -> Result<(), EvaluateError> {
+    if one.len() != other.len() {
+        return Err(EvaluateError::Pairing(format!("{} outcomes against {}", one.len(), other.len())));
+    }
+    match one.iter().zip(other).find(|(one, other)| one.id != other.id) {
+        Some((one, other)) => {
+            Err(EvaluateError::Pairing(format!("case {} against case {}", one.id, other.id)))
         }
+        None => Ok(()),
     }
-    let mut pairs = (Vec::with_capacity(candidate.len()), Vec::with_capacity(candidate.len()));
-    for outcome in candidate {
-        let Some(verdict) = verdicts.remove(outcome.id.as_str()) else {
-            return Err(EvaluateError::Pairing(format!(
-                "case {} is in the first list twice, or not in the second",
-                outcome.id
-            )));
-        };
-        pairs.0.push(outcome.correct);
-        pairs.1.push(verdict);
-    }
-    if let Some(id) = verdicts.keys().min() {
-        return Err(EvaluateError::Pairing(format!("case {id} is not in the first list")));
-    }
-    Ok(pairs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn outcome(id: &str, correct: bool) -> Outcome {
-        Outcome { id: id.parse().unwrap(), output: format!("out \"{id}\"\n"), correct }
+        let body = json!({"output": format!("out \"{id}\"\n"), "correct": correct});
+        Outcome { id: id.parse().unwrap(), body }
+    }
+
+    fn share(right: usize, n: usize) -> Result<Metric, EvaluateError> {
+        let scores: Vec<Score> = (0..n).map(|at| Score::of(at < right)).collect();
+        Metric::of(&scores, Values::Binary)
     }
 
     #[test]
@@ -178,8 +239,8 @@ mod tests {
         for (from, to, why) in [
             ("\"id\":\"b\"", "\"id\":\"a\"", "case a again"),
             ("\"id\":\"b\"", "\"id\": \"b\"", "canonically"),
-            ("false", "0", "invalid type"),
-            ("false", "false,\"x\":1", "unknown field"),
+            ("\"id\":\"b\"", "\"ib\":\"b\"", "no `id`"),
+            ("false", "NaN", "line 2"),
         ] {
             let changed = text.replacen(from, to, 1);
             let error = from_jsonl(changed.as_bytes()).unwrap_err().to_string();
@@ -191,38 +252,39 @@ mod tests {
     }
 
     #[test]
-    fn pairs_follow_ids_not_positions() {
-        let first = [outcome("a", true), outcome("b", false), outcome("c", true)];
-        let second = [outcome("c", false), outcome("a", true), outcome("b", true)];
-        assert_eq!(pair_by_id(&first, &second).unwrap(), (vec![true, false, true], vec![true, true, false]));
-        for (first, second, why) in [
-            (&first[..2], &second[..], "case c is not in the first"),
-            (&first[..], &second[..2], "not in the second"),
-            (&[outcome("a", true), outcome("a", true)][..], &second[1..2], "in the first list twice"),
-            (&first[..1], &[outcome("a", true), outcome("a", false)][..], "in the second list twice"),
-        ] {
-            let error = pair_by_id(first, second).unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
-        }
+    fn only_the_same_cases_are_paired() {
+        let first = [outcome("a", true), outcome("b", false)];
+        match_pair(&first, &[outcome("a", false), outcome("b", false)]).unwrap();
+        let swapped = [first[1].clone(), first[0].clone()];
+        assert!(match_pair(&first, &swapped).unwrap_err().to_string().contains("case a against case b"));
+        assert!(match_pair(&first, &first[..1]).is_err());
     }
 
     #[test]
-    fn the_standard_error_is_the_binomial_one() {
-        let metric = Metric::share(3, 12).unwrap();
-        assert_eq!((metric.value, metric.n, metric.stderr), (0.25, 12, 0.125));
-        assert_eq!(Metric::share(5, 5).unwrap().stderr, 0.0);
-        assert!(matches!(Metric::share(0, 0), Err(EvaluateError::NoOutcomes)));
+    fn standard_errors_are_the_stated_ones() {
+        let metric = share(3, 12).unwrap();
+        assert_eq!((metric.value, metric.n, metric.stderr), (0.25, 12, Some(0.125)));
+        assert_eq!(share(5, 5).unwrap().stderr, Some(0.0));
+        assert!(matches!(share(0, 0), Err(EvaluateError::NoOutcomes)));
+        // Weights of 1 make the linearised error that of a mean: standard deviation over root n.
+        let scores = [1.0, 2.0, 4.0, 9.0].map(|value| Score { value, weight: 1.0 });
+        let mean = Metric::of(&scores, Values::Ratio).unwrap();
+        assert_eq!(mean.value, 4.0);
+        assert!((mean.stderr.unwrap() - (38.0_f64 / 3.0).sqrt() / 2.0).abs() < 1e-15);
+        assert_eq!(Metric::of(&scores[..1], Values::Ratio).unwrap().stderr, None);
+        let exponential = Metric::of(&scores, Values::Exponential).unwrap();
+        assert!((exponential.value - 4.0_f64.exp()).abs() < 1e-12);
     }
 
     #[test]
-    fn an_edited_metric_is_noticed() {
-        let good: Metrics = [("exact_match".to_owned(), Metric::share(3, 12).unwrap())].into();
+    fn the_threat_of_an_edited_metric() {
+        let good: Metrics = [("exact_match".to_owned(), share(3, 12).unwrap())].into();
         match_metrics(&good, &good).unwrap();
         let mut edited = good.clone();
         edited.get_mut("exact_match").unwrap().value += f64::EPSILON;
         assert!(matches!(match_metrics(&edited, &good), Err(EvaluateError::Metric { .. })));
         edited = good.clone();
-        edited.insert("extra".to_owned(), Metric::share(1, 1).unwrap());
+        edited.insert("extra".to_owned(), share(1, 1).unwrap());
         assert!(match_metrics(&edited, &good).unwrap_err().to_string().contains("absent"));
         assert!(match_metrics(&Metrics::new(), &good).is_err());
     }

@@ -63,7 +63,7 @@ impl PairedComparison {
     }
 }
 
-/// Compares verdicts on the same cases in the same order ([`super::outcome::pair_by_id`] makes them).
+/// Compares verdicts on the same cases in the same order.
 pub fn compare_paired(candidate: &[bool], other: &[bool]) -> Result<PairedComparison, EvaluateError> {
     if candidate.len() != other.len() {
         return Err(EvaluateError::Pairing(format!("{} verdicts against {}", candidate.len(), other.len())));
@@ -108,6 +108,55 @@ pub fn mcnemar_exact(wins: u64, losses: u64) -> f64 {
     term.multiply(2.0 * sum);
     term.exponent -= i64::try_from(trials).unwrap_or(i64::MAX);
     term.value().min(1.0)
+}
+
+/// McNemar's exact one-sided p value of "wins are no likelier than losses": P(X >= wins).
+pub fn mcnemar_one_sided(wins: u64, losses: u64) -> f64 {
+    binomial_tails(wins, wins.saturating_add(losses), 0.5).1
+}
+
+/// P(X <= right) and P(X >= right) for X ~ Binomial(n, share).
+pub fn binomial_tails(right: u64, n: u64, share: f64) -> (f64, f64) {
+    if share <= 0.0 {
+        return (1.0, f64::from(u8::from(right == 0)));
+    }
+    if share >= 1.0 {
+        return (f64::from(u8::from(right >= n)), 1.0);
+    }
+    // The logarithm of the term at `right`, then both ways from it until nothing is added.
+    let (k, whole) = (right as f64, n as f64);
+    let middle = libm::exp(
+        libm::lgamma(whole + 1.0) - libm::lgamma(k + 1.0) - libm::lgamma(whole - k + 1.0)
+            + k * libm::log(share)
+            + (whole - k) * libm::log1p(-share),
+    );
+    if middle < 1e-280 {
+        // So far out that one tail is nothing but this term and the other everything.
+        return if k > whole * share { (1.0, middle) } else { (middle, 1.0) };
+    }
+    let odds = share / (1.0 - share);
+    let (mut below, mut term) = (middle, middle);
+    for i in (1..=right).rev() {
+        term *= i as f64 / ((n - i + 1) as f64 * odds);
+        below += term;
+        if term < below * 1e-17 && (i as f64) < whole * share {
+            break;
+        }
+    }
+    let (mut above, mut term) = (middle, middle);
+    for i in right..n {
+        term *= (n - i) as f64 * odds / (i + 1) as f64;
+        above += term;
+        if term < above * 1e-17 && (i as f64) > whole * share {
+            break;
+        }
+    }
+    (below.min(1.0), above.min(1.0))
+}
+
+/// P(Z >= z) of a standard normal Z.
+pub fn normal_tail(z: f64) -> f64 {
+    libm::erfc(z * std::f64::consts::FRAC_1_SQRT_2) / 2.0
 }
 
 /// mantissa * 2^exponent, far beyond the range of an f64.
@@ -160,7 +209,7 @@ pub fn tango(n: u64, wins: u64, losses: u64, confidence: f64) -> Result<(f64, f6
 }
 
 /// How many standard errors the data are above the hypothesis that the difference is `delta`.
-fn tango_score(n: u64, wins: u64, losses: u64, delta: f64) -> f64 {
+pub(super) fn tango_score(n: u64, wins: u64, losses: u64, delta: f64) -> f64 {
     let (n, b, c) = (n as f64, wins as f64, losses as f64);
     // The most likely share of losses under that hypothesis, root of a quadratic.
     let linear = (2.0 * n - b + c) * delta - b - c;

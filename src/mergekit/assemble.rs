@@ -97,6 +97,8 @@ fn length(slice: &Slice) -> usize {
     slice.sources.first().and_then(|source| source.layers.as_ref()).map_or(0, Range::len)
 }
 
+const SAME_TENSORS: &str = "expected models with the same tensors";
+
 struct Assembler<'c> {
     config: &'c Config,
     models: &'c Models,
@@ -141,7 +143,11 @@ impl<'c> Assembler<'c> {
         for source in sources {
             let mut names = self.models[&source.model.value].infos().iter().map(|info| info.name.as_str());
             if let Some(name) = names.find(|name| like.tensor(name).is_none()) {
-                return Err(missing(name, &source.model, "the model that the child is like"));
+                let message = format!(
+                    "`{}` has a tensor `{name}`, which the first model named, whose tensors the child gets, has not",
+                    source.model.value
+                );
+                return Err(Diagnostic::error(message, source.model.span.clone()).expected(SAME_TENSORS));
             }
         }
         Ok(())
@@ -279,7 +285,8 @@ impl<'c> Assembler<'c> {
         let mut common: Option<(&Shape, &Located<String>)> = None;
         for part in parts {
             let Some(view) = self.models[&part.model.value].tensor(&part.tensor) else {
-                return Err(missing(&part.tensor, part.model, "another model"));
+                let message = format!("`{}` has no tensor `{}`", part.model.value, part.tensor);
+                return Err(Diagnostic::error(message, part.model.span.clone()).expected(SAME_TENSORS));
             };
             match common {
                 Some((shape, other)) if shape != view.shape => {
@@ -371,11 +378,6 @@ fn renumbered(name: &str, number: usize) -> String {
     };
     // The closure must see the parts in order, and only the first number changes.
     name.split('.').map(part).collect::<Vec<_>>().join(".")
-}
-
-fn missing(tensor: &str, without: &Located<String>, with: &str) -> Diagnostic {
-    let message = format!("`{}` and {with} do not both have a tensor `{tensor}`", without.value);
-    Diagnostic::error(message, without.span.clone()).expected("expected models with the same tensors")
 }
 
 fn number_of(given: Given) -> f64 {

@@ -1,24 +1,33 @@
 //! A merge carried out: models opened, the child written whole or not at all, a receipt beside it.
+//!
+//! The child gets its name when it is whole, but nobody waits for the disk: it is the system's to write
+//! it there, as with `cp` and as other tools for merging leave it. If the power fails within that half
+//! minute, the receipt has the digests that tell, and the parents that it was made from are untouched.
+//! (Artifacts of a breeding cycle are on the disk before any record names them: [`crate::disk::hashed`].)
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::assemble::{Assembly, Models, Step, assemble, named};
 use super::config::Config;
+use super::forget::{Forgetting, Reading};
 use crate::base::canonical;
 use crate::base::diagnostic::{Diagnostic, Findings};
 use crate::base::digest::{Digest, Sha256};
+use crate::disk::fresh::Durability;
 use crate::disk::mmap::Mapped;
+use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, fresh, space, tree};
 use crate::model::huggingface::{self, CONFIG, FolderLayout, FolderWriter, Written};
 use crate::model::safetensors::{self, Metadata};
-use crate::model::{Companion, ModelError, Package, Planned, Weights, WriteError, open_package};
+use crate::model::{Companion, ModelError, ModelWriter, Package, Planned, Weights, WriteError, open_package};
 use crate::operator::{self, Application, OperatorError, TensorInputs, Tensors};
 use crate::tensor::dtype::DType;
+use crate::tensor::quantize;
 
 /// Why a merge was not made.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +112,12 @@ pub struct InputFile {
 /// The receipt's file in a folder; beside a file it is called after it.
 pub const RECEIPT: &str = "studbook-receipt.json";
 
+/// Configurations are written by people; a larger file is not one.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// When the child reaches the disk.
+const LASTING: Durability = Durability::LeftToSystem;
+
 const SCHEMA: &str = "studbook/merge-receipt/1";
 
 /// A model that was opened.
@@ -119,8 +134,7 @@ pub fn merge(
     options: &Options,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Receipt, MergeError> {
-    let bytes = std::fs::read(path).at("read", path)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = read_small_text("read", path, MAX_CONFIG)?;
     let refuse = |diagnostics: Vec<Diagnostic>| {
         MergeError::Config(Findings { path: path.to_owned(), source: text.clone(), diagnostics })
     };
@@ -132,14 +146,22 @@ pub fn merge(
     let assembly = assemble(&config, &models).map_err(|mistake| refuse(vec![mistake]))?;
     let planned = plan(&assembly, &models[&assembly.like], config.dtype);
     let inputs = tensors(&assembly, &planned, &models, &options.seed)?;
-    let child = Child { config: &config, assembly: &assembly, planned: &planned, inputs: &inputs, options };
+    let child = Child {
+        config: &config,
+        assembly: &assembly,
+        planned: &planned,
+        inputs: &inputs,
+        options,
+        models: &models,
+        opened: &opened,
+    };
     let like = &opened[&assembly.like];
     let (application, outputs) = if like.is_folder {
-        return child.folder(like, out, &text, &opened, cancelled);
+        return child.folder(like, out, &text, cancelled);
     } else {
         child.file(out, cancelled)?
     };
-    let receipt = child.receipt(&text, &opened, application, outputs);
+    let receipt = child.receipt(&text, application, outputs);
     let mut name = out.as_os_str().to_owned();
     name.push(".receipt.json");
     crate::disk::atomic::replace(Path::new(&name), &bytes_of(&receipt)?)?;
@@ -242,11 +264,38 @@ struct Child<'a> {
     planned: &'a [Planned],
     inputs: &'a [TensorInputs<'a>],
     options: &'a Options,
+    models: &'a Models,
+    opened: &'a BTreeMap<String, Opened>,
 }
 
 impl Child<'_> {
     fn metadata() -> Metadata {
         Metadata::from([("format".to_owned(), "pt".to_owned())])
+    }
+
+    fn apply(
+        &self,
+        writer: &mut dyn ModelWriter,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Application, OperatorError> {
+        let places = |(step, planned): (&Step, &Planned)| {
+            let read = step.base.iter().chain(&step.parents);
+            Reading {
+                bytes: quantize::lengths(planned.dtype, &planned.shape, planned.block_size)
+                    .map_or(0, |lengths| lengths.payload as u64),
+                places: read.filter_map(|(model, tensor)| self.place(model, tensor)).collect(),
+            }
+        };
+        let readings = self.assembly.steps.iter().zip(self.planned).map(places).collect();
+        let mut writer = Forgetting::new(writer, readings);
+        operator::apply(self.assembly.operator, self.inputs, self.planned, &mut writer, cancelled)
+    }
+
+    /// Where a tensor of a model lies.
+    fn place(&self, model: &str, tensor: &str) -> Option<(&Mapped, Range<usize>)> {
+        let info = self.models.get(model)?.info(tensor)?;
+        let (_, mapped) = self.opened.get(model)?.files.get(info.part)?;
+        Some((mapped, info.data.clone()))
     }
 
     fn file(
@@ -256,10 +305,9 @@ impl Child<'_> {
     ) -> Result<(Application, Vec<Written>), MergeError> {
         let layout = safetensors::Layout::new(self.planned.to_vec(), &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
-        let (application, blake3, bytes) = fresh::file(out, self.options.replace, |file| {
+        let (application, blake3, bytes) = fresh::file(out, self.options.replace, LASTING, |file| {
             let mut writer = safetensors::Writer::new(&layout, file)?;
-            let operator = self.assembly.operator;
-            Ok::<_, MergeError>(operator::apply(operator, self.inputs, self.planned, &mut writer, cancelled)?)
+            Ok::<_, MergeError>(self.apply(&mut writer, cancelled)?)
         })?;
         let name = out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok((application, vec![Written { name, bytes, blake3 }]))
@@ -270,15 +318,13 @@ impl Child<'_> {
         like: &Opened,
         out: &Path,
         text: &str,
-        opened: &BTreeMap<String, Opened>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Receipt, MergeError> {
         let layout = FolderLayout::new(self.planned, self.options.shard_size, &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
-        fresh::folder(out, self.options.replace, |folder| {
-            let mut writer = FolderWriter::new(&layout, folder);
-            let operator = self.assembly.operator;
-            let application = operator::apply(operator, self.inputs, self.planned, &mut writer, cancelled)?;
+        fresh::folder(out, self.options.replace, LASTING, |folder| {
+            let mut writer = FolderWriter::new(&layout, folder, LASTING);
+            let application = self.apply(&mut writer, cancelled)?;
             let mut outputs = writer.written().to_vec();
             for companion in &like.companions {
                 let bytes = self.companion(companion)?;
@@ -287,7 +333,7 @@ impl Child<'_> {
                 let (name, blake3) = (companion.name.clone(), Digest::of(&bytes));
                 outputs.push(Written { name, bytes: bytes.len() as u64, blake3 });
             }
-            let receipt = self.receipt(text, opened, application, outputs);
+            let receipt = self.receipt(text, application, outputs);
             let path = folder.join(RECEIPT);
             std::fs::write(&path, bytes_of(&receipt)?).at("write", &path)?;
             Ok(receipt)
@@ -315,13 +361,7 @@ impl Child<'_> {
         Ok(bytes)
     }
 
-    fn receipt(
-        &self,
-        text: &str,
-        opened: &BTreeMap<String, Opened>,
-        application: Application,
-        outputs: Vec<Written>,
-    ) -> Receipt {
+    fn receipt(&self, text: &str, application: Application, outputs: Vec<Written>) -> Receipt {
         let operator = self.assembly.operator;
         Receipt {
             schema: SCHEMA,
@@ -330,7 +370,7 @@ impl Child<'_> {
             method: self.config.method.name,
             operator: format!("{} {}", operator.name(), operator.version()),
             seed: self.options.seed.clone(),
-            inputs: opened.iter().map(|(name, opened)| self.input(name, opened)).collect(),
+            inputs: self.opened.iter().map(|(name, opened)| self.input(name, opened)).collect(),
             outputs,
             application,
         }
@@ -340,10 +380,10 @@ impl Child<'_> {
         let hash = |(name, mapped): &(String, Arc<Mapped>)| InputFile {
             name: name.clone(),
             bytes: mapped.stamp().bytes,
-            blake3: self.options.input_digests.then(|| tree::digest((**mapped).as_ref())),
+            blake3: self.options.input_digests.then(|| tree::digest_of(mapped)),
         };
         // Where a model lies is this machine's business.
         let last = Path::new(name).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Input { model: last, files: opened.files.par_iter().map(hash).collect() }
+        Input { model: last, files: opened.files.iter().map(hash).collect() }
     }
 }

@@ -12,10 +12,11 @@
 //! * [`config`]: the tree as a merge, every mistake at once.
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
 //! * [`assemble`]: which tensors of which models make which tensor of the child.
-//! * [`merge`]: models in, files and a receipt out.
+//! * [`merge`]: models in, files and a receipt out. `forget`: inputs let go of meanwhile.
 
 pub mod assemble;
 pub mod config;
+mod forget;
 pub mod merge;
 pub mod method;
 pub mod setting;

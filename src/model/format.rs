@@ -162,6 +162,12 @@ fn sniff(head: &[u8]) -> Result<&'static dyn Format, ModelError> {
     })
 }
 
+#[cfg(feature = "engine")]
+fn by_extension(path: &std::path::Path) -> Option<&'static dyn Format> {
+    let extension = path.extension()?.to_str()?;
+    FORMATS.iter().copied().find(|format| format.extensions().contains(&extension))
+}
+
 fn known_formats() -> String {
     let describe = |format: &&dyn Format| format!("{} (.{})", format.name(), format.extensions().join(", ."));
     FORMATS.iter().map(describe).collect::<Vec<_>>().join(", ")
@@ -200,7 +206,13 @@ pub fn open_package(path: &std::path::Path) -> Result<OpenedPackage, ModelError>
         return Ok(OpenedPackage { package, mapped: None });
     }
     let mapped = std::sync::Arc::new(crate::disk::mmap::Mapped::open(path)?);
-    let package = open_package_bytes(mapped.clone()).map_err(named)?;
+    let bytes: SharedBytes = mapped.clone();
+    let package = match sniff((*bytes).as_ref()) {
+        Ok(format) => format.read(bytes),
+        // Damaged at its very beginning, it is still what its name says.
+        Err(unknown) => by_extension(path).map_or(Err(unknown), |format| format.read(bytes)),
+    };
+    let package = package.map_err(named)?;
     Ok(OpenedPackage { package, mapped: Some(mapped) })
 }
 

@@ -34,7 +34,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base::digest::{Digest, Sha256};
 use crate::base::located::line_column;
-use crate::disk::{DiskError, IoContext};
+use crate::disk::DiskError;
+use crate::disk::small::read_small;
 
 /// The longest manifest that is read.
 pub const MAX_BYTES: u64 = 64 << 10;
@@ -121,6 +122,19 @@ pub struct Training {
     /// The model it was fine-tuned from, by name.
     #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// The texts it was trained on, where they are at hand: evaluation cases are looked for in them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TrainingText>,
+}
+
+/// A file of training text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingText {
+    /// Where it lies, relative to the manifest.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub sha256: Sha256,
 }
 
 /// Why a manifest cannot be used.
@@ -129,14 +143,6 @@ pub enum SourceError {
     /// The file itself.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Longer than any manifest needs to be.
-    #[error("{}: the source manifest has {found} bytes; at most {MAX_BYTES} are read", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        found: u64,
-    },
     /// Bytes that are no text.
     #[error("{}:{line}:{column}: the source manifest is not UTF-8", path.display())]
     NotUtf8 {
@@ -192,17 +198,7 @@ impl SourceManifest {
 
     /// Reads a manifest file.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        use std::io::Read;
-        let file = std::fs::File::open(path).at("open", path)?;
-        let found = file.metadata().at("examine", path)?.len();
-        let mut bytes = Vec::new();
-        // Bounded by what is read, too: the length of a pipe says nothing.
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).at("read", path)?;
-        let found = found.max(bytes.len() as u64);
-        if found > MAX_BYTES {
-            return Err(SourceError::TooLong { path: path.to_owned(), found });
-        }
-        Self::parse(&bytes, path)
+        Self::parse(&read_small("read the source manifest", path, MAX_BYTES)?, path)
     }
 
     /// Parses a manifest; `path` is only for messages.
@@ -313,6 +309,7 @@ mod tests {
                 seed: "18446744073709551615".to_owned(),
                 data: vec!["sums".to_owned()],
                 parent: None,
+                texts: Vec::new(),
             },
         }
     }
@@ -374,7 +371,8 @@ mod tests {
         std::fs::write(&path, manifest().to_toml()).unwrap();
         assert_eq!(SourceManifest::open(&path).unwrap(), manifest());
         std::fs::write(&path, " ".repeat(MAX_BYTES as usize + 1)).unwrap();
-        assert!(matches!(SourceManifest::open(&path), Err(SourceError::TooLong { .. })));
+        let error = SourceManifest::open(&path).unwrap_err().to_string();
+        assert!(error.contains("read the source manifest") && error.contains("has more than"), "{error}");
         let missing = SourceManifest::open(&folder.path().join("none")).unwrap_err();
         assert!(missing.to_string().contains("none"), "{missing}");
     }

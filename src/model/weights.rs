@@ -76,6 +76,11 @@ impl Weights {
         self.by_name.get(name).map(|index| self.view(&self.tensors[*index]))
     }
 
+    /// Where the tensor called `name` lies.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|index| &self.tensors[*index])
+    }
+
     /// The tensor at `index` of [`Self::infos`].
     pub fn view_at(&self, index: usize) -> Option<TensorView<'_>> {
         self.tensors.get(index).map(|info| self.view(info))

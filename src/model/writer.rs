@@ -55,6 +55,9 @@ pub enum WriteError {
         /// The tokenizer's.
         tokenizer: u32,
     },
+    /// A tokenizer SLM1 has no section for.
+    #[error("a {0} cannot be an SLM1 tokenizer; BTOK and BPE1 can")]
+    Tokenizer(&'static str),
     /// An encoding the format does not have.
     #[error("tensor {tensor}: {format} files cannot hold {dtype}; possible are {}", names(possible))]
     Encoding {

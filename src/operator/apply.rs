@@ -16,13 +16,14 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::{Checkpoint, ModelWriter, Planned};
 use crate::tensor::dtype::DType;
 
+use super::block::{Buffers, Made, Work};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::job::Job;
 use super::pieces::BLOCK;
 use super::receipt::{Application, TensorReceipt};
 use super::statistics::Totals;
-use super::stream::{Buffers, Made, Work, run};
+use super::stream::run;
 
 /// The exact length of a child, known before it is made: for the lineage template, and for budgets.
 pub fn output_bytes(
@@ -60,7 +61,8 @@ pub fn apply(
     apply_in_blocks(operator, tensors, child, writer, cancelled, BLOCK)
 }
 
-pub(super) fn apply_in_blocks(
+/// Like [`apply`], in blocks of about so many elements: a matter of speed that changes no bit.
+pub fn apply_in_blocks(
     operator: &'static dyn Operator,
     tensors: &[TensorInputs<'_>],
     child: &[Planned],

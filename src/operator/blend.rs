@@ -10,6 +10,7 @@ use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Values};
 use super::task_delta::WEIGHT;
+use crate::base::wide::wide;
 
 /// The operator.
 pub struct Blend;
@@ -82,13 +83,19 @@ pub(super) struct Average {
 
 impl Kernel for Average {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
+        average(&self.weights, piece.parents, self.divisor, out);
+    }
+}
+
+wide! {
+    fn average<'a>(weights: &'a [f32], parents: &'a [&'a [f32]], divisor: Option<f32>, out: &'a mut [f32]) {
         out.fill(0.0);
-        for (weight, parent) in self.weights.iter().zip(piece.parents) {
+        for (weight, parent) in weights.iter().zip(parents) {
             for (sum, x) in out.iter_mut().zip(*parent) {
                 *sum += weight * x;
             }
         }
-        if let Some(divisor) = self.divisor {
+        if let Some(divisor) = divisor {
             for sum in out {
                 *sum /= divisor;
             }

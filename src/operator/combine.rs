@@ -21,6 +21,7 @@ use super::contract::{Kernel, Piece, TensorInputs};
 use super::parameter::{Kind, Parameter, Parameters, Value};
 use super::source::PIECE;
 use super::task_delta::divisor;
+use crate::base::wide::wide;
 
 /// Whether the sum is divided.
 pub(super) const NORMALIZE: Parameter = Parameter {
@@ -97,17 +98,10 @@ impl<S: Sparsify> Combine<S> {
         self
     }
 
-    /// The sparse, weighted differences of one parent.
+    /// The sparse differences of one parent, not weighted yet.
     fn changes(&self, piece: &Piece<'_>, parent: usize, changes: &mut [f32]) {
-        let pairs = piece.parents[parent].iter().zip(piece.base);
-        for (change, (x, b)) in changes.iter_mut().zip(pairs) {
-            *change = x - b;
-        }
+        subtract(piece.parents[parent], piece.base, changes);
         self.sparsify.sparsify(parent, piece.first, changes);
-        let (factor, weight) = (self.factors[parent], self.weights[parent]);
-        for change in changes {
-            *change = *change * factor * weight;
-        }
     }
 
     fn add(&self, piece: &Piece<'_>, divisor: Option<f32>, out: &mut [f32]) {
@@ -116,11 +110,9 @@ impl<S: Sparsify> Combine<S> {
         out.fill(0.0);
         for parent in 0..self.weights.len() {
             self.changes(piece, parent, changes);
-            out.iter_mut().zip(&*changes).for_each(|(sum, change)| *sum += change);
+            add_weighted(self.factors[parent], self.weights[parent], changes, out);
         }
-        if let Some(divisor) = divisor {
-            out.iter_mut().for_each(|sum| *sum /= divisor);
-        }
+        put_on(piece.base, self.lambda, divisor, out);
     }
 
     fn elect(&self, piece: &Piece<'_>, by_count: bool, normalize: bool, out: &mut [f32]) {
@@ -130,10 +122,11 @@ impl<S: Sparsify> Combine<S> {
         let (votes, divisors) = (&mut votes[..len], &mut divisors[..len]);
         for (parent, changes) in changes.chunks_mut(len).enumerate() {
             self.changes(piece, parent, changes);
+            weigh(self.factors[parent], self.weights[parent], changes);
             if by_count {
-                votes.iter_mut().zip(&*changes).for_each(|(vote, change)| *vote += sign(*change));
+                count_signs(changes, votes);
             } else {
-                votes.iter_mut().zip(&*changes).for_each(|(vote, change)| *vote += change);
+                add(changes, votes);
             }
         }
         out.fill(0.0);
@@ -141,10 +134,9 @@ impl<S: Sparsify> Combine<S> {
             tally(out, divisors, votes, changes, *weight);
         }
         if normalize {
-            for (sum, divisor) in out.iter_mut().zip(divisors) {
-                *sum /= if *divisor == 0.0 { 1.0 } else { *divisor };
-            }
+            divide(divisors, out);
         }
+        put_on(piece.base, self.lambda, None, out);
     }
 }
 
@@ -153,9 +145,6 @@ impl<S: Sparsify> Kernel for Combine<S> {
         match self.way {
             Way::Add { divisor } => self.add(piece, divisor, out),
             Way::Elect { by_count, normalize } => self.elect(piece, by_count, normalize, out),
-        }
-        for (sum, b) in out.iter_mut().zip(piece.base) {
-            *sum = b + self.lambda * *sum;
         }
     }
 
@@ -166,22 +155,72 @@ impl<S: Sparsify> Kernel for Combine<S> {
     }
 }
 
-/// Adds those changes that have the elected sign, and their weight to the divisors.
-///
-/// Written with masks: a branch on a coin toss is what the machine is worst at.
-fn tally(sums: &mut [f32], divisors: &mut [f32], votes: &[f32], changes: &[f32], weight: f32) {
-    let elected = votes.iter().zip(changes);
-    for ((sum, divisor), (vote, change)) in sums.iter_mut().zip(divisors).zip(elected) {
-        let plus = *vote >= 0.0;
-        let agrees = (plus & (*change > 0.0)) | (!plus & (*change < 0.0));
-        let mask = u32::from(agrees).wrapping_neg();
-        *sum += f32::from_bits(change.to_bits() & mask);
-        *divisor += f32::from_bits(weight.to_bits() & mask);
+wide! {
+    /// The difference of each element.
+    pub(super) fn subtract<'a>(from: &'a [f32], base: &'a [f32], differences: &'a mut [f32]) {
+        for (difference, (x, b)) in differences.iter_mut().zip(from.iter().zip(base)) {
+            *difference = x - b;
+        }
     }
-}
 
-/// -1, 0 or 1.
-fn sign(value: f32) -> f32 {
-    let (plus, minus) = (value > 0.0, value < 0.0);
-    f32::from(u8::from(plus)) - f32::from(u8::from(minus))
+    /// Weighs one parent's changes.
+    fn weigh<'a>(factor: f32, weight: f32, changes: &'a mut [f32]) {
+        for change in changes {
+            *change = *change * factor * weight;
+        }
+    }
+
+    /// Weighs one parent's changes while they are added up.
+    fn add_weighted<'a>(factor: f32, weight: f32, changes: &'a [f32], sums: &'a mut [f32]) {
+        for (sum, change) in sums.iter_mut().zip(changes) {
+            *sum += *change * factor * weight;
+        }
+    }
+
+    fn add<'a>(changes: &'a [f32], sums: &'a mut [f32]) {
+        for (sum, change) in sums.iter_mut().zip(changes) {
+            *sum += change;
+        }
+    }
+
+    /// Adds -1, 0 or 1 for each change.
+    fn count_signs<'a>(changes: &'a [f32], votes: &'a mut [f32]) {
+        for (vote, change) in votes.iter_mut().zip(changes) {
+            let (plus, minus) = (*change > 0.0, *change < 0.0);
+            *vote += f32::from(u8::from(plus)) - f32::from(u8::from(minus));
+        }
+    }
+
+    /// Adds those changes that have the elected sign, and their weight to the divisors.
+    ///
+    /// Written with masks: a branch on a coin toss is what the machine is worst at.
+    fn tally<'a>(
+        sums: &'a mut [f32], divisors: &'a mut [f32], votes: &'a [f32], changes: &'a [f32], weight: f32,
+    ) {
+        let elected = votes.iter().zip(changes);
+        for ((sum, divisor), (vote, change)) in sums.iter_mut().zip(divisors).zip(elected) {
+            let plus = *vote >= 0.0;
+            let agrees = (plus & (*change > 0.0)) | (!plus & (*change < 0.0));
+            let mask = u32::from(agrees).wrapping_neg();
+            *sum += f32::from_bits(change.to_bits() & mask);
+            *divisor += f32::from_bits(weight.to_bits() & mask);
+        }
+    }
+
+    /// Divides each sum by its own divisor, unless that is zero.
+    fn divide<'a>(divisors: &'a [f32], sums: &'a mut [f32]) {
+        for (sum, divisor) in sums.iter_mut().zip(divisors) {
+            *sum /= if *divisor == 0.0 { 1.0 } else { *divisor };
+        }
+    }
+
+    /// Divides all sums, if by anything, and puts them on the base.
+    fn put_on<'a>(base: &'a [f32], lambda: f32, divisor: Option<f32>, sums: &'a mut [f32]) {
+        if let Some(divisor) = divisor {
+            sums.iter_mut().for_each(|sum| *sum /= divisor);
+        }
+        for (sum, b) in sums.iter_mut().zip(base) {
+            *sum = b + lambda * *sum;
+        }
+    }
 }

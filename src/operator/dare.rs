@@ -26,6 +26,7 @@ use super::rescale::{Norm, factors};
 use super::source::PIECE;
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
+use crate::base::wide::wide;
 
 /// The operator.
 pub struct Dare;
@@ -179,6 +180,13 @@ impl Coin {
         let mut words = [0; PIECE];
         let words = &mut words[..differences.len()];
         self.stream.fill(first as u64, words);
+        keep(drops_below, words, differences)
+    }
+}
+
+wide! {
+    /// Puts zero in the place of those whose words are below; returns how many are not.
+    fn keep<'a>(drops_below: u32, words: &'a [u32], differences: &'a mut [f32]) -> usize {
         let mut kept = 0_u32;
         for (difference, word) in differences.iter_mut().zip(words) {
             let keeps = u32::from(*word >= drops_below);

@@ -28,11 +28,12 @@ use super::contract::{Kernel, Operator, TensorInputs};
 use super::dare::{Counters, DENSITY, DROP, RESCALE, keep_probabilities, one_way_to_say_it};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Values};
+use super::rank::{Room, rank};
 use super::rescale::{Norm, factors};
 use super::source::PIECE;
 use super::task_delta::{LAMBDA, WEIGHT};
-use super::trim::magnitude;
 use crate::base::rng::Philox;
+use crate::base::wide::wide;
 
 /// The operator.
 pub struct Della;
@@ -147,6 +148,56 @@ impl Chances {
     }
 }
 
+/// From a rank to a probability.
+#[derive(Clone, Copy)]
+struct Line {
+    smallest: f32,
+    steps: f32,
+    least: f32,
+    epsilon: f32,
+}
+
+impl Line {
+    #[inline(always)]
+    fn probability(self, rank: i32) -> f32 {
+        let r = self.smallest + rank as f32 / self.steps;
+        self.least + r * 2.0 * self.epsilon
+    }
+}
+
+/// All ones if an element with this word and probability is kept, else zero.
+#[inline(always)]
+fn kept(word: u32, probability: f32) -> u32 {
+    u32::from(((word >> 1) as i32) < (probability * HALF_WORDS) as i32).wrapping_neg()
+}
+
+wide! {
+    /// Puts zero in the place of what is dropped; returns how many are kept.
+    fn keep<'a>(line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a mut [f32]) -> usize {
+        let mut count = 0_u32;
+        for ((difference, rank), word) in differences.iter_mut().zip(ranks).zip(words) {
+            let mask = kept(*word, line.probability(*rank));
+            count += mask & 1;
+            *difference = f32::from_bits(difference.to_bits() & mask);
+        }
+        count as usize
+    }
+
+    /// The same, and divides what is kept by its probability.
+    fn keep_divided<'a>(
+        line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a mut [f32],
+    ) -> usize {
+        let mut count = 0_u32;
+        for ((difference, rank), word) in differences.iter_mut().zip(ranks).zip(words) {
+            let probability = line.probability(*rank);
+            let mask = kept(*word, probability);
+            count += mask & 1;
+            *difference = f32::from_bits((*difference / probability).to_bits() & mask);
+        }
+        count as usize
+    }
+}
+
 /// Decides which elements are kept.
 struct Sampling<'a> {
     tensor: &'a TensorInputs<'a>,
@@ -185,16 +236,12 @@ impl<'a> Sampling<'a> {
         self.rank(parent, first, differences, ranks);
         let columns = self.tensor.shape.columns();
         let (smallest, steps) = if columns == 1 { (0.5, 1.0) } else { (0.0, (columns - 1) as f32) };
-        let mut kept = 0;
-        for ((difference, rank), word) in differences.iter_mut().zip(&*ranks).zip(&*words) {
-            let r = smallest + *rank as f32 / steps;
-            let p = least + r * 2.0 * epsilon;
-            let keeps = u32::from(((word >> 1) as i32) < (p * HALF_WORDS) as i32);
-            kept += keeps;
-            let value = if inverse { *difference / p } else { *difference };
-            *difference = f32::from_bits(value.to_bits() & keeps.wrapping_neg());
+        let line = Line { smallest, steps, least, epsilon };
+        if inverse {
+            keep_divided(line, ranks, words, differences)
+        } else {
+            keep(line, ranks, words, differences)
         }
-        kept as usize
     }
 
     /// The ranks of elements within their rows, from 0 for the smallest.
@@ -202,9 +249,9 @@ impl<'a> Sampling<'a> {
         let columns = self.tensor.shape.columns();
         if columns <= PIECE {
             // A piece is whole rows.
-            let mut keys = Vec::with_capacity(columns);
+            let mut room = Room::default();
             for (row, ranks) in differences.chunks(columns).zip(ranks.chunks_mut(columns)) {
-                rank_row(row, &mut keys, ranks);
+                rank(row, &mut room, ranks);
             }
         } else {
             let start = first / columns * columns;
@@ -220,20 +267,8 @@ impl<'a> Sampling<'a> {
         let b = self.tensor.base().read(start, &mut b);
         let differences: Vec<f32> = x.iter().zip(b).map(|(x, b)| x - b).collect();
         let mut ranks = vec![0; columns];
-        rank_row(&differences, &mut Vec::with_capacity(columns), &mut ranks);
+        rank(&differences, &mut Room::default(), &mut ranks);
         ranks
-    }
-}
-
-/// Ranks one row.
-fn rank_row(row: &[f32], keys: &mut Vec<u64>, ranks: &mut [i32]) {
-    // The magnitude, then the index from the end: all keys differ, so any sort gives one order.
-    let index_from_end = 0..row.len() as u64;
-    keys.clear();
-    keys.extend(row.iter().zip(index_from_end.rev()).map(|(x, i)| u64::from(magnitude(*x)) << 32 | i));
-    keys.sort_unstable();
-    for (rank, key) in keys.iter().enumerate() {
-        ranks[row.len() - 1 - (key & u64::from(u32::MAX)) as usize] = rank as i32;
     }
 }
 

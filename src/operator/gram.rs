@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::combine::subtract;
 use super::contract::TensorInputs;
 use super::reduce::{dot, sums_in_order, sums_of};
 use super::source::{PIECE, Source};
@@ -43,9 +44,7 @@ impl<'a> Vector<'a> {
         let (mut scratch, mut base_scratch) = ([0.0; PIECE], [0.0; PIECE]);
         let source = self.source.read(first, &mut scratch[..out.len()]);
         let base = base.read(first, &mut base_scratch[..out.len()]);
-        for ((difference, x), b) in out.iter_mut().zip(source).zip(base) {
-            *difference = x - b;
-        }
+        subtract(source, base, out);
         out
     }
 }

@@ -12,6 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::source::{PIECE, Source};
+use crate::base::wide::wide;
 
 /// Bits of a magnitude that the second pass counts.
 const LOW_BITS: u32 = 15;
@@ -23,6 +24,7 @@ pub(super) const TASK: usize = 1 << 20;
 const GROUP: usize = 16;
 
 /// The magnitude of a float as an integer of the same order.
+#[inline]
 pub fn magnitude(value: f32) -> u32 {
     value.to_bits() & 0x7FFF_FFFF
 }
@@ -109,14 +111,29 @@ fn count(magnitudes: &[u32], key: &impl Fn(u32) -> Option<u32>, counts: &mut [u6
     }
 }
 
+wide! {
+    fn of_differences<'a>(values: &'a [f32], base: &'a [f32], out: &'a mut [u32]) {
+        for ((out, x), b) in out.iter_mut().zip(values).zip(base) {
+            *out = magnitude(x - b);
+        }
+    }
+
+    fn of_values<'a>(values: &'a [f32], out: &'a mut [u32]) {
+        for (out, x) in out.iter_mut().zip(values) {
+            *out = magnitude(*x);
+        }
+    }
+}
+
 impl Magnitudes<'_> {
-    fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// The ranges that tasks look at, in order.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let elements = self.elements;
         (0..elements.div_ceil(TASK)).map(move |task| task * TASK..elements.min((task + 1) * TASK))
     }
 
     /// Gives the magnitudes in `range` to `take`, piece by piece.
-    fn scan(&self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
+    pub(super) fn scan(&self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
         let mut scratch = [0.0; PIECE];
         let mut base_scratch = [0.0; PIECE];
         let mut magnitudes = [0; PIECE];
@@ -127,22 +144,16 @@ impl Magnitudes<'_> {
             match self.base {
                 Some(base) => {
                     let base = base.read(first, &mut base_scratch[..len]);
-                    for ((out, x), b) in magnitudes.iter_mut().zip(source).zip(base) {
-                        *out = magnitude(x - b);
-                    }
+                    of_differences(source, base, magnitudes);
                 }
-                None => {
-                    for (out, x) in magnitudes.iter_mut().zip(source) {
-                        *out = magnitude(*x);
-                    }
-                }
+                None => of_values(source, magnitudes),
             }
             take(first, magnitudes);
         }
     }
 
     /// How many elements have this magnitude, task by task.
-    fn counts(&self, wanted: u32) -> Vec<u64> {
+    pub(super) fn counts(&self, wanted: u32) -> Vec<u64> {
         let tasks: Vec<_> = self.tasks().collect();
         tasks
             .into_par_iter()
@@ -156,19 +167,15 @@ impl Magnitudes<'_> {
             .collect()
     }
 
-    /// How many elements have this magnitude.
-    pub(super) fn count(&self, wanted: u32) -> u64 {
-        self.counts(wanted).iter().sum()
-    }
-
-    /// The flat index just after the `nth` element (from 1) of this magnitude; 0 for none of them.
-    pub(super) fn after_nth(&self, wanted: u32, nth: u64) -> usize {
+    /// The flat index just after the `nth` element (from 1) of this magnitude, of which every task has
+    /// so many; 0 for none of them.
+    pub(super) fn after_nth(&self, wanted: u32, nth: u64, counts: &[u64]) -> usize {
         if nth == 0 {
             return 0;
         }
         let mut left = nth;
-        for (range, count) in self.tasks().zip(self.counts(wanted)) {
-            if left > count {
+        for (range, count) in self.tasks().zip(counts) {
+            if left > *count {
                 left -= count;
                 continue;
             }

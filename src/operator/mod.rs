@@ -42,6 +42,8 @@
 pub mod adapted;
 pub mod apply;
 pub mod blend;
+mod block;
+mod bracket;
 mod combine;
 pub mod contract;
 pub mod crossover;
@@ -63,6 +65,7 @@ pub mod parameter;
 pub mod passthrough;
 mod pieces;
 pub mod prune;
+mod rank;
 pub mod receipt;
 pub mod reduce;
 mod rescale;
@@ -81,7 +84,7 @@ mod tests;
 pub mod trim;
 
 pub use adapted::Adapted;
-pub use apply::{apply, apply_slm1, output_bytes};
+pub use apply::{apply, apply_in_blocks, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
 pub use job::{Job, Parent, check, complete};

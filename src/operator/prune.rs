@@ -193,9 +193,10 @@ fn global_cut(tensors: &[&TensorInputs<'_>], density: f64) -> Parameters {
         return found;
     }
     for (tensor, magnitudes) in tensors.iter().zip(&all) {
-        let own = magnitudes.count(place.magnitude);
+        let counts = magnitudes.counts(place.magnitude);
+        let own = counts.iter().sum();
         if own > ties {
-            let end = magnitudes.after_nth(place.magnitude, ties);
+            let end = magnitudes.after_nth(place.magnitude, ties, &counts);
             found.insert(format!("{TIES_END}{}", tensor.name), Value::Number(end as f64));
         }
         ties -= ties.min(own);

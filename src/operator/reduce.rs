@@ -17,6 +17,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::source::PIECE;
+use crate::base::wide::wide;
 
 /// Elements one core sums before it takes the next stretch.
 const TASK: usize = 64 * PIECE;
@@ -66,22 +67,24 @@ fn add(sums: &mut [f64], more: &[f64]) {
     sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
-/// The dot product of two equally long runs: lane `i % 8` sums element `i`, neighbouring lanes are
-/// added, then neighbouring pairs, then the halves.
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; LANES];
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+wide! {
+    /// The dot product of two equally long runs: lane `i % 8` sums element `i`, neighbouring lanes are
+    /// added, then neighbouring pairs, then the halves.
+    pub fn dot<'a>(a: &'a [f32], b: &'a [f32]) -> f64 {
+        let mut lanes = [0.0_f64; LANES];
+        let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+        let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+            }
         }
+        for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+            *lane += f64::from(*a) * f64::from(*b);
+        }
+        let [a, b, c, d, e, f, g, h] = lanes;
+        ((a + b) + (c + d)) + ((e + f) + (g + h))
     }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += f64::from(*a) * f64::from(*b);
-    }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 #[cfg(test)]

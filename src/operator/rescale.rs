@@ -8,10 +8,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::combine::subtract;
 use super::contract::TensorInputs;
 use super::magnitudes::TASK;
 use super::pieces::{blocks, pieces};
 use super::source::PIECE;
+use crate::base::wide::wide;
 use crate::tensor::dtype::DType;
 
 /// Norms nearer to zero than this make no factor.
@@ -47,12 +49,13 @@ impl Norm {
     /// The sum of magnitudes or of squares of one piece.
     fn sum(self, values: &[f32]) -> f64 {
         match self {
-            Self::L1 => lanes(values, f64::abs),
-            Self::L2 => lanes(values, |value| value * value),
+            Self::L1 => magnitudes(values),
+            Self::L2 => squares(values),
         }
     }
 }
 
+#[inline(always)]
 fn lanes(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
     let mut sums = [0.0_f64; LANES];
     let (groups, rest) = values.as_chunks::<LANES>();
@@ -65,6 +68,16 @@ fn lanes(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
     }
     let [a, b, c, d, e, f, g, h] = sums;
     ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+wide! {
+    fn magnitudes<'a>(values: &'a [f32]) -> f64 {
+        lanes(values, f64::abs)
+    }
+
+    fn squares<'a>(values: &'a [f32]) -> f64 {
+        lanes(values, |value| value * value)
+    }
 }
 
 /// The factor for each parent's difference; `sparsify(parent, first, differences)` puts zero in the
@@ -108,9 +121,7 @@ fn sums(
         let [x, b, differences] = scratch.each_mut().map(|scratch| &mut scratch[..piece.len()]);
         let x = tensor.parents[parent].read(piece.start, x);
         let b = tensor.base().read(piece.start, b);
-        for (difference, (x, b)) in differences.iter_mut().zip(x.iter().zip(b)) {
-            *difference = x - b;
-        }
+        subtract(x, b, differences);
         before += norm.sum(differences);
         sparsify(piece.start, differences);
         after += norm.sum(differences);

@@ -22,6 +22,7 @@ use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::gram::{self, Vector};
 use super::parameter::{Kind, Parameter, Parameters, Value};
+use crate::base::wide::wide;
 
 /// The operator.
 pub struct Slerp;
@@ -98,13 +99,19 @@ impl Arc {
     }
 }
 
+wide! {
+    fn weighted<'a>(weights: [f32; 2], a: &'a [f32], b: &'a [f32], out: &'a mut [f32]) {
+        let [first, second] = weights;
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = first * a + second * b;
+        }
+    }
+}
+
 impl Kernel for Arc {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
-        let [first, second] = self.weights;
         if let [a, b] = piece.parents {
-            for ((out, a), b) in out.iter_mut().zip(*a).zip(*b) {
-                *out = first * a + second * b;
-            }
+            weighted(self.weights, a, b, out);
         }
     }
 

@@ -4,6 +4,7 @@
 //! ([`super::pieces`]) and their sums are added up in order. Everything else is a count or a maximum.
 
 use super::receipt::DeltaStatistics;
+use crate::base::wide::wide;
 
 const LANES: usize = 8;
 
@@ -48,53 +49,55 @@ impl Totals {
     }
 }
 
-/// Measures the difference of `child` from `reference`.
-pub(super) fn difference(child: &[f32], reference: &[f32]) -> Measured {
-    let mut squares = [0.0_f64; LANES];
-    let mut largest = [0.0_f64; LANES];
-    let mut changed = [0_u32; LANES];
-    let (children, child_rest) = child.as_chunks::<LANES>();
-    let (references, reference_rest) = reference.as_chunks::<LANES>();
-    let mut padded = ([0.0; LANES], [0.0; LANES]);
-    padded.0[..child_rest.len()].copy_from_slice(child_rest);
-    padded.1[..reference_rest.len()].copy_from_slice(reference_rest);
-    let rest = std::iter::once((&padded.0, &padded.1));
-    for (child, reference) in children.iter().zip(references).chain(rest) {
-        for lane in 0..LANES {
-            let difference = f64::from(child[lane]) - f64::from(reference[lane]);
-            squares[lane] += difference * difference;
-            let magnitude = difference.abs();
-            largest[lane] = if magnitude > largest[lane] { magnitude } else { largest[lane] };
-            changed[lane] += u32::from(child[lane] != reference[lane]);
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = squares;
-    Measured {
-        squares: ((a + b) + (c + d)) + ((e + f) + (g + h)),
-        largest: largest.into_iter().fold(0.0, f64::max),
-        changed: changed.iter().map(|count| *count as usize).sum(),
-        conflicts: 0,
-    }
-}
-
-/// Counts the elements that one parent has above the reference and another below.
-pub(super) fn conflicts(reference: &[f32], parents: &[&[f32]]) -> Measured {
-    let mut conflicts = 0;
-    if parents.len() > 1 {
-        const RUN: usize = 256;
-        for first in (0..reference.len()).step_by(RUN) {
-            let run = first..reference.len().min(first + RUN);
-            let mut sides = [0_u32; RUN];
-            for parent in parents {
-                let pairs = parent[run.clone()].iter().zip(&reference[run.clone()]);
-                for (side, (x, r)) in sides.iter_mut().zip(pairs) {
-                    *side |= u32::from(x > r) | u32::from(x < r) << 1;
-                }
+wide! {
+    /// Measures the difference of `child` from `reference`.
+    pub(super) fn difference<'a>(child: &'a [f32], reference: &'a [f32]) -> Measured {
+        let mut squares = [0.0_f64; LANES];
+        let mut largest = [0.0_f64; LANES];
+        let mut changed = [0_u32; LANES];
+        let (children, child_rest) = child.as_chunks::<LANES>();
+        let (references, reference_rest) = reference.as_chunks::<LANES>();
+        let mut padded = ([0.0; LANES], [0.0; LANES]);
+        padded.0[..child_rest.len()].copy_from_slice(child_rest);
+        padded.1[..reference_rest.len()].copy_from_slice(reference_rest);
+        let rest = std::iter::once((&padded.0, &padded.1));
+        for (child, reference) in children.iter().zip(references).chain(rest) {
+            for lane in 0..LANES {
+                let difference = f64::from(child[lane]) - f64::from(reference[lane]);
+                squares[lane] += difference * difference;
+                let magnitude = difference.abs();
+                largest[lane] = if magnitude > largest[lane] { magnitude } else { largest[lane] };
+                changed[lane] += u32::from(child[lane] != reference[lane]);
             }
-            conflicts += sides.iter().filter(|side| **side == 3).count();
+        }
+        let [a, b, c, d, e, f, g, h] = squares;
+        Measured {
+            squares: ((a + b) + (c + d)) + ((e + f) + (g + h)),
+            largest: largest.into_iter().fold(0.0, f64::max),
+            changed: changed.iter().map(|count| *count as usize).sum(),
+            conflicts: 0,
         }
     }
-    Measured { conflicts, ..Measured::default() }
+
+    /// Counts the elements that one parent has above the reference and another below.
+    pub(super) fn conflicts<'a>(reference: &'a [f32], parents: &'a [&'a [f32]]) -> Measured {
+        let mut conflicts = 0;
+        if parents.len() > 1 {
+            const RUN: usize = 256;
+            for first in (0..reference.len()).step_by(RUN) {
+                let run = first..reference.len().min(first + RUN);
+                let mut sides = [0_u32; RUN];
+                for parent in parents {
+                    let pairs = parent[run.clone()].iter().zip(&reference[run.clone()]);
+                    for (side, (x, r)) in sides.iter_mut().zip(pairs) {
+                        *side |= u32::from(x > r) | u32::from(x < r) << 1;
+                    }
+                }
+                conflicts += sides.iter().filter(|side| **side == 3).count();
+            }
+        }
+        Measured { conflicts, ..Measured::default() }
+    }
 }
 
 #[cfg(test)]

@@ -14,81 +14,21 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::model::{Planned, WriteError};
-use crate::tensor::dtype::DType;
-use crate::tensor::quantize;
-use crate::tensor::view::TensorView;
-
-use super::contract::{Kernel, Operator, Piece, TensorInputs};
+use super::block::{Buffers, Made, Work};
+use super::contract::Kernel;
 use super::error::OperatorError;
-use super::parameter::Parameters;
-use super::pieces::{blocks, pieces};
-use super::source::{PIECE, Source};
-use super::statistics::{self, Measured};
+use super::pieces::blocks;
 
 /// Tensors whose kernels may be ready before their turn.
 const AHEAD: usize = 4;
 
 /// How long to wait for a block before asking again whether to stop.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// Everything needed to make the child's tensors.
-pub(super) struct Work<'a> {
-    pub(super) operator: &'static dyn Operator,
-    pub(super) survey: &'a Parameters,
-    pub(super) tensors: &'a [TensorInputs<'a>],
-    /// How each of them is stored.
-    pub(super) child: &'a [Planned],
-    /// About how many elements a block has.
-    pub(super) block: usize,
-}
-
-/// A finished block: some elements of one tensor, encoded and measured.
-#[derive(Default)]
-pub(super) struct Made {
-    /// Index of the tensor.
-    pub(super) tensor: usize,
-    /// Number of elements.
-    pub(super) elements: usize,
-    /// Whether the tensor ends here.
-    pub(super) last: bool,
-    /// One for each piece and kind of measurement, in order.
-    pub(super) measured: Vec<Measured>,
-    /// The scales' bytes.
-    pub(super) scales: Vec<u8>,
-    values: Vec<f32>,
-    payload: Vec<u8>,
-    in_place: bool,
-    scratch: Vec<Vec<f32>>,
-}
-
-impl Made {
-    /// The payload's bytes.
-    pub(super) fn payload(&self) -> &[u8] {
-        // On little-endian machines the elements already lie as f32 is stored.
-        if self.in_place { bytemuck::cast_slice(&self.values) } else { &self.payload }
-    }
-}
-
-/// Buffers that go round.
-#[derive(Default)]
-pub(super) struct Buffers(Mutex<Vec<Made>>);
-
-impl Buffers {
-    fn take(&self) -> Made {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    /// Gives a block's buffers back.
-    pub(super) fn put(&self, made: Made) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(made);
-    }
-}
 
 /// How many blocks may be under way.
 fn window() -> usize {
@@ -300,135 +240,4 @@ impl<'a> Progress<'a> {
             }
         }
     }
-}
-
-impl Work<'_> {
-    fn make(
-        &self,
-        tensor: usize,
-        range: Range<usize>,
-        kernel: &dyn Kernel,
-        mut made: Made,
-    ) -> Result<Made, OperatorError> {
-        let inputs = &self.tensors[tensor];
-        let columns = inputs.shape.columns();
-        made.tensor = tensor;
-        made.elements = range.len();
-        made.last = range.end == inputs.shape.elements();
-        made.measured.clear();
-        made.payload.clear();
-        made.scales.clear();
-        made.values.resize(range.len(), 0.0);
-        made.scratch.resize(inputs.parents.len() + 1, vec![0.0; PIECE]);
-        let output = self.child[tensor].dtype;
-        made.in_place = output == DType::F32 && cfg!(target_endian = "little");
-
-        for piece in pieces(columns, range.clone()) {
-            let [base_scratch, scratch @ ..] = &mut made.scratch[..] else { continue };
-            let base = match &inputs.base {
-                Some(base) => read(&**base, inputs.base_name, inputs, &piece, base_scratch)?,
-                None => &[],
-            };
-            let mut parents = Vec::with_capacity(inputs.parents.len());
-            for ((parent, name), scratch) in inputs.parents.iter().zip(&inputs.parent_names).zip(scratch) {
-                parents.push(read(&**parent, name, inputs, &piece, scratch)?);
-            }
-            let out = &mut made.values[piece.start - range.start..piece.end - range.start];
-            kernel.piece(&Piece { first: piece.start, base, parents: &parents }, out);
-            if let Some(i) = not_finite(out) {
-                return Err(OperatorError::OutputNotFinite {
-                    operator: self.operator.name(),
-                    tensor: inputs.name.to_owned(),
-                    index: piece.start + i,
-                    value: out[i],
-                });
-            }
-            let (reference, others) = match (inputs.base.is_some(), &parents[..]) {
-                (false, [first, others @ ..]) => (*first, others),
-                _ => (base, &parents[..]),
-            };
-            made.measured.push(statistics::conflicts(reference, others));
-            if output == DType::F32 {
-                made.measured.push(statistics::difference(out, reference));
-            }
-        }
-        if !made.in_place {
-            self.encode(inputs, tensor, range.start, &mut made)?;
-        }
-        if output != DType::F32 {
-            self.measure_stored(inputs, tensor, &range, &mut made);
-        }
-        Ok(made)
-    }
-
-    /// Encodes what was made. Shapes were checked against the encoding when the layout was made, and
-    /// values are finite; but not every encoding reaches as far as f32 does.
-    fn encode(
-        &self,
-        inputs: &TensorInputs<'_>,
-        tensor: usize,
-        start: usize,
-        made: &mut Made,
-    ) -> Result<(), OperatorError> {
-        let Made { values, payload, scales, .. } = made;
-        let Planned { dtype, block_size, .. } = &self.child[tensor];
-        let columns = inputs.shape.columns();
-        quantize::encode_into(*dtype, *block_size, columns, values, payload, scales).map_err(|error| {
-            let tensor = inputs.name.to_owned();
-            OperatorError::Write(WriteError::Tensor { tensor, source: error.at(start) })
-        })
-    }
-
-    /// Measures what a reader of the child will see: the elements after rounding.
-    fn measure_stored(
-        &self,
-        inputs: &TensorInputs<'_>,
-        tensor: usize,
-        range: &Range<usize>,
-        made: &mut Made,
-    ) {
-        let stored = TensorView {
-            name: inputs.name,
-            dtype: self.child[tensor].dtype,
-            shape: inputs.shape,
-            data: &made.payload,
-            scales: &made.scales,
-            block_size: self.child[tensor].block_size,
-        };
-        let reference = inputs.base.as_deref().or_else(|| inputs.parents.first().map(|parent| &**parent));
-        let [before, after, ..] = &mut made.scratch[..] else { return };
-        for piece in pieces(inputs.shape.columns(), range.clone()) {
-            let Some(reference) = reference else { return };
-            let before = reference.read(piece.start, &mut before[..piece.len()]);
-            let after = stored.read(piece.start - range.start, &mut after[..piece.len()]);
-            made.measured.push(statistics::difference(after, before));
-        }
-    }
-}
-
-/// A piece of one input, all of it finite.
-fn read<'s>(
-    source: &'s dyn Source,
-    name: &str,
-    inputs: &TensorInputs<'_>,
-    piece: &Range<usize>,
-    scratch: &'s mut [f32],
-) -> Result<&'s [f32], OperatorError> {
-    let values = source.read(piece.start, &mut scratch[..piece.len()]);
-    match not_finite(values) {
-        None => Ok(values),
-        Some(i) => Err(OperatorError::InputNotFinite {
-            parent: name.to_owned(),
-            tensor: inputs.name.to_owned(),
-            index: piece.start + i,
-            value: values[i],
-        }),
-    }
-}
-
-/// Index of the first infinity or not-a-number.
-fn not_finite(values: &[f32]) -> Option<usize> {
-    const EXPONENT: u32 = 0x7F80_0000;
-    let any = values.iter().fold(false, |any, value| any | (value.to_bits() & EXPONENT == EXPONENT));
-    if any { values.iter().position(|value| !value.is_finite()) } else { None }
 }

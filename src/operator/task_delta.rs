@@ -11,6 +11,7 @@ use super::blend::left_to_right;
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters};
+use crate::base::wide::wide;
 
 /// The operator.
 pub struct TaskDelta;
@@ -93,19 +94,26 @@ struct Arithmetic {
 
 impl Kernel for Arithmetic {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
+        add(self, piece, out);
+    }
+}
+
+wide! {
+    fn add<'a>(arithmetic: &'a Arithmetic, piece: &'a Piece<'a>, out: &'a mut [f32]) {
         out.fill(0.0);
-        for (weight, parent) in self.weights.iter().zip(piece.parents) {
+        for (weight, parent) in arithmetic.weights.iter().zip(piece.parents) {
             for ((sum, x), b) in out.iter_mut().zip(*parent).zip(piece.base) {
                 *sum += weight * (x - b);
             }
         }
-        if let Some(divisor) = self.divisor {
+        if let Some(divisor) = arithmetic.divisor {
             for sum in out.iter_mut() {
                 *sum /= divisor;
             }
         }
+        let lambda = arithmetic.lambda;
         for (sum, b) in out.iter_mut().zip(piece.base) {
-            *sum = b + self.lambda * *sum;
+            *sum = b + lambda * *sum;
         }
     }
 }

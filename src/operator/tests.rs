@@ -1,21 +1,25 @@
 //! What every operator must hold, on tensors in memory: known answers, independence of blocks and
 //! threads, properties.
 
+mod matrix;
 mod mixing;
 mod models;
 mod sparse;
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use super::block::{Buffers, Work};
 use super::contract::{Kernel, TensorInputs};
 use super::source::Source;
 use super::statistics::Totals;
-use super::stream::{Buffers, Work, run};
+use super::stream::run;
 use super::*;
 use crate::base::digest::Sha256;
+use crate::base::wide;
 use crate::model::Planned;
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
@@ -312,6 +316,18 @@ fn neither_blocks_nor_threads_change_a_bit() {
                 );
             }
         }
+    }
+}
+
+/// See [`crate::base::wide`]; where there is one way only, this compares it with itself.
+#[test]
+fn narrow_vectors_give_the_bits_of_wide_ones() {
+    for trial in large_trials() {
+        let wide = trial.run().unwrap();
+        wide::NARROW.store(true, Ordering::Relaxed);
+        let narrow = trial.run();
+        wide::NARROW.store(false, Ordering::Relaxed);
+        assert!(narrow.unwrap() == wide, "{} {} {:?}", trial.operator, trial.output, trial.shape);
     }
 }
 

@@ -1,15 +1,17 @@
 //! The cut by magnitude: which elements are the k largest, exactly, without sorting or copying.
 //!
-//! `magnitudes` finds the magnitude of the k-th largest; on a tie the lower flat index
+//! `bracket` finds the magnitude of the k-th largest; on a tie the lower flat index
 //! stays. A cut may leave the very largest out, too: what is kept is then a band of magnitudes with
 //! two such edges.
 
 use std::ops::Range;
 
+use super::bracket::{Found, find};
 use super::combine::Sparsify;
-use super::magnitudes::{Magnitudes, places};
+use super::magnitudes::{Magnitudes, Place};
 use super::parameter::Value;
 use super::source::Source;
+use crate::base::wide::wide;
 
 pub use super::magnitudes::magnitude;
 
@@ -106,18 +108,22 @@ impl Cut {
     /// Puts zero in the place of what is not kept among the elements from `first`; returns how many
     /// are.
     pub(super) fn apply(&self, first: usize, values: &mut [f32]) -> usize {
-        let mut kept = 0;
-        for Run { elements, least, most } in self.runs(first, values.len()) {
-            let mut count = 0_u32;
-            for value in &mut values[elements] {
-                let magnitude = magnitude(*value) as i32;
-                let mask = u32::from((magnitude >= least) & (magnitude <= most));
-                count += mask;
-                *value = f32::from_bits(value.to_bits() & mask.wrapping_neg());
-            }
-            kept += count as usize;
+        let runs = self.runs(first, values.len()).into_iter();
+        runs.map(|Run { elements, least, most }| keep(least, most, &mut values[elements])).sum()
+    }
+}
+
+wide! {
+    /// Puts zero in the place of what is not within two magnitudes; returns how many are.
+    fn keep<'a>(least: i32, most: i32, values: &'a mut [f32]) -> usize {
+        let mut count = 0_u32;
+        for value in values {
+            let magnitude = magnitude(*value) as i32;
+            let mask = u32::from((magnitude >= least) & (magnitude <= most));
+            count += mask;
+            *value = f32::from_bits(value.to_bits() & mask.wrapping_neg());
         }
-        kept
+        count as usize
     }
 }
 
@@ -144,26 +150,26 @@ pub fn band(
     let magnitudes = Magnitudes { base, source, elements };
     let (drop, keep_ranks) = (drop.min(elements - keep), keep as u64);
     // All of a magnitude are kept; or they are zeros, and cutting a zero changes nothing.
-    let ties_end = |magnitude: u32, ties: u64, of: u64| {
-        if ties == of || magnitude == 0 { usize::MAX } else { magnitudes.after_nth(magnitude, ties) }
+    let edge = |found: &Found<'_>, ties: u64| {
+        let Place { magnitude, equal, .. } = found.place;
+        let all = ties == equal || magnitude == 0;
+        Edge { magnitude, ties_end: if all { usize::MAX } else { found.after_nth(ties) } }
     };
     if drop == 0 {
-        let [place] = places(&[magnitudes], [keep_ranks]);
-        let ties_end = ties_end(place.magnitude, keep_ranks - place.above, place.equal);
-        return Cut::from(place.magnitude, ties_end, keep);
+        let [found] = find(magnitudes, [keep_ranks]);
+        let Edge { magnitude, ties_end } = edge(&found, keep_ranks - found.place.above);
+        return Cut::from(magnitude, ties_end, keep);
     }
     let dropped = drop as u64;
-    let [top, bottom] = places(&[magnitudes], [dropped, dropped + keep_ranks]);
-    if top.magnitude == bottom.magnitude {
+    let [top, bottom] = find(magnitudes, [dropped, dropped + keep_ranks]);
+    if top.place.magnitude == bottom.place.magnitude {
         // One magnitude on both edges: nothing else is kept.
-        let edge =
-            Edge { magnitude: top.magnitude, ties_end: ties_end(top.magnitude, keep_ranks, top.equal) };
+        let edge = edge(&top, keep_ranks);
         return Cut { low: edge, high: edge, kept: keep };
     }
-    let edge = |magnitude, ties, of| Edge { magnitude, ties_end: ties_end(magnitude, ties, of) };
     Cut {
-        low: edge(bottom.magnitude, dropped + keep_ranks - bottom.above, bottom.equal),
-        high: edge(top.magnitude, top.above + top.equal - dropped, top.equal),
+        low: edge(&bottom, dropped + keep_ranks - bottom.place.above),
+        high: edge(&top, top.place.above + top.place.equal - dropped),
         kept: keep,
     }
 }

@@ -147,7 +147,7 @@ impl<'a> Tracer<'a> {
         let own = revoked
             .hit(sha256, "it is the candidate")
             .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
-            .or_else(|| suites().find_map(|suite| revoked.hit(suite.sha256, "it was measured on suite")))
+            .or_else(|| suites().find_map(|suite| revoked.hit(suite.sha256?, "it was measured on suite")))
             .or_else(|| revoked.data(&body.data))
             .or_else(|| self.signed(sha256))
             .or_else(|| self.signed(admission?));

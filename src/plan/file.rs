@@ -158,8 +158,35 @@ pub struct EvalSection {
     pub kind: Option<Located<String>>,
     /// The cases, a JSON Lines file.
     pub cases: Option<Located<String>>,
+    /// What the plan may do with the results: `selection`, `gate`, `final` or `both`.
+    pub r#use: Option<Located<String>>,
+    /// How cases are asked, as far as it is said.
+    pub options: OptionsSection,
+}
+
+/// The options of `[[eval]]`.
+#[derive(Debug, Default)]
+pub struct OptionsSection {
     /// How far to generate.
     pub max_tokens: Option<Located<u64>>,
+    /// Where answers end.
+    pub stop: Option<Located<Vec<Located<String>>>>,
+    /// What is evened out.
+    pub normalise: Option<Located<String>>,
+    /// What stands before a choice.
+    pub delimiter: Option<Located<String>>,
+    /// Tokens read at once.
+    pub window: Option<Located<u64>>,
+    /// From window to window.
+    pub stride: Option<Located<u64>>,
+    /// The task of another harness.
+    pub task: Option<Located<String>>,
+    /// Which of its metrics.
+    pub task_metric: Option<Located<String>>,
+    /// Its version there.
+    pub task_version: Option<Located<String>>,
+    /// That harness's own version.
+    pub harness_version: Option<Located<String>>,
 }
 
 /// `[[gate]]`
@@ -185,6 +212,8 @@ pub struct GateSection {
     pub versus: Option<Located<String>>,
     /// By how much better.
     pub margin: Option<Located<f64>>,
+    /// How sure it must be.
+    pub confidence: Option<Located<f64>>,
     /// What an approver states.
     pub statement: Option<Located<String>>,
     /// Whose signed approvals count, by their names in the trust file.

@@ -30,12 +30,13 @@ use std::path::Path;
 use crate::base::diagnostic::Diagnostic;
 pub use crate::base::diagnostic::Findings;
 use crate::base::digest::Sha256;
-use crate::disk::{DiskError, IoContext};
+use crate::disk::DiskError;
 use crate::store::Store;
 
 pub use resolved::{
-    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, Candidate, Cycle, Gate, GateRule, MetricGate, Objective,
-    Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, Versus,
+    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, Candidate, Cycle, DeclaredText, Gate, GateRule,
+    MetricGate, Objective, Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, SuiteUse,
+    Versus,
 };
 
 /// Plans are written by people; a larger file is not one.
@@ -76,18 +77,5 @@ pub fn check(source: &str, folder: &Path, store: &Store) -> (Option<Plan>, Vec<D
 }
 
 fn read(path: &Path) -> Result<String, DiskError> {
-    let metadata = std::fs::metadata(path).at("open the plan", path)?;
-    if metadata.is_dir() {
-        let error =
-            std::io::Error::new(std::io::ErrorKind::IsADirectory, "is a folder, a plan file was expected");
-        return Err(error).at("open the plan", path);
-    }
-    if metadata.len() > MAX_PLAN {
-        let error = std::io::Error::other(format!("a plan has at most {MAX_PLAN} bytes"));
-        return Err(error).at("read the plan", path);
-    }
-    let bytes = std::fs::read(path).at("read the plan", path)?;
-    String::from_utf8(bytes)
-        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error()))
-        .at("read the plan", path)
+    crate::disk::small::read_small_text("open the plan", path, MAX_PLAN)
 }

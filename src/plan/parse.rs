@@ -6,8 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, ParentSection,
-    PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection, Written,
+    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, OptionsSection,
+    ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection,
+    Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
@@ -262,8 +263,20 @@ fn eval(mut table: Table<'_, '_>) -> EvalSection {
         span: table.span.clone(),
         name: table.required("name"),
         kind: table.required("kind"),
-        cases: table.required("cases"),
-        max_tokens: table.optional("max_tokens"),
+        cases: table.optional("cases"),
+        r#use: table.optional("use"),
+        options: OptionsSection {
+            max_tokens: table.optional("max_tokens"),
+            stop: table.list("stop"),
+            normalise: table.optional("normalise"),
+            delimiter: table.optional("delimiter"),
+            window: table.optional("window"),
+            stride: table.optional("stride"),
+            task: table.optional("task"),
+            task_metric: table.optional("task_metric"),
+            task_version: table.optional("task_version"),
+            harness_version: table.optional("harness_version"),
+        },
     };
     table.finish();
     section
@@ -283,6 +296,7 @@ fn gate(mut table: Table<'_, '_>) -> GateSection {
         max: table.optional("max"),
         versus: table.optional("versus"),
         margin: table.optional("margin"),
+        confidence: table.optional("confidence"),
         statement: table.optional("statement"),
         keys: table.list("keys"),
         threshold: table.optional("threshold"),

@@ -2,13 +2,15 @@
 //!
 //! Plain data, no place in any source text: whatever could be wrong with it has been said before.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::pool::PoolParent;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::evaluate::Options;
 use crate::operator::{Operator, Parameters, Rule};
 use crate::tensor::dtype::DType;
 
@@ -39,6 +41,8 @@ pub struct Plan {
     pub gates: Vec<Gate>,
     /// `[review]`
     pub review: Review,
+    /// Training texts that parents declare.
+    pub texts: BTreeMap<Name, Vec<DeclaredText>>,
     /// How many parents the recipe selects.
     pub pool_size: u64,
     /// Largest model the registry takes.
@@ -86,6 +90,15 @@ pub enum Origin {
         /// The parent.
         parent: PoolParent,
     },
+}
+
+/// A text that a parent was trained on, by its manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredText {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256, as declared.
+    pub sha256: Sha256,
 }
 
 /// What a parent is for.
@@ -157,10 +170,42 @@ pub struct Suite {
     pub name: Name,
     /// The evaluator.
     pub kind: &'static str,
-    /// The cases.
-    pub cases: PathBuf,
-    /// How far to generate.
-    pub max_tokens: u64,
+    /// The cases; none if they are another harness's.
+    pub cases: Option<PathBuf>,
+    /// How they are asked.
+    pub options: Options,
+    /// What the results decide.
+    pub r#use: SuiteUse,
+}
+
+/// What the results on a suite may decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SuiteUse {
+    /// Which models go on; no gate.
+    Selection,
+    /// Which models are admitted; no objective.
+    Gate,
+    /// The same, and every use is counted in the ledger.
+    Final,
+    /// Both, on the same cases: a winner is then judged by the luck that made it win.
+    Both,
+}
+
+impl SuiteUse {
+    /// Every use with its word.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("selection", Self::Selection), ("gate", Self::Gate), ("final", Self::Final), ("both", Self::Both)];
+
+    /// Whether gates may ask about it.
+    pub fn gates(self) -> bool {
+        self != Self::Selection
+    }
+
+    /// Whether the review may rank by it.
+    pub fn selects(self) -> bool {
+        matches!(self, Self::Selection | Self::Both)
+    }
 }
 
 /// Compared with whom.
@@ -171,6 +216,8 @@ pub enum Versus {
     BestParent,
     /// This parent of the plan.
     Parent(Name),
+    /// The parent that stays if nothing is done.
+    NoOp(Name),
 }
 
 /// A number that must lie somewhere.
@@ -191,6 +238,9 @@ pub struct MetricGate {
     pub versus: Option<Versus>,
     /// By how much.
     pub margin: f64,
+    /// How sure one must be, one-sided; without it the numbers are compared as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 /// Somebody who must agree.
@@ -227,6 +277,8 @@ pub enum GateRule {
     Metric(MetricGate),
     /// A person.
     Approval(Approval),
+    /// The smoke run, repeated in a browser with the same result.
+    BrowserSmoke,
 }
 
 /// `[[gate]]`

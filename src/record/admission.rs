@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use super::candidate::Claims;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
@@ -22,8 +23,10 @@ pub struct AdmissionRecord {
     pub admitted: bool,
     /// The gates that failed and what they found; empty for an admission.
     pub reasons: Vec<String>,
+    /// What may be said of it; none if it was not made.
+    pub claims: Option<Claims>,
 }
 
 impl Record for AdmissionRecord {
-    const TYPE: &'static str = "urn:studbook:admission-record:v1";
+    const TYPE: &'static str = "urn:studbook:admission-record:v2";
 }

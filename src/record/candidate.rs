@@ -38,11 +38,14 @@ pub struct CandidateManifest {
 pub struct Claims {
     /// `converted-trained` if every ancestor is, else `undeclared`.
     pub source_kind: String,
-    /// What a runtime smoke may claim.
+    /// `runtime-execution-smoke-only`, or that gates on bound suites were passed.
     pub quality_claim: String,
-    /// What may be claimed of its training: nothing, here.
+    /// What may be claimed of its training: `not-claimed`, or which gates were passed.
     pub trained_quality_claim: String,
 }
+
+/// The source kind of weights that were trained.
+const TRAINED: &str = "converted-trained";
 
 impl Claims {
     /// The claims of an artifact that has not been evaluated.
@@ -53,8 +56,41 @@ impl Claims {
             trained_quality_claim: "not-claimed".to_owned(),
         }
     }
+
+    /// The claims of an admitted candidate that passed these gates on suites its lineage bound. Without
+    /// any it has only been run, and weights that nobody trained have no trained quality.
+    pub fn passed(self, gates: &[&str]) -> Self {
+        if gates.is_empty() {
+            return self;
+        }
+        let trained = self.source_kind == TRAINED;
+        Self {
+            quality_claim: "passed-gates-on-bound-suites".to_owned(),
+            trained_quality_claim: match trained {
+                true => format!("passed-gates: {}", gates.join(", ")),
+                false => self.trained_quality_claim,
+            },
+            source_kind: self.source_kind,
+        }
+    }
 }
 
 impl Record for CandidateManifest {
     const TYPE: &'static str = "urn:studbook:candidate-manifest:v1";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trained_quality_is_claimed_of_trained_weights_that_passed_gates_and_of_nothing_else() {
+        let smoke = Claims::unevaluated(true);
+        assert_eq!(smoke.quality_claim, "runtime-execution-smoke-only");
+        assert_eq!(smoke.clone().passed(&[]), smoke, "no gate, no words");
+        let passed = smoke.passed(&["better"]);
+        assert_eq!(passed.trained_quality_claim, "passed-gates: better");
+        let undeclared = Claims::unevaluated(false).passed(&["better"]);
+        assert_eq!(undeclared.trained_quality_claim, "not-claimed", "nobody said that it was trained");
+    }
 }

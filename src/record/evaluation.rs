@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::smoke::Evaluated;
 use super::{Record, Subject};
 use crate::base::name::Name;
-use crate::evaluate::Metric;
+use crate::evaluate::contamination::Contamination;
+use crate::evaluate::{Metric, Options};
 
 /// A measurement that can be recomputed from its outcomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub struct EvaluationSidecar {
     pub outcomes: Subject,
     /// The numbers, each with its n and standard error.
     pub metrics: BTreeMap<String, Metric>,
-    /// Whether the cases were looked for in the ancestors' training data: `unknown` until it is.
-    pub contamination: String,
+    /// Whether the cases stand in the texts that its ancestors were trained on.
+    pub contamination: Contamination,
 }
 
 /// A suite as it was used.
@@ -33,14 +34,14 @@ pub struct MeasuredSuite {
     pub name: Name,
     /// Its evaluator.
     pub kind: String,
-    /// Its cases.
+    /// Its cases; for another harness's, what was brought of it.
     pub cases: Subject,
     /// How many.
     pub n: u64,
-    /// How far was generated.
-    pub max_tokens: u64,
+    /// How they were asked.
+    pub options: Options,
 }
 
 impl Record for EvaluationSidecar {
-    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v1";
+    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v2";
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::evaluate::Options;
 use crate::operator::parameter::Parameters;
 use crate::operator::rule::Rule;
 
@@ -111,12 +112,14 @@ pub struct BoundSuite {
     pub name: Name,
     /// Its evaluator.
     pub kind: String,
-    /// SHA-256 of its cases.
-    pub sha256: Sha256,
-    /// How far is generated.
-    pub max_tokens: u64,
+    /// SHA-256 of its cases; none if they are another harness's.
+    pub sha256: Option<Sha256>,
+    /// How they are asked.
+    pub options: Options,
+    /// What the results may decide: `selection`, `gate`, `final` or `both`.
+    pub r#use: String,
 }
 
 impl Record for LineageTemplate {
-    const TYPE: &'static str = "urn:studbook:lineage-template:v1";
+    const TYPE: &'static str = "urn:studbook:lineage-template:v2";
 }

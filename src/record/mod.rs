@@ -8,10 +8,13 @@
 pub mod admission;
 pub mod approval;
 pub mod attest;
+pub mod browser_smoke;
 pub mod candidate;
+pub mod comparison;
 pub mod compat;
 mod document;
 pub mod evaluation;
+pub mod external;
 pub mod ledger;
 pub mod lineage;
 pub mod plan;

@@ -28,6 +28,25 @@ pub struct PlanRegistration {
     pub gates: serde_json::Value,
 }
 
+/// One use of a suite that is marked `final`: entered with the plan that uses it, whatever comes of it.
+/// How often a suite was used is the number of such entries in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinalUse {
+    /// The cycle.
+    pub cycle: Name,
+    /// What the plan calls the suite.
+    pub suite: Name,
+    /// SHA-256 of its cases.
+    pub cases: Sha256,
+    /// The registration of the plan: a plan changed and run again is another use.
+    pub registration: Sha256,
+}
+
+impl Record for FinalUse {
+    const TYPE: &'static str = "urn:studbook:final-use:v1";
+}
+
 impl Record for PlanRegistration {
-    const TYPE: &'static str = "urn:studbook:plan-registration:v1";
+    const TYPE: &'static str = "urn:studbook:plan-registration:v2";
 }

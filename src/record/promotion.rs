@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use super::candidate::Claims;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
@@ -22,6 +23,8 @@ pub struct PromotionTemplate {
     pub gates: Vec<GateStatus>,
     /// What follows from them.
     pub decision: Decision,
+    /// What may be said of it; none if it was not made.
+    pub claims: Option<Claims>,
 }
 
 /// A gate's state with what it rests on.
@@ -79,7 +82,7 @@ impl Decision {
 }
 
 impl Record for PromotionTemplate {
-    const TYPE: &'static str = "urn:studbook:promotion-template:v1";
+    const TYPE: &'static str = "urn:studbook:promotion-template:v2";
 }
 
 #[cfg(test)]

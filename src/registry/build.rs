@@ -4,42 +4,44 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::RegistryError;
-use super::base64::integrity;
 use super::check::{describe_model, manifest_names};
 use super::selector::{
-    Claims, FORMAT, ModelFile, SELECTOR_BUDGET, SELECTOR_VERSION, Selector, SelectorEntry, manifest_path,
-    model_path,
+    Claims, Evidence, EvidenceKind, FORMAT, ModelFile, SELECTOR_BUDGET, SELECTOR_VERSION, Selector,
+    SelectorEntry, manifest_path, record_path,
 };
-use crate::base::digest::{Digest, Sha256};
+use super::site;
+use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::lock::Lock;
 use crate::disk::mmap::Mapped;
 use crate::disk::{IoContext, atomic, fault};
 
-/// The two folders whose every file the selector names.
-pub(super) const FOLDERS: [&str; 2] = ["models", "manifests"];
+/// The folders whose every file the selector names.
+pub(super) const FOLDERS: [&str; 3] = ["models", "manifests", "records"];
 
 /// What to offer: an admitted candidate and where its parts are.
 #[derive(Debug, Clone)]
 pub struct NewRegistryEntry {
     /// Unique in the registry.
     pub id: Name,
+    /// The cycle that made it.
+    pub cycle: Name,
     /// The model file to copy.
     pub model: PathBuf,
     /// The SHA-256 it was admitted under.
     pub model_sha256: Sha256,
     /// The candidate manifest's bytes. Somewhere it must name the model's SHA-256 or BLAKE3.
     pub manifest: Vec<u8>,
-    /// SHA-256 of the admission record.
-    pub admission: Sha256,
+    /// The admission record's bytes.
+    pub admission: Vec<u8>,
     /// Where the ledger says so.
     pub ledger_index: u64,
+    /// The records to show with it.
+    pub evidence: Vec<(EvidenceKind, Vec<u8>)>,
     /// What is claimed about it.
     pub claims: Claims,
     /// SPDX licence expression.
     pub licence: String,
-    /// What the browser asks for it by.
-    pub route: Name,
     /// Most bytes its model may have; at most [`SELECTOR_BUDGET`].
     pub budget_bytes: u64,
 }
@@ -66,7 +68,8 @@ pub struct BuiltFile {
     pub sha256: Sha256,
 }
 
-/// Makes `folder` the registry of exactly these entries.
+/// Makes `folder` the registry of exactly these entries, with the page that shows them. The ledger that
+/// admitted them is put beside them by [`snapshot::write`](super::snapshot::write).
 pub fn build(folder: &Path, mut entries: Vec<NewRegistryEntry>) -> Result<Built, RegistryError> {
     entries.sort_by(|a, b| a.id.cmp(&b.id));
     let described = entries.iter().map(describe).collect::<Result<_, _>>()?;
@@ -92,7 +95,14 @@ pub fn build(folder: &Path, mut entries: Vec<NewRegistryEntry>) -> Result<Built,
         let path = manifest_path(entry.manifest);
         put(folder, &path, entry.manifest, &|| Ok(new.manifest.clone()))?;
         files.insert(BuiltFile { path, bytes: new.manifest.len() as u64, sha256: entry.manifest });
+        for record in std::iter::once(&new.admission).chain(new.evidence.iter().map(|(_, record)| record)) {
+            let sha256 = Sha256::of(record);
+            let path = record_path(sha256);
+            put(folder, &path, sha256, &|| Ok(record.clone()))?;
+            files.insert(BuiltFile { path, bytes: record.len() as u64, sha256 });
+        }
     }
+    site::write(folder)?;
     let path = folder.join("selector.json");
     atomic::replace(&path, &selector_bytes)?;
     fault::point("registry-selector-written").at("write", &path)?;
@@ -113,29 +123,29 @@ fn describe(new: &NewRegistryEntry) -> Result<SelectorEntry, RegistryError> {
     if bytes > budget {
         return Err(RegistryError::OverBudget { id: id(), bytes, budget });
     }
-    let sha256 = Sha256::of(mapped.as_ref());
     let (context, vocab) =
         describe_model(mapped.as_ref()).map_err(|why| RegistryError::Model { id: id(), why })?;
-    let model = ModelFile {
-        path: model_path(sha256),
-        bytes,
-        sha256,
-        blake3: Digest::of(mapped.as_ref()),
-        integrity: integrity(sha256),
-    };
+    let model = ModelFile::of(mapped.as_ref());
+    let sha256 = model.sha256;
     manifest_names(&new.manifest, &model).map_err(|why| RegistryError::Manifest { id: id(), why })?;
     let entry = SelectorEntry {
         id: new.id.clone(),
+        cycle: new.cycle.clone(),
         model,
         manifest: Sha256::of(&new.manifest),
-        admission: new.admission,
+        admission: Sha256::of(&new.admission),
         ledger_index: new.ledger_index,
+        evidence: new
+            .evidence
+            .iter()
+            .map(|(kind, record)| Evidence { kind: *kind, sha256: Sha256::of(record) })
+            .collect(),
         format: FORMAT.to_owned(),
         context,
         vocab,
         claims: new.claims,
         licence: new.licence.clone(),
-        route: new.route.clone(),
+        route: new.id.clone(),
         budget_bytes: new.budget_bytes,
     };
     entry.expect("the SHA-256 of the model file", sha256, new.model_sha256)?;

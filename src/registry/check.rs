@@ -7,12 +7,15 @@ use serde_json::Value;
 
 use super::RegistryError;
 use super::build::FOLDERS;
-use super::selector::{MAX_SELECTOR, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, manifest_path};
+use super::selector::{
+    MAX_SELECTOR, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, manifest_path, record_path,
+};
+use super::site;
 use crate::base::canonical;
-use crate::base::digest::{Digest, Sha256};
+use crate::base::digest::Sha256;
 use crate::disk::IoContext;
 use crate::disk::mmap::{Mapped, Stamp};
-use crate::ledger::{EntryKind, Ledger};
+use crate::ledger::{EntryKind, Leaf, Ledger};
 
 /// Largest manifest that is read.
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -45,12 +48,20 @@ pub fn check(folder: &Path) -> Result<CheckedRegistry, RegistryError> {
     for entry in &selector.entries {
         check_entry(folder, entry)?;
         listed.insert(manifest_path(entry.manifest));
+        listed.insert(record_path(entry.admission));
+        listed.extend(entry.evidence.iter().map(|evidence| record_path(evidence.sha256)));
         if listed.insert(entry.model.path.clone()) {
             model_bytes += entry.model.bytes;
         }
     }
     if let Some(path) = files_in(folder)?.into_iter().find(|path| !listed.contains(path)) {
         return Err(RegistryError::Unlisted { path });
+    }
+    for (path, bytes) in site::files() {
+        if open_plain(folder, path, bytes.len() as u64)?.as_ref() != bytes {
+            let why = "is not the page of this version of studbook".to_owned();
+            return Err(RegistryError::File { path: path.to_owned(), why });
+        }
     }
     Ok(CheckedRegistry { selector_sha256: Sha256::of(file.as_ref()), selector, model_bytes })
 }
@@ -60,16 +71,26 @@ fn check_entry(folder: &Path, entry: &SelectorEntry) -> Result<(), RegistryError
     let model = &entry.model;
     let file = open_plain(folder, &model.path, SELECTOR_BUDGET)?;
     let bytes = file.as_ref();
-    entry.expect("the length of the model", model.bytes, bytes.len() as u64)?;
-    entry.expect("the SHA-256 of the model", model.sha256, Sha256::of(bytes))?;
-    entry.expect("the BLAKE3 of the model", model.blake3, Digest::of(bytes))?;
+    let found = ModelFile::of(bytes);
+    entry.expect("the length of the model", model.bytes, found.bytes)?;
+    entry.expect("the SHA-256 of the model", model.sha256, found.sha256)?;
+    entry.expect("the BLAKE3 of the model", model.blake3, found.blake3)?;
+    if let Some(at) = model.pieces.iter().zip(&found.pieces).position(|(named, found)| named != found) {
+        entry.expect("the SHA-256 of a piece", model.pieces[at], found.pieces[at])?;
+    }
     let (context, vocab) = describe_model(bytes).map_err(|why| RegistryError::Model { id: id(), why })?;
     entry.expect("the context", entry.context, context)?;
     entry.expect("the vocabulary", entry.vocab, vocab)?;
 
     let manifest = open_plain(folder, &manifest_path(entry.manifest), MAX_MANIFEST)?;
     entry.expect("the SHA-256 of the manifest", entry.manifest, Sha256::of(manifest.as_ref()))?;
-    manifest_names(manifest.as_ref(), model).map_err(|why| RegistryError::Manifest { id: id(), why })
+    manifest_names(manifest.as_ref(), model).map_err(|why| RegistryError::Manifest { id: id(), why })?;
+    let records = entry.evidence.iter().map(|evidence| evidence.sha256);
+    for sha256 in std::iter::once(entry.admission).chain(records) {
+        let record = open_plain(folder, &record_path(sha256), MAX_MANIFEST)?;
+        entry.expect("the SHA-256 of a record", sha256, Sha256::of(record.as_ref()))?;
+    }
+    Ok(())
 }
 
 /// Maps a file that is no link, and is the one that was examined.
@@ -95,7 +116,7 @@ fn open_plain(folder: &Path, path: &str, most: u64) -> Result<Mapped, RegistryEr
     Ok(mapped)
 }
 
-/// Everything in the two folders, as paths inside the registry, in order.
+/// Everything in the folders, as paths inside the registry, in order.
 pub(super) fn files_in(folder: &Path) -> Result<Vec<String>, RegistryError> {
     let mut paths = Vec::new();
     for name in FOLDERS {
@@ -156,6 +177,16 @@ fn names(value: &Value, digests: &[String; 2]) -> bool {
     }
 }
 
+/// The entry that took an admission back, if one did.
+pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    leaves.iter().filter(|later| later.index > leaf.index).find(|later| {
+        let about = later.subject == leaf.subject
+            || (later.candidate.is_some()
+                && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate));
+        matches!(later.kind, EntryKind::Revocation | EntryKind::Retirement) && about
+    })
+}
+
 /// Refuses entries that the ledger did not admit at the index they name, for the manifest they
 /// name, or whose admission was taken back later. The ledger itself is checked while it is read.
 pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), RegistryError> {
@@ -177,13 +208,7 @@ pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), Regi
         if leaf.subject != Some(entry.manifest) {
             return Err(not_admitted("admits another manifest"));
         }
-        let taken_back = leaves[leaf.index as usize + 1..].iter().find(|later| {
-            let about = later.subject == leaf.subject
-                || (later.candidate.is_some()
-                    && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate));
-            matches!(later.kind, EntryKind::Revocation | EntryKind::Retirement) && about
-        });
-        if let Some(later) = taken_back {
+        if let Some(later) = taken_back(leaf, &leaves) {
             return Err(RegistryError::Revoked { id: id(), index: later.index });
         }
     }
@@ -194,9 +219,10 @@ pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), Regi
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::selector::{Claims, SourceKind, model_path};
+    use super::super::selector::{Claims, EvidenceKind, SourceKind, model_path};
     use super::super::{NewRegistryEntry, build};
     use super::*;
+    use crate::base::digest::Digest;
     use crate::ledger::NewEntry;
 
     /// The header of an SLM1 file and something behind it; the registry reads no further.
@@ -218,11 +244,12 @@ mod tests {
             model,
             model_sha256,
             manifest: format!("{{\"artifact\":{{\"digest\":[\"{model_sha256}\"]}}}}").into_bytes(),
-            admission: Sha256::of(format!("admission {number}").as_bytes()),
+            cycle: "spring".parse().unwrap(),
+            admission: format!("admission {number}").into_bytes(),
             ledger_index: u64::from(number),
+            evidence: vec![(EvidenceKind::Promotion, format!("gates of {number}").into_bytes())],
             claims: Claims::smoke_only(SourceKind::DeterministicSmoke),
             licence: "MIT".to_owned(),
-            route: "default".parse().unwrap(),
             budget_bytes: SELECTOR_BUDGET,
         }
     }
@@ -261,7 +288,7 @@ mod tests {
             let bytes = std::fs::read(place.registry.join(&file.path)).unwrap();
             assert_eq!((file.bytes, file.sha256), (bytes.len() as u64, Sha256::of(&bytes)), "{}", file.path);
         }
-        assert_eq!(built.files.len(), 7);
+        assert_eq!(built.files.len(), 13);
     }
 
     #[test]
@@ -270,11 +297,11 @@ mod tests {
         place.build([0, 1]);
         std::fs::write(place.registry.join("models/.tmp-left"), b"x").unwrap();
         std::fs::write(place.registry.join(".tmp-left"), b"x").unwrap();
-        std::fs::write(place.registry.join("index.html"), b"a page").unwrap();
+        std::fs::write(place.registry.join("notes.txt"), b"a note").unwrap();
         place.build([1]);
-        assert_eq!(files_in(&place.registry).unwrap().len(), 2);
+        assert_eq!(files_in(&place.registry).unwrap().len(), 4);
         assert!(!place.registry.join(".tmp-left").exists());
-        assert!(place.registry.join("index.html").exists(), "the rest of the site is not ours");
+        assert!(place.registry.join("notes.txt").exists(), "the rest of the site is not ours");
         assert_eq!(check(&place.registry).unwrap().selector.entries.len(), 1);
         assert_eq!(place.build([]).files.len(), 1);
         assert_eq!(check(&place.registry).unwrap().model_bytes, 0);
@@ -313,8 +340,6 @@ mod tests {
         assert!(matches!(error, RegistryError::Manifest { .. }), "{error}");
         let error = refused(&|entry| entry.manifest = b"{".to_vec());
         assert!(matches!(error, RegistryError::Manifest { .. }), "{error}");
-        let error = refused(&|entry| entry.admission = Sha256::from_bytes([0; 32]));
-        assert!(matches!(error, RegistryError::NotAdmitted { .. }), "{error}");
         let error = refused(&|entry| std::fs::write(&entry.model, b"GGUF").unwrap());
         assert!(matches!(error, RegistryError::Model { .. }), "{error}");
         let error = refused(&|entry| entry.licence = "<script>".to_owned());

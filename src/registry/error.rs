@@ -90,6 +90,14 @@ pub enum RegistryError {
         /// What it is instead.
         why: String,
     },
+    /// A server that cannot start.
+    #[error("cannot serve on 127.0.0.1, port {port}: {why}")]
+    Serve {
+        /// The port asked for; 0 is any.
+        port: u16,
+        /// The reason.
+        why: String,
+    },
     /// A file that no entry names.
     #[error("{path} is not named by the selector; build the registry again, which removes it")]
     Unlisted {
@@ -101,6 +109,6 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether the disk failed, not an entry.
     pub fn is_environment(&self) -> bool {
-        matches!(self, Self::Disk(_) | Self::Ledger(_))
+        matches!(self, Self::Disk(_) | Self::Ledger(_) | Self::Serve { .. })
     }
 }

@@ -7,6 +7,9 @@
 //! ```text
 //! models/<sha256>.slm       the artifact, named by its content
 //! manifests/<sha256>.json   the candidate manifest; its digest is the candidate's identity
+//! records/<sha256>.json     its admission, its gates, its lineage, its measurements
+//! ledger.json, .jsonl       the ledger that admitted it, whole
+//! index.html, app, ...      the page, the same for every registry
 //! selector.json             who is who: canonical JSON, sorted by id, replaced last and whole
 //! ```
 //!
@@ -18,15 +21,24 @@
 //! * [`selector`]: the entries and what each must satisfy in itself.
 //! * [`mod@build`]: writing the folder.
 //! * [`mod@check`]: re-hashing everything, and asking the ledger.
+//! * [`site`]: the page that people see. [`snapshot`]: the ledger, as the page checks it.
+//! * [`serve`]: both on this machine, for those without a server.
+//! * [`drive`]: a model run in a real browser, by the page's own parts.
 //! * [`base64`]: the encoding of browser integrity strings.
 
 pub mod base64;
 pub mod build;
 pub mod check;
+pub mod drive;
 mod error;
 pub mod selector;
+pub mod serve;
+pub mod site;
+pub mod snapshot;
 
 pub use build::{Built, BuiltFile, NewRegistryEntry, build};
-pub use check::{CheckedRegistry, check, check_admissions};
+pub use check::{CheckedRegistry, check, check_admissions, taken_back};
 pub use error::RegistryError;
-pub use selector::{Claims, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind};
+pub use selector::{
+    Claims, Evidence, EvidenceKind, ModelFile, PIECE, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,
+};

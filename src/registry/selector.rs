@@ -13,11 +13,15 @@ use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 
 /// The selector format written here; no other is read.
-pub const SELECTOR_VERSION: u32 = 1;
+pub const SELECTOR_VERSION: u32 = 2;
 /// Most bytes of a model a selector may offer.
 pub const SELECTOR_BUDGET: u64 = 33_554_432;
 /// Largest selector that is read.
 pub const MAX_SELECTOR: u64 = 4 << 20;
+/// Bytes of a model that are checked together while it streams; the last piece may be shorter.
+pub const PIECE: usize = 262_144;
+/// Most records an entry may show.
+pub const MAX_EVIDENCE: usize = 64;
 /// Longest licence expression.
 pub const MAX_LICENCE: usize = 1024;
 /// What models in the registry are.
@@ -39,6 +43,8 @@ pub struct Selector {
 pub struct SelectorEntry {
     /// Unique in the selector.
     pub id: Name,
+    /// The cycle that made it.
+    pub cycle: Name,
     /// Its file.
     pub model: ModelFile,
     /// SHA-256 of its manifest, which is its identity.
@@ -47,6 +53,8 @@ pub struct SelectorEntry {
     pub admission: Sha256,
     /// Where the ledger says so.
     pub ledger_index: u64,
+    /// The records to show with it, by kind and digest, each once.
+    pub evidence: Vec<Evidence>,
     /// [`FORMAT`].
     pub format: String,
     /// Longest context in tokens, as in the model.
@@ -57,7 +65,7 @@ pub struct SelectorEntry {
     pub claims: Claims,
     /// SPDX licence expression.
     pub licence: String,
-    /// What the browser asks for it by.
+    /// What the browser asks for it by: the id, so that no route leads to two models.
     pub route: Name,
     /// Most bytes its model may have; at most [`SELECTOR_BUDGET`].
     pub budget_bytes: u64,
@@ -77,6 +85,34 @@ pub struct ModelFile {
     pub blake3: Digest,
     /// The SHA-256 again, as a browser wants it.
     pub integrity: String,
+    /// [`PIECE`].
+    pub piece_bytes: u64,
+    /// SHA-256 of every piece, so that a wrong one is noticed before the next is fetched.
+    pub pieces: Vec<Sha256>,
+}
+
+/// A record that a page shows, at [`record_path`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// What it is.
+    pub kind: EvidenceKind,
+    /// SHA-256 of the record.
+    pub sha256: Sha256,
+}
+
+/// The records a page can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceKind {
+    /// The gates and what each found.
+    Promotion,
+    /// What made it, from whom.
+    Lineage,
+    /// The native smoke run.
+    Smoke,
+    /// A measurement.
+    Evaluation,
 }
 
 /// What may be said about a model here.
@@ -140,6 +176,27 @@ pub fn manifest_path(sha256: Sha256) -> String {
     format!("manifests/{sha256}.json")
 }
 
+/// Where the record with this digest lies.
+pub fn record_path(sha256: Sha256) -> String {
+    format!("records/{sha256}.json")
+}
+
+impl ModelFile {
+    /// The description of a file with these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let sha256 = Sha256::of(bytes);
+        Self {
+            path: model_path(sha256),
+            bytes: bytes.len() as u64,
+            sha256,
+            blake3: Digest::of(bytes),
+            integrity: integrity(sha256),
+            piece_bytes: PIECE as u64,
+            pieces: bytes.chunks(PIECE).map(Sha256::of).collect(),
+        }
+    }
+}
+
 impl Selector {
     /// The bytes of `selector.json`.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
@@ -188,7 +245,11 @@ impl SelectorEntry {
         }
         self.expect("the model path", path, &model_path(*sha256))?;
         self.expect("the integrity", &self.model.integrity, &integrity(*sha256))?;
+        self.expect("the piece length", self.model.piece_bytes, PIECE as u64)?;
+        self.expect("the number of pieces", self.model.pieces.len() as u64, bytes.div_ceil(PIECE as u64))?;
         self.expect("the format", &self.format, FORMAT)?;
+        self.expect("the route", &self.route, &self.id)?;
+        self.expect("the amount of evidence over the limit", self.evidence.len() > MAX_EVIDENCE, false)?;
         self.expect("the budget over the limit", self.budget_bytes > SELECTOR_BUDGET, false)?;
         if *bytes > self.budget_bytes {
             return Err(RegistryError::OverBudget { id: id(), bytes: *bytes, budget: self.budget_bytes });
@@ -240,29 +301,33 @@ pub(super) mod tests {
         let sha256 = Sha256::of(id.as_bytes());
         SelectorEntry {
             id: id.parse().unwrap(),
+            cycle: "cycle".parse().unwrap(),
             model: ModelFile {
                 path: model_path(sha256),
                 bytes: 1000,
                 sha256,
                 blake3: Digest::of(id.as_bytes()),
                 integrity: integrity(sha256),
+                piece_bytes: PIECE as u64,
+                pieces: vec![sha256],
             },
             manifest: Sha256::of(b"manifest"),
             admission: Sha256::of(b"admission"),
             ledger_index: 3,
+            evidence: vec![Evidence { kind: EvidenceKind::Promotion, sha256: Sha256::of(b"promotion") }],
             format: FORMAT.to_owned(),
             context: 64,
             vocab: 260,
             claims: Claims::smoke_only(SourceKind::ConvertedTrained),
             licence: "Apache-2.0 AND (MIT OR BSD-3-Clause)".to_owned(),
-            route: "arithmetic".parse().unwrap(),
+            route: id.parse().unwrap(),
             budget_bytes: SELECTOR_BUDGET,
         }
     }
 
     #[test]
     fn a_selector_has_one_spelling() {
-        let selector = Selector { version: 1, entries: vec![entry("a"), entry("b")] };
+        let selector = Selector { version: SELECTOR_VERSION, entries: vec![entry("a"), entry("b")] };
         let bytes = selector.to_bytes().unwrap();
         assert_eq!(Selector::from_bytes(&bytes).unwrap(), selector);
         let text = String::from_utf8(bytes).unwrap();
@@ -270,8 +335,8 @@ pub(super) mod tests {
             r#""claims":{"quality_claim":"runtime-execution-smoke-only","source_kind":"converted-trained","trained_quality_claim":"not-claimed"}"#
         ));
         for (from, to, why) in [
-            ("\"version\":1", "\"version\":2", "version 2"),
-            ("\"version\":1", "\"version\":1,\"extra\":1", "unknown field"),
+            ("\"version\":2", "\"version\":1", "version 1"),
+            ("\"version\":2", "\"version\":2,\"extra\":1", "unknown field"),
             ("{", " {", "canonically"),
             ("not-claimed", "claimed", "unknown variant"),
             ("runtime-execution-smoke-only", "assistant-quality", "unknown variant"),
@@ -311,6 +376,10 @@ pub(super) mod tests {
         assert!(error.to_string().contains("budget over the limit"), "{error}");
         let error = broken(&|entry| entry.admission = Sha256::from_bytes([0; 32]));
         assert!(matches!(error, RegistryError::NotAdmitted { .. }), "{error}");
+        let error = broken(&|entry| entry.route = "elsewhere".parse().unwrap());
+        assert!(matches!(error, RegistryError::Drift { what: "the route", .. }), "{error}");
+        let error = broken(&|entry| entry.model.pieces.push(Sha256::of(b"more")));
+        assert!(matches!(error, RegistryError::Drift { what: "the number of pieces", .. }), "{error}");
         let error = broken(&|entry| entry.licence.clear());
         assert!(matches!(error, RegistryError::Drift { what: "the licence", .. }), "{error}");
     }

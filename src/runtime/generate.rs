@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use super::error::RuntimeError;
 use super::forward::{Model, Session, Wanted};
 use super::sample::{Sampler, Sampling};
-use crate::model::tokenizer::{EOS, TextStream, Tokenizer};
+use crate::model::tokenizer::{TextStream, Tokenizer};
 use crate::tensor::blocks;
 
 /// Longest answer, in bytes.
@@ -77,17 +77,12 @@ pub fn generate(
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(u32, &str) -> ControlFlow<()>,
 ) -> Result<Generation, RuntimeError> {
-    let mut answer = Answer::new(model, prompt, options)?;
-    if answer.stop_reason.is_none() {
-        let prompt = std::mem::take(&mut answer.pending);
-        answer.session.feed(&prompt)?;
-    }
+    let mut answer = Answer::new(model, prompt, options.clone())?;
     while answer.stop_reason.is_none() {
+        answer.feed(usize::MAX)?;
         let Some((token, text)) = answer.choose()? else { break };
         if on_token(token, &text).is_break() {
             answer.stop_reason = Some(StopReason::Cancelled);
-        } else if answer.stop_reason.is_none() {
-            answer.session.step(token)?;
         }
     }
     Ok(answer.finish())
@@ -123,7 +118,7 @@ fn one_batch<S: AsRef<str>>(
     spread: bool,
 ) -> Vec<Result<Generation, RuntimeError>> {
     let mut answers: Vec<_> =
-        prompts.iter().map(|prompt| Answer::new(model, prompt.as_ref(), options)).collect();
+        prompts.iter().map(|prompt| Answer::new(model, prompt.as_ref(), options.clone())).collect();
     loop {
         let mut running: Vec<_> =
             answers.iter_mut().flatten().filter(|answer| answer.stop_reason.is_none()).collect();
@@ -142,22 +137,22 @@ fn one_batch<S: AsRef<str>>(
 }
 
 /// One token on, or the error that prevents it: the batch's or this sequence's own.
-fn advance(answer: &mut Result<Answer<'_>, RuntimeError>, fed: &Result<(), RuntimeError>) {
+fn advance(answer: &mut Result<Answer, RuntimeError>, fed: &Result<(), RuntimeError>) {
     let Ok(running) = answer else { return };
     if running.stop_reason.is_some() {
         return;
     }
-    match fed.clone().and_then(|()| running.choose()) {
-        Ok(Some((token, _))) => running.pending.push(token),
-        Ok(None) => {}
-        Err(error) => *answer = Err(error),
+    if let Err(error) = fed.clone().and_then(|()| running.choose()) {
+        *answer = Err(error);
     }
 }
 
-/// One answer in the making.
-struct Answer<'a> {
-    tokenizer: &'a Tokenizer,
-    options: &'a GenerateOptions,
+/// One answer in the making, for callers that must get a word in between tokens: a page that streams text,
+/// and stops.
+#[derive(Debug)]
+pub struct Answer {
+    tokenizer: Tokenizer,
+    options: GenerateOptions,
     session: Session,
     sampler: Sampler,
     /// What the session is to be fed next.
@@ -170,9 +165,10 @@ struct Answer<'a> {
     stop_reason: Option<StopReason>,
 }
 
-impl<'a> Answer<'a> {
-    fn new(model: &'a Model, prompt: &str, options: &'a GenerateOptions) -> Result<Self, RuntimeError> {
-        let tokenizer = &model.checkpoint().tokenizer;
+impl Answer {
+    /// Encodes the prompt; nothing is computed yet.
+    pub fn new(model: &Model, prompt: &str, options: GenerateOptions) -> Result<Self, RuntimeError> {
+        let tokenizer = model.checkpoint().tokenizer.clone();
         let sampler = Sampler::new(options.sampling)?;
         let pending = tokenizer.encode_prompt(prompt);
         let context = model.dimensions().context;
@@ -196,16 +192,27 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// Chooses the next token from the session's logits. Returns it with the text that is now whole, and
-    /// nothing if the answer ended instead; `stop_reason` says whether another may follow.
-    fn choose(&mut self) -> Result<Option<(u32, String)>, RuntimeError> {
+    /// Feeds at most `most` of the tokens that are due: the prompt's, then the last one chosen. How many are
+    /// due still; once there are none, [`Self::choose`] may follow. How a prompt is cut changes no bit.
+    pub fn feed(&mut self, most: usize) -> Result<usize, RuntimeError> {
+        let now = self.pending.len().min(most);
+        if now > 0 {
+            self.session.feed(&self.pending[..now])?;
+            self.pending.drain(..now);
+        }
+        Ok(self.pending.len())
+    }
+
+    /// Chooses the next token from the logits. Returns it with the text that is now whole, and nothing if
+    /// the answer ended instead; [`Self::stop_reason`] says whether another may follow.
+    pub fn choose(&mut self) -> Result<Option<(u32, String)>, RuntimeError> {
         let token = self.sampler.choose(self.session.logits())?;
-        if token == EOS {
+        if self.tokenizer.is_end(token) {
             self.stop_reason = Some(StopReason::EndOfSequence);
             return Ok(None);
         }
         let before = self.stream.clone();
-        let text = self.stream.push(self.tokenizer, token)?;
+        let text = self.stream.push(&self.tokenizer, token)?;
         if self.text.len() + text.len() > MAX_OUTPUT_BYTES {
             self.stream = before;
             self.stop_reason = Some(StopReason::OutputLimit);
@@ -220,9 +227,25 @@ impl<'a> Answer<'a> {
         } else if self.tokens.len() == self.room {
             Some(StopReason::ContextEnd)
         } else {
+            self.pending.push(token);
             None
         };
         Ok(Some((token, text)))
+    }
+
+    /// Why it ended, once it has.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.stop_reason
+    }
+
+    /// The logits after the last token fed.
+    pub fn logits(&self) -> &[f32] {
+        self.session.logits()
+    }
+
+    /// The ids chosen so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// Cuts the text where the stop text begins, if the last `new` bytes completed it.
@@ -239,7 +262,13 @@ impl<'a> Answer<'a> {
         at.is_some()
     }
 
-    fn finish(mut self) -> Generation {
+    /// Bytes of its text so far.
+    pub fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The answer as far as it came.
+    pub fn finish(mut self) -> Generation {
         let stop_reason = self.stop_reason.unwrap_or(StopReason::MaxTokens);
         if stop_reason != StopReason::StopText {
             let rest = self.stream.finish();
@@ -255,6 +284,7 @@ impl<'a> Answer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::tokenizer::EOS;
     use crate::runtime::fixture;
     use crate::tensor::dtype::DType;
 
@@ -367,10 +397,10 @@ mod tests {
     fn an_answer_has_a_longest_length() {
         let model = model();
         let options = GenerateOptions::greedy(10);
-        let mut answer = Answer::new(&model, "abc", &options).unwrap();
-        answer.session.feed(&[256, 97]).unwrap();
+        let mut answer = Answer::new(&model, "abc", options).unwrap();
         answer.text = "x".repeat(MAX_OUTPUT_BYTES);
         while answer.stop_reason.is_none() {
+            answer.feed(usize::MAX).unwrap();
             answer.choose().unwrap();
         }
         let answer = answer.finish();

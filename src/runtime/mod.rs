@@ -17,6 +17,7 @@
 //! * [`forward`]: sessions and the pass itself, for one sequence or many.
 //! * [`sample`]: from logits to the next token.
 //! * [`generate()`]: from a prompt to text, one or thousands.
+//! * [`score`]: how likely a text is, alone or beside another model's opinion.
 //!
 //! It is not a fast runtime for large models: no fused multiply-add, no reduced precision, no GPU.
 
@@ -27,6 +28,7 @@ pub mod forward;
 pub mod generate;
 pub mod rope;
 pub mod sample;
+pub mod score;
 pub mod weights;
 
 #[cfg(test)]
@@ -36,5 +38,5 @@ mod tests;
 
 pub use error::RuntimeError;
 pub use forward::{Model, Session, Wanted};
-pub use generate::{GenerateOptions, Generation, StopReason, generate, generate_batch};
+pub use generate::{Answer, GenerateOptions, Generation, StopReason, generate, generate_batch};
 pub use sample::{Sampler, Sampling};

@@ -26,7 +26,7 @@ impl Stage for AdmissionStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -54,6 +54,7 @@ impl Stage for AdmissionStage {
             promotion: subject.sha256,
             admitted,
             reasons: reasons.clone(),
+            claims: promotion.claims,
         };
         if admitted {
             context.made(&record, Verdict::Pass, format!("admitted: {} gates passed", promotion.gates.len()))

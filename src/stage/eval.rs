@@ -1,33 +1,48 @@
 //! Part 7: `eval`: measures one model on one suite and keeps every outcome.
 //!
-//! Generating is the dear part and depends on the model's bytes and the suite alone, while the
-//! sidecar also binds the candidate's manifest, which changes with every gate. So the outcomes are
-//! cached under an action of their own: moving a gate makes new sidecars without a single token.
+//! Asking is the dear part and depends on the model's bytes and the suite alone, while the sidecar
+//! also binds the candidate's manifest, which changes with every gate. So the outcomes are cached
+//! under an action of their own: moving a gate makes new sidecars without a single token. A long
+//! suite is asked in batches, each cached as soon as it is answered: who stops loses the batch that
+//! ran, and the rest is the same to the bit.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::comparison;
+use super::examinee::Model;
+use super::external;
 use super::smoke::IntroducedBy;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::canonical;
+use crate::base::digest::Sha256;
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
-use crate::evaluate::{self, EvaluateError, Evaluator, Generator, Metrics, Options, outcome};
+use crate::evaluate::contamination::{self, Contamination};
+use crate::evaluate::harness::External;
+use crate::evaluate::{self, Case, EvaluateError, Evaluator, Measure, Metric, Metrics, Options, outcome};
 use crate::record::Subject;
 use crate::record::evaluation::{EvaluationSidecar, MeasuredSuite};
-use crate::runtime::{GenerateOptions, Model, generate_batch};
 use crate::store::{ActionResult, Blob, Verdict};
 
 /// Whom to measure on what.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
     pub(crate) name: Name,
     pub(crate) introduced_by: IntroducedBy,
     pub(crate) suite: Name,
     pub(crate) kind: String,
-    pub(crate) max_tokens: u64,
+    pub(crate) options: Options,
+    /// How the model itself is made in f32, if it is to be held against that: the parameters of an
+    /// operator stage whose models are inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) full: Option<Value>,
+    /// Everybody whose bytes the model is made of, and the training texts that each declares.
+    #[serde(default)]
+    pub(crate) data: BTreeMap<Name, Vec<Sha256>>,
 }
 
 pub(super) struct EvalStage;
@@ -38,24 +53,31 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn weight(&self) -> Weight {
-        Weight::Heavy
+        Weight::Shared
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
+        if context.action.params.get("tests").is_some() {
+            return comparison::run(context, &context.params()?);
+        }
         let params: Params = context.params()?;
         let subject = params.introduced_by.subject(context, &params.name)?;
         let evaluator = evaluate::find(&params.kind)
             .ok_or_else(|| StageError::Refused(format!("this program has no evaluator `{}`", params.kind)))?;
+        if params.kind == External::NAME {
+            return external::run(context, params, subject);
+        }
         let cases = context.store.read(&context.input("suite")?)?;
-        let suite = evaluate::Suite::parse(&cases)?;
+        let suite = evaluate::Suite::parse(evaluator, &cases)?;
         let outcomes = outcomes(context, &params, evaluator, &suite)?;
         let bytes = context.store.read(&outcomes.digest)?;
-        let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?)?;
+        let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?, &params.options)?;
         let summary = summary(&metrics);
+        let contamination = contamination(context, &params, &suite)?;
         let sidecar = EvaluationSidecar {
             subject,
             suite: MeasuredSuite {
@@ -63,11 +85,11 @@ impl Stage for EvalStage {
                 kind: params.kind,
                 cases: Subject::of(&cases),
                 n: suite.cases.len() as u64,
-                max_tokens: params.max_tokens,
+                options: params.options,
             },
             outcomes: Subject::of(&bytes),
             metrics,
-            contamination: "unknown".to_owned(),
+            contamination,
         };
         let outputs = BTreeMap::from([
             ("outcomes".to_owned(), outcomes),
@@ -77,15 +99,66 @@ impl Stage for EvalStage {
     }
 }
 
-fn summary(metrics: &Metrics) -> String {
-    let rows = metrics.iter();
-    let rows = rows
-        .map(|(name, metric)| format!("{name} {:.3} ± {:.3} (n {})", metric.value, metric.stderr, metric.n));
-    rows.collect::<Vec<_>>().join(", ")
+pub(super) fn summary(metrics: &Metrics) -> String {
+    let row = |(name, Metric { value, n, stderr }): (&String, &Metric)| match stderr {
+        // A divergence may be far below what three digits show.
+        Some(stderr) if *value > 0.0 && *value < 0.01 => {
+            format!("{name} {value:.2e} ± {stderr:.2e} (n {n})")
+        }
+        Some(stderr) => format!("{name} {value:.3} ± {stderr:.3} (n {n})"),
+        None => format!("{name} {value:.3} (n {n})"),
+    };
+    metrics.iter().map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// Cases asked between two looks at whether to stop.
-const BATCH: usize = 256;
+/// Looks for the cases in the declared training texts. The search is cached by what it searches.
+fn contamination(
+    context: &Context<'_>,
+    params: &Params,
+    suite: &evaluate::Suite,
+) -> Result<Contamination, StageError> {
+    let undeclared = params.data.iter().filter(|(_, texts)| texts.is_empty()).map(|(name, _)| name.clone());
+    let undeclared: Vec<Name> = undeclared.collect();
+    let declared: Vec<(String, Sha256)> = params
+        .data
+        .iter()
+        .flat_map(|(name, texts)| {
+            texts.iter().enumerate().map(move |(at, sha256)| (format!("text.{name}.{at}"), *sha256))
+        })
+        .collect();
+    let searched: Vec<Sha256> = declared.iter().map(|(_, sha256)| *sha256).collect();
+    if declared.is_empty() {
+        return Ok(Contamination::of(undeclared, searched, &[]));
+    }
+    let is_input = |name: &str| name == "suite" || name.starts_with("text.");
+    let inputs = context.action.inputs.iter().filter(|(name, _)| is_input(name));
+    let action = Action {
+        kind: "contamination".to_owned(),
+        version: 1,
+        params: serde_json::json!({ "words": contamination::WORDS, "bytes": contamination::BYTES, "kind": params.kind }),
+        inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
+    };
+    let found = cached(context, &action, || {
+        let mut texts = Vec::new();
+        for (input, sha256) in &declared {
+            let text = context.store.read(&context.input(input)?)?;
+            if Sha256::of(&text) != *sha256 {
+                let why = format!("the training text `{input}` is not the one its source manifest declares");
+                return Err(StageError::Refused(why));
+            }
+            texts.push(text);
+        }
+        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        let names = contamination::overlapping(&suite.cases, &texts);
+        Ok(serde_json::to_vec(&names).expect("names are texts"))
+    })?;
+    let names: Vec<Name> = canonical::from_slice(&context.store.read(&found.digest)?)
+        .map_err(|error| StageError::Refused(format!("the overlapping cases: {error}")))?;
+    Ok(Contamination::of(undeclared, searched, &names))
+}
+
+/// Cases asked between two looks at whether to stop, and cached together.
+const BATCH: usize = 64;
 
 /// The outcomes file, from the cache or made now.
 fn outcomes(
@@ -94,55 +167,84 @@ fn outcomes(
     evaluator: &dyn Evaluator,
     suite: &evaluate::Suite,
 ) -> Result<Blob, StageError> {
-    let mut inputs = BTreeMap::new();
-    for name in ["artifact", "suite"] {
-        inputs.insert(name.to_owned(), context.input(name)?);
+    let whole = action(context, params, evaluator, "outcomes", None);
+    cached(context, &whole, || {
+        let model = Model::new(context, params);
+        let mut all = Vec::new();
+        for (number, cases) in suite.cases.chunks(BATCH).enumerate() {
+            context.go_on()?;
+            if suite.cases.len() <= BATCH {
+                all.extend(ask(context, evaluator, cases, &model, &params.options)?);
+                continue;
+            }
+            let first = number * BATCH;
+            let batch = action(context, params, evaluator, "outcomes-batch", Some((first, cases.len())));
+            let blob = cached(context, &batch, || ask(context, evaluator, cases, &model, &params.options))?;
+            all.extend(context.store.read(&blob.digest)?);
+        }
+        Ok(all)
+    })
+}
+
+/// What decides the outcomes of a suite, or of `(first, count)` of its cases.
+fn action(
+    context: &Context<'_>,
+    params: &Params,
+    evaluator: &dyn Evaluator,
+    kind: &str,
+    range: Option<(usize, usize)>,
+) -> Action {
+    let is_model = |name: &str| matches!(name, "artifact" | "base" | "suite") || name.starts_with("model.");
+    let inputs = context.action.inputs.iter().filter(|(name, _)| is_model(name));
+    let mut decides = serde_json::json!({ "kind": params.kind, "options": params.options });
+    if let Some(full) = &params.full {
+        decides["full"] = full.clone();
     }
-    inputs.extend(context.optional("base").map(|base| ("base".to_owned(), base)));
-    let action = Action {
-        kind: "outcomes".to_owned(),
+    if let Some((first, count)) = range {
+        decides["first"] = first.into();
+        decides["count"] = count.into();
+    }
+    Action {
+        kind: kind.to_owned(),
         version: evaluator.version(),
-        params: serde_json::json!({ "kind": params.kind, "max_tokens": params.max_tokens }),
-        inputs,
-    };
+        params: decides,
+        inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
+    }
+}
+
+/// The bytes of an action that makes one document, from the cache or made now.
+fn cached(
+    context: &Context<'_>,
+    action: &Action,
+    make: impl FnOnce() -> Result<Vec<u8>, StageError>,
+) -> Result<Blob, StageError> {
     let key = action.action_key();
     if let Some(hit) = context.store.lookup(&key)?
         && let Some(outcomes) = hit.outputs.get("outcomes")
     {
         return Ok(*outcomes);
     }
-    let model = Model::new(Arc::new(context.tested()?.runnable(&params.name)?))?;
-    let speaker = Speaker { model, context };
-    let options = Options { max_tokens: params.max_tokens as usize, batch: BATCH };
-    let evaluation = evaluator.evaluate(suite, &speaker, options).map_err(|error| match error {
-        EvaluateError::Generate { .. } if (context.cancelled)() => StageError::Cancelled,
-        other => other.into(),
-    })?;
-    let blob = context.store.put(&outcome::to_jsonl(&evaluation.outcomes))?;
+    let bytes = make()?;
+    let blob = context.store.put(&bytes)?;
     let result = ActionResult {
         outputs: BTreeMap::from([("outcomes".to_owned(), blob)]),
         verdict: Verdict::Pass,
-        summary: format!("{} cases", suite.cases.len()),
+        summary: format!("{} bytes of outcomes", bytes.len()),
     };
     context.store.record_action(&key, &result)?;
     Ok(blob)
 }
 
-/// The model as an evaluator sees it.
-struct Speaker<'a> {
-    model: Model,
-    context: &'a Context<'a>,
-}
-
-impl Generator for Speaker<'_> {
-    fn generate(
-        &self,
-        prompts: &[&str],
-        max_tokens: usize,
-    ) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
-        self.context.go_on()?;
-        let options = GenerateOptions::greedy(max_tokens);
-        let generations = generate_batch(&self.model, prompts, &options);
-        generations.into_iter().map(|generation| Ok(generation?.text)).collect()
-    }
+fn ask(
+    context: &Context<'_>,
+    evaluator: &dyn Evaluator,
+    cases: &[Case],
+    model: &Model<'_>,
+    options: &Options,
+) -> Result<Vec<u8>, StageError> {
+    let found = evaluator.ask(cases, model, options).map_err(|error| match error {
+        EvaluateError::Model { .. } if (context.cancelled)() => StageError::Cancelled,
+        other => other.into(),
+    })?;
+    Ok(outcome::to_jsonl(&found))
 }

@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
 use crate::record::ledger::{LedgerExtract, LedgerPlace};
 use crate::record::lineage::{BoundBudget, LineageTemplate};
-use crate::record::plan::PlanRegistration;
+use crate::record::plan::{FinalUse, PlanRegistration};
 use crate::record::{self, Subject};
 use crate::store::{ActionResult, Blob, Store, Verdict};
 use crate::trust::Role;
@@ -131,11 +131,55 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
         predicate_type: PlanRegistration::TYPE.to_owned(),
         registration: None,
     };
-    let leaves = append(context, vec![entry])?;
+    let finals = final_uses(context, &registration, Subject::of(&bytes).sha256)?;
+    let leaves = append(context, [vec![entry], finals].concat())?;
     let mut made = extract(context, params.cycle, Vec::new(), &leaves)?;
     made.outputs.insert("registration".to_owned(), blob);
     made.summary = format!("plan registered as entry {}", leaves[0].index);
+    for suite in registration.suites.iter().filter(|suite| suite.r#use == FINAL) {
+        let uses = uses_of(context, suite.sha256)?;
+        made.summary += &format!("; use {uses} of the final suite `{}`", suite.name);
+    }
     Ok(made)
+}
+
+/// The use of a suite whose every use counts.
+const FINAL: &str = "final";
+
+/// An entry for every final suite of a plan.
+fn final_uses(
+    context: &Context<'_>,
+    registration: &PlanRegistration,
+    sha256: Sha256,
+) -> Result<Vec<NewEntry>, StageError> {
+    let mut entries = Vec::new();
+    for suite in registration.suites.iter().filter(|suite| suite.r#use == FINAL) {
+        let Some(cases) = suite.sha256 else { continue };
+        let (cycle, name) = (registration.cycle.clone(), suite.name.clone());
+        let used = FinalUse { cycle: cycle.clone(), suite: name, cases, registration: sha256 };
+        let bytes = record::to_bytes(&used)
+            .map_err(|source| StageError::Record { input: "final-use".to_owned(), source })?;
+        context.store.put(&bytes)?;
+        entries.push(NewEntry {
+            kind: EntryKind::Plan,
+            cycle,
+            candidate: None,
+            subject: Some(cases),
+            record: Subject::of(&bytes).sha256,
+            predicate_type: FinalUse::TYPE.to_owned(),
+            registration: None,
+        });
+    }
+    Ok(entries)
+}
+
+/// How often the ledger says that these cases were used as a final suite.
+fn uses_of(context: &Context<'_>, cases: Option<Sha256>) -> Result<usize, StageError> {
+    let mut uses = 0;
+    for leaf in open_ledger(context.store)?.leaves()? {
+        uses += usize::from(leaf.predicate_type == FinalUse::TYPE && leaf.subject == cases);
+    }
+    Ok(uses)
 }
 
 fn conclude(context: &Context<'_>, cycle: Name, candidates: &[Name]) -> Result<Made, StageError> {

@@ -6,6 +6,7 @@ use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::evaluate::Options;
 use crate::operator;
 use crate::record::compat::CompatibilityReport;
 use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, BoundSuite, Expected, LineageTemplate};
@@ -36,7 +37,8 @@ pub(crate) struct Params {
 pub(crate) struct SuiteParams {
     pub(crate) name: Name,
     pub(crate) kind: String,
-    pub(crate) max_tokens: u64,
+    pub(crate) options: Options,
+    pub(crate) r#use: String,
 }
 
 pub(super) struct LineageStage;
@@ -47,7 +49,7 @@ impl Stage for LineageStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -94,12 +96,14 @@ pub(super) fn bound_suites(
     suites: &[SuiteParams],
 ) -> Result<Vec<BoundSuite>, StageError> {
     let bind = |suite: &SuiteParams| {
-        let cases = context.store.read(&context.input(&of("suite", &suite.name))?)?;
+        let cases = context.optional(&of("suite", &suite.name));
+        let cases = cases.map(|digest| context.store.read(&digest)).transpose()?;
         Ok(BoundSuite {
             name: suite.name.clone(),
             kind: suite.kind.clone(),
-            sha256: Sha256::of(&cases),
-            max_tokens: suite.max_tokens,
+            sha256: cases.map(|cases| Sha256::of(&cases)),
+            options: suite.options.clone(),
+            r#use: suite.r#use.clone(),
         })
     };
     suites.iter().map(bind).collect()

@@ -9,10 +9,14 @@
 mod action;
 mod adapter;
 mod admission;
+mod browser_gate;
 mod candidate;
+mod comparison;
 mod compat;
 mod context;
 mod eval;
+mod examinee;
+mod external;
 mod ledger;
 mod lineage;
 mod operator;
@@ -28,6 +32,7 @@ use crate::store::ActionResult;
 
 pub use action::Action;
 pub use context::{Context, Made, StageError};
+pub(crate) use external::evidence_name;
 pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;
@@ -99,6 +104,8 @@ impl Kind {
 pub enum Weight {
     /// Mostly waits for the disk; many can run at once.
     Light,
+    /// Shares every core with others of its kind: as many run as there are cores.
+    Shared,
     /// Uses every core by itself.
     Heavy,
 }

@@ -133,6 +133,9 @@ fn write_child(
         .as_ref()
         .or(parents.first())
         .ok_or_else(|| StageError::Refused(format!("the candidate `{}` has no parents", params.candidate)))?;
+    let like_is = &like.model.checkpoint;
+    let needed = operator::output_bytes(&like_is.config, &like_is.tokenizer, params.output)?;
+    crate::disk::space::check(store.root(), needed)?;
     let made = operator::apply_slm1(&job, &like.model.checkpoint, params.output, sink, cancelled);
     let application = made.map_err(|error| match error {
         OperatorError::Cancelled => StageError::Cancelled,

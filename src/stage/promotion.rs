@@ -9,17 +9,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::{rivals, rows_of};
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::record::Subject;
-use crate::record::candidate::CandidateManifest;
+use crate::evaluate::{self, Better};
+use crate::record::browser_smoke::BrowserSmoke;
+use crate::record::candidate::{CandidateManifest, Claims};
+use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
 use crate::record::smoke::RuntimeSmoke;
+use crate::record::{self, Record, Subject};
 use crate::store::{ActionResult, Verdict};
 
 /// Whose gates.
@@ -47,6 +51,7 @@ pub(crate) struct GateParams {
 pub(crate) enum Rule {
     Metric(MetricRule),
     Approval(ApprovalRule),
+    BrowserSmoke,
 }
 
 /// Somebody who must agree, by name or by signature.
@@ -82,6 +87,8 @@ pub(crate) struct MetricRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) versus: Option<Rival>,
     pub(crate) margin: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence: Option<f64>,
 }
 
 /// Compared with whom.
@@ -90,6 +97,7 @@ pub(crate) struct MetricRule {
 pub(crate) enum Rival {
     BestParent,
     Parent(Name),
+    NoOp(Name),
 }
 
 pub(super) struct PromotionStage;
@@ -100,13 +108,14 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let case = Case {
             context,
+            name: &params.candidate,
             parents: &params.parents,
             candidate: context.optional_record("candidate")?,
             lineage: context.optional_record("lineage")?,
@@ -119,13 +128,15 @@ impl Stage for PromotionStage {
         gates.extend(case.not_revoked()?);
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
+        let claims = case.claims(&params.gates, &gates, decision);
         let template = PromotionTemplate {
             cycle: params.cycle,
-            candidate: params.candidate,
+            candidate: params.candidate.clone(),
             manifest: case.candidate.as_ref().map(|(_, subject)| subject.sha256),
             lineage: case.lineage.as_ref().map(|(_, subject)| subject.sha256),
             gates,
             decision,
+            claims,
         };
         context.made(&template, verdict, summary)
     }
@@ -163,6 +174,7 @@ fn conclude(gates: &[GateStatus], decision: Decision) -> (Verdict, String) {
 /// One candidate before its gates.
 struct Case<'a> {
     context: &'a Context<'a>,
+    name: &'a Name,
     parents: &'a [Name],
     candidate: Option<(CandidateManifest, Subject)>,
     lineage: Option<(LineageTemplate, Subject)>,
@@ -173,6 +185,27 @@ fn status(name: &str, state: GateState, finding: String, evidence: Vec<Sha256>) 
 }
 
 impl Case<'_> {
+    /// An admitted candidate may say which gates it passed on suites that its lineage bound.
+    fn claims(&self, rules: &[GateParams], gates: &[GateStatus], decision: Decision) -> Option<Claims> {
+        let (manifest, _) = self.candidate.as_ref()?;
+        let (lineage, _) = self.lineage.as_ref()?;
+        let bound = |suite: &Name| lineage.suites.iter().any(|known| known.name == *suite);
+        let measured = |name: &Name| {
+            rules.iter().any(|gate| match &gate.rule {
+                Rule::Metric(rule) => {
+                    gate.name == *name && !rule.suites.is_empty() && rule.suites.iter().all(bound)
+                }
+                Rule::Approval { .. } | Rule::BrowserSmoke => false,
+            })
+        };
+        let passed = gates.iter().filter(|gate| gate.state == GateState::Passed && measured(&gate.gate));
+        let passed: Vec<&str> = match decision {
+            Decision::Admit => passed.map(|gate| gate.gate.as_str()).collect(),
+            Decision::Refuse | Decision::Wait => Vec::new(),
+        };
+        Some(manifest.claims.clone().passed(&passed))
+    }
+
     /// The manifest must be of the lineage it stands beside.
     fn bound(&self) -> Result<(), StageError> {
         match (&self.candidate, &self.lineage) {
@@ -235,16 +268,20 @@ impl Case<'_> {
 
     fn gate(&self, gate: &GateParams) -> Result<GateStatus, StageError> {
         let (state, finding, evidence) = match &gate.rule {
-            Rule::Metric(rule) => self.metric(rule)?,
+            Rule::Metric(rule) => self.metric(&gate.name, rule)?,
             Rule::Approval(rule) => self.approval(&gate.name, rule)?,
+            Rule::BrowserSmoke => self.browser_smoke(&gate.name)?,
         };
         Ok(GateStatus { gate: gate.name.clone(), state, finding, evidence })
     }
 
-    fn metric(&self, rule: &MetricRule) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+    fn metric(&self, gate: &Name, rule: &MetricRule) -> Result<(GateState, String, Vec<Sha256>), StageError> {
         let Some((manifest, subject)) = &self.candidate else {
             return Ok((GateState::Pending, "waits for an artifact to measure".to_owned(), vec![]));
         };
+        if rule.confidence.is_some() {
+            return self.compared(gate, rule, subject);
+        }
         if rule.suites.is_empty() {
             let value = manifest.artifact.bytes as f64;
             let (state, finding) = limits(rule, value, 0);
@@ -255,16 +292,27 @@ impl Case<'_> {
         };
         let (mut state, mut finding) = limits(rule, ours.value, 3);
         let mut evidence = ours.evidence;
-        if let Some(rival) = &rule.versus {
-            let Some((name, theirs)) = self.rival(rule, rival)? else {
+        if rule.versus.is_some() {
+            let Some((name, theirs)) = self.rival(rule)? else {
                 return Ok((GateState::Pending, "waits for its parents' evaluations".to_owned(), evidence));
             };
-            let needed = theirs.value + rule.margin;
-            let passed = ours.value >= needed - ROUNDING;
-            let sign = if passed { ">=" } else { "<" };
+            let lower = less_is_better(rule);
+            let needed = if lower { theirs.value - rule.margin } else { theirs.value + rule.margin };
+            let passed =
+                if lower { ours.value <= needed + ROUNDING } else { ours.value >= needed - ROUNDING };
+            let sign = match (lower, passed) {
+                (false, true) => ">=",
+                (false, false) => "<",
+                (true, true) => "<=",
+                (true, false) => ">",
+            };
             let compared = format!(
-                "{} {:.3} {sign} {needed:.3}, `{name}` {:.3} + {}",
-                rule.metric, ours.value, theirs.value, rule.margin
+                "{} {:.3} {sign} {needed:.3}, `{name}` {:.3} {} {}",
+                rule.metric,
+                ours.value,
+                theirs.value,
+                if lower { '-' } else { '+' },
+                rule.margin
             );
             finding = if finding.is_empty() { compared } else { format!("{finding}; {compared}") };
             state = if passed { state } else { GateState::Failed };
@@ -273,19 +321,40 @@ impl Case<'_> {
         Ok((state, finding, evidence))
     }
 
-    fn rival(&self, rule: &MetricRule, rival: &Rival) -> Result<Option<(Name, Mean)>, StageError> {
-        let names = match rival {
-            Rival::Parent(name) => std::slice::from_ref(name),
-            Rival::BestParent => self.parents,
+    /// The verdict that was made of all gates together, if it is of this candidate and this very gate.
+    fn compared(
+        &self,
+        gate: &Name,
+        rule: &MetricRule,
+        subject: &Subject,
+    ) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+        let waits = |why: &str| Ok((GateState::Pending, why.to_owned(), vec![]));
+        let Some((record, _)) = self.context.optional_record::<GateComparisons>("comparisons")? else {
+            return waits("waits for evaluations");
         };
+        let rows = rows_of(&record, self.name);
+        let Some(row) = rows.get(gate) else { return waits("was not among the gates that were compared") };
+        // Compared as rules: in canonical JSON the number 0.0 is written as 0.
+        let same = Rule::deserialize(&row.rule).is_ok_and(|bound| bound == Rule::Metric(rule.clone()));
+        if !same || row.manifest != Some(subject.sha256) {
+            return Err(StageError::Refused(format!(
+                "the comparison at the gate `{gate}` is of another candidate or another rule"
+            )));
+        }
+        Ok((row.state, row.finding.clone(), row.evidence.clone()))
+    }
+
+    fn rival(&self, rule: &MetricRule) -> Result<Option<(Name, Mean)>, StageError> {
+        let lower = less_is_better(rule);
         let mut best: Option<(Name, Mean)> = None;
-        for name in names {
+        for name in rivals(rule, self.parents) {
             let introduced =
                 self.context.optional(&of("source", name)).map(|digest| self.context.store.read(&digest));
             let subject = introduced.transpose()?.map(|bytes| Subject::of(&bytes));
             let input = |suite: &Name| format!("eval-of.{name}.{suite}");
             let Some(mean) = self.mean(rule, input, subject.as_ref())? else { return Ok(None) };
-            if best.as_ref().is_none_or(|(_, best)| mean.value > best.value) {
+            let better = |best: &Mean| if lower { mean.value < best.value } else { mean.value > best.value };
+            if best.as_ref().is_none_or(|(_, best)| better(best)) {
                 best = Some((name.clone(), mean));
             }
         }
@@ -324,6 +393,43 @@ impl Case<'_> {
         }
         Ok(Some(Mean { value: sum / rule.suites.len() as f64, evidence }))
     }
+
+    /// A browser's answers are evidence only beside the native ones.
+    fn browser_smoke(&self, gate: &Name) -> Result<(GateState, String, Vec<Sha256>), StageError> {
+        let wait = |why: &str| Ok((GateState::Pending, why.to_owned(), vec![]));
+        let Some(digest) = self.context.optional(&of("browser", gate)) else {
+            return wait("waits for the smoke prompts to be run in a browser");
+        };
+        let (Some((_, manifest)), Some((_, lineage)), Some((native, native_subject))) =
+            (&self.candidate, &self.lineage, self.context.optional_record::<RuntimeSmoke>("smoke")?)
+        else {
+            return wait("waits for an artifact and its native smoke");
+        };
+        let Some((brought, sha256)) = self.read_brought::<BrowserSmoke>(gate, &digest)? else {
+            return wait("the browser run that was brought cannot be read");
+        };
+        let about = (&brought.gate, brought.subject.manifest, brought.lineage);
+        if about != (gate, manifest.sha256, lineage.sha256) || brought.subject != native.subject {
+            return wait("the browser run that was brought is of another candidate, gate or lineage");
+        }
+        let (state, finding) = super::browser_gate::compare(&brought, &native);
+        Ok((state, finding, vec![sha256, native_subject.sha256]))
+    }
+
+    fn read_brought<T: Record>(
+        &self,
+        gate: &Name,
+        digest: &crate::base::digest::Digest,
+    ) -> Result<Option<(T, Sha256)>, StageError> {
+        let Some(bytes) = self.brought_bytes(gate, digest)? else { return Ok(None) };
+        Ok(record::from_bytes::<T>(&bytes).ok().map(|record| (record, Sha256::of(&bytes))))
+    }
+}
+
+/// Which way the metric of a gate is better.
+fn less_is_better(rule: &MetricRule) -> bool {
+    let found = evaluate::EVALUATORS.iter().find_map(|evaluator| evaluator.metric(&rule.metric));
+    found.is_some_and(|(_, metric)| metric.better == Better::Lower)
 }
 
 /// Means of decimal fractions are not exact: 0.664 + 0.02 must not lose against 0.684.
@@ -360,7 +466,15 @@ mod tests {
     use super::*;
 
     fn rule(min: Option<f64>, max: Option<f64>) -> MetricRule {
-        MetricRule { metric: "m".into(), suites: vec![], min, max, versus: None, margin: 0.0 }
+        MetricRule {
+            metric: "m".into(),
+            suites: vec![],
+            min,
+            max,
+            versus: None,
+            margin: 0.0,
+            confidence: None,
+        }
     }
 
     #[test]

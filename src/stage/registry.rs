@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
+use super::ledger::open_ledger;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
@@ -13,8 +14,8 @@ use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::ledger::LedgerExtract;
 use crate::record::registry::{RegistryRow, SelectorRegistry};
-use crate::registry::selector::manifest_path;
-use crate::registry::{self, Claims, NewRegistryEntry, Selector, SourceKind};
+use crate::registry::selector::{manifest_path, record_path};
+use crate::registry::{self, Claims, EvidenceKind, NewRegistryEntry, Selector, SourceKind, site, snapshot};
 use crate::store::{ActionResult, Store, Verdict};
 
 /// Whom to show, up to which size.
@@ -24,6 +25,7 @@ pub(crate) struct Params {
     pub(crate) cycle: Name,
     pub(crate) budget: u64,
     pub(crate) candidates: Vec<Name>,
+    pub(crate) suites: Vec<Name>,
 }
 
 /// Where a store keeps a cycle's registry.
@@ -39,7 +41,7 @@ impl Stage for RegistryStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn weight(&self) -> Weight {
@@ -49,6 +51,8 @@ impl Stage for RegistryStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
+        let log = open_ledger(context.store)?;
+        let leaves = log.leaves()?;
         let (mut entries, mut rows, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for candidate in &params.candidates {
             let Some((admission, subject)) =
@@ -76,6 +80,11 @@ impl Stage for RegistryStage {
                     "the admission of `{candidate}` is not in the ledger"
                 )));
             };
+            let leaf = leaves.get(usize::try_from(logged.index).unwrap_or(usize::MAX));
+            if let Some(later) = leaf.and_then(|leaf| registry::taken_back(leaf, &leaves)) {
+                left_out.push((candidate.clone(), format!("taken back by ledger entry {}", later.index)));
+                continue;
+            }
             if manifest.artifact.bytes > params.budget {
                 let why =
                     format!("{} bytes are over the budget of {}", manifest.artifact.bytes, params.budget);
@@ -93,16 +102,19 @@ impl Stage for RegistryStage {
                 model: context.store.locate(&context.input(&of("artifact", candidate))?)?,
                 model_sha256: manifest.artifact.sha256,
                 manifest: context.store.read(&context.input(&of("candidate", candidate))?)?,
-                admission: subject.sha256,
+                admission: context.store.read(&context.input(&of("admission", candidate))?)?,
+                cycle: params.cycle.clone(),
                 ledger_index: logged.index,
+                evidence: evidence(context, candidate, &params.suites)?,
                 claims: Claims::smoke_only(source_kind(&manifest.claims.source_kind)),
                 licence: licence(&manifest.licences),
-                route: candidate.clone(),
                 budget_bytes: params.budget,
             });
         }
         let folder = registry_folder(context.store, &params.cycle);
         let built = registry::build(&folder, entries)?;
+        registry::check_admissions(&built.selector, &log)?;
+        snapshot::write(&folder, &log)?;
         let summary = format!("{} admitted models", rows.len());
         let record = SelectorRegistry {
             cycle: params.cycle,
@@ -127,6 +139,9 @@ impl Stage for RegistryStage {
             }
         }
         let folder = registry_folder(context.store, &params.cycle);
+        if !site::is_current(&folder) || !snapshot::is_current(&folder, &open_ledger(context.store)?)? {
+            return Ok(false);
+        }
         let Ok(selector) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
         if Sha256::of(&selector) != record.selector {
             return Ok(false);
@@ -135,14 +150,41 @@ impl Stage for RegistryStage {
         for entry in Selector::from_bytes(&selector)?.entries {
             let model = context.store.hash_file(&folder.join(&entry.model.path));
             let manifest = std::fs::read(folder.join(manifest_path(entry.manifest)));
+            let mut records = entry.evidence.iter().map(|evidence| evidence.sha256).chain([entry.admission]);
             let whole = model.is_ok_and(|blob| blob.digest == entry.model.blake3)
-                && manifest.is_ok_and(|bytes| Sha256::of(&bytes) == entry.manifest);
+                && manifest.is_ok_and(|bytes| Sha256::of(&bytes) == entry.manifest)
+                && records.all(|sha256| {
+                    std::fs::read(folder.join(record_path(sha256))).is_ok_and(|it| Sha256::of(&it) == sha256)
+                });
             if !whole {
                 return Ok(false);
             }
         }
         Ok(true)
     }
+}
+
+/// The records a page shows, as they are in the store.
+fn evidence(
+    context: &Context<'_>,
+    candidate: &Name,
+    suites: &[Name],
+) -> Result<Vec<(EvidenceKind, Vec<u8>)>, StageError> {
+    let one = |kind: EvidenceKind, word: &str| (kind, of(word, candidate));
+    let mut wanted = vec![
+        one(EvidenceKind::Promotion, "promotion"),
+        one(EvidenceKind::Lineage, "lineage"),
+        one(EvidenceKind::Smoke, "smoke"),
+    ];
+    let measured = suites.iter().map(|suite| (EvidenceKind::Evaluation, format!("eval.{candidate}.{suite}")));
+    wanted.extend(measured);
+    let mut found = Vec::new();
+    for (kind, input) in wanted {
+        if let Some(digest) = context.optional(&input) {
+            found.push((kind, context.store.read(&digest)?));
+        }
+    }
+    Ok(found)
 }
 
 fn source_kind(word: &str) -> SourceKind {

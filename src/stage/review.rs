@@ -23,6 +23,9 @@ pub(crate) struct Params {
     pub(crate) cycle: Name,
     /// Suites, and `artifact_bytes`.
     pub(crate) objectives: Vec<String>,
+    /// Those of the suites whose main metric is better when lower.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lower: Vec<String>,
     pub(crate) candidates: Vec<Name>,
     pub(crate) parents: Vec<Name>,
     pub(crate) no_op: Option<Name>,
@@ -48,7 +51,8 @@ impl Stage for ReviewStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (measured, unranked) = gather(context, &params)?;
-        let objectives: Vec<Objective> = params.objectives.iter().map(|name| objective(name)).collect();
+        let objectives: Vec<Objective> =
+            params.objectives.iter().map(|name| params.objective(name)).collect();
         let entries: Vec<Entry> = measured.iter().map(|row| row.entry(&params.objectives)).collect();
         let ranking = review::rank(&objectives, &entries)?;
         let behaviour: Vec<Descriptor> = measured.iter().map(Row::descriptor).collect();
@@ -80,9 +84,11 @@ impl Stage for ReviewStage {
     }
 }
 
-fn objective(name: &str) -> Objective {
-    let direction = if name == ARTIFACT_BYTES { Direction::Min } else { Direction::Max };
-    Objective { name: name.to_owned(), direction }
+impl Params {
+    fn objective(&self, name: &str) -> Objective {
+        let lower = name == ARTIFACT_BYTES || self.lower.iter().any(|suite| suite == name);
+        Objective { name: name.to_owned(), direction: if lower { Direction::Min } else { Direction::Max } }
+    }
 }
 
 /// One model with everything measured of it.
@@ -180,6 +186,6 @@ fn row(
 /// The evaluator's first metric is what it is for.
 fn main_metric(sidecar: &EvaluationSidecar) -> Option<f64> {
     let evaluator = crate::evaluate::find(&sidecar.suite.kind)?;
-    let name = evaluator.metrics().first()?;
-    sidecar.metrics.get(*name).map(|metric| metric.value)
+    let metric = evaluator.metrics().first()?;
+    sidecar.metrics.get(metric.name).map(|metric| metric.value)
 }

@@ -18,6 +18,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::dtype::DType;
+use crate::base::wide::wide;
 
 /// f16 elements converted together, in a buffer: bytes of a file may lie at any address.
 const TOGETHER: usize = 256;
@@ -44,10 +45,12 @@ pub(super) fn widen_f16(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// bf16 to f32.
-pub(super) fn widen_bf16(bytes: &[u8], out: &mut [f32]) {
-    for (value, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-        *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+wide! {
+    /// bf16 to f32.
+    pub(super) fn widen_bf16<'a>(bytes: &'a [u8], out: &'a mut [f32]) {
+        for (value, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+        }
     }
 }
 
@@ -70,17 +73,19 @@ pub(super) fn put_f16(values: &[f32], bytes: &mut [u8]) {
     }
 }
 
-/// f32 to the nearest bf16; finite values only.
-///
-/// Half a step is added to the bits, less one where the last bit that stays is even; the carry is the
-/// rounding. The shift is an arithmetic one because only signed halves are narrowed in one
-/// instruction.
-pub(super) fn put_bf16(values: &[f32], bytes: &mut [u8]) {
-    for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
-        let bits = value.to_bits();
-        let odd = bits >> 16 & 1;
-        let rounded = bits.wrapping_add(0x7fff).wrapping_add(odd).cast_signed() >> 16;
-        *bytes = (rounded as i16).to_le_bytes();
+wide! {
+    /// f32 to the nearest bf16; finite values only.
+    ///
+    /// Half a step is added to the bits, less one where the last bit that stays is even; the carry is
+    /// the rounding. The shift is an arithmetic one because only signed halves are narrowed in one
+    /// instruction.
+    pub(super) fn put_bf16<'a>(values: &'a [f32], bytes: &'a mut [u8]) {
+        for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+            let bits = value.to_bits();
+            let odd = bits >> 16 & 1;
+            let rounded = bits.wrapping_add(0x7fff).wrapping_add(odd).cast_signed() >> 16;
+            *bytes = (rounded as i16).to_le_bytes();
+        }
     }
 }
 

@@ -1,11 +1,20 @@
-//! Every operator on checkpoints as people have them, against the least anybody could do.
+//! Every operator on checkpoints as people have them, against the least anybody could do, and
+//! `studbook merge` against mergekit.
 //!
-//! `cargo bench --bench merge` makes a base and three parents of a llama-like network in bare
-//! safetensors files, in f32 and bf16, and times each operator against `cat` of its inputs and `cp` of
-//! one of them, taking turns; medians, and the median of the rounds' own ratios. The sizes are about
-//! 160 million parameters and, if `STUDBOOK_BENCH_LARGE` is set, 1.1 billion (18 GB of files in f32, 9
-//! in bf16). `STUDBOOK_BENCH_ROUNDS` sets the rounds, `STUDBOOK_BENCH_ONLY` keeps the rows whose label
-//! contains it, `STUDBOOK_BENCH_FILES` a folder where the files are kept for other programs to merge.
+//! `cargo bench --bench merge` makes a base and three parents of a llama-like network, in f32 and in
+//! bf16, and prints two tables in Markdown:
+//!
+//! * each operator on the files, against `cat` of its inputs and `cp` of one of them, taking turns;
+//! * the whole program `studbook merge`, with and without the digests of its inputs, against the same,
+//!   and against mergekit on the same folders, if `STUDBOOK_BENCH_MERGEKIT` names a `mergekit-yaml`.
+//!
+//! Medians, and the median of the rounds' own ratios. Memory is the most anonymous memory a process
+//! had: pages of mapped files belong to the system, and mergekit maps its inputs as well.
+//!
+//! The sizes are about 160 million parameters and, if `STUDBOOK_BENCH_LARGE` is set, 1.1 billion (22
+//! GB of files in f32, 11 in bf16). `STUDBOOK_BENCH_ROUNDS` sets the rounds (mergekit runs once),
+//! `STUDBOOK_BENCH_ONLY` keeps the rows whose label contains it, `STUDBOOK_BENCH_FILES` names a folder
+//! where the files are kept for the next time.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
@@ -14,30 +23,17 @@ use std::time::{Duration, Instant};
 
 use studbook::disk::hashed::HashedFile;
 use studbook::model::safetensors::{Layout, Metadata, Writer};
-use studbook::model::{ModelWriter, Planned, open_package};
+use studbook::model::{Planned, open_package};
 use studbook::operator::{Job, Operator, Parameters, Parent, Value, apply, find};
 use studbook::tensor::dtype::DType;
-use studbook::tensor::quantize;
-use studbook::tensor::shape::Shape;
 
+mod checkpoints;
+mod mergekit;
+mod process;
 mod yard;
 
-use yard::{bell, median, watching_memory, yardstick};
-
-/// Dimensions of a network.
-struct Size {
-    label: &'static str,
-    hidden: usize,
-    layers: usize,
-    kv: usize,
-    ffn: usize,
-    vocab: usize,
-}
-
-const SIZES: [Size; 2] = [
-    Size { label: "160M", hidden: 768, layers: 12, kv: 768, ffn: 3072, vocab: 32_000 },
-    Size { label: "1.1B", hidden: 2048, layers: 22, kv: 256, ffn: 5632, vocab: 32_000 },
-];
+use checkpoints::{SIZES, planned, weights};
+use yard::{median, watching_memory, yardstick};
 
 /// Operator, parents, parameters.
 type Row = (&'static str, usize, &'static [(&'static str, Given)]);
@@ -74,25 +70,44 @@ fn main() {
         eprintln!("this measures nothing without optimisation: cargo bench --bench merge");
         return;
     }
-    let rounds = std::env::var("STUDBOOK_BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let only = std::env::var("STUDBOOK_BENCH_ONLY").unwrap_or_default();
-    let large = std::env::var_os("STUDBOOK_BENCH_LARGE").is_some();
+    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());
+    let setting = Setting {
+        rounds: number("STUDBOOK_BENCH_ROUNDS").unwrap_or(5),
+        only: std::env::var("STUDBOOK_BENCH_ONLY").unwrap_or_default(),
+    };
+    let sizes = if std::env::var_os("STUDBOOK_BENCH_LARGE").is_some() { &SIZES[..] } else { &SIZES[..1] };
+    let temporary = tempfile::tempdir().expect("a temporary folder");
     let kept = std::env::var_os("STUDBOOK_BENCH_FILES").map(PathBuf::from);
-    println!("{rounds} rounds, {} threads, warm cache", rayon::current_num_threads());
+    let place = kept.as_deref().unwrap_or(temporary.path());
+    println!("{} rounds, {} threads, warm cache\n", setting.rounds, rayon::current_num_threads());
     println!("| files | operator | parents | cat + cp, s | made, s | ratio | memory besides maps, MB |");
     println!("|-------|----------|--------:|------------:|--------:|------:|------------------------:|");
-    for size in if large { &SIZES[..] } else { &SIZES[..1] } {
+    for size in sizes {
         for dtype in [DType::F32, DType::BF16] {
-            let temporary = tempfile::tempdir().expect("a temporary folder");
-            let folder = kept.clone().unwrap_or_else(|| temporary.path().to_owned());
-            let files: Vec<PathBuf> = (0..4).map(|model| file(&folder, size, dtype, model)).collect();
             for row in ROWS {
                 let label = format!("{} {dtype} {}", size.label, describe(row));
-                if label.contains(&only) {
-                    measure(row, &label, &files, temporary.path(), dtype, rounds);
+                if setting.wants(&label) {
+                    let files: Vec<PathBuf> = (0..4)
+                        .map(|model| weights(&checkpoints::folder(place, size, dtype, model)))
+                        .collect();
+                    measure(row, &label, &files, temporary.path(), dtype, setting.rounds);
                 }
             }
         }
+    }
+    println!();
+    mergekit::table(&setting, sizes, place, temporary.path());
+}
+
+/// What was asked for.
+struct Setting {
+    rounds: usize,
+    only: String,
+}
+
+impl Setting {
+    fn wants(&self, label: &str) -> bool {
+        label.contains(&self.only)
     }
 }
 
@@ -167,64 +182,4 @@ fn merge(
     let made = start.elapsed();
     drop(file);
     made
-}
-
-fn planned(name: String, shape: Shape, dtype: DType) -> Planned {
-    let block_size = quantize::block_size(dtype, shape.columns(), quantize::DEFAULT_BLOCK);
-    Planned { name, shape, dtype, block_size }
-}
-
-/// A model's file, made unless it is there; number 0 is the base, the others lie near it.
-fn file(folder: &Path, size: &Size, dtype: DType, model: u64) -> PathBuf {
-    let path = folder.join(format!("{}-{dtype}-{model}.safetensors", size.label));
-    if path.exists() {
-        return path;
-    }
-    let planned = tensors(size, dtype);
-    let layout = Layout::new(planned.clone(), &Metadata::from([("format".into(), "pt".into())]));
-    let layout = layout.expect("a layout");
-    let mut file = HashedFile::create(folder).expect("a file");
-    let mut writer = Writer::new(&layout, &mut file).expect("a file");
-    let (mut values, mut payload, mut scales) = (Vec::new(), Vec::new(), Vec::new());
-    for (tensor, plan) in planned.iter().enumerate() {
-        let stream = (tensor as u64) << 40;
-        for start in (0..plan.shape.elements()).step_by(1 << 20) {
-            let end = plan.shape.elements().min(start + (1 << 20));
-            let near =
-                |i| bell(stream, i) + if model == 0 { 0.0 } else { bell(stream + (model << 60), i) / 16.0 };
-            values.clear();
-            values.extend((start..end).map(near));
-            payload.clear();
-            quantize::encode_into(dtype, 0, values.len(), &values, &mut payload, &mut scales)
-                .expect("values");
-            writer.payload(&payload).expect("a payload");
-        }
-        writer.finish_tensor(&[]).expect("a tensor");
-    }
-    writer.finish().expect("a model");
-    file.finish().expect("a file").persist(&path, false).expect("a name");
-    path
-}
-
-fn tensors(size: &Size, dtype: DType) -> Vec<Planned> {
-    let mut all = Vec::new();
-    let mut add = |name: String, dims: &[usize]| {
-        all.push(planned(name, Shape::new(dims.to_vec()).expect("a shape"), dtype));
-    };
-    add("model.embed_tokens.weight".to_owned(), &[size.vocab, size.hidden]);
-    for layer in 0..size.layers {
-        let mut part = |name: &str, dims: &[usize]| add(format!("model.layers.{layer}.{name}.weight"), dims);
-        part("input_layernorm", &[size.hidden]);
-        part("self_attn.q_proj", &[size.hidden, size.hidden]);
-        part("self_attn.k_proj", &[size.kv, size.hidden]);
-        part("self_attn.v_proj", &[size.kv, size.hidden]);
-        part("self_attn.o_proj", &[size.hidden, size.hidden]);
-        part("post_attention_layernorm", &[size.hidden]);
-        part("mlp.gate_proj", &[size.ffn, size.hidden]);
-        part("mlp.up_proj", &[size.ffn, size.hidden]);
-        part("mlp.down_proj", &[size.hidden, size.ffn]);
-    }
-    add("model.norm.weight".to_owned(), &[size.hidden]);
-    add("lm_head.weight".to_owned(), &[size.vocab, size.hidden]);
-    all
 }

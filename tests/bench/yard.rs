@@ -23,7 +23,7 @@ pub(crate) fn watching_memory<T>(work: impl FnOnce() -> T) -> (T, u64) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                most.fetch_max(status("RssAnon:"), Ordering::Relaxed);
+                most.fetch_max(field("/proc/self/status", "RssAnon:"), Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
@@ -33,9 +33,9 @@ pub(crate) fn watching_memory<T>(work: impl FnOnce() -> T) -> (T, u64) {
     })
 }
 
-/// A line of `/proc/self/status`, in KiB.
-fn status(field: &str) -> u64 {
-    std::fs::read_to_string("/proc/self/status")
+/// A line of a process's status, in KiB.
+pub(crate) fn field(status: &str, field: &str) -> u64 {
+    std::fs::read_to_string(status)
         .ok()
         .and_then(|text| {
             let line = text.lines().find_map(|line| line.strip_prefix(field))?;

@@ -132,3 +132,46 @@ fn what_cannot_be_is_told() {
     space.write("t/tensors/norm.weight.f32", &f32::NAN.to_le_bytes().repeat(8));
     exits(&["t", "c.slm"], 2).complains("element 0 (byte 0) is NaN");
 }
+
+/// A folder as people download it: the library's own files, with a tokenizer of the same family.
+#[test]
+fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
+    let space = space();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::fs::create_dir(space.path("qwen")).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixtures.join("transformers/qwen2").join(file), space.path("qwen").join(file)).unwrap();
+    }
+    let generate = |extra: &[&str]| {
+        let prompt = ["--prompt", "ab", "--max-tokens", "12"];
+        space.studbook(&[&["generate"], extra, prompt.as_slice()].concat())
+    };
+    generate(&["qwen"]).exits(2).complains("there is no tokenizer.json").complains("--tokenizer FILE");
+    let shown = space.studbook(&["inspect", "qwen"]).exits(0);
+    shown.says("biases qkv").says("no: the tokenizer is not known");
+
+    // The byte tokenizer of another model, as a model and as a file; the same bits as any number of times.
+    space.studbook(&["convert", "a.slm", "a", "--to", "hugging-face"]).exits(0);
+    let text = generate(&["qwen", "--tokenizer", "a.slm"]).exits(0).out;
+    assert_eq!(generate(&["qwen", "--tokenizer", "a/tokenizer.json"]).exits(0).out, text);
+    std::fs::copy(space.path("a/tokenizer.json"), space.path("qwen/tokenizer.json")).unwrap();
+    assert_eq!(generate(&["qwen"]).exits(0).out, text);
+    let json = space.studbook(&["inspect", "qwen", "--format", "json"]).exits(0).json();
+    assert_eq!((&json["runs"], &json["config"]["variant"]["qkv_bias"]), (&"yes".into(), &true.into()));
+    space.studbook(&["convert", "qwen", "q.slm"]).exits(2).complains("biases qkv");
+
+    // The same network in every format.
+    space.studbook(&["convert", "a.slm", "a.gguf"]).exits(0);
+    let text = generate(&["a.slm"]).exits(0).out;
+    generate(&["a"]).exits(0);
+    assert_eq!(generate(&["a.gguf"]).exits(0).out, text);
+    space.studbook(&["inspect", "a.gguf"]).exits(0).says("gguf").says("yes").says("BTOK");
+    // More ids than the network has rows.
+    let large = fixtures.join("tokenizers/qwen2.json");
+    let error = generate(&["qwen", "--tokenizer", large.to_str().unwrap()]).exits(2);
+    error.complains("ids and the network 260");
+    // Chosen by temperature, the seed decides.
+    let wild = |seed| generate(&["qwen", "--temperature", "2", "--top-k", "50", "--seed", seed]).exits(0).out;
+    assert_eq!(wild("3"), wild("3"));
+    assert_ne!(wild("3"), wild("4"));
+}

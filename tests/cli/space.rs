@@ -229,6 +229,7 @@ max_tokens = 4
 name = "digits"
 kind = "exact_match"
 cases = "suite.jsonl"
+use = "both"
 max_tokens = 4
 
 [[gate]]

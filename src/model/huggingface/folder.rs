@@ -14,7 +14,8 @@ use crate::disk::IoContext;
 use crate::disk::mmap::Mapped;
 use crate::model::package::{Companion, Package};
 use crate::model::safetensors::{self, Metadata};
-use crate::model::tokenizer::json;
+use crate::model::tokenizer::huggingface::JsonError;
+use crate::model::tokenizer::{HfTokenizer, Tokenizer, json};
 use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 
 /// The file with all tensors.
@@ -26,10 +27,13 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// The network's dimensions.
 pub const CONFIG: &str = "config.json";
 
+/// How answers are made, and end.
+const GENERATION: &str = "generation_config.json";
+
 /// Files without tensors that make a model what it is, in the order in which they are kept.
 pub const COMPANIONS: [&str; 10] = [
     CONFIG,
-    "generation_config.json",
+    GENERATION,
     TOKENIZER,
     "tokenizer.model",
     "tokenizer_config.json",
@@ -92,11 +96,46 @@ impl Folder {
             None => Err(format!("{CONFIG} describes no network of the llama family, or is not there")),
         };
         package.tokenizer = match self.companion(TOKENIZER) {
-            Some(companion) => json::from_json(&companion.bytes).map_err(|error| error.to_string()),
+            Some(companion) => self.tokenizer(&companion.bytes).map_err(|error| error.to_string()),
             None => Err(format!("there is no {TOKENIZER}")),
         };
         package.companions.clone_from(&self.companions);
         package
+    }
+
+    /// The folder's tokenizer: one of SLM1's if it can be, else as the file says.
+    fn tokenizer(&self, file: &[u8]) -> Result<Tokenizer, JsonError> {
+        if let Ok(tokenizer) = json::from_json(file) {
+            return Ok(tokenizer);
+        }
+        let tokenizer = HfTokenizer::from_json(file)?.with_ends(self.ends());
+        Ok(Tokenizer::HuggingFace(Arc::new(tokenizer)))
+    }
+
+    /// The ids that end an answer, by what the files beside the weights say; sorted.
+    fn ends(&self) -> Vec<u32> {
+        #[derive(serde::Deserialize)]
+        struct Ends {
+            eos_token_id: Option<Ids>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Ids {
+            One(u32),
+            Many(Vec<u32>),
+        }
+        let mut ends = Vec::new();
+        for name in [CONFIG, GENERATION] {
+            let said = self.companion(name).and_then(|file| serde_json::from_slice(&file.bytes).ok());
+            match said.and_then(|Ends { eos_token_id }| eos_token_id) {
+                Some(Ids::One(id)) => ends.push(id),
+                Some(Ids::Many(ids)) => ends.extend(ids),
+                None => {}
+            }
+        }
+        ends.sort_unstable();
+        ends.dedup();
+        ends
     }
 
     /// The companion called `name`.
@@ -243,7 +282,6 @@ mod tests {
 
     use super::*;
     use crate::model::safetensors::{Layout, Writer};
-    use crate::model::tokenizer::Tokenizer;
     use crate::model::tokenizer::json::to_json;
     use crate::model::writer::{ModelWriter, Planned};
     use crate::tensor::dtype::DType;
@@ -337,7 +375,7 @@ mod tests {
         assert_eq!(package.weights.infos().len(), 4);
         let config = package.config.unwrap();
         assert_eq!((config.layer_count, config.head_dim, config.max_context), (11, 4, 64));
-        assert!(package.tokenizer.unwrap_err().contains("cannot be an SLM1 tokenizer"));
+        assert!(package.tokenizer.unwrap_err().contains("`/of` is a key"));
         assert_eq!(package.companions.len(), 2);
 
         std::fs::write(folder.path().join("tokenizer.json"), to_json(&Tokenizer::Btok).unwrap()).unwrap();

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::folder::{INDEX, SINGLE};
 use crate::base::digest::Digest;
 use crate::base::sink::ArtifactSink;
+use crate::disk::fresh::Durability;
 use crate::disk::hashed::HashedFile;
 use crate::model::safetensors::{Layout, Metadata};
 use crate::model::writer::{ModelWriter, Planned, WriteError};
@@ -95,13 +96,14 @@ pub struct FolderWriter<'a> {
     files: usize,
     tensors: usize,
     written: Vec<Written>,
+    durability: Durability,
 }
 
 impl<'a> FolderWriter<'a> {
     /// Starts writing into a folder that is there.
-    pub fn new(layout: &'a FolderLayout, folder: &Path) -> Self {
+    pub fn new(layout: &'a FolderLayout, folder: &Path, durability: Durability) -> Self {
         let folder = folder.to_owned();
-        Self { layout, folder, file: None, files: 0, tensors: 0, written: Vec::new() }
+        Self { layout, folder, file: None, files: 0, tensors: 0, written: Vec::new(), durability }
     }
 
     /// What was written, once it is finished.
@@ -132,7 +134,7 @@ impl<'a> FolderWriter<'a> {
     fn close(&mut self) -> Result<(), WriteError> {
         let Some((file, bytes)) = self.file.take() else { return Ok(()) };
         let name = self.layout.files[self.files].0.clone();
-        let done = file.finish().map_err(|error| disk(&error))?;
+        let done = file.finish_as(self.durability).map_err(|error| disk(&error))?;
         let blake3 = done.digest;
         done.persist(&self.folder.join(&name), false).map_err(|error| disk(&error))?;
         self.written.push(Written { name, bytes, blake3 });

@@ -81,6 +81,9 @@ impl Layout {
             let (config, tokenizer) = (config.vocab_size, tokenizer.vocab_size());
             return Err(WriteError::Vocabulary { config, tokenizer });
         }
+        if !tokenizer.is_slm1() {
+            return Err(WriteError::Tokenizer(tokenizer.kind()));
+        }
         let section = tokenizer.to_section();
         let tensor_count = u32::try_from(config.tensor_count()).map_err(|_| WriteError::TooLarge)?;
         let table = tensor_table(config).map_err(Slm1Error::from)?;

@@ -43,7 +43,7 @@ fn foreign(why: impl Into<String>) -> JsonTokenizerError {
 }
 
 /// The character that stands for a byte: itself if printable and no space, else one from U+0100 on.
-fn byte_char(byte: u8) -> char {
+pub(super) fn byte_char(byte: u8) -> char {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     if printable(byte) {
         return char::from(byte);

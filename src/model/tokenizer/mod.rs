@@ -11,18 +11,23 @@
 //! * [`btok`]: bytes and nothing else.
 //! * [`bpe1`]: bytes, then merges of adjacent pairs.
 //! * [`json`]: both as Hugging Face's `tokenizer.json`.
+//! * `huggingface`: other people's `tokenizer.json`, whose ids are their own.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
 //! the tokenizer's identity: two models may only be mixed if their ids mean the same.
 
 pub mod bpe1;
 pub mod btok;
+#[cfg(feature = "engine")]
+pub mod huggingface;
 pub mod json;
 mod stream;
 
 use crate::base::digest::Digest;
 
 pub use bpe1::{Bpe1, Merge};
+#[cfg(feature = "engine")]
+pub use huggingface::HfTokenizer;
 pub use stream::TextStream;
 
 /// Beginning of a sequence.
@@ -143,11 +148,14 @@ pub enum Tokenizer {
     Btok,
     /// Byte-pair merges on top; shared, so a clone costs nothing.
     Bpe1(std::sync::Arc<Bpe1>),
+    /// Another model family's, as its `tokenizer.json` says.
+    #[cfg(feature = "engine")]
+    HuggingFace(std::sync::Arc<HfTokenizer>),
 }
 
 impl Tokenizer {
     /// The names of the tokenizers that are known.
-    pub const KINDS: [&str; 2] = ["BTOK", "BPE1"];
+    pub const KINDS: [&str; 3] = ["BTOK", "BPE1", "tokenizer.json"];
 
     /// Reads a tokenizer section.
     pub fn from_section(bytes: &[u8]) -> Result<Self, TokenizerError> {
@@ -158,24 +166,37 @@ impl Tokenizer {
         }
     }
 
-    /// The canonical section.
+    /// The canonical section. That of a `tokenizer.json` is its canonical JSON, which is no SLM1 section.
     pub fn to_section(&self) -> Vec<u8> {
         match self {
             Self::Btok => btok::section(),
             Self::Bpe1(bpe) => bpe.to_section(),
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.section().to_vec(),
         }
     }
 
     /// BLAKE3 of the canonical section.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.to_section())
+        match self {
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.digest(),
+            _ => Digest::of(&self.to_section()),
+        }
     }
 
-    /// `BTOK` or `BPE1`.
+    /// Whether an `.slm` file can hold it.
+    pub fn is_slm1(&self) -> bool {
+        matches!(self, Self::Btok | Self::Bpe1(_))
+    }
+
+    /// One of [`Self::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Btok => Self::KINDS[0],
             Self::Bpe1(_) => Self::KINDS[1],
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(_) => Self::KINDS[2],
         }
     }
 
@@ -184,33 +205,60 @@ impl Tokenizer {
         match self {
             Self::Btok => btok::VOCAB_SIZE,
             Self::Bpe1(bpe) => bpe.vocab_size(),
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.vocab_size(),
         }
     }
 
-    /// The ids of `text` between BOS and EOS.
+    /// The ids of `text` between those that open and close a sequence: BOS and EOS, or what a
+    /// `tokenizer.json` puts around a text.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let mut ids = Vec::with_capacity(text.len() + 2);
-        ids.push(BOS);
+        let mut ids = self.encode_prompt(text);
+        match self {
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => ids.extend(tokenizer.around()[1]),
+            _ => ids.push(EOS),
+        }
+        ids
+    }
+
+    /// The ids a model continues: as [`Self::encode`], without those that close a sequence.
+    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
+        let mut ids = match self {
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.around()[0].to_vec(),
+            _ => vec![BOS],
+        };
+        ids.extend(self.encode_text(text));
+        ids
+    }
+
+    /// The ids of `text` and nothing around them.
+    pub fn encode_text(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len());
         match self {
             Self::Btok => ids.extend(text.bytes().map(u32::from)),
             Self::Bpe1(bpe) => bpe.encode_into(text.as_bytes(), &mut ids),
-        }
-        ids.push(EOS);
-        ids
-    }
-
-    /// The ids a model continues: as [`Self::encode`], without the closing EOS.
-    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
-        let mut ids = self.encode(text);
-        if ids.last() == Some(&EOS) {
-            ids.pop();
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.encode_into(text, &mut ids),
         }
         ids
     }
 
-    /// The bytes an id stands for: none for BOS, EOS and PAD, `?` for UNK.
+    /// Whether an answer ends where a model chooses this id.
+    pub fn is_end(&self, id: u32) -> bool {
+        match self {
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.ends().contains(&id),
+            _ => id == EOS,
+        }
+    }
+
+    /// The bytes an id stands for: none for BOS, EOS, PAD and other special ones, `?` for UNK.
     pub fn bytes(&self, id: u32) -> Result<&[u8], TokenizerError> {
         match (id, self) {
+            #[cfg(feature = "engine")]
+            (_, Self::HuggingFace(tokenizer)) => tokenizer.bytes(id).ok_or(TokenizerError::UnknownId { id }),
             (BOS | EOS | PAD, _) => Ok(b""),
             (UNK, _) => Ok(b"?"),
             (0..=255, _) => Ok(btok::byte(id as u8)),
@@ -236,6 +284,13 @@ impl Tokenizer {
         let mut bytes = Vec::with_capacity(ids.len());
         for id in ids {
             bytes.extend_from_slice(self.bytes(*id)?);
+        }
+        #[cfg(feature = "engine")]
+        if let Self::HuggingFace(tokenizer) = self
+            && tokenizer.strips_space()
+            && bytes.first() == Some(&b' ')
+        {
+            bytes.remove(0);
         }
         Ok(bytes)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::manifest::{MAX_BYTES, Manifest, ManifestError, TensorFile};
 use super::{MANIFEST, MAX_MAGNITUDE, NAME};
 use crate::disk::mmap::Mapped;
+use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext};
 use crate::model::config::{TensorSpec, tensor_table};
 use crate::model::naming::Naming;
@@ -112,12 +113,7 @@ pub fn open(folder: &Path) -> Result<(Package, Manifest), TrainedError> {
 }
 
 fn text(path: &Path) -> Result<String, TrainedError> {
-    let bytes = std::fs::metadata(path).at("open", path)?.len();
-    if bytes > MAX_BYTES {
-        let message = format!("{bytes} bytes are too many; a manifest has at most {MAX_BYTES}");
-        return Err(ManifestError { line: 0, message }.into());
-    }
-    Ok(std::fs::read_to_string(path).at("read", path)?)
+    Ok(read_small_text("read", path, MAX_BYTES)?)
 }
 
 /// Each tensor of the network with its file; the order of the manifest does not matter.

@@ -57,14 +57,26 @@ impl Resolver<'_> {
         match kind.value.as_str() {
             "metric" => self.metric_gate(section, suites).map(GateRule::Metric),
             "approval" => self.approval_gate(section).map(GateRule::Approval),
+            "browser_smoke" => {
+                self.no_metric_keys(section, "a browser smoke gate", "no key of its own");
+                if let Some(statement) = &section.statement {
+                    self.mistake(
+                        Diagnostic::error("a browser smoke gate has no `statement`", statement.span.clone())
+                            .expected("expected no key of its own")
+                            .help("remove it, or make this a gate of the kind `approval`"),
+                    );
+                }
+                Some(GateRule::BrowserSmoke)
+            }
             _ => {
-                self.unknown("kind of gate", kind, |_| vec!["metric", "approval"]);
+                self.unknown("kind of gate", kind, |_| vec!["metric", "approval", "browser_smoke"]);
                 None
             }
         }
     }
 
-    fn approval_gate(&mut self, section: &GateSection) -> Option<Approval> {
+    /// What belongs to metric gates only.
+    fn no_metric_keys(&mut self, section: &GateSection, who: &str, expected: &str) {
         let metric_keys = [
             ("metric", section.metric.as_ref().map(|l| &l.span)),
             ("suites", section.suites.as_ref().map(|l| &l.span)),
@@ -72,14 +84,19 @@ impl Resolver<'_> {
             ("max", section.max.as_ref().map(|l| &l.span)),
             ("versus", section.versus.as_ref().map(|l| &l.span)),
             ("margin", section.margin.as_ref().map(|l| &l.span)),
+            ("confidence", section.confidence.as_ref().map(|l| &l.span)),
         ];
         for (key, span) in metric_keys.into_iter().filter_map(|(key, span)| Some((key, span?))) {
             self.mistake(
-                Diagnostic::error(format!("an approval gate has no `{key}`"), span.clone())
-                    .expected("expected `statement`, `keys` and `threshold` only")
+                Diagnostic::error(format!("{who} has no `{key}`"), span.clone())
+                    .expected(format!("expected {expected}"))
                     .help("remove it, or make this a gate of the kind `metric`"),
             );
         }
+    }
+
+    fn approval_gate(&mut self, section: &GateSection) -> Option<Approval> {
+        self.no_metric_keys(section, "an approval gate", "only `statement`, `keys` and `threshold`");
         if section.statement.is_none() && !section.faulty {
             self.mistake(
                 Diagnostic::error("an approval gate needs a `statement`", section.span.clone())
@@ -160,6 +177,22 @@ mod tests {
             ]
         );
         assert_eq!(release("statement = \"x\"\nthreshold = 1"), ["1 approvals of 0 keys cannot be had"]);
+    }
+
+    #[test]
+    fn a_browser_smoke_asks_for_nothing_more() {
+        let with = |keys: &str| {
+            mistakes(&GOOD.replace(
+                "kind = \"approval\"\nstatement = \"fit to be released\"",
+                &format!("kind = \"browser_smoke\"\n{keys}"),
+            ))
+            .into_iter()
+            .map(|found| found.message)
+            .collect::<Vec<_>>()
+        };
+        assert!(with("").is_empty());
+        assert_eq!(with("min = 1"), ["a browser smoke gate has no `min`"]);
+        assert_eq!(with("statement = \"x\""), ["a browser smoke gate has no `statement`"]);
     }
 
     #[test]

@@ -4,11 +4,13 @@ use super::Resolver;
 use super::names::Known;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
-use crate::evaluate;
+use crate::evaluate::quantization_delta::QuantizationDelta;
+use crate::evaluate::{self, Measure};
 use crate::plan::file::GateSection;
 use crate::plan::resolved::{ARTIFACT_BYTES, MetricGate, Suite, Versus};
 
 const VERSUS_BEST_PARENT: &str = "best-parent";
+const VERSUS_NO_OP: &str = "no-op";
 
 impl Resolver<'_> {
     pub(super) fn metric_gate(&mut self, section: &GateSection, suites: &[Suite]) -> Option<MetricGate> {
@@ -31,6 +33,7 @@ impl Resolver<'_> {
             max: section.max.as_ref().map(|max| max.value),
             versus: section.versus.as_ref().and_then(|versus| self.versus(versus)),
             margin: section.margin.as_ref().map_or(0.0, |margin| margin.value),
+            confidence: section.confidence.as_ref().and_then(|confidence| self.confidence(confidence)),
         })
     }
 
@@ -95,6 +98,16 @@ impl Resolver<'_> {
 
     /// The size of a model is known without asking it anything.
     fn size_only(&mut self, section: &GateSection) {
+        if let Some(confidence) = &section.confidence {
+            self.mistake(
+                Diagnostic::error(
+                    format!("`{ARTIFACT_BYTES}` is known, not estimated"),
+                    confidence.span.clone(),
+                )
+                .expected("expected no `confidence` here")
+                .help("remove it"),
+            );
+        }
         if let Some(suites) = section.suites.as_ref().filter(|suites| !suites.value.is_empty()) {
             self.mistake(
                 Diagnostic::error(
@@ -125,22 +138,56 @@ impl Resolver<'_> {
             );
         }
         for suite in measured {
-            let metrics = evaluate::find(suite.kind).map(evaluate::Evaluator::metrics).unwrap_or_default();
+            if let (QuantizationDelta::NAME, Some(versus)) = (suite.kind, &section.versus) {
+                let message = format!("`{}` already compares a model with itself in f32", suite.name);
+                self.mistake(
+                    Diagnostic::error(message, versus.span.clone())
+                        .expected("expected `min` or `max` instead"),
+                );
+            }
+            let metrics: Vec<&str> = evaluate::find(suite.kind)
+                .map(|evaluator| evaluator.metrics().iter().map(|metric| metric.name).collect())
+                .unwrap_or_default();
             if !metrics.contains(&metric.value.as_str()) {
                 let message = format!("the suite `{}` does not measure `{}`", suite.name, metric.value);
-                self.unlisted(message, metric, |_| metrics.to_vec());
+                self.unlisted(message, metric, |_| metrics);
             }
         }
+    }
+
+    /// One-sided: how sure it must be that the demand is met.
+    fn confidence(&mut self, given: &Located<f64>) -> Option<f64> {
+        if given.value > 0.5 && given.value < 1.0 {
+            return Some(given.value);
+        }
+        self.mistake(
+            Diagnostic::error(format!("nobody can be {} sure", given.value), given.span.clone())
+                .expected("expected more than 0.5 and less than 1, such as 0.95"),
+        );
+        None
     }
 
     fn versus(&mut self, versus: &Located<String>) -> Option<Versus> {
         if versus.value == VERSUS_BEST_PARENT {
             return Some(Versus::BestParent);
         }
+        if versus.value == VERSUS_NO_OP {
+            let no_op = self.file.review.as_ref().and_then(|review| review.no_op.as_ref());
+            if no_op.is_none() {
+                self.mistake(
+                    Diagnostic::error(
+                        "the plan does not say what stays if nothing is done",
+                        versus.span.clone(),
+                    )
+                    .expected("expected `no_op` in `[review]`"),
+                );
+            }
+            return no_op.map(|no_op| Versus::NoOp(no_op.value.clone()));
+        }
         let parent = self.known.parents.get(versus.value.as_str()).copied();
         if parent.is_none() {
             self.unknown("parent", versus, |known| {
-                known.parents.keys().copied().chain([VERSUS_BEST_PARENT]).collect()
+                known.parents.keys().copied().chain([VERSUS_BEST_PARENT, VERSUS_NO_OP]).collect()
             });
         }
         parent.map(|section| Versus::Parent(section.name.value.clone()))
@@ -164,7 +211,7 @@ mod tests {
         let plan = Folder::new().plan(&plan);
         let versus = plan.gates.iter().find_map(|gate| match &gate.rule {
             GateRule::Metric(rule) => rule.versus.clone(),
-            GateRule::Approval(_) => None,
+            GateRule::Approval(_) | GateRule::BrowserSmoke => None,
         });
         assert_eq!(versus, Some(Versus::Parent("one".parse().unwrap())));
     }

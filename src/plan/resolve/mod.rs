@@ -10,8 +10,10 @@
 //! * `names`: what is declared, and what to say of a name that is not.
 //! * `parents`: models opened, pools of earlier cycles looked up.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
-//! * `suites`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `uses`: that nobody is judged by the cases that chose them.
 //! * `budget`: what the plan may cost, and what it would.
+//! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
 //!
 //! Plans are read whole but may hold 100,000 candidates: names are looked up in maps, sizes are
@@ -22,6 +24,7 @@ mod candidates;
 mod gates;
 mod metric;
 mod names;
+mod options;
 mod parameters;
 mod parents;
 mod review;
@@ -30,15 +33,18 @@ mod suites;
 mod sweep;
 #[cfg(test)]
 pub(super) mod testing;
+mod texts;
 mod unused;
+mod uses;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use self::names::Known;
 use super::file::PlanFile;
 use super::resolved::Plan;
 use crate::base::diagnostic::{Diagnostic, Severity};
-use crate::base::digest::Sha256;
+use crate::base::digest::{Digest, Sha256};
 use crate::store::Store;
 use crate::tensor::dtype::DType;
 
@@ -50,7 +56,7 @@ pub fn resolve(
     store: &Store,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
-    let mut resolver = Resolver { file, folder, store, known: Known::of(file), out };
+    let mut resolver = Resolver { file, folder, store, known: Known::of(file), cases: BTreeMap::new(), out };
     let plan = resolver.plan(sha256)?;
     let whole = out.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
     if whole {
@@ -67,6 +73,8 @@ struct Resolver<'p> {
     /// Where models of earlier cycles are.
     store: &'p Store,
     known: Known<'p>,
+    /// Every case, and the suites it is in.
+    cases: BTreeMap<Digest, BTreeSet<String>>,
     out: &'p mut Vec<Diagnostic>,
 }
 
@@ -76,13 +84,15 @@ impl Resolver<'_> {
         let budget = self.budget();
         let output = cycle.as_ref().map_or(DType::F32, |cycle| cycle.output);
         let (parents, models) = self.parents(output);
+        let texts = self.texts(&parents);
         let candidates = self.candidates();
         self.rules_meet_tensors(&candidates, &models);
         let smoke = self.smoke();
         let suites = self.suites();
         self.labels_differ(&candidates);
         let gates = self.gates(&suites);
-        let review = self.review();
+        let review = self.review(&suites);
+        self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();
         let registry_budget = self.registry_budget();
         if let Some(budget) = budget {
@@ -98,6 +108,7 @@ impl Resolver<'_> {
             suites,
             gates,
             review,
+            texts,
             pool_size,
             registry_budget,
         })

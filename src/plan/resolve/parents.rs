@@ -11,6 +11,7 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
+use crate::disk::small::read_small_text;
 use crate::model::{Opened, adapter};
 use crate::operator::output_bytes;
 use crate::plan::file::ParentSection;
@@ -18,6 +19,9 @@ use crate::plan::pool::{ParentPool, PoolParent};
 use crate::plan::resolved::{Origin, Parent, Role};
 use crate::plan::wording::count;
 use crate::tensor::dtype::DType;
+
+/// A pool has a few lines for each parent.
+const MAX_POOL: u64 = 4 << 20;
 
 /// What is known of each parent's model; none for parents that cannot be opened.
 pub(super) type Models = BTreeMap<Name, Facts>;
@@ -146,7 +150,7 @@ impl Resolver<'_> {
         if !self.file_exists(&path, recipe) {
             return None;
         }
-        let pool = std::fs::read_to_string(&path)
+        let pool = read_small_text("read", &path, MAX_POOL)
             .map_err(|error| error.to_string())
             .and_then(|text| ParentPool::from_toml(&text).map_err(|error| error.message().to_owned()));
         let refused = |why: String| {

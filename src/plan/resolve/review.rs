@@ -4,13 +4,13 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::file::ReviewSection;
-use crate::plan::resolved::{ARTIFACT_BYTES, Objective, Review};
+use crate::plan::resolved::{ARTIFACT_BYTES, Objective, Review, Suite};
 use crate::registry::SELECTOR_BUDGET;
 
 const DEFAULT_POOL: u64 = 2;
 
 impl Resolver<'_> {
-    pub(super) fn review(&mut self) -> Review {
+    pub(super) fn review(&mut self, suites: &[Suite]) -> Review {
         let section = self.file.review.as_ref();
         let objectives = match section.and_then(|section| section.objectives.as_ref()) {
             Some(listed) => {
@@ -22,17 +22,9 @@ impl Resolver<'_> {
                 }
                 self.objectives(&listed.value)
             }
-            None => self.whatever_is_known(),
+            None => whatever_may_select(suites),
         };
         Review { objectives, no_op: section.and_then(|section| self.no_op(section)) }
-    }
-
-    /// A plan that ranks by nothing in particular ranks by everything it measures, and by the size of
-    /// its models if it measures nothing.
-    fn whatever_is_known(&self) -> Vec<Objective> {
-        let names = self.file.evals.iter().filter_map(|section| section.name.as_ref());
-        let suites: Vec<_> = names.map(|name| Objective::Suite(name.value.clone())).collect();
-        if suites.is_empty() { vec![Objective::ArtifactBytes] } else { suites }
     }
 
     fn objectives(&mut self, listed: &[Located<String>]) -> Vec<Objective> {
@@ -79,6 +71,17 @@ impl Resolver<'_> {
         }
         given.map_or(SELECTOR_BUDGET, |given| given.value.0)
     }
+}
+
+/// A plan that ranks by nothing in particular ranks by every suite that may select, and by the size of
+/// its models if there is none.
+fn whatever_may_select(suites: &[Suite]) -> Vec<Objective> {
+    let suites: Vec<_> = suites
+        .iter()
+        .filter(|suite| suite.r#use.selects())
+        .map(|suite| Objective::Suite(suite.name.clone()))
+        .collect();
+    if suites.is_empty() { vec![Objective::ArtifactBytes] } else { suites }
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Smoke prompts and evaluation suites: what every candidate is asked.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::name::Name;
-use crate::evaluate;
+use crate::evaluate::harness::External;
+use crate::evaluate::{self, EvaluateError, Evaluator, Measure};
 use crate::plan::file::EvalSection;
-use crate::plan::resolved::{Candidate, Smoke, Suite};
+use crate::plan::resolved::{Candidate, Smoke, Suite, SuiteUse};
 
 const DEFAULT_MAX_TOKENS: u64 = 32;
-const MAX_TOKENS: u64 = 4096;
+pub(super) const MAX_TOKENS: u64 = 4096;
 
 impl Resolver<'_> {
     pub(super) fn smoke(&mut self) -> Smoke {
@@ -46,17 +48,18 @@ impl Resolver<'_> {
         given.value
     }
 
+    /// The suites that are right; what they are used for is known once gates and review are.
     pub(super) fn suites(&mut self) -> Vec<Suite> {
         let mut suites = Vec::new();
         let mut taken: BTreeSet<&Name> = BTreeSet::new();
         for section in &self.file.evals {
-            let max_tokens = self.max_tokens(section.max_tokens.as_ref());
-            let kind = self.evaluator(section);
-            let cases = section.cases.as_ref().map(|cases| {
-                let path = self.folder.join(&cases.value);
-                self.file_exists(&path, cases);
-                path
-            });
+            let evaluator = self.evaluator(section);
+            let options = self.options(section, evaluator);
+            let cases = match evaluator {
+                Some(evaluator) => self.cases(section, evaluator),
+                None => self.cases_of_nobody(section),
+            };
+            let given = self.suite_use(section);
             let Some(name) = &section.name else { continue };
             if !taken.insert(&name.value) {
                 self.mistake(
@@ -66,17 +69,78 @@ impl Resolver<'_> {
                 );
                 continue;
             }
-            let (Some(kind), Some(cases)) = (kind, cases) else { continue };
-            suites.push(Suite { name: name.value.clone(), kind, cases, max_tokens });
+            let Some(evaluator) = evaluator else { continue };
+            let r#use = given.unwrap_or_else(|| self.inferred_use(&name.value));
+            suites.push(Suite { name: name.value.clone(), kind: evaluator.name(), cases, options, r#use });
         }
         suites
     }
 
-    fn evaluator(&mut self, section: &EvalSection) -> Option<&'static str> {
+    fn evaluator(&mut self, section: &EvalSection) -> Option<&'static dyn Evaluator> {
         let kind = section.kind.as_ref()?;
-        let found = evaluate::find(&kind.value).map(evaluate::Evaluator::name);
+        let found = evaluate::find(&kind.value);
         if found.is_none() {
             self.unknown("evaluator", kind, |_| evaluate::EVALUATORS.iter().map(|e| e.name()).collect());
+        }
+        found
+    }
+
+    /// Whose cases these are is unclear; that they are not there is not.
+    fn cases_of_nobody(&mut self, section: &EvalSection) -> Option<PathBuf> {
+        let named = section.cases.as_ref()?;
+        let path = self.folder.join(&named.value);
+        self.file_exists(&path, named).then_some(path)
+    }
+
+    /// The cases are read now: a malformed one is a mistake in what the plan names, and is told before
+    /// anything runs.
+    fn cases(&mut self, section: &EvalSection, evaluator: &'static dyn Evaluator) -> Option<PathBuf> {
+        if evaluator.name() == External::NAME {
+            if let Some(named) = &section.cases {
+                self.mistake(
+                    Diagnostic::error("the cases of `external` are the harness's", named.span.clone())
+                        .expected("expected no `cases` here")
+                        .help("remove it"),
+                );
+            }
+            return None;
+        }
+        let Some(named) = &section.cases else {
+            self.mistake(
+                Diagnostic::error("[[eval]] needs `cases`", section.span.clone())
+                    .expected("expected `cases`, a JSON Lines file"),
+            );
+            return None;
+        };
+        let path = self.folder.join(&named.value);
+        if !self.file_exists(&path, named) {
+            return None;
+        }
+        match evaluate::Suite::read(evaluator, &path) {
+            Ok(suite) => {
+                let name = section.name.as_ref().map_or_else(String::new, |name| name.value.to_string());
+                for case in &suite.cases {
+                    self.cases.entry(case.digest()).or_default().insert(name.clone());
+                }
+            }
+            Err(EvaluateError::Suite { line, why }) => self.mistake(
+                Diagnostic::error(format!("{}:{line}: the case {why}", path.display()), named.span.clone())
+                    .expected(format!("expected cases for `{}`", evaluator.name())),
+            ),
+            Err(error) => self.mistake(
+                Diagnostic::error(format!("{}: {error}", path.display()), named.span.clone())
+                    .expected(format!("expected cases for `{}`", evaluator.name())),
+            ),
+        }
+        Some(path)
+    }
+
+    /// What the plan says the suite is for.
+    fn suite_use(&mut self, section: &EvalSection) -> Option<SuiteUse> {
+        let given = section.r#use.as_ref()?;
+        let found = SuiteUse::ALL.iter().find(|(word, _)| *word == given.value).map(|(_, r#use)| *r#use);
+        if found.is_none() {
+            self.unknown("use", given, |_| SuiteUse::ALL.iter().map(|(word, _)| *word).collect());
         }
         found
     }

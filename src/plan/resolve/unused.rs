@@ -32,14 +32,14 @@ pub(super) fn unused(file: &PlanFile, plan: &Plan) -> Vec<Diagnostic> {
 fn metric_gates(plan: &Plan) -> impl Iterator<Item = &MetricGate> {
     plan.gates.iter().filter_map(|gate| match &gate.rule {
         GateRule::Metric(rule) => Some(rule),
-        GateRule::Approval(_) => None,
+        GateRule::Approval(_) | GateRule::BrowserSmoke => None,
     })
 }
 
 fn used_parents(plan: &Plan) -> BTreeSet<&str> {
     let of_candidates = plan.candidates.iter().flat_map(|c| c.parents.iter().chain(&c.base));
     let rivals = metric_gates(plan).filter_map(|rule| match &rule.versus {
-        Some(Versus::Parent(parent)) => Some(parent),
+        Some(Versus::Parent(parent) | Versus::NoOp(parent)) => Some(parent),
         _ => None,
     });
     let adapted = plan.parents.iter().filter_map(|parent| parent.adapts.as_ref());

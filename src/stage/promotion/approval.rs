@@ -22,7 +22,7 @@ impl Case<'_> {
             return pending(format!("waits for {}: {}", wanted(rule), rule.statement));
         };
         let (Some(bytes), Some((_, manifest)), Some((_, lineage))) =
-            (self.read_brought(gate, &digest)?, &self.candidate, &self.lineage)
+            (self.brought_bytes(gate, &digest)?, &self.candidate, &self.lineage)
         else {
             return pending("waits for an artifact to approve");
         };
@@ -45,12 +45,13 @@ impl Case<'_> {
         Ok((state, format!("{verb} by {}: {}", brought.by, brought.reason), vec![evidence]))
     }
 
-    fn read_brought(&self, gate: &Name, digest: &Digest) -> Result<Option<Vec<u8>>, StageError> {
+    /// What was brought for a gate, if it is what the stage's key is about.
+    pub(super) fn brought_bytes(&self, gate: &Name, digest: &Digest) -> Result<Option<Vec<u8>>, StageError> {
         let Some((_, manifest)) = &self.candidate else { return Ok(None) };
         let Some(brought) = self.context.store.brought(&manifest.blake3, gate)? else { return Ok(None) };
         if brought.digest != *digest {
             return Err(StageError::Refused(format!(
-                "the approval for `{gate}` changed while it was being used"
+                "the evidence for `{gate}` changed while it was being used"
             )));
         }
         // It stays in the store: the promotion rests on it.

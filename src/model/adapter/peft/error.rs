@@ -11,12 +11,6 @@ pub enum PeftError {
     /// A file.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Settings that nobody writes.
-    #[error("adapter_config.json has more than {most} bytes")]
-    TooLong {
-        /// The longest that are read.
-        most: u64,
-    },
     /// The settings.
     #[error("adapter_config.json {0}")]
     Settings(#[from] SettingsError),
@@ -30,7 +24,10 @@ pub enum PeftError {
     #[error("adapter_model.safetensors is not a usable safetensors file: {0}")]
     Safetensors(#[from] SafetensorsError),
     /// A tensor that is no factor.
-    #[error("tensor `{0}` is no LoRA factor; only lora_A and lora_B of matrices are used")]
+    #[error(
+        "tensor `{0}` is no LoRA factor; only lora_A and lora_B of matrices are used \
+             (PEFT leaves copies of whole layers out with save_embedding_layers=False)"
+    )]
     Stranger(String),
     /// A module with two factors of a kind.
     #[error("module `{module}` has two factors {factor}")]

@@ -25,7 +25,6 @@ mod factors;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,8 +33,8 @@ pub use error::PeftError;
 
 use self::factors::Lora;
 use super::Adapter;
-use crate::disk::IoContext;
 use crate::disk::mmap::Mapped;
+use crate::disk::small::read_small;
 use crate::model::package::Package;
 use crate::model::safetensors;
 
@@ -58,21 +57,11 @@ pub fn is_one(path: &Path) -> bool {
 
 /// Reads a folder's adapter for a model. Its factors are widened to f32 in memory.
 pub fn open(folder: &Path, base: &Package) -> Result<Adapter, PeftError> {
-    let settings = Settings::parse(&read_config(&folder.join(CONFIG))?)?;
+    let settings = Settings::parse(&read_small("read", &folder.join(CONFIG), MAX_CONFIG)?)?;
     let path = folder.join(FACTORS);
     if !path.exists() && folder.join(PICKLED).exists() {
         return Err(PeftError::Pickled);
     }
     let (weights, _) = safetensors::read(Arc::new(Mapped::open(&path)?))?;
     Lora::new(settings, weights)?.for_base(base)
-}
-
-fn read_config(path: &Path) -> Result<Vec<u8>, PeftError> {
-    let file = std::fs::File::open(path).at("open", path)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_CONFIG + 1).read_to_end(&mut bytes).at("read", path)?;
-    if bytes.len() as u64 > MAX_CONFIG {
-        return Err(PeftError::TooLong { most: MAX_CONFIG });
-    }
-    Ok(bytes)
 }

@@ -253,7 +253,7 @@ fn files_are_looked_at() {
     std::fs::rename(folder.path().join(FACTORS), folder.path().join(PICKLED)).unwrap();
     assert!(error(&folder).contains("a Python pickle"), "{}", error(&folder));
     folder.write(CONFIG, &vec![b' '; 2 << 20]);
-    assert_eq!(error(&folder), "adapter_config.json has more than 1048576 bytes");
+    assert!(error(&folder).ends_with("adapter_config.json: has more than 1048576 bytes"));
     std::fs::remove_file(folder.path().join(CONFIG)).unwrap();
     assert!(!is_one(folder.path()));
     assert!(error(&folder).contains(CONFIG));

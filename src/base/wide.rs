@@ -1,0 +1,83 @@
+//! Wider vectors where the processor has them, chosen when the program runs.
+//!
+//! The crate is compiled for the oldest x86-64, whose vectors hold four f32. Loops that most of the
+//! time is spent in are written with the macro `wide`: they are compiled a second time for AVX2, whose
+//! vectors hold eight, and that is what runs on a processor that has it.
+//!
+//! The bits are the same either way: the compiler never reorders operations on floats and never
+//! fuses two of them, and whatever sums has its lanes fixed in the source. Tests run both ways and
+//! compare ([`crate::operator`]), and build the whole crate for other levels (`tests/levels.rs`).
+//!
+//! Other architectures have one way, the compiler's.
+
+/// A computation that is worth a second compilation. Implemented by the macro `wide` alone.
+pub(crate) trait Work {
+    /// What comes of it.
+    type Done;
+
+    /// Does it; must be `#[inline(always)]`, and so must everything hot that it calls.
+    fn run(self) -> Self::Done;
+}
+
+/// Runs the computation with the widest vectors there are.
+pub(crate) fn widest<W: Work>(work: W) -> W::Done {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && !narrow() {
+        #[expect(unsafe_code, reason = "the one way to call what not every processor can run")]
+        // SAFETY: the processor was just asked for the only feature that the function needs.
+        return unsafe { with_avx2(work) };
+    }
+    work.run()
+}
+
+/// Not with `fma`: nothing asks for it, and so nothing can be fused by mistake.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2<W: Work>(work: W) -> W::Done {
+    work.run()
+}
+
+/// Whether a test wants the way of the oldest processors.
+#[cfg(all(target_arch = "x86_64", not(test)))]
+const fn narrow() -> bool {
+    false
+}
+
+#[cfg(all(target_arch = "x86_64", test))]
+fn narrow() -> bool {
+    NARROW.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Makes tests in other threads slower as well, which does not hurt them.
+#[cfg(test)]
+pub(crate) static NARROW: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Defines functions that run with the widest vectors there are.
+///
+/// They have one lifetime, named, because their arguments are carried in a struct.
+macro_rules! wide {
+    ($($(#[$note:meta])* $vis:vis fn $name:ident<$life:lifetime>(
+        $($arg:ident: $type:ty),* $(,)?
+    ) $(-> $done:ty)? $body:block)*) => {$(
+        $(#[$note])*
+        $vis fn $name<$life>($($arg: $type),*) $(-> $done)? {
+            struct Call<$life> {
+                $($arg: $type),*
+            }
+            impl<$life> $crate::base::wide::Work for Call<$life> {
+                type Done = $crate::base::wide::wide!(@done $($done)?);
+
+                #[inline(always)]
+                fn run(self) -> Self::Done {
+                    let Self { $($arg),* } = self;
+                    $body
+                }
+            }
+            $crate::base::wide::widest(Call { $($arg),* })
+        }
+    )*};
+    (@done) => { () };
+    (@done $done:ty) => { $done };
+}
+
+pub(crate) use wide;

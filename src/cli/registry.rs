@@ -1,0 +1,90 @@
+//! `studbook registry`: makes the folder for browsers, and serves it here.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf, RegistryServe, Run};
+use super::context::{Terminal, load, stopped_by_ctrl_c};
+use super::exit::{Exit, UsageError};
+use crate::disk::IoContext;
+use crate::registry;
+use crate::registry::serve::{Folder, Serving};
+use crate::stage::registry_folder;
+
+pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
+    match &command.command {
+        RegistryCommand::Build(of) => build(args, of, terminal),
+        RegistryCommand::Serve(command) => serve(args, command, terminal),
+    }
+}
+
+/// The registry is the last stage of a plan: what is there already is not made again.
+fn build(args: &Args, of: &RegistryOf, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let run = Run { plan: of.plan.clone(), fail_fast: false, format: Format::Text };
+    let exit = super::run::run(args, &run, terminal)?;
+    let folder = folder_of(args, &of.plan)?;
+    let checked = registry::check(&folder)?;
+    let place = match &of.out {
+        Some(out) => {
+            copy(&folder, out)?;
+            registry::check(out)?;
+            out
+        }
+        None => &folder,
+    };
+    let count = checked.selector.entries.len();
+    writeln!(terminal.out(), "registry: {count} models, {} bytes, {}", checked.model_bytes, place.display())?;
+    Ok(exit)
+}
+
+fn folder_of(args: &Args, plan: &Path) -> anyhow::Result<PathBuf> {
+    let loaded = load(args, plan)?;
+    let folder = registry_folder(&loaded.store, &loaded.plan.cycle.name);
+    if folder.join("selector.json").is_file() {
+        return Ok(folder);
+    }
+    let error = UsageError::new(format!("the cycle `{}` has no registry yet", loaded.plan.cycle.name));
+    Err(error.hint(format!("make it first: studbook registry build {}", plan.display())).into())
+}
+
+/// Copies the folder, dot files apart, into a new or an empty one.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).at("create the folder", to)?;
+    if std::fs::read_dir(to).at("list", to)?.next().is_some() {
+        let error = UsageError::new(format!("{} is not empty", to.display()));
+        return Err(error.hint("name a new folder").into());
+    }
+    copy_all(from, to)
+}
+
+fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for item in std::fs::read_dir(from).at("list", from)? {
+        let item = item.at("list", from)?;
+        let (source, target) = (item.path(), to.join(item.file_name()));
+        if item.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if source.is_dir() {
+            std::fs::create_dir_all(&target).at("create the folder", &target)?;
+            copy_all(&source, &target)?;
+        } else {
+            std::fs::copy(&source, &target).at("copy to", &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let folder = if command.plan.is_dir() { command.plan.clone() } else { folder_of(args, &command.plan)? };
+    // What is not what it says is not offered.
+    let checked = registry::check(&folder)?;
+    let stop = stopped_by_ctrl_c()?;
+    let content = Folder::new(&folder).at("open the folder", &folder)?;
+    let serving = Serving::start(Arc::new(content), command.port)?;
+    let mut out = terminal.out();
+    writeln!(out, "{} models at {} until Ctrl-C", checked.selector.entries.len(), serving.url())?;
+    out.flush()?;
+    serving.wait(&*stop);
+    Ok(Exit::Complete)
+}

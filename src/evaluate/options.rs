@@ -1,0 +1,153 @@
+//! How cases are asked and judged, as far as a plan may say.
+//!
+//! One set for all evaluators; each says which of them it takes, and a plan that gives another is
+//! refused. What is not given is absent from records, so a new option changes no old key.
+
+use serde::{Deserialize, Serialize};
+
+/// What a plan says of one suite beyond its cases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Most tokens of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// The answer ends before the first of these texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// What is evened out on both sides before texts are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
+    /// What stands between a question and each of its choices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// Tokens a text is read in at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+    /// From the start of one window to that of the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<u64>,
+    /// The task of another harness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Which of its metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_metric: Option<String>,
+    /// Its version there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_version: Option<String>,
+    /// The harness's own version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harness_version: Option<String>,
+}
+
+/// The names of all options, as plans write them.
+pub const OPTION_NAMES: [&str; 10] = [
+    "max_tokens",
+    "stop",
+    "normalise",
+    "delimiter",
+    "window",
+    "stride",
+    "task",
+    "task_metric",
+    "task_version",
+    "harness_version",
+];
+
+/// How texts are evened out before they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalise {
+    /// Not at all: byte for byte.
+    None,
+    /// Without white space at the ends, and one space for each run of it inside.
+    Whitespace,
+    /// The same, in lower case.
+    Lowercase,
+}
+
+impl Normalise {
+    /// Every way with its word.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("none", Self::None), ("whitespace", Self::Whitespace), ("lowercase", Self::Lowercase)];
+
+    /// A text evened out.
+    pub fn apply(self, text: &str) -> String {
+        let words = || text.split_whitespace().collect::<Vec<_>>().join(" ");
+        match self {
+            Self::None => text.to_owned(),
+            Self::Whitespace => words(),
+            Self::Lowercase => words().to_lowercase(),
+        }
+    }
+}
+
+/// Tokens an answer has at most if a plan does not say.
+pub const DEFAULT_MAX_TOKENS: u64 = 32;
+
+impl Options {
+    /// Most tokens of an answer.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS) as usize
+    }
+
+    /// What is evened out.
+    pub fn normalise(&self) -> Normalise {
+        self.normalise.unwrap_or(Normalise::None)
+    }
+
+    /// An answer up to the first stop text.
+    pub fn cut<'a>(&self, answer: &'a str) -> &'a str {
+        let first = self.stop.iter().filter_map(|stop| answer.find(stop.as_str())).min();
+        &answer[..first.unwrap_or(answer.len())]
+    }
+
+    /// The names of those that are given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let there = [
+            self.max_tokens.is_some(),
+            !self.stop.is_empty(),
+            self.normalise.is_some(),
+            self.delimiter.is_some(),
+            self.window.is_some(),
+            self.stride.is_some(),
+            self.task.is_some(),
+            self.task_metric.is_some(),
+            self.task_version.is_some(),
+            self.harness_version.is_some(),
+        ];
+        OPTION_NAMES.into_iter().zip(there).filter_map(|(name, there)| there.then_some(name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_not_written() {
+        assert_eq!(serde_json::to_string(&Options::default()).unwrap(), "{}");
+        let some = Options { stride: Some(3), stop: vec!["\n".to_owned()], ..Options::default() };
+        assert_eq!(serde_json::to_string(&some).unwrap(), r#"{"stop":["\n"],"stride":3}"#);
+        assert_eq!(some.given(), ["stop", "stride"]);
+    }
+
+    #[test]
+    fn texts_are_evened_out_as_said() {
+        assert_eq!(Normalise::None.apply(" A  b\n"), " A  b\n");
+        assert_eq!(Normalise::Whitespace.apply(" A  b\n"), "A b");
+        assert_eq!(Normalise::Lowercase.apply(" A  b\n"), "a b");
+    }
+
+    #[test]
+    fn an_answer_ends_before_the_first_stop_text() {
+        let stops = |stop: &[&str]| Options {
+            stop: stop.iter().map(|text| (*text).to_owned()).collect(),
+            ..Options::default()
+        };
+        assert_eq!(stops(&["\n", "Q:"]).cut("yes Q: no\n"), "yes ");
+        assert_eq!(stops(&["\n"]).cut("yes"), "yes");
+        assert_eq!(stops(&[]).cut("yes\n"), "yes\n");
+    }
+}

@@ -1,0 +1,135 @@
+//! Tokenizers of other people's models: `tokenizer.json` with a byte-pair model.
+//!
+//! ```text
+//! text -> added tokens cut out -> normalised -> added tokens cut out -> pieces -> merged pairs -> ids
+//!         added                   normalize                             split     bpe
+//! ```
+//!
+//! Both kinds that models of the llama family have are read: byte-level pairs (GPT-2, Llama 3, Qwen2,
+//! SmolLM) and pairs of characters with single bytes to fall back on (Llama 2, Mistral). Every step and
+//! every key of the file is either carried out as the library `tokenizers` does, which defines the
+//! format, or refused by name; chat templates are no part of it.
+//!
+//! * [`read`]: the file. [`error`]: what it may be refused for.
+//! * [`added`]: tokens that are found in the text as they are.
+//! * [`normalize`], [`split`], [`bpe`]: the steps between.
+//! * [`decode`]: the bytes each id stands for.
+
+pub mod added;
+pub mod bpe;
+pub mod decode;
+pub mod error;
+pub mod normalize;
+pub mod read;
+pub mod split;
+#[cfg(test)]
+mod tests;
+
+use crate::base::digest::Digest;
+use added::{Added, Part};
+use bpe::Bpe;
+use normalize::Normalizer;
+use split::Splitter;
+
+pub use error::JsonError;
+
+/// A tokenizer as `tokenizer.json` describes it.
+#[derive(Debug, Clone)]
+pub struct HfTokenizer {
+    /// The file without what changes no id, as canonical JSON.
+    section: Vec<u8>,
+    digest: Digest,
+    added: Added,
+    normalizer: Normalizer,
+    splitter: Splitter,
+    bpe: Bpe,
+    /// Ids before and after those of a text.
+    around: [Vec<u32>; 2],
+    /// The bytes each id stands for; nothing for ids that are not there.
+    tokens: Vec<Option<Box<[u8]>>>,
+    /// Whether the first token loses a space when ids become text.
+    strips_space: bool,
+    /// Ids that end an answer. The model's folder says them; they are no part of the tokenizer's identity.
+    ends: Vec<u32>,
+}
+
+impl PartialEq for HfTokenizer {
+    fn eq(&self, other: &Self) -> bool {
+        (self.digest, &self.ends) == (other.digest, &other.ends)
+    }
+}
+
+impl Eq for HfTokenizer {}
+
+impl HfTokenizer {
+    /// Reads the file.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, JsonError> {
+        read::read(bytes)
+    }
+
+    /// The same tokenizer for a model that ends its answers with these ids.
+    #[must_use]
+    pub fn with_ends(self, ends: Vec<u32>) -> Self {
+        Self { ends, ..self }
+    }
+
+    /// Ids that end an answer.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// What makes it what it is: the file as canonical JSON, without what changes no id.
+    pub fn section(&self) -> &[u8] {
+        &self.section
+    }
+
+    /// BLAKE3 of the section.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> u32 {
+        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Ids put before those of a text, and after.
+    pub fn around(&self) -> [&[u32]; 2] {
+        [&self.around[0], &self.around[1]]
+    }
+
+    /// The ids of a text, nothing put around them.
+    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+        for part in self.added.cut_raw(text) {
+            match part {
+                Part::Token(id) => ids.push(id),
+                Part::Text { text, first } => {
+                    let normalized = self.normalizer.apply(text);
+                    let mut begins = first;
+                    for part in self.added.cut_normalized(&normalized) {
+                        match part {
+                            Part::Token(id) => ids.push(id),
+                            Part::Text { text, .. } => self.encode_plain(text, begins, ids),
+                        }
+                        begins = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A text without added tokens; `first` says whether the whole text begins with it.
+    fn encode_plain(&self, text: &str, first: bool, ids: &mut Vec<u32>) {
+        self.splitter.for_each(text, first, |piece| self.bpe.encode_into(piece, ids));
+    }
+
+    /// The bytes an id stands for; none for special tokens.
+    pub fn bytes(&self, id: u32) -> Option<&[u8]> {
+        self.tokens.get(id as usize)?.as_deref()
+    }
+
+    /// Whether a space at the very front is no part of a decoded text.
+    pub fn strips_space(&self) -> bool {
+        self.strips_space
+    }
+}

@@ -1,0 +1,66 @@
+//! What is done to a text before it is cut.
+
+use std::borrow::Cow;
+
+use fancy_regex::Regex;
+use unicode_normalization::UnicodeNormalization;
+
+/// Steps, one after the other.
+#[derive(Debug, Clone, Default)]
+pub struct Normalizer(pub Vec<Step>);
+
+/// One step.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Unicode normalisation form C.
+    Nfc,
+    /// Form D.
+    Nfd,
+    /// Form KC.
+    Nfkc,
+    /// Form KD.
+    Nfkd,
+    /// Every character in lower case, by itself.
+    Lowercase,
+    /// A text put in front of any that is not empty.
+    Prepend(String),
+    /// Every match replaced.
+    Replace(Box<Regex>, String),
+    /// White space taken away on the left, on the right.
+    Strip(bool, bool),
+}
+
+impl Normalizer {
+    /// The text after all steps.
+    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.0.iter().fold(Cow::Borrowed(text), |text, step| Cow::Owned(step.apply(&text)))
+    }
+}
+
+impl Step {
+    fn apply(&self, text: &str) -> String {
+        match self {
+            Self::Nfc => text.nfc().collect(),
+            Self::Nfd => text.nfd().collect(),
+            Self::Nfkc => text.nfkc().collect(),
+            Self::Nfkd => text.nfkd().collect(),
+            Self::Lowercase => text.chars().flat_map(char::to_lowercase).collect(),
+            Self::Prepend(_) if text.is_empty() => String::new(),
+            Self::Prepend(front) => format!("{front}{text}"),
+            Self::Replace(pattern, with) => {
+                let mut out = String::with_capacity(text.len());
+                let mut done = 0;
+                for found in super::split::matches(pattern, text) {
+                    out.push_str(&text[done..found.start]);
+                    out.push_str(with);
+                    done = found.end;
+                }
+                out + &text[done..]
+            }
+            Self::Strip(left, right) => {
+                let text = if *left { text.trim_start() } else { text };
+                (if *right { text.trim_end() } else { text }).to_owned()
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The fixtures of `tests/fixtures/tokenizers.py`, and files that are refused.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::HfTokenizer;
+use crate::model::tokenizer::{TextStream, Tokenizer};
+
+/// Files of eight kinds, as the library wrote them.
+const FILES: [(&str, &str); 8] = [
+    ("gpt2", include_str!("../../../../tests/fixtures/tokenizers/gpt2.json")),
+    ("prefix", include_str!("../../../../tests/fixtures/tokenizers/prefix.json")),
+    ("llama3", include_str!("../../../../tests/fixtures/tokenizers/llama3.json")),
+    ("qwen2", include_str!("../../../../tests/fixtures/tokenizers/qwen2.json")),
+    ("smollm", include_str!("../../../../tests/fixtures/tokenizers/smollm.json")),
+    ("llama2", include_str!("../../../../tests/fixtures/tokenizers/llama2.json")),
+    ("mistral", include_str!("../../../../tests/fixtures/tokenizers/mistral.json")),
+    ("metaspace", include_str!("../../../../tests/fixtures/tokenizers/metaspace.json")),
+];
+
+#[derive(serde::Deserialize)]
+struct Encodings {
+    known: Vec<Known>,
+}
+
+#[derive(serde::Deserialize)]
+struct Known {
+    name: String,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+    decoded: String,
+}
+
+fn file(name: &str) -> &'static str {
+    FILES.iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+fn read(name: &str) -> Tokenizer {
+    Tokenizer::HuggingFace(Arc::new(HfTokenizer::from_json(file(name).as_bytes()).unwrap()))
+}
+
+#[test]
+fn ids_and_texts_are_those_of_the_library() {
+    let text = include_str!("../../../../tests/fixtures/tokenizers/encodings.json");
+    let Encodings { known } = serde_json::from_str(text).unwrap();
+    assert_eq!(known.len(), FILES.len());
+    let mut wrong = Vec::new();
+    for Known { name, cases } in known {
+        let tokenizer = read(&name);
+        assert!(cases.len() > 25);
+        for Case { text, ids, decoded } in cases {
+            let ours = tokenizer.encode(&text);
+            if ours != ids {
+                wrong.push(format!("{name}: {text:?} is {ours:?}, should be {ids:?}"));
+            }
+            let ours = tokenizer.decode_lossy(&ids).unwrap();
+            if ours != decoded {
+                wrong.push(format!("{name}: {ids:?} is {ours:?}, should be {decoded:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A continuation keeps the space that separates it from its prompt.
+#[test]
+fn a_stream_loses_no_space() {
+    let tokenizer = read("mistral");
+    let ids = tokenizer.encode_text("the fox");
+    let mut stream = TextStream::new();
+    let text: String = ids.iter().map(|id| stream.push(&tokenizer, *id).unwrap()).collect();
+    assert_eq!(text + &stream.finish(), " the fox");
+    assert_eq!(tokenizer.decode(&ids).unwrap(), "the fox");
+}
+
+#[test]
+fn prompts_open_a_sequence_and_ends_are_the_models_own() {
+    let tokenizer = HfTokenizer::from_json(file("llama3").as_bytes()).unwrap();
+    let begin = tokenizer.around()[0].to_vec();
+    assert_eq!(begin.len(), 1);
+    let other = Tokenizer::HuggingFace(Arc::new(tokenizer.clone().with_ends(vec![7, 9])));
+    let tokenizer = Tokenizer::HuggingFace(Arc::new(tokenizer));
+    assert!(tokenizer.encode_prompt("x").starts_with(&begin));
+    assert!(!tokenizer.encode_text("x").starts_with(&begin));
+    assert!(other.is_end(9) && !other.is_end(8) && !tokenizer.is_end(9));
+    // The same ids mean the same text, whatever ends an answer.
+    assert_eq!(other.digest(), tokenizer.digest());
+}
+
+#[test]
+fn the_digest_sees_meaning_and_not_layout() {
+    let digest = |text: &str| HfTokenizer::from_json(text.as_bytes()).unwrap().digest();
+    let mut value: Value = serde_json::from_str(file("gpt2")).unwrap();
+    let plain = digest(file("gpt2"));
+    assert_eq!(digest(&serde_json::to_string_pretty(&value).unwrap()), plain);
+    value["truncation"] = serde_json::json!({ "max_length": 4 });
+    assert_eq!(digest(&value.to_string()), plain);
+    value["pre_tokenizer"]["add_prefix_space"] = Value::Bool(true);
+    assert_ne!(digest(&value.to_string()), plain);
+}
+
+#[test]
+fn what_is_not_carried_out_is_named() {
+    let refused = |name: &str, pointer: &str, put: Value| {
+        let mut value: Value = serde_json::from_str(file(name)).unwrap();
+        *value.pointer_mut(pointer).unwrap() = put;
+        HfTokenizer::from_json(value.to_string().as_bytes()).unwrap_err().to_string()
+    };
+    let kind = |kind: &str| serde_json::json!({ "type": kind });
+    let cases = [
+        (refused("gpt2", "/model/type", "Unigram".into()), "`/model` is Unigram"),
+        (refused("gpt2", "/normalizer", kind("Precompiled")), "`/normalizer` is Precompiled"),
+        (refused("gpt2", "/pre_tokenizer", kind("UnicodeScripts")), "`/pre_tokenizer` is UnicodeScripts"),
+        (refused("gpt2", "/post_processor", kind("RobertaProcessing")), "RobertaProcessing"),
+        (refused("gpt2", "/decoder", Value::Null), "`/decoder`"),
+        (refused("gpt2", "/decoder", kind("CTC")), "`/decoder` is CTC"),
+        (refused("gpt2", "/model/dropout", 0.1.into()), "`/model/dropout` is 0.1"),
+        (refused("gpt2", "/model/end_of_word_suffix", "</w>".into()), "end_of_word_suffix"),
+        (refused("gpt2", "/model/merges/0", "ab".into()), "`/model/merges/0`: should be two texts"),
+        (refused("gpt2", "/model/merges/0", serde_json::json!(["a", "qqq"])), "\"qqq\" is not in"),
+        (refused("gpt2", "/model/vocab/a", (1_u64 << 40).into()), "`/model/vocab/a`: should be an id"),
+        (refused("gpt2", "/model/vocab/a", 5.into()), "the id 5 has two tokens"),
+        (refused("llama2", "/model/unk_token", "<no>".into()), "\"<no>\" is no token"),
+        (refused("llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "(".into()), "/pattern`"),
+        (refused("llama3", "/pre_tokenizer/pretokenizers/0/behavior", "Odd".into()), "behavior`"),
+        (refused("llama3", "/added_tokens/0/id", Value::Null), "`/added_tokens/0/id`"),
+    ];
+    for (error, expected) in cases {
+        assert!(error.starts_with("tokenizer.json: ") && error.contains(expected), "{error}");
+    }
+    for damaged in ["", "[]", "{}", "{\"model\": 3}"] {
+        assert!(HfTokenizer::from_json(damaged.as_bytes()).is_err(), "{damaged}");
+    }
+}

@@ -1,0 +1,118 @@
+// The page: verifies a registry, lists who is in it, shows why, runs them.
+
+import { Bench } from "./compare.js";
+import { Engine, missing } from "./engine.js";
+import { ledger } from "./ledger.js";
+import { BUDGET, evidence, selector } from "./selector.js";
+import { bytesText, details, digestText, element } from "./view.js";
+
+const base = new URL(".", location.href);
+const at = (id) => document.getElementById(id);
+
+/** Ends the page with a reason: nothing of a registry that does not hold is shown. */
+function end(why) {
+    at("state").replaceChildren(element("span.refusal", { role: "alert" }, `Refused: ${why}`));
+    at("state").dataset.state = "refused";
+    at("go").disabled = true;
+}
+
+class Registry {
+    #cards = new Map();
+    #found = new Map();
+    #refused = new Map();
+
+    constructor(entries, log) {
+        this.entries = entries;
+        this.log = log;
+        this.bench = new Bench(new Engine(BUDGET), base, (id) => this.verified(id));
+        for (const id of ["search", "size", "sort"]) at(id).addEventListener("input", () => this.list());
+        at("filters").addEventListener("submit", (event) => event.preventDefault());
+    }
+
+    /** The entry, once its manifest, admission and evidence are known to hold. */
+    async verified(id) {
+        const entry = this.entries.find((one) => one.id === id);
+        if (!entry) throw new Error(`there is no model ${id}`);
+        if (!this.#found.has(id)) this.#found.set(id, evidence(entry, base, this.log));
+        await this.#found.get(id);
+        return entry;
+    }
+
+    /** Verifies everybody, a few at a time, and says so on the cards. */
+    async verifyAll() {
+        const waiting = [...this.entries];
+        const work = async () => {
+            for (let entry = waiting.shift(); entry; entry = waiting.shift()) {
+                try {
+                    await this.verified(entry.id);
+                } catch (error) {
+                    this.#refused.set(entry.id, error.message);
+                }
+            }
+        };
+        await Promise.all([work(), work(), work(), work()]);
+        for (const entry of this.entries) await this.#card(entry);
+        this.list();
+        const good = this.entries.filter((entry) => !this.#refused.has(entry.id));
+        this.bench.offer(good);
+        if (good.length > 0) await this.show(good[0].id, false);
+        return good.length;
+    }
+
+    async #card(entry) {
+        const why = this.#refused.get(entry.id);
+        if (why !== undefined) {
+            const card = element("li.card.bad", { "data-id": entry.id }, element("h3", {}, entry.id), element("p.refusal", {}, `Refused: ${why}`));
+            this.#cards.set(entry.id, { card, words: entry.id });
+            return;
+        }
+        const found = await this.#found.get(entry.id);
+        const operator = found.lineage?.operator.name ?? "unknown operator";
+        const measured = found.evaluations.flatMap((one) => Object.entries(one.metrics).slice(0, 1).map(([, metric]) => `${one.suite.name} ${metric.value.toFixed(3)}`));
+        const button = element("button.name", { type: "button", "aria-describedby": `about-${entry.id}`, onclick: () => this.show(entry.id, true) }, entry.id);
+        const about = element("p", { id: `about-${entry.id}` }, `${operator}, ${found.manifest.identity.quantisation.name}, ${bytesText(entry.model.bytes)}`);
+        const card = element("li.card", { "data-id": entry.id }, element("h3", {}, button), about, element("p.hint", {}, measured.join(" · ") || "not measured"), element("p.badges", {}, element("span.badge.good", {}, "verified"), element("span.badge", {}, entry.licence)));
+        this.#cards.set(entry.id, { card, words: `${entry.id} ${entry.cycle} ${operator} ${entry.licence} ${found.manifest.identity.quantisation.name}`.toLowerCase() });
+    }
+
+    /** Shows the cards that fit the filters. */
+    list() {
+        const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+        const most = Number(at("size").value) || Infinity;
+        const fits = (entry) => entry.model.bytes <= most && words.every((word) => this.#cards.get(entry.id)?.words.includes(word));
+        const order = at("sort").value === "bytes" ? (a, b) => a.model.bytes - b.model.bytes : (a, b) => (a.id < b.id ? -1 : 1);
+        const shown = this.entries.filter(fits).sort(order);
+        at("list").replaceChildren(...shown.map((entry) => this.#cards.get(entry.id).card));
+        at("none").hidden = shown.length > 0;
+    }
+
+    /** Opens an entry beside the list. */
+    async show(id, move) {
+        const entry = await this.verified(id);
+        at("detail").replaceChildren(...details(entry, await this.#found.get(id)));
+        at("detail").hidden = false;
+        this.bench.choose(id);
+        for (const [other, { card }] of this.#cards) card.classList.toggle("chosen", other === id);
+        if (move) at("detail").focus({ preventScroll: false });
+    }
+}
+
+async function start() {
+    at("go").disabled = true;
+    const lacks = missing();
+    if (lacks) return end(`this browser lacks ${lacks}`);
+    try {
+        const [entries, log] = await Promise.all([selector(base), ledger(base)]);
+        const registry = new Registry(entries, log);
+        const good = await registry.verifyAll();
+        const bad = entries.length - good;
+        at("state").textContent = `${good} verified ${good === 1 ? "model" : "models"}${bad > 0 ? `, ${bad} refused` : ""}`;
+        at("state").dataset.state = bad > 0 ? "partly" : "verified";
+        const trust = log.known ? "it continues the one this browser has seen before" : "this browser sees it for the first time";
+        at("ledger").replaceChildren(`Ledger ${log.head.origin}: ${log.head.size} entries, head `, digestText(log.head.head), ", Merkle root ", digestText(log.root), `; ${trust}.`);
+    } catch (error) {
+        end(error.message);
+    }
+}
+
+start();

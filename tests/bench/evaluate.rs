@@ -1,0 +1,102 @@
+//! How long evaluations take: one long suite, and many candidates on one core and on two.
+//!
+//! ```text
+//! cargo bench --bench evaluate
+//! ```
+//!
+//! Both drive the real binary on the trained examples (0.84 million parameters, q8_0) in a store of their
+//! own, so that everything an evaluation costs is in the times: asking, outcomes, records. The first is
+//! 1,000 exact-match cases on one model. The second is 20 candidates of a sweep on 3 x 250 cases, with
+//! `--threads 1` and `--threads 2`; its efficiency is the first time over twice the second. Making,
+//! smoke-testing and promoting the candidates are in both.
+
+#![expect(clippy::print_stdout, reason = "the times are the product")]
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const ROUNDS: usize = 3;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut cases = String::new();
+    for i in 0..1000 {
+        let (a, b) = (10 + i % 90, 10 + i / 90 * 7 + i % 7);
+        writeln!(
+            cases,
+            "{{\"id\":\"c{i}\",\"prompt\":\"{a}+{b}={}\",\"expected\":\"{}\"}}",
+            " ".repeat(i % 3),
+            a + b
+        )?;
+    }
+    std::fs::write(folder.path().join("cases.jsonl"), cases)?;
+
+    let one = plan("[0.5]", &[("long", "cases.jsonl")]);
+    let seconds = best(folder.path(), &one, 2)?;
+    println!(
+        "1,000 exact-match cases on five models, two threads: {seconds:.2} s, {:.2} s a model",
+        seconds / 5.0
+    );
+
+    let evals = format!("{}/examples/evals", env!("CARGO_MANIFEST_DIR"));
+    let suites: Vec<(&str, String)> =
+        ["add", "reverse", "sort"].map(|name| (name, format!("{evals}/{name}.jsonl"))).into();
+    let suites: Vec<(&str, &str)> = suites.iter().map(|(name, path)| (*name, path.as_str())).collect();
+    let lambdas: Vec<String> = (1..=20).map(|i| format!("{}", f64::from(i) / 20.0)).collect();
+    let many = plan(&format!("[{}]", lambdas.join(", ")), &suites);
+    let (alone, both) = (best(folder.path(), &many, 1)?, best(folder.path(), &many, 2)?);
+    println!(
+        "20 candidates on 3 x 250 cases: {alone:.2} s on one thread, {both:.2} s on two, efficiency {:.0} %",
+        alone / both / 2.0 * 100.0
+    );
+    Ok(())
+}
+
+/// A task vector swept over these lambdas, measured on these suites.
+fn plan(lambdas: &str, suites: &[(&str, &str)]) -> String {
+    let parents = format!("{}/examples/parents", env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::from(
+        "[cycle]\nname = \"bench\"\nseed = \"1\"\noutput = \"q8_0\"\n\n\
+         [budget]\ncandidates = 20\nartifact = \"2 MiB\"\ndisk = \"64 MiB\"\nseconds = 3600\n\n",
+    );
+    for name in ["base", "add", "reverse", "sort"] {
+        let role = if name == "base" { "role = \"base\"\n" } else { "" };
+        text += &format!("[parents.{name}]\nsource = \"{parents}/{name}.slm\"\n{role}\n");
+    }
+    text += &format!(
+        "[candidates.tasks]\noperator = \"task_delta\"\nparents = [\"add\", \"reverse\", \"sort\"]\n\
+         sweep = {{ lambda = {lambdas} }}\n\n[smoke]\nprompts = [\"1+1=\"]\nmax_tokens = 4\n\n"
+    );
+    for (name, path) in suites {
+        text += &format!(
+            "[[eval]]\nname = \"{name}\"\nkind = \"exact_match\"\ncases = \"{path}\"\nmax_tokens = 12\n\n"
+        );
+    }
+    text + "[[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = 2000000\n"
+}
+
+/// The shortest of several runs, each in a store of its own.
+fn best(folder: &Path, plan: &str, threads: usize) -> Result<f64, Box<dyn Error>> {
+    std::fs::write(folder.join("plan.toml"), plan)?;
+    let mut seconds = f64::INFINITY;
+    for round in 0..ROUNDS {
+        let store = folder.join(format!("store-{round}"));
+        let start = Instant::now();
+        let status = Command::new(env!("CARGO_BIN_EXE_studbook"))
+            .args(["run", "plan.toml", "--quiet", "--threads", &threads.to_string()])
+            .arg("--store")
+            .arg(&store)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .status()?;
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+        if !status.success() {
+            return Err(format!("the run ended with {status}").into());
+        }
+        std::fs::remove_dir_all(store)?;
+    }
+    Ok(seconds)
+}

@@ -1,0 +1,390 @@
+//! Evaluators, gates that ask how sure one is, and what is brought from another harness.
+
+use studbook::base::digest::Sha256;
+use studbook::tensor::dtype::DType;
+
+use crate::space::{PLAN, Space, config, model};
+
+/// Cases that tiny models answer by chance: the same for everybody, so that nothing is better.
+fn choices(n: usize) -> String {
+    let case = |i: usize| {
+        format!(
+            "{{\"id\":\"q{i}\",\"prompt\":\"question {i}\",\"choices\":[\"{}\",\"no\",\"perhaps\"],\"answer\":{}}}\n",
+            i * 7 % 10,
+            i % 3
+        )
+    };
+    (0..n).map(case).collect()
+}
+
+fn texts(n: usize) -> String {
+    (0..n).map(|i| format!("{{\"id\":\"t{i}\",\"text\":\"some text {i} to read {}\"}}\n", i * 31)).collect()
+}
+
+/// A plan with every evaluator and gates with confidence.
+fn space() -> Space {
+    let space = Space::new();
+    space.write("choices.jsonl", choices(70).as_bytes());
+    space.write("texts.jsonl", texts(12).as_bytes());
+    let evals = r#"
+[[eval]]
+name = "choices"
+kind = "multiple_choice"
+cases = "choices.jsonl"
+use = "gate"
+delimiter = " "
+
+[[eval]]
+name = "texts"
+kind = "perplexity"
+cases = "texts.jsonl"
+window = 16
+stride = 8
+
+[[eval]]
+name = "rounding"
+kind = "quantization_delta"
+cases = "texts.jsonl"
+use = "both"
+
+[[gate]]
+name = "surely"
+kind = "metric"
+metric = "accuracy"
+suites = ["choices"]
+versus = "best-parent"
+confidence = 0.95
+
+[[gate]]
+name = "rounding"
+kind = "metric"
+metric = "kl_divergence"
+suites = ["rounding"]
+max = 1.0
+confidence = 0.95
+
+[review]
+objectives = ["digits", "texts"]"#;
+    space.write("plan.toml", PLAN.replacen("\n[review]", evals, 1).as_bytes());
+    space
+}
+
+fn sidecar(space: &Space, name: &str) -> serde_json::Value {
+    let text = space.read(&format!(".studbook/runs/tiny/07-eval/{name}.json"));
+    serde_json::from_str::<serde_json::Value>(&text).unwrap()["body"].clone()
+}
+
+#[test]
+fn every_evaluator_leaves_outcomes_that_verify_recomputes() {
+    let space = space();
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    let found = sidecar(&space, "average.choices");
+    assert_eq!(found["metrics"]["accuracy"]["n"], 70);
+    assert_eq!(found["suite"]["options"]["delimiter"], " ");
+    let found = sidecar(&space, "average.texts");
+    assert!(found["metrics"]["bits_per_byte"]["value"].as_f64().unwrap() > 1.0);
+    assert!(found["metrics"]["bits_per_byte"]["stderr"].as_f64().unwrap() > 0.0);
+    let found = sidecar(&space, "average.rounding");
+    let kl = found["metrics"]["kl_divergence"]["value"].as_f64().unwrap();
+    assert!(kl > 0.0 && kl < 0.1, "eight bits are not quite enough for nothing to change: {kl}");
+    assert!(!space.path(".studbook/runs/tiny/07-eval/one.rounding.json").exists(), "a parent is as it is");
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+    let before = space.files(".studbook/runs");
+    let again = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(3).json();
+    assert_eq!(again["executed"], 0);
+    assert_eq!(space.files(".studbook/runs"), before);
+}
+
+#[test]
+fn threads_and_lost_batches_change_no_byte() {
+    let (one, two) = (space(), space());
+    one.studbook(&["run", "plan.toml", "--threads", "1"]).exits(3);
+    two.studbook(&["run", "plan.toml", "--threads", "2"]).exits(3);
+    assert_eq!(one.files(".studbook/runs"), two.files(".studbook/runs"));
+    // An outcomes file is lost: it is made again from its batches, to the same bytes.
+    let name = "07-eval/average.choices.outcomes.jsonl";
+    let outcomes = two.read(&format!(".studbook/runs/tiny/{name}"));
+    let hex = studbook::base::digest::Digest::of(outcomes.as_bytes()).to_hex();
+    std::fs::remove_file(two.path(&format!(".studbook/objects/{}/{}", &hex[..2], &hex[2..]))).unwrap();
+    two.studbook(&["run", "plan.toml"]).exits(3);
+    assert_eq!(one.files(".studbook/runs"), two.files(".studbook/runs"));
+}
+
+#[test]
+fn a_gate_that_cannot_tell_says_how_many_cases_could() {
+    let space = space();
+    let report = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(3).json();
+    let text = space.read(".studbook/runs/tiny/07-eval/comparisons.json");
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = record["body"]["rows"].as_array().unwrap();
+    assert_eq!(record["body"]["family"], 6, "two gates of three candidates");
+    let surely: Vec<_> = rows.iter().filter(|row| row["gate"] == "surely").collect();
+    for row in &surely {
+        let tested = &row["test"];
+        assert_eq!((tested["n"].as_u64(), &tested["method"]), (Some(70), &"exact McNemar".into()));
+        assert!(tested["meets_adjusted"].as_f64() >= tested["meets"].as_f64());
+        assert_ne!(row["state"], "passed", "nobody is better than random parents for sure");
+    }
+    let undecided = surely.iter().find(|row| row["state"] == "inconclusive").expect("one is undecided");
+    let candidate = undecided["candidate"].as_str().unwrap();
+    let promotion = space.read(&format!(".studbook/runs/tiny/08-promotion/{candidate}.json"));
+    assert!(promotion.contains("inconclusive"), "{promotion}");
+    assert!(
+        rows.iter().filter(|row| row["gate"] == "rounding").all(|row| row["state"] == "passed"),
+        "{text}"
+    );
+    let outcomes = report["candidates"].as_array().unwrap();
+    assert!(outcomes.iter().all(|row| row["outcome"] != "admitted"), "{outcomes:?}");
+}
+
+#[test]
+fn the_threat_of_a_threshold_moved_after_the_run() {
+    let space = space();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let lineage = space.read(".studbook/runs/tiny/03-lineage/average.json");
+    space.edit("plan.toml", "max = 1.0\nconfidence", "max = 2.0\nconfidence");
+    let said = space.studbook(&["plan", "plan.toml"]).exits(0);
+    for stage in ["lineage:average", "eval:comparisons", "ledger:plan"] {
+        let line = said.out.lines().find(|line| line.starts_with(stage)).unwrap();
+        assert!(!line.contains(" cached "), "{line}");
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_ne!(space.read(".studbook/runs/tiny/03-lineage/average.json"), lineage, "another lineage");
+    let log = space.studbook(&["ledger", "log", "plan.toml"]).exits(0);
+    assert!(log.out.matches("plan").count() >= 2, "both rules are in the ledger: {}", log.out);
+}
+
+#[test]
+fn the_threat_of_a_swapped_dataset() {
+    let space = space();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.edit("choices.jsonl", "question 3\"", "question 3, again\"");
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  eval:average.choices");
+}
+
+#[test]
+fn cases_that_cannot_be_asked_are_named_with_file_and_line() {
+    let space = space();
+    for (from, to, why) in [
+        ("{\"id\":\"q5\"", "{\"id\":\"q4\"", "choices.jsonl:6: the case has the id \"q4\" of line 5 again"),
+        ("\"question 9\"", "\"\"", "choices.jsonl:10: the case has an empty prompt"),
+        ("{\"id\":\"q0\"", "\"id\":\"q0\"", "choices.jsonl:1: the case"),
+    ] {
+        space.write("choices.jsonl", choices(70).as_bytes());
+        space.edit("choices.jsonl", from, to);
+        space.studbook(&["check", "plan.toml"]).exits(2).complains(why);
+    }
+    space.write("choices.jsonl", b"");
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("the suite has no cases");
+}
+
+/// What the harness would have written of this model.
+fn harness(artifact: &str, version: &str, right: usize) -> (String, String) {
+    let samples: String = (0..40)
+        .map(|i| {
+            let acc = u8::from(i < right);
+            format!("{{\"doc_id\":{i},\"doc_hash\":\"d{i}\",\"prompt_hash\":\"p\",\"target_hash\":\"t\",\"filter\":\"none\",\"acc\":{acc}}}\n")
+        })
+        .collect();
+    let hash: String = (0..40).map(|i| format!("d{i}pt")).collect();
+    let results = serde_json::json!({
+        "results": {"arc": {"acc,none": right as f64 / 40.0}},
+        "versions": {"arc": version},
+        "n-samples": {"arc": {"original": 40, "effective": 40}},
+        "config": {"model_args": format!("pretrained=hf/{artifact}")},
+        "task_hashes": {"arc": Sha256::of(hash.as_bytes()).to_string()},
+        "lm_eval_version": "0.4.9",
+    });
+    (results.to_string(), samples)
+}
+
+#[test]
+fn results_of_another_harness_are_waited_for_checked_and_bound() {
+    let space = Space::new();
+    let external = r#"
+[[eval]]
+name = "arc"
+kind = "external"
+task = "arc"
+task_version = "1"
+use = "gate"
+
+[[gate]]
+name = "arc"
+kind = "metric"
+metric = "external"
+suites = ["arc"]
+min = 0.5
+candidates = ["average"]
+
+[review]"#;
+    space.write("plan.toml", PLAN.replacen("\n[review]", external, 1).as_bytes());
+    let report = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(3).json();
+    let gates = report["pending_gates"].as_array().unwrap();
+    let command = "studbook attest plan.toml average --suite arc --results FILE --samples FILE --by NAME";
+    assert!(gates.iter().any(|gate| gate["command"] == command), "{gates:?}");
+
+    let sha = |name: &str| {
+        Sha256::of(
+            &std::fs::read(space.path(&format!(".studbook/runs/tiny/04-operator/{name}.slm"))).unwrap(),
+        )
+        .to_string()
+    };
+    let bring = |results: &str, samples: &str| {
+        space.write("results.json", results.as_bytes());
+        space.write("samples.jsonl", samples.as_bytes());
+        space.studbook(&[
+            "attest",
+            "plan.toml",
+            "average",
+            "--suite",
+            "arc",
+            "--results",
+            "results.json",
+            "--samples",
+            "samples.jsonl",
+            "--by",
+            "ada",
+        ])
+    };
+    let (results, samples) = harness(&sha("tasks"), "1", 30);
+    bring(&results, &samples).exits(2).complains("the results are of the model");
+    let (results, samples) = harness(&sha("average"), "2", 30);
+    bring(&results, &samples).exits(2).complains("of version \"2\" of the task");
+    let (results, samples) = harness(&sha("average"), "1", 30);
+    bring(&results, &samples.replacen("\"acc\":1", "\"acc\":0", 1)).exits(2).complains("come to `acc` 0.725");
+    bring(&results, &samples).exits(0).says("40 samples of arc");
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    let found = sidecar(&space, "average.arc");
+    assert_eq!(
+        (&found["metrics"]["external"]["value"], &found["metrics"]["external"]["n"]),
+        (&0.75.into(), &40.into())
+    );
+    let admission = space.read(".studbook/runs/tiny/09-admission/average.json");
+    assert!(admission.contains("\"admitted\":true"), "{admission}");
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+}
+
+#[test]
+fn the_threat_of_a_sidecar_of_the_parent() {
+    // A child that is its parent byte for byte has the same outcomes, but its own sidecar.
+    let space = Space::new();
+    space.write("base.slm", &model(&config(), "one", DType::Q8_0));
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let (base, one) = (sidecar(&space, "base.digits"), sidecar(&space, "one.digits"));
+    assert_eq!(base["outcomes"], one["outcomes"], "the same bytes answer alike");
+    assert_ne!(base["subject"]["manifest"], one["subject"]["manifest"], "and are introduced apart");
+    // Put in each other's place they are noticed.
+    let path = |name: &str| {
+        let text = space.read(&format!(".studbook/runs/tiny/07-eval/{name}.json"));
+        let hex = studbook::base::digest::Digest::of(text.as_bytes()).to_hex();
+        (space.path(&format!(".studbook/objects/{}/{}", &hex[..2], &hex[2..])), text)
+    };
+    let ((mine, _), (_, theirs)) = (path("average.digits"), path("one.digits"));
+    std::fs::remove_file(&mine).unwrap();
+    std::fs::write(&mine, theirs).unwrap();
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  eval:average.digits");
+}
+
+#[test]
+fn the_plans_of_the_examples_end_as_their_comments_say() {
+    let space = Space::empty();
+    let plan = |name: &str| format!("{}/plans/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let run = |name: &str| space.studbook(&["--store", "store", "run", &plan(name), "--format", "json"]);
+    let report = run("confidence").exits(3).json();
+    let outcome = |name: &str| {
+        let rows = report["candidates"].as_array().unwrap();
+        rows.iter().find(|row| row["candidate"] == name).unwrap().clone()
+    };
+    let tasks = outcome("tasks");
+    assert_eq!(tasks["outcome"], "inconclusive", "{tasks}");
+    assert!(tasks["because"].as_str().unwrap().contains("cases would decide"), "{tasks}");
+    assert_eq!(outcome("overshoot")["outcome"], "refused");
+    let report = run("quantised").exits(0).json();
+    assert_eq!(report["candidates"][0]["outcome"], "admitted", "{report}");
+}
+
+#[test]
+fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
+    let space = space();
+    space.edit(
+        "plan.toml",
+        "cases = \"choices.jsonl\"\nuse = \"gate\"",
+        "cases = \"choices.jsonl\"\nuse = \"final\"",
+    );
+    let registered = |space: &Space| {
+        let said = space.studbook(&["run", "plan.toml"]).exits(3);
+        said.err.lines().find(|line| line.contains("ledger:plan")).map(str::to_owned)
+    };
+    assert!(registered(&space).unwrap().contains("use 1 of the final suite `choices`"));
+    assert_eq!(registered(&space), None, "running again is no other use");
+    space.edit("plan.toml", "max = 1.0\nconfidence", "max = 0.9\nconfidence");
+    assert!(registered(&space).unwrap().contains("use 2 of the final suite `choices`"));
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
+    let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
+    assert_eq!(log.out.matches("urn:studbook:final-use:v1").count(), 2, "{}", log.out);
+}
+
+#[test]
+fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_cleanness() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!((&found["status"], &found["overlapping"]), (&"unknown".into(), &0.into()));
+
+    let space = Space::new();
+    let text = "all of it: p3=3 and p5=5, no more\n";
+    space.write("train.txt", text.as_bytes());
+    for name in ["one", "two", "three"] {
+        let bytes = std::fs::read(space.path(&format!("{name}.slm"))).unwrap();
+        let manifest = format!(
+            "source_kind = \"converted-trained\"\nlicence = \"MIT\"\ntrained_quality_claim = \"not-claimed\"\n\
+             summary = \"a model\"\n[artifact]\nbytes = {}\nsha256 = \"{}\"\nblake3 = \"{}\"\n\
+             [training]\ngenerator = \"a trainer\"\nsteps = 1\nseed = \"1\"\ndata = [\"text\"]\n\
+             texts = [{{ path = \"train.txt\", sha256 = \"{}\" }}]\n",
+            bytes.len(),
+            Sha256::of(&bytes),
+            studbook::base::digest::Digest::of(&bytes),
+            Sha256::of(text.as_bytes())
+        );
+        space.write(&format!("{name}.source.toml"), manifest.as_bytes());
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!(
+        (&found["status"], &found["overlapping"], &found["first"]),
+        (&"searched".into(), &2.into(), &"c3".into())
+    );
+    let found = &sidecar(&space, "tasks.digits")["contamination"];
+    assert_eq!((&found["status"], &found["undeclared"]), (&"unknown".into(), &serde_json::json!(["base"])));
+    assert_eq!(found["overlapping"], 2, "what is declared was searched all the same");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+
+    space.write("train.txt", b"another text");
+    space.studbook(&["run", "plan.toml"]).exits(1).complains("is not the one its source manifest declares");
+    std::fs::remove_file(space.path("train.txt")).unwrap();
+    space
+        .studbook(&["check", "plan.toml"])
+        .exits(2)
+        .complains("train.txt, which `one` was trained on, does not exist");
+}
+
+#[test]
+fn quality_is_claimed_only_of_what_passed_a_gate_on_a_bound_suite() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let body = |name: &str| -> serde_json::Value {
+        serde_json::from_str::<serde_json::Value>(&space.read(&format!(".studbook/runs/tiny/{name}.json")))
+            .unwrap()["body"]
+            .clone()
+    };
+    // `average` passed `no-worse` on `digits`; nobody declared that its parents were trained.
+    let claims = &body("09-admission/average")["claims"];
+    assert_eq!(claims["quality_claim"], "passed-gates-on-bound-suites");
+    assert_eq!(claims["trained_quality_claim"], "not-claimed");
+    // The manifest was bound before anything was measured, and a refused candidate was only run.
+    for only_run in [&body("05-candidate/average")["claims"], &body("09-admission/tasks")["claims"]] {
+        assert_eq!(only_run["quality_claim"], "runtime-execution-smoke-only");
+        assert_eq!(only_run["trained_quality_claim"], "not-claimed");
+    }
+}

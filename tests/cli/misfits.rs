@@ -1,0 +1,139 @@
+//! Models that do not go together, and disks they do not fit on: what, where, what was expected, what to do.
+
+use std::fs::File;
+
+use crate::space::Space;
+
+/// A safetensors file of f32 tensors, each filled with one number.
+fn safetensors(tensors: &[(&str, &[usize], f32)]) -> Vec<u8> {
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for (name, dims, value) in tensors {
+        let begin = data.len();
+        (0..dims.iter().product()).for_each(|_| data.extend_from_slice(&value.to_le_bytes()));
+        let offsets = [begin, data.len()];
+        entries.push(format!(
+            "\"{name}\":{{\"dtype\":\"F32\",\"shape\":{dims:?},\"data_offsets\":{offsets:?}}}"
+        ));
+    }
+    let header = format!("{{{}}}", entries.join(","));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+const QUERY: &str = "model.layers.0.self_attn.q_proj.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
+fn space() -> Space {
+    let space = Space::empty();
+    let good: [(&str, &[usize], f32); 2] = [(EMBEDDING, &[6, 4], 1.0), (QUERY, &[4, 4], 0.5)];
+    space.write("a.safetensors", &safetensors(&good));
+    space.write("b.safetensors", &safetensors(&good));
+    space.write("vocabulary.safetensors", &safetensors(&[(EMBEDDING, &[8, 4], 1.0), good[1]]));
+    space.write("fewer.safetensors", &safetensors(&good[..1]));
+    space
+}
+
+/// Merges `models`, named without their endings, and expects refusal.
+#[track_caller]
+fn refused(space: &Space, method: &str, models: &[&str], more: &str, parts: &[&str]) {
+    let models: String = models
+        .iter()
+        .map(|name| format!("  - {{model: {name}.safetensors, parameters: {{weight: 1}}}}\n"))
+        .collect();
+    space.write("m.yml", format!("merge_method: {method}\nmodels:\n{models}{more}").as_bytes());
+    let mut said = space.studbook(&["merge", "m.yml", "out.safetensors"]).exits(2);
+    for part in parts {
+        said = said.complains(part);
+    }
+    assert!(!space.path("out.safetensors").exists());
+}
+
+#[test]
+fn what_differs_is_named_with_both_sides() {
+    let space = space();
+    let vocabularies =
+        "tensor `model.embed_tokens.weight` is 8x4 in `vocabulary.safetensors` and 6x4 in `a.safetensors`";
+    refused(&space, "linear", &["a", "vocabulary"], "", &[vocabularies, "m.yml:4:", "vocabulary included"]);
+    let lacks = "`fewer.safetensors` has no tensor `model.layers.0.self_attn.q_proj.weight`";
+    refused(&space, "linear", &["a", "fewer"], "", &[lacks, "m.yml:4:", "the same tensors"]);
+    let more =
+        "`a.safetensors` has a tensor `model.layers.0.self_attn.q_proj.weight`, which the first model named";
+    refused(&space, "linear", &["fewer", "a"], "", &[more, "m.yml:4:"]);
+    // A comparison shows it and goes on.
+    space
+        .studbook(&["diff", "a.safetensors", "vocabulary.safetensors"])
+        .exits(0)
+        .says("model.embed_tokens.weight is 6x4 in a.safetensors and 8x4 in vocabulary.safetensors");
+}
+
+#[test]
+fn parameters_out_of_their_range_and_bases_that_are_not_there() {
+    let space = space();
+    let base = "base_model: a.safetensors\n";
+    refused(&space, "ties", &["a", "b"], "", &["`ties` needs a base model", "expected `base_model`"]);
+    let density = format!("{base}parameters: {{density: 1.5}}\n");
+    refused(&space, "ties", &["b"], &density, &["`density` goes from 0 to 1, found 1.5"]);
+    refused(&space, "ties", &["b"], "base_model: gone.safetensors\n", &["`gone.safetensors` is not here"]);
+    let drawn = format!("{base}parameters: {{density: 0.1, epsilon: 0.2}}\n");
+    refused(&space, "della", &["b"], &drawn, &["must lie between 0 and 1"]);
+}
+
+#[test]
+fn adapters_for_what_is_not_there() {
+    let space = space();
+    let settings = br#"{"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":["q_proj"]}"#;
+    space.write("lora/adapter_config.json", settings);
+    let factors = |layer: u32, rows: usize| {
+        let name =
+            |letter| format!("base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{letter}.weight");
+        safetensors(&[(&name("A"), &[1, 4], 1.0), (&name("B"), &[rows, 1], 1.0)])
+    };
+    let extract = |factors: &[u8], code| {
+        space.write("lora/adapter_model.safetensors", factors);
+        space.studbook(&["extract", "a.safetensors", "lora", "out.sbl", "--force"]).exits(code)
+    };
+    extract(&factors(9, 4), 2)
+        .complains("lora: module `model.layers.9.self_attn.q_proj` has factors")
+        .complains("the model has no tensor `model.layers.9.self_attn.q_proj.weight`");
+    extract(&factors(0, 5), 2).complains("self_attn.q_proj").complains("4x4");
+    assert!(!space.path("out.sbl").exists());
+    space
+        .studbook(&["inspect", "lora"])
+        .exits(2)
+        .complains("is a PEFT adapter")
+        .complains("studbook extract");
+    extract(&factors(0, 4), 0).says("1 deltas");
+}
+
+/// A model with one tensor of eight terabytes, nothing of which is on the disk.
+fn huge(space: &Space, name: &str) -> bool {
+    let elements = 1_u64 << 41;
+    let header = format!(
+        "{{\"{QUERY}\":{{\"dtype\":\"F32\",\"shape\":[{},2],\"data_offsets\":[0,{}]}}}}",
+        elements / 2,
+        elements * 4
+    );
+    space.write(name, &[&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat());
+    let file = File::options().write(true).open(space.path(name)).unwrap();
+    file.set_len(8 + header.len() as u64 + elements * 4).is_ok()
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_told_before_the_work() {
+    let space = space();
+    let room = studbook::disk::space::available(&space.path("")).unwrap();
+    // Not every file system can hold such a file, and some disks could hold all of it.
+    if !huge(&space, "huge.safetensors") || room > 1 << 42 {
+        return;
+    }
+    space.write(
+        "m.yml",
+        b"merge_method: passthrough\nmodels: [{model: huge.safetensors}]\nout_dtype: bfloat16\n",
+    );
+    for arguments in
+        [["merge", "m.yml", "out.safetensors"], ["convert", "huge.safetensors", "out.safetensors"]]
+    {
+        let said = space.studbook(&arguments).exits(5).complains("bytes are needed, ").complains(" are free");
+        said.complains("free some space");
+        assert!(!space.path("out.safetensors").exists());
+    }
+}
