@@ -186,7 +186,8 @@ fn port_in(said: std::process::ChildStdout) -> Option<u16> {
             return None;
         }
         let number = line.trim_end().trim_end_matches('.').rsplit(' ').next().and_then(|n| n.parse().ok());
-        if line.contains("on port") && number.is_some() {
+        // It repeats the 0 it was started with before it says which port it found.
+        if line.contains("on port") && number.is_some_and(|port| port != 0) {
             break number;
         }
     };

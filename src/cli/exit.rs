@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::context::Terminal;
+use crate::browser::chromium::BrowserError;
 use crate::convert::ConvertError;
 use crate::difference::DifferenceError;
 use crate::disk::DiskError;
@@ -15,6 +16,8 @@ use crate::model::{ModelError, WriteError};
 use crate::operator::OperatorError;
 use crate::pedigree::PedigreeError;
 use crate::plan::LoadError;
+use crate::registry::RegistryError;
+use crate::registry::drive::DriveError;
 use crate::runtime::RuntimeError;
 use crate::store::StoreError;
 use crate::trust::TrustError;
@@ -171,6 +174,12 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(ConvertError::Disk(_)) = cause.downcast_ref::<ConvertError>() {
             return Exit::Environment;
+        }
+        if cause.is::<BrowserError>() || cause.is::<DriveError>() {
+            return Exit::Environment;
+        }
+        if let Some(registry) = cause.downcast_ref::<RegistryError>() {
+            return if registry.is_environment() { Exit::Environment } else { Exit::Unverified };
         }
         if let Some(ledger) = cause.downcast_ref::<LedgerError>() {
             return if ledger.is_tampering() { Exit::Unverified } else { Exit::Environment };

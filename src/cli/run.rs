@@ -68,7 +68,7 @@ fn exit(report: &Report, candidates: &[CandidateOutcome]) -> Exit {
         Some(Fault::Environment) => Exit::Environment,
         Some(Fault::Input) => Exit::StageFailed,
         None if report.stopped.is_some() => Exit::StageFailed,
-        None if candidates.iter().any(|candidate| undecided(candidate)) => Exit::Pending,
+        None if candidates.iter().any(undecided) => Exit::Pending,
         None => Exit::Complete,
     }
 }

@@ -196,7 +196,7 @@ pub struct GateSection {
     pub span: Range<usize>,
     /// Its name.
     pub name: Option<Located<Name>>,
-    /// `metric` or `approval`.
+    /// `metric`, `approval` or `browser_smoke`.
     pub kind: Option<Located<String>>,
     /// Which candidates it is for; all if absent.
     pub candidates: Option<Located<Vec<Located<Name>>>>,

@@ -245,8 +245,6 @@ impl SelectorEntry {
         }
         self.expect("the model path", path, &model_path(*sha256))?;
         self.expect("the integrity", &self.model.integrity, &integrity(*sha256))?;
-        self.expect("the piece length", self.model.piece_bytes, PIECE as u64)?;
-        self.expect("the number of pieces", self.model.pieces.len() as u64, bytes.div_ceil(PIECE as u64))?;
         self.expect("the format", &self.format, FORMAT)?;
         self.expect("the route", &self.route, &self.id)?;
         self.expect("the amount of evidence over the limit", self.evidence.len() > MAX_EVIDENCE, false)?;
@@ -254,6 +252,8 @@ impl SelectorEntry {
         if *bytes > self.budget_bytes {
             return Err(RegistryError::OverBudget { id: id(), bytes: *bytes, budget: self.budget_bytes });
         }
+        self.expect("the piece length", self.model.piece_bytes, PIECE as u64)?;
+        self.expect("the number of pieces", self.model.pieces.len() as u64, bytes.div_ceil(PIECE as u64))?;
         if *self.admission.as_bytes() == [0; 32] {
             let why = "its admission digest is all zeros".to_owned();
             return Err(RegistryError::NotAdmitted { id: id(), why });

@@ -27,6 +27,7 @@ const PARTS: &[(&str, &[u8])] = parts![
     "app/merkle.js",
     "app/selector.js",
     "app/smoke.js",
+    "app/tuf.js",
     "app/view.js",
     "app/worker.js",
     "style.css",

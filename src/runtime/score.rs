@@ -316,13 +316,11 @@ fn divergence(p: &[f32], q: &[f32]) -> Result<f64, RuntimeError> {
     Ok(terms.sum::<f64>().max(0.0))
 }
 
-/// Feeds a window and hands every scored token, with each model's logits before it, to `see`.
-fn walk(
-    models: &[&Model],
-    tokens: &[u32],
-    piece: &Window,
-    see: &mut dyn FnMut(u32, &[&[f32]]) -> Result<(), RuntimeError>,
-) -> Result<(), RuntimeError> {
+/// Sees a scored token and each model's logits before it.
+type See<'s> = &'s mut dyn FnMut(u32, &[&[f32]]) -> Result<(), RuntimeError>;
+
+/// Feeds a window and hands every scored token to `see`.
+fn walk(models: &[&Model], tokens: &[u32], piece: &Window, see: See<'_>) -> Result<(), RuntimeError> {
     let mut sessions: Vec<Session> = models
         .iter()
         .map(|model| Session::new(model, piece.end - piece.begin))

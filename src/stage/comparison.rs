@@ -51,9 +51,12 @@ struct Outlook<'p> {
     asked: &'p Asked,
     rule: &'p MetricRule,
     manifest: Option<Sha256>,
-    made: Result<(Test, String), String>,
+    made: Found,
     evidence: Vec<Sha256>,
 }
+
+/// A test with its numbers in words, or what it waits for.
+type Found = Result<(Test, String), String>;
 
 pub(super) fn run(context: &Context<'_>, params: &Params) -> Result<Made, StageError> {
     let table = Tables { context, seed: &params.seed };
@@ -157,13 +160,12 @@ impl Tables<'_> {
         Ok(Outlook { asked, rule, manifest, made, evidence })
     }
 
-    #[expect(clippy::type_complexity, reason = "made once, taken apart at once")]
     fn tests(
         &self,
         asked: &Asked,
         rule: &MetricRule,
         manifest: Sha256,
-    ) -> Result<(Result<(Test, String), String>, Vec<Sha256>), StageError> {
+    ) -> Result<(Found, Vec<Sha256>), StageError> {
         let Some(ours) = self.measured(&asked.candidate, rule, manifest)? else {
             return Ok((Err("waits for evaluations".to_owned()), Vec::new()));
         };

@@ -159,7 +159,7 @@ fn the_threat_of_a_swapped_dataset() {
     let space = space();
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     space.edit("choices.jsonl", "question 3\"", "question 3, again\"");
-    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  eval:average.choices");
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  eval:one.choices");
 }
 
 #[test]

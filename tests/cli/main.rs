@@ -8,6 +8,7 @@ mod space;
 mod adapter;
 mod attested;
 mod bad_input;
+mod browser;
 mod convert;
 mod crash;
 mod declare;

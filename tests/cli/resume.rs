@@ -101,7 +101,8 @@ fn a_used_up_budget_stops_and_the_next_run_goes_on() {
         assert_eq!(report["stopped"], "out of time");
         assert_eq!(said.code, Some(1), "{}", said.out);
         let now = report["cached"].as_u64().unwrap() + report["executed"].as_u64().unwrap();
-        assert!(now > cached, "every second gets further");
+        // On a slow machine a second may end within a suite: then its finished batches are what is kept.
+        assert!(now >= cached, "nothing that was finished is lost");
         (cached, stopped) = (now, stopped + 1);
         assert!(stopped < 300);
     };
@@ -116,12 +117,14 @@ fn a_used_up_budget_stops_and_the_next_run_goes_on() {
 
 #[test]
 fn fail_fast_starts_nothing_new() {
+    // A case that is one, and longer than the context of any of the models: their evaluations fail.
+    let long = format!("{{\"id\":\"c1\",\"prompt\":\"{}\",\"expected\":\"1\"}}\n", "x".repeat(100));
     let space = Space::new();
-    space.write("suite.jsonl", b"nonsense\n");
+    space.write("suite.jsonl", long.as_bytes());
     let said = space.studbook(&["run", "plan.toml", "--fail-fast", "--threads", "1", "--format", "json"]);
     let fast = said.exits(1).json();
     let other = Space::new();
-    other.write("suite.jsonl", b"nonsense\n");
+    other.write("suite.jsonl", long.as_bytes());
     let slow = other.studbook(&["run", "plan.toml", "--format", "json"]).exits(1).json();
     assert!(fast["executed"].as_u64() < slow["executed"].as_u64(), "{fast}\n{slow}");
 }

@@ -1,5 +1,6 @@
 //! Small whole files for every reader, made by this crate's writers or taken from other tools' files in
-//! `tests/fixtures`. Damage starts from these.
+//! `tests/fixtures`. Damage starts from these, and from the plans and source manifests that were laid
+//! beside them.
 
 use std::collections::BTreeMap;
 
@@ -264,11 +265,6 @@ fn texts() -> Vec<Seed> {
     vec![
         ("mergekit", "ties", ties.as_bytes().to_vec()),
         ("mergekit", "slices", slices.as_bytes().to_vec()),
-        ("plan", "good", include_bytes!("../golden/plan_good.toml").to_vec()),
-        ("plan", "mistakes", include_bytes!("../golden/plan_mistakes.toml").to_vec()),
-        ("plan", "first_cycle", include_bytes!("../../plans/first-cycle.toml").to_vec()),
-        ("source", "add", include_bytes!("../../examples/parents/add.source.toml").to_vec()),
-        ("source", "base", include_bytes!("../../examples/parents/base.source.toml").to_vec()),
         ("source", "pool", pool.as_bytes().to_vec()),
     ]
 }

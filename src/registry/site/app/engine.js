@@ -10,11 +10,11 @@ export function missing() {
     return WebAssembly.validate(Uint8Array.from(simd)) ? null : "WebAssembly SIMD";
 }
 
-/** A file of the page itself, refused by the browser unless it has the integrity its link names. */
+/** A file of the page itself, refused by the browser unless it has the integrity the page names. */
 async function part(id) {
-    const link = document.getElementById(id);
-    const response = await fetch(link.href, { integrity: link.integrity });
-    if (!response.ok) throw new Error(`the server answered ${response.status} for ${link.getAttribute("href")}`);
+    const { content, dataset } = document.getElementById(id);
+    const response = await fetch(content, { integrity: dataset.integrity });
+    if (!response.ok) throw new Error(`the server answered ${response.status} for ${content}`);
     return response;
 }
 

@@ -79,7 +79,8 @@ export function parsed(bytes, what) {
 export function record(bytes, type, what) {
     const document = parsed(bytes, what);
     fields(document, ["body", "type"], what);
-    if (document.type !== `urn:studbook:${type}:v1`) refuse(`${what} is a ${String(document.type).slice(0, 60)}, not a ${type}`);
+    const known = [1, 2].some((version) => document.type === `urn:studbook:${type}:v${version}`);
+    if (!known) refuse(`${what} is a ${String(document.type).slice(0, 60)}, not a ${type}`);
     return document.body;
 }
 

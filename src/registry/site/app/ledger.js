@@ -10,8 +10,10 @@ import { leafHash, rootOf } from "./merkle.js";
 const MOST = 16 << 20;
 const NONE = "0".repeat(64);
 
-export async function ledger(base) {
-    const head = parsed(await bytesOf("ledger.json", base, 4096), "ledger.json");
+export async function ledger(base, vouched) {
+    const headBytes = await bytesOf("ledger.json", base, 4096);
+    await vouched?.check("ledger.json", headBytes);
+    const head = parsed(headBytes, "ledger.json");
     fields(head, ["head", "origin", "size", "version"], "ledger.json");
     if (!isCount(head.size) || !isDigest(head.head)) refuse("ledger.json is not a head");
     const bytes = await bytesOf("ledger.jsonl", base, MOST);

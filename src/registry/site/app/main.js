@@ -4,6 +4,7 @@ import { Bench } from "./compare.js";
 import { Engine, missing } from "./engine.js";
 import { ledger } from "./ledger.js";
 import { BUDGET, evidence, selector } from "./selector.js";
+import { metadata } from "./tuf.js";
 import { bytesText, details, digestText, element } from "./view.js";
 
 const base = new URL(".", location.href);
@@ -102,14 +103,15 @@ async function start() {
     const lacks = missing();
     if (lacks) return end(`this browser lacks ${lacks}`);
     try {
-        const [entries, log] = await Promise.all([selector(base), ledger(base)]);
+        const vouched = await metadata(base);
+        const [entries, log] = await Promise.all([selector(base, vouched), ledger(base, vouched)]);
         const registry = new Registry(entries, log);
         const good = await registry.verifyAll();
         const bad = entries.length - good;
         at("state").textContent = `${good} verified ${good === 1 ? "model" : "models"}${bad > 0 ? `, ${bad} refused` : ""}`;
         at("state").dataset.state = bad > 0 ? "partly" : "verified";
         const trust = log.known ? "it continues the one this browser has seen before" : "this browser sees it for the first time";
-        at("ledger").replaceChildren(`Ledger ${log.head.origin}: ${log.head.size} entries, head `, digestText(log.head.head), ", Merkle root ", digestText(log.root), `; ${trust}.`);
+        at("ledger").replaceChildren(`Ledger ${log.head.origin}: ${log.head.size} entries, head `, digestText(log.head.head), ", Merkle root ", digestText(log.root), `; ${trust}. `, vouched ? `Signed metadata, version ${vouched.version}.` : "No signed metadata: nothing says how old this registry may be.");
     } catch (error) {
         end(error.message);
     }

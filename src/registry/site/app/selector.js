@@ -12,9 +12,11 @@ const CLAIMS = ["source_kind", "quality_claim", "trained_quality_claim"];
 const SOURCES = ["deterministic-smoke", "converted-trained", "undeclared"];
 const EVIDENCE = ["promotion", "lineage", "smoke", "evaluation"];
 
-/** The selector, every entry checked in itself; `bytes` may come from signed metadata. */
-export async function selector(base, bytes) {
-    const value = parsed(bytes ?? (await bytesOf("selector.json", base, MOST)), "selector.json");
+/** The selector, vouched for by metadata where there is some, every entry checked in itself. */
+export async function selector(base, vouched) {
+    const bytes = await bytesOf("selector.json", base, MOST);
+    await vouched?.check("selector.json", bytes);
+    const value = parsed(bytes, "selector.json");
     fields(value, ["version", "entries"], "selector.json");
     same(value.version, 2, "the version of selector.json");
     if (!Array.isArray(value.entries)) refuse("selector.json has no list of entries");

@@ -45,7 +45,8 @@ function plain(value) {
 
 /** Everything that is known of a verified entry. */
 export function details(entry, found) {
-    const { manifest, lineage, promotion, smoke, leaf } = found;
+    const { manifest, admitted, lineage, promotion, smoke, leaf } = found;
+    const claims = admitted.claims ?? manifest.claims;
     const parts = [element("h2", { id: "detail-title" }, entry.id)];
     parts.push(
         element("p.badges", {}, element("span.badge.good", {}, "verified"), element("span.badge", {}, `admitted in ${entry.cycle}`), element("span.badge", {}, entry.licence)),
@@ -54,8 +55,8 @@ export function details(entry, found) {
             ["Stored as", manifest.identity.quantisation.name, `, ${bytesText(entry.model.bytes)}`],
             ["Tokenizer", `${manifest.identity.tokenizer.kind}, ${countText(entry.vocab)} ids`],
             ["Context", `${countText(entry.context)} tokens`],
-            ["Weights", entry.claims.source_kind],
-            ["Claimed", "that it runs; no quality, no trained quality"],
+            ["Weights", claims.source_kind],
+            ["Claimed", claims.quality_claim === "runtime-execution-smoke-only" ? "that it runs, no quality" : claims.quality_claim, `; trained quality: ${claims.trained_quality_claim}`],
             ["Training data", manifest.data.join("; ") || "not declared"],
         ]),
     );
@@ -72,7 +73,7 @@ export function details(entry, found) {
             Object.entries(sidecar.metrics).map(([name, metric]) => [sidecar.suite.name, name, number(metric.value), metric.stderr === undefined || metric.stderr === null ? "" : `± ${number(metric.stderr)}`, countText(metric.n ?? sidecar.suite.n), sidecar.bound ? "a gate" : "nothing"]),
         );
         parts.push(element("h3", {}, "Measurements"), table("Measured on held-out cases; ± is the standard error", ["suite", "metric", "value", "", "n", "decided"], lines));
-        parts.push(element("p.hint", {}, "Whether cases were in the training data: ", [...new Set(found.evaluations.map((one) => one.contamination))].join(", "), "."));
+        parts.push(element("p.hint", {}, "Whether cases were in the training data: ", [...new Set(found.evaluations.map(({ contamination }) => (contamination?.status ? `${contamination.status}, ${countText(contamination.overlapping)} overlapping` : plain(contamination))))].join(", "), "."));
     }
     if (smoke) parts.push(element("h3", {}, "Native smoke run"), table("What it answered natively", ["prompt", "answer"], smoke.prompts.map((run) => [element("code", {}, run.prompt), element("code", {}, run.text)])));
     parts.push(

@@ -77,13 +77,13 @@ function keeper(cache, key) {
 }
 
 async function take(job, response, keep) {
-    const declared = response.headers.get("content-length");
-    if (declared !== null && !response.headers.get("content-encoding") && Number(declared) !== job.bytes) {
-        await response.body.cancel();
-        throw new Error(`the model has ${declared} bytes, ${job.bytes} were admitted`);
-    }
     let good = false;
     try {
+        const declared = response.headers.get("content-length");
+        if (declared !== null && !response.headers.get("content-encoding") && Number(declared) !== job.bytes) {
+            await response.body.cancel();
+            throw new Error(`the model has ${declared} bytes, ${job.bytes} were admitted`);
+        }
         await fill(job, response.body.getReader(), keep);
         abi.slm_digest_input();
         if (output() !== job.blake3) throw new Error("the model's BLAKE3 is not the one that was admitted");
