@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
-//! [`base`], `disk`, [`tensor`], [`model`], `operator`, `difference`, `convert`, `mergekit`, [`runtime`],
-//! [`browser`], `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `plan`, `stage`, `engine`, `report`, `cli`.
+//! [`base`], `disk`, `trust`, [`tensor`], [`model`], `operator`, `difference`, `convert`, `mergekit`, [`runtime`],
+//! [`browser`], `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `pedigree`, `plan`, `stage`, `engine`, `report`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
 //! neither files nor threads.
@@ -37,6 +37,8 @@ pub mod model;
 #[cfg(feature = "operators")]
 pub mod operator;
 #[cfg(feature = "engine")]
+pub mod pedigree;
+#[cfg(feature = "engine")]
 pub mod plan;
 #[cfg(feature = "engine")]
 pub mod record;
@@ -52,3 +54,5 @@ pub mod stage;
 #[cfg(feature = "engine")]
 pub mod store;
 pub mod tensor;
+#[cfg(feature = "engine")]
+pub mod trust;

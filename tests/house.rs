@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 23] = [
     "base",
     "disk",
+    "trust",
     "tensor",
     "model",
     "operator",
@@ -24,6 +25,7 @@ const ROOMS: [&str; 21] = [
     "review",
     "registry",
     "record",
+    "pedigree",
     "plan",
     "stage",
     "engine",

@@ -1,6 +1,7 @@
 //! The ground floor: words that every other room uses and that use none of them.
 //!
 //! * [`digest`]: what identifies bytes (BLAKE3 in the store, SHA-256 in evidence).
+//! * [`base64`]: bytes in text, with one spelling each.
 //! * [`canonical`]: the one JSON writer (RFC 8785) and the one strict reader.
 //! * [`key`]: one walk over an action that is both hashed and explained.
 //! * [`rng`]: Philox, a counter-based generator: a draw depends on what it is for, not on when.
@@ -11,6 +12,7 @@
 //!
 //! Nothing here opens a file, reads a clock or prints.
 
+pub mod base64;
 pub mod canonical;
 #[cfg(feature = "engine")]
 pub mod diagnostic;

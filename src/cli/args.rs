@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// Where results are kept; `.studbook` beside the plan by default
     #[arg(long, global = true, env = "STUDBOOK_STORE", value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
+    /// Signing keys; the folder `keys` beside the plan by default
+    #[arg(long, global = true, env = "STUDBOOK_KEYS", value_name = "DIR")]
+    pub(super) keys: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(super) color: Color,
@@ -97,6 +100,14 @@ pub(super) enum Command {
     Registry(Registry),
     /// Read and check the promotion ledger
     Ledger(Ledger),
+    /// Make signing keys, and show their public halves
+    Keys(Keys),
+    /// Whom a candidate comes from, to the roots, over all cycles
+    Lineage(Lineage),
+    /// Take something back for cause: it and all that descends from it
+    Revoke(Revoke),
+    /// No longer offer an admitted candidate, without blame
+    Retire(Retire),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -168,6 +179,9 @@ pub(super) struct Attest {
     /// Why
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) reason: String,
+    /// Sign it with this approver's key; a gate that names keys counts nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
     /// Reject instead of approve
     #[arg(long)]
     pub(super) reject: bool,
@@ -416,8 +430,16 @@ pub(super) enum LedgerCommand {
     Log(LedgerOf),
     /// Print the head: what to remember to notice any change
     Head(LedgerOf),
-    /// Check every entry against the chain and the remembered head
+    /// Check every entry, tile and signature, and that the log extends the remembered head
     Check(LedgerCheck),
+    /// Write the proof that an entry is in the log
+    Prove(LedgerProve),
+    /// Check by a proof that the log extends what you remember of it, and remember it
+    Witness(LedgerWitness),
+    /// Witness the log, and sign its checkpoint with a key of your own
+    Cosign(LedgerCosign),
+    /// Check an unsigned ledger and sign its checkpoint with the log's key
+    Sign(LedgerSign),
 }
 
 #[derive(Debug, clap::Args)]
@@ -436,6 +458,155 @@ pub(super) struct LedgerCheck {
     /// A head you noted yourself, as `ledger head` prints it
     #[arg(long, value_names = ["SIZE", "SHA256"], num_args = 2)]
     pub(super) expect: Option<Vec<String>>,
+    /// Check this proof instead of the ledger, which need not be there
+    #[arg(long, value_name = "FILE", conflicts_with = "expect")]
+    pub(super) proof: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerProve {
+    /// The entry's number, a candidate, or the SHA-256 of a record
+    pub(super) entry: String,
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// The file to write; standard output by default
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerWitness {
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// Where you remember what you saw; keep it where the log's owner cannot write
+    #[arg(long, value_name = "FILE")]
+    pub(super) memory: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerCosign {
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// Your secret key
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+    /// Your name; the key file's by default
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Where you remember what you saw; beside the key by default
+    #[arg(long, value_name = "FILE")]
+    pub(super) memory: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerSign {
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// The log's secret key
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    pub(super) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make an Ed25519 key; its id is printed
+    New(KeysNew),
+    /// Every key of a folder
+    List(KeysList),
+    /// The id and the public half of one key
+    Show(KeysShow),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KeysNew {
+    /// producer, evaluator, promoter, approver, log, registry or witness
+    pub(super) role: String,
+    /// Whose, where a role has several keys; the files are then called ROLE.NAME
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The folder to put it in
+    #[arg(long, default_value = "keys", value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Add it to this trust file
+    #[arg(long, value_name = "FILE")]
+    pub(super) trust: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KeysList {
+    /// The folder of keys
+    #[arg(default_value = "keys", value_name = "DIR")]
+    pub(super) folder: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KeysShow {
+    /// The key file: either half
+    pub(super) key: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Lineage {
+    /// The candidate: its name, CYCLE/NAME, or the beginning of its manifest's or artifact's digest
+    pub(super) candidate: String,
+    /// A plan whose store holds it; `.studbook` here by default
+    pub(super) plan: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = LineageFormat::Text)]
+    pub(super) format: LineageFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LineageFormat {
+    /// A tree for people
+    Text,
+    /// For Markdown pages
+    Mermaid,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Revoke {
+    /// What: a candidate as in `lineage`, or the SHA-256 of a source record, model, suite or key
+    #[arg(required_unless_present = "dataset", conflicts_with = "dataset")]
+    pub(super) digest: Option<String>,
+    /// A plan whose store it concerns; `.studbook` here by default
+    #[arg(long, value_name = "PLAN")]
+    pub(super) plan: Option<PathBuf>,
+    /// A data set, by the name that sources declare
+    #[arg(long, value_name = "NAME")]
+    pub(super) dataset: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub(super) reason: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Retire {
+    /// The candidate, as in `lineage`
+    pub(super) candidate: String,
+    /// A plan whose store it is in; `.studbook` here by default
+    #[arg(long, value_name = "PLAN")]
+    pub(super) plan: Option<PathBuf>,
+    /// Why
+    #[arg(long)]
+    pub(super) reason: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! `studbook attest`: brings an approval for a pending gate.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::args::{Args, Attest};
 use super::context::{Loaded, Terminal, load_to_work};
@@ -12,9 +13,11 @@ use crate::engine::gates::promotion_of;
 use crate::engine::preview::preview;
 use crate::plan::{Candidate, Gate, GateRule};
 use crate::record;
-use crate::record::approval::Approval;
+use crate::record::approval::{Approval, SignedApprovals};
+use crate::record::attest::Bundle;
 use crate::record::promotion::Decision;
 use crate::stage::Kind;
+use crate::trust::keyring::read_secret;
 
 pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
     if let Some(suite) = &command.suite {
@@ -31,18 +34,16 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         UsageError::new(format!("`{}` is not there to be approved yet", candidate.name))
             .hint(format!("run it first: studbook run {}", command.plan.display()))
     };
+    // After one approval of several the promotion is still to be decided again: that is no hindrance.
     let promotion = promotion_of(&loaded.graph, &loaded.store, &preview.results, &candidate.name)?;
-    let promotion = promotion.ok_or_else(not_made)?;
-    if promotion.decision == Decision::Refuse {
+    if promotion.is_some_and(|promotion| promotion.decision == Decision::Refuse) {
         return Err(
             UsageError::new(format!("`{}` was refused; no approval changes that", candidate.name)).into()
         );
     }
-    let (Some(manifest), Some(lineage)) = (promotion.manifest, promotion.lineage) else {
-        return Err(not_made().into());
-    };
-    let blake3 =
-        manifest_digest(&loaded, &preview.results, &candidate.name, &manifest).ok_or_else(not_made)?;
+    let record = |kind| recorded(&loaded, &preview.results, kind, &candidate.name).ok_or_else(not_made);
+    let (blake3, manifest) = record(Kind::Candidate)?;
+    let (_, lineage) = record(Kind::Lineage)?;
     let approval = Approval {
         gate: gate.name.clone(),
         manifest,
@@ -51,7 +52,15 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         by: command.by.clone(),
         reason: command.reason.clone(),
     };
-    loaded.store.bring(&blake3, &gate.name, &record::to_bytes(&approval)?)?;
+    let document = match &command.key {
+        None if demands_signature(gate) => {
+            let error = UsageError::new(format!("the gate `{}` counts signed approvals only", gate.name));
+            return Err(error.hint("sign it with --key KEY").into());
+        }
+        None => record::to_bytes(&approval)?,
+        Some(key) => signed(&loaded, &blake3, gate, &approval, key)?,
+    };
+    loaded.store.bring(&blake3, &gate.name, &document)?;
     let verb = if command.reject { "rejected" } else { "approved" };
     writeln!(
         terminal.out(),
@@ -62,6 +71,40 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         command.plan.display()
     )?;
     Ok(Exit::Complete)
+}
+
+fn demands_signature(gate: &Gate) -> bool {
+    matches!(&gate.rule, GateRule::Approval(approval) if !approval.keys.is_empty())
+}
+
+/// The approval beside those that others signed for this gate, if its key is one of the gate's.
+fn signed(
+    loaded: &Loaded,
+    manifest: &Digest,
+    gate: &Gate,
+    approval: &Approval,
+    key: &Path,
+) -> anyhow::Result<Vec<u8>> {
+    let key = read_secret(key)?;
+    let public = key.public().to_base64();
+    let keys: &[_] = match &gate.rule {
+        GateRule::Approval(rule) => &rule.keys,
+        GateRule::Metric(_) | GateRule::BrowserSmoke => &[],
+    };
+    if !keys.iter().any(|trusted| trusted.public == public) {
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let error = UsageError::new(format!("the gate `{}` does not name that key", gate.name));
+        return Err(match names.as_slice() {
+            [] => error.hint("it counts anybody's word: leave --key out"),
+            _ => error.hint(format!("it counts the keys of {}", names.join(", "))),
+        }
+        .into());
+    }
+    let brought = loaded.store.brought(manifest, &gate.name)?;
+    let brought = brought.and_then(|brought| record::from_bytes::<SignedApprovals>(&brought.bytes).ok());
+    let mut all = brought.unwrap_or_default();
+    all.add(Bundle::sign(&approval.statement()?, &key)?);
+    Ok(record::to_bytes(&all)?)
 }
 
 pub(super) fn find_candidate<'a>(loaded: &'a Loaded, name: &str) -> anyhow::Result<&'a Candidate> {
@@ -96,15 +139,15 @@ fn find_gate<'a>(loaded: &'a Loaded, candidate: &Candidate, name: &str) -> anyho
     Err(error.hint(hint).into())
 }
 
-/// The store's digest of the manifest that was promoted, if it is the one the promotion binds.
-fn manifest_digest(
+/// The record of a candidate's stage: its digest in the store and in evidence.
+fn recorded(
     loaded: &Loaded,
     results: &crate::engine::resolve::Results,
+    kind: Kind,
     candidate: &Name,
-    manifest: &Sha256,
-) -> Option<Digest> {
-    let index = loaded.graph.find(&format!("{}:{candidate}", Kind::Candidate.name()))?;
+) -> Option<(Digest, Sha256)> {
+    let index = loaded.graph.find(&format!("{}:{candidate}", kind.name()))?;
     let blob = results[index.index()].as_ref()?.outputs.get("record")?;
     let bytes = loaded.store.read(&blob.digest).ok()?;
-    (Sha256::of(&bytes) == *manifest).then_some(blob.digest)
+    Some((blob.digest, Sha256::of(&bytes)))
 }

@@ -13,6 +13,7 @@ use crate::engine::compile::compile;
 use crate::engine::graph::StageGraph;
 use crate::plan::{self, Findings, Plan};
 use crate::store::Store;
+use crate::trust::Custody;
 
 /// Standard output and error, in colour or not.
 pub(super) struct Terminal {
@@ -84,6 +85,22 @@ pub(super) fn store_path(args: &Args, plan: Option<&Path>) -> PathBuf {
     folder.unwrap_or(Path::new(".")).join(".studbook")
 }
 
+/// The keys and the trust file of a plan: those in its folder, unless another folder of keys is named.
+pub(super) fn custody(args: &Args, plan: Option<&Path>) -> anyhow::Result<Custody> {
+    let folder = plan.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    Ok(Custody::of(folder.unwrap_or(Path::new(".")), args.keys.as_deref())?)
+}
+
+/// The store of a plan, or the one here, which must be there.
+pub(super) fn existing_store(args: &Args, plan: Option<&Path>) -> anyhow::Result<Store> {
+    let path = store_path(args, plan);
+    if !path.exists() {
+        let error = UsageError::new(format!("there is no store at {}", path.display()));
+        return Err(error.hint("name the plan, or the store with --store DIR").into());
+    }
+    Ok(Store::open(&path)?.kept_by(custody(args, plan)?))
+}
+
 /// A plan with its graph and its store.
 pub(super) struct Loaded {
     pub(super) plan: Plan,
@@ -95,7 +112,7 @@ pub(super) struct Loaded {
 
 /// Loads a plan to look at it. Writes nothing.
 pub(super) fn load(args: &Args, path: &Path) -> anyhow::Result<Loaded> {
-    let store = Store::open(&store_path(args, Some(path)))?;
+    let store = Store::open(&store_path(args, Some(path)))?.kept_by(custody(args, Some(path))?);
     let (plan, findings) = plan::load(path, &store)?;
     let graph = compile(&plan);
     Ok(Loaded { plan, findings, graph, store: Arc::new(store) })

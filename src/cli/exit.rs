@@ -14,11 +14,13 @@ use crate::mergekit::merge::MergeError;
 use crate::model::adapter::AdapterError;
 use crate::model::{ModelError, WriteError};
 use crate::operator::OperatorError;
+use crate::pedigree::PedigreeError;
 use crate::plan::LoadError;
 use crate::registry::RegistryError;
 use crate::registry::drive::DriveError;
 use crate::runtime::RuntimeError;
 use crate::store::StoreError;
+use crate::trust::TrustError;
 
 /// Exit codes, each with one meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +183,20 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(ledger) = cause.downcast_ref::<LedgerError>() {
             return if ledger.is_tampering() { Exit::Unverified } else { Exit::Environment };
+        }
+        if let Some(pedigree) = cause.downcast_ref::<PedigreeError>() {
+            return match pedigree {
+                PedigreeError::Ledger(error) if error.is_tampering() => Exit::Unverified,
+                PedigreeError::Circle(_) => Exit::Unverified,
+                _ => Exit::Environment,
+            };
+        }
+        if let Some(trust) = cause.downcast_ref::<TrustError>() {
+            return match trust {
+                TrustError::Disk(disk) => of_path(disk),
+                other if other.is_tampering() => Exit::Unverified,
+                _ => Exit::Usage,
+            };
         }
         if cause.is::<StoreError>() || cause.is::<DiskError>() {
             return Exit::Environment;

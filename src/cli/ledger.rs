@@ -1,12 +1,18 @@
-//! `studbook ledger`: reads and checks the promotion ledger.
+//! `studbook ledger`: reads, checks, proves and signs the promotion ledger.
+
+mod witness;
 
 use std::io::Write;
+use std::path::Path;
 
-use super::args::{Args, Format, Ledger as Command, LedgerCheck, LedgerCommand, LedgerOf};
-use super::context::{Terminal, store_path};
+use serde::Serialize;
+
+use super::args::{Args, Format, Ledger as Command, LedgerCheck, LedgerCommand, LedgerOf, LedgerProve};
+use super::context::{Terminal, custody, existing_store, now};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
-use crate::ledger::{CheckReport, Head, Leaf, Ledger, Trust};
+use crate::disk::{IoContext, atomic};
+use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust};
 use crate::report::table::Table;
 use crate::stage::{ledger_memory, open_ledger};
 use crate::store::Store;
@@ -16,28 +22,27 @@ pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow
         LedgerCommand::Log(of) => log(args, of, terminal),
         LedgerCommand::Head(of) => head(args, of, terminal),
         LedgerCommand::Check(command) => check(args, command, terminal),
+        LedgerCommand::Prove(command) => prove(args, command, terminal),
+        LedgerCommand::Witness(command) => witness::witness(args, command, terminal),
+        LedgerCommand::Cosign(command) => witness::cosign(args, command, terminal),
+        LedgerCommand::Sign(command) => witness::sign(args, command, terminal),
     }
 }
 
 fn open(args: &Args, of: &LedgerOf) -> anyhow::Result<(Store, Ledger)> {
-    let path = store_path(args, of.plan.as_deref());
-    if !path.exists() {
-        let error = UsageError::new(format!("there is no store at {}", path.display()));
-        return Err(error.hint("name the plan, or the store with --store DIR").into());
-    }
-    let store = Store::open(&path)?;
+    let store = existing_store(args, of.plan.as_deref())?;
     let ledger = open_ledger(&store)?;
     Ok((store, ledger))
 }
 
 fn log(args: &Args, of: &LedgerOf, terminal: &Terminal) -> anyhow::Result<Exit> {
     let (_, ledger) = open(args, of)?;
-    let leaves: Vec<Leaf> = ledger.iter()?.collect::<Result<_, _>>()?;
+    let leaves = ledger.leaves()?;
     if of.format == Format::Json {
         terminal.json(&leaves)?;
         return Ok(Exit::Complete);
     }
-    let mut table = Table::new(&["entry", "kind", "cycle", "candidate", "record", "time"]);
+    let mut table = Table::new(&["entry", "kind", "cycle", "candidate", "record", "by plan", "time"]);
     for leaf in &leaves {
         let candidate = leaf.candidate.as_ref().map_or("-", |name| name.as_str());
         table.row(&[
@@ -46,6 +51,7 @@ fn log(args: &Args, of: &LedgerOf, terminal: &Terminal) -> anyhow::Result<Exit> 
             leaf.cycle.as_str(),
             candidate,
             &leaf.record.short(),
+            &leaf.registration.map_or("-".to_owned(), |plan| plan.to_string()),
             &leaf.time,
         ]);
     }
@@ -53,17 +59,33 @@ fn log(args: &Args, of: &LedgerOf, terminal: &Terminal) -> anyhow::Result<Exit> 
     Ok(Exit::Complete)
 }
 
+#[derive(Serialize)]
+struct ShownHead<'a> {
+    #[serde(flatten)]
+    head: &'a Head,
+    /// Names on the signature lines; empty if nobody signed.
+    signatures: Vec<String>,
+    checkpoint: String,
+}
+
 fn head(args: &Args, of: &LedgerOf, terminal: &Terminal) -> anyhow::Result<Exit> {
     let (_, ledger) = open(args, of)?;
-    let head = ledger.head()?;
+    let (head, note) = ledger.checkpoint()?;
     match of.format {
-        Format::Json => terminal.json(&head)?,
-        Format::Text => writeln!(terminal.out(), "{} {} {}", head.origin, head.size, head.head)?,
+        Format::Json => terminal.json(&ShownHead {
+            head: &head,
+            signatures: note.signatures.iter().map(|line| line.name.clone()).collect(),
+            checkpoint: note.to_text(),
+        })?,
+        Format::Text => writeln!(terminal.out(), "{} {} {}", head.origin, head.size, head.root)?,
     }
     Ok(Exit::Complete)
 }
 
 fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Result<Exit> {
+    if let Some(proof) = &command.proof {
+        return check_proof(args, command, proof, terminal);
+    }
     let (store, ledger) = open(args, &command.of)?;
     let report = match expected(command, &ledger)? {
         Some(noted) => ledger.check(Some(&noted))?,
@@ -73,22 +95,30 @@ fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Res
         Format::Json => terminal.json(&serde_json::json!({
             "origin": report.head.origin,
             "size": report.head.size,
-            "head": report.head.head,
+            "root": report.head.root,
             "trust": trust(&report),
+            "signed": report.signed,
+            "signatures": report.signatures,
         }))?,
-        Format::Text => writeln!(terminal.out(), "{} entries hold; {}", report.head.size, trust(&report))?,
+        Format::Text => writeln!(
+            terminal.out(),
+            "{} entries hold; {}; {}",
+            report.head.size,
+            trust(&report),
+            signed(&report)
+        )?,
     }
     Ok(Exit::Complete)
 }
 
 /// The head a person noted, if they give one.
 fn expected(command: &LedgerCheck, ledger: &Ledger) -> anyhow::Result<Option<Head>> {
-    let Some([size, head]) = command.expect.as_deref() else { return Ok(None) };
+    let Some([size, root]) = command.expect.as_deref() else { return Ok(None) };
     let wrong =
         |what: &str| UsageError::new(what.to_owned()).hint("give both as `studbook ledger head` prints them");
     let size: u64 = size.parse().map_err(|_| wrong("the size is a whole number"))?;
-    let head: Sha256 = head.parse().map_err(|_| wrong("the head is a SHA-256 digest"))?;
-    Ok(Some(Head { size, head, ..ledger.head()? }))
+    let root: Sha256 = root.parse().map_err(|_| wrong("the root is a SHA-256 digest"))?;
+    Ok(Some(Head { size, root, ..ledger.head()? }))
 }
 
 fn trust(report: &CheckReport) -> String {
@@ -96,4 +126,70 @@ fn trust(report: &CheckReport) -> String {
         Trust::FirstUse => "nothing was remembered to compare with: trust on first use".to_owned(),
         Trust::Extends { size } => format!("they extend the remembered {size}"),
     }
+}
+
+fn signed(report: &CheckReport) -> String {
+    match (report.signed, report.signatures.as_slice()) {
+        (_, []) => "the checkpoint is unsigned".to_owned(),
+        (true, names) => format!("signed by {}", names.join(", ")),
+        (false, names) => {
+            format!("signed by {}, not checked: no trust file names a log key", names.join(", "))
+        }
+    }
+}
+
+/// A proof needs no ledger: the entry, the checkpoint and the log's key are enough.
+fn check_proof(args: &Args, command: &LedgerCheck, path: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let file = std::fs::read_to_string(path).at("read the proof", path)?;
+    let keys = custody(args, command.of.plan.as_deref())?.log_keys();
+    let (head, leaf) = Proof::parse(&file)?.verify(None, &keys)?;
+    match command.of.format {
+        Format::Json => terminal.json(&serde_json::json!({
+            "origin": head.origin,
+            "size": head.size,
+            "root": head.root,
+            "signed": !keys.is_empty(),
+            "entry": leaf,
+        }))?,
+        Format::Text => {
+            let by = if keys.is_empty() { "an unchecked" } else { "the signed" };
+            writeln!(
+                terminal.out(),
+                "entry {} ({}) is in {by} log {} of {} entries",
+                leaf.index,
+                leaf.kind.word(),
+                head.origin,
+                head.size
+            )?;
+        }
+    }
+    Ok(Exit::Complete)
+}
+
+fn prove(args: &Args, command: &LedgerProve, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let (_, ledger) = open(args, &command.of)?;
+    let index = find_entry(&ledger, &command.entry)?;
+    let text = ledger.prove(index)?.to_text();
+    match &command.out {
+        Some(path) => atomic::replace(path, text.as_bytes())?,
+        None => write!(terminal.out(), "{text}")?,
+    }
+    Ok(Exit::Complete)
+}
+
+/// By number, by record, or the last entry about a candidate.
+fn find_entry(ledger: &Ledger, wanted: &str) -> anyhow::Result<u64> {
+    let by_number = wanted.parse::<u64>().ok();
+    let found = match (by_number, wanted.parse::<Sha256>()) {
+        (Some(index), _) => Some(index).filter(|index| ledger.head().is_ok_and(|head| *index < head.size)),
+        (None, Ok(record)) => ledger.find_record(record)?.last().map(|leaf| leaf.index),
+        (None, Err(_)) => {
+            let about = |leaf: &&Leaf| leaf.candidate.as_ref().is_some_and(|name| name.as_str() == wanted);
+            ledger.leaves()?.iter().rfind(about).map(|leaf| leaf.index)
+        }
+    };
+    found.ok_or_else(|| {
+        let error = UsageError::new(format!("the ledger has no entry {wanted:?}"));
+        error.hint("`studbook ledger log` lists every entry, candidate and record").into()
+    })
 }

@@ -18,12 +18,15 @@ mod generate;
 mod graph;
 mod init;
 mod inspect;
+mod keys;
 mod ledger;
+mod lineage;
 mod merge;
 mod package;
 mod plan;
 mod registry;
 mod reporter;
+mod revoke;
 mod run;
 mod smoke;
 mod status;
@@ -80,6 +83,10 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Smoke(command) => smoke::run(args, command, terminal),
         Command::Registry(command) => registry::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),
+        Command::Keys(command) => keys::run(command, terminal),
+        Command::Lineage(command) => lineage::run(args, command, terminal),
+        Command::Revoke(command) => revoke::revoke(args, command, terminal),
+        Command::Retire(command) => revoke::retire(args, command, terminal),
         Command::Completions(command) => completions::run(command, terminal),
     }
 }

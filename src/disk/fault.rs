@@ -15,6 +15,7 @@ pub const POINTS: &[&str] = &[
     "file-renamed",
     "action-stored",
     "ledger-entry-written",
+    "ledger-tile-written",
     "ledger-head-written",
     "view-written",
     "registry-file-written",

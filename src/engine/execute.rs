@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::attest;
 use super::graph::{StageGraph, StageIndex};
 use super::resolve::{Resolver, Results};
 use super::schedule::{End, Schedule};
@@ -143,9 +144,19 @@ pub fn execute(
     store.save_stamps()?;
     store.settle()?;
     outcome?;
-    let report = run.report();
+    let mut report = run.report();
     if report.stopped.is_none() {
-        store.show(&graph.cycle, view(graph, &report.results))?;
+        let mut entries = view(graph, &report.results);
+        match attest::attest(graph, store, &report.results) {
+            Ok(bundles) => entries.extend(bundles),
+            Err(error) => report.failures.push(Failure {
+                stage: "attestations".to_owned(),
+                message: error.to_string(),
+                hint: None,
+                fault: Fault::Environment,
+            }),
+        }
+        store.show(&graph.cycle, entries)?;
     }
     Ok(report)
 }
@@ -492,7 +503,10 @@ fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
                 },
                 "outcomes" => Store::copied(path(&format!("{}.outcomes.jsonl", node.label)), blob),
                 "pool" => Store::copied(path("pool.toml"), blob),
-                other => Store::copied(path(&format!("{}.{other}.json", node.label)), blob),
+                other => match other.strip_prefix("proof.") {
+                    Some(candidate) => Store::copied(path(&format!("{candidate}.tlog-proof")), blob),
+                    None => Store::copied(path(&format!("{}.{other}.json", node.label)), blob),
+                },
             });
         }
     }

@@ -102,10 +102,18 @@ fn describe(plan: &Plan, gate: &Gate, candidate: &Candidate, path: &Path) -> Pen
             ),
             None => (metric(rule), format!("studbook run {path}")),
         },
-        GateRule::Approval(approval) => (
+        GateRule::Approval(approval) if approval.keys.is_empty() => (
             format!("an approval: {}", approval.statement),
             format!("studbook attest {path} {} --gate {} --by NAME", candidate.name, gate.name),
         ),
+        GateRule::Approval(approval) => {
+            let names: Vec<&str> = approval.keys.iter().map(|key| key.name.as_str()).collect();
+            let (threshold, names) = (approval.threshold, names.join(", "));
+            (
+                format!("{threshold} signed approval of {names}: {}", approval.statement),
+                format!("studbook attest {path} {} --gate {} --by NAME --key KEY", candidate.name, gate.name),
+            )
+        }
         GateRule::BrowserSmoke => (
             "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
             format!("studbook smoke --browser {path}"),

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::attest;
 use super::graph::{From, StageGraph, StageIndex};
 use super::preview::{Outlook, StageOutlook, preview};
 use super::resolve::Resolver;
@@ -78,6 +79,7 @@ pub fn verify(
         tell(Checked { what: node.id.clone(), ok, finding });
     }
     if preview.results.iter().flatten().count() > 0 {
+        attest::check(graph, store, &preview.results, &mut tell);
         tell(check_ledger(store));
         tell(check_registry(store, &graph.cycle));
     }
@@ -202,7 +204,7 @@ fn check_ledger(store: &Store) -> Checked {
         Ok(ledger.check(remembered.as_ref())?.head.size)
     };
     match checked() {
-        Ok(size) => Checked { what, ok: true, finding: format!("{size} entries, one chain, as remembered") },
+        Ok(size) => Checked { what, ok: true, finding: format!("{size} entries, one tree, as remembered") },
         Err(error) => Checked { what, ok: false, finding: error.to_string() },
     }
 }

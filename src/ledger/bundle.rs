@@ -1,65 +1,77 @@
-//! Where leaves lie: files of 256 leaves, one leaf a line.
-//!
-//! A hundred thousand entries would be too many files and one too large a file to sync and search;
-//! 256 to a bundle is what tlog-tiles uses, and so is the numbering: three digits a level, every
-//! level but the last marked by `x` (`entries/x001/234` is bundle 1234). Canonical JSON has no
-//! line break in it, so a bundle is lines that any tool can show.
+//! Where leaves lie: files of 256, each leaf after its length in two bytes, most significant first.
 
-use std::path::{Path, PathBuf};
+#![expect(clippy::big_endian_bytes, reason = "the C2SP formats put the most significant byte first")]
+
+use std::path::Path;
 
 use super::LedgerError;
-use super::head::read_bounded;
-use super::leaf::MAX_LEAF;
+use super::leaf::{Leaf, MAX_LEAF};
+use super::tiles::{TILE, TileFile, read_file};
+use super::tree::leaf_hash;
+use crate::base::digest::Sha256;
 
-/// Leaves in a full bundle.
-pub const BUNDLE: u64 = 256;
 /// The longest bundle: every leaf as long as allowed.
-const MAX_BUNDLE: u64 = BUNDLE * (MAX_LEAF as u64 + 1);
+const MAX_BUNDLE: u64 = TILE * (MAX_LEAF as u64 + 2);
 
-/// The file of bundle `number`.
-pub fn path(folder: &Path, number: u64) -> PathBuf {
-    let mut levels = vec![format!("{:03}", number % 1000)];
-    let mut rest = number / 1000;
-    while rest > 0 {
-        levels.push(format!("x{:03}", rest % 1000));
-        rest /= 1000;
-    }
-    let mut path = folder.join("entries");
-    path.extend(levels.iter().rev());
-    path
+/// One leaf as it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) leaf: Leaf,
+    /// SHA-256 of its bytes: what the chain is made of.
+    pub(super) hash: Sha256,
+    /// Its hash in the tree.
+    pub(super) tree_hash: Sha256,
 }
 
-/// The bytes of one bundle file.
-#[derive(Debug, Default)]
-pub(super) struct Bundle {
-    pub(super) bytes: Vec<u8>,
+/// The bytes of a bundle of these leaves.
+pub(super) fn write(leaves: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for leaf in leaves {
+        let leaf = leaf.as_ref();
+        let length = u16::try_from(leaf.len()).expect("a leaf is at most MAX_LEAF bytes");
+        bytes.extend_from_slice(&[(length >> 8) as u8, length as u8]);
+        bytes.extend_from_slice(leaf);
+    }
+    bytes
 }
 
-impl Bundle {
-    /// Reads bundle `number`; none if there is no such file.
-    pub(super) fn read(folder: &Path, number: u64) -> Result<Option<Self>, LedgerError> {
-        let path = path(folder, number);
-        let Some(bytes) = read_bounded(&path, MAX_BUNDLE)? else { return Ok(None) };
-        match bytes {
-            Ok(bytes) => Ok(Some(Self { bytes })),
-            Err(why) => Err(LedgerError::BadBundle { path, why }),
-        }
+/// The leaves in the bytes of a bundle; none if they do not end where a leaf does.
+pub(super) fn split(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut leaves = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (length, behind) = rest.split_first_chunk::<2>()?;
+        let (leaf, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        leaves.push(leaf);
+        rest = behind;
     }
+    Some(leaves)
+}
 
-    /// The whole lines, without their line breaks.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"))
-    }
+/// Reads a bundle: the leaves its name promises, and any more that are in it.
+pub(super) fn read(folder: &Path, file: &TileFile) -> Result<Vec<Found>, LedgerError> {
+    let bytes = read_file(folder, file, MAX_BUNDLE)?;
+    let torn = || LedgerError::BadTile {
+        path: folder.join(file.path()),
+        why: "ends in the middle of an entry".to_owned(),
+    };
+    let first = file.number * TILE;
+    let read = |(at, bytes): (usize, &[u8])| -> Result<Found, LedgerError> {
+        let leaf = Leaf::from_bytes(bytes)
+            .map_err(|why| LedgerError::Malformed { index: first + at as u64, why })?;
+        Ok(Found { leaf, hash: Sha256::of(bytes), tree_hash: leaf_hash(bytes) })
+    };
+    split(&bytes).ok_or_else(torn)?.into_iter().enumerate().map(read).collect()
+}
 
-    /// Where the first `count` lines end; none if there are fewer.
-    pub(super) fn end_of(&self, count: u64) -> Option<usize> {
-        let mut end = 0;
-        let mut lines = self.lines();
-        for _ in 0..count {
-            end += lines.next()?.len() + 1;
-        }
-        Some(end)
-    }
+/// The bytes of the first `count` leaves of a bundle.
+pub(super) fn read_bytes(folder: &Path, file: &TileFile) -> Result<Vec<Vec<u8>>, LedgerError> {
+    let bytes = read_file(folder, file, MAX_BUNDLE)?;
+    let leaves = split(&bytes).filter(|leaves| leaves.len() as u64 >= file.width).ok_or_else(|| {
+        let why = format!("does not hold {} entries", file.width);
+        LedgerError::BadTile { path: folder.join(file.path()), why }
+    })?;
+    Ok(leaves.into_iter().take(file.width as usize).map(<[u8]>::to_vec).collect())
 }
 
 #[cfg(test)]
@@ -67,23 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_spelled_as_in_tlog_tiles() {
-        let folder = Path::new("l");
-        for (number, expected) in [
-            (0, "l/entries/000"),
-            (67, "l/entries/067"),
-            (1000, "l/entries/x001/000"),
-            (1_234_067, "l/entries/x001/x234/067"),
-        ] {
-            assert_eq!(path(folder, number), Path::new(expected));
+    fn leaves_are_framed_by_their_length() {
+        let bytes = write([&b"ab"[..], b"", &[7; 300]]);
+        assert_eq!(bytes[..4], [0, 2, b'a', b'b']);
+        assert_eq!(bytes[4..8], [0, 0, 1, 44]);
+        assert_eq!(split(&bytes).unwrap(), [&b"ab"[..], b"", &[7; 300]]);
+        assert_eq!(split(b"").unwrap(), [&b""[..]; 0]);
+        for cut in [1, 3, 7, bytes.len() - 1] {
+            assert_eq!(split(&bytes[..cut]), None, "{cut}");
         }
-    }
-
-    #[test]
-    fn an_unfinished_line_is_no_line() {
-        let bundle = Bundle { bytes: b"ab\nc\nde".to_vec() };
-        assert_eq!(bundle.lines().collect::<Vec<_>>(), [&b"ab"[..], b"c"]);
-        assert_eq!([bundle.end_of(0), bundle.end_of(1), bundle.end_of(2)], [Some(0), Some(3), Some(5)]);
-        assert_eq!(bundle.end_of(3), None);
     }
 }

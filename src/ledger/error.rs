@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::digest::Sha256;
 use crate::disk::DiskError;
+use crate::trust::TrustError;
 
 /// Why a ledger cannot be read, trusted or extended.
 #[derive(Debug, thiserror::Error)]
@@ -11,16 +12,19 @@ pub enum LedgerError {
     /// The file system refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The head is not the document it must be.
-    #[error("the ledger head {} {why}; restore it from a copy", path.display())]
+    /// A key cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The checkpoint is not the note it must be.
+    #[error("the checkpoint {} {why}; restore it from a copy", path.display())]
     BadHead {
-        /// The head file.
+        /// The checkpoint file.
         path: PathBuf,
         /// What it is instead.
         why: String,
     },
-    /// There are entries but no head.
-    #[error("the ledger {} has entries but no head; restore the head from a copy", path.display())]
+    /// There are entries but no checkpoint.
+    #[error("the ledger {} has entries but no checkpoint; restore it from a copy", path.display())]
     HeadMissing {
         /// The ledger's folder.
         path: PathBuf,
@@ -30,7 +34,7 @@ pub enum LedgerError {
     Origin {
         /// Asked for, or remembered.
         expected: String,
-        /// In the head.
+        /// In the checkpoint.
         found: String,
     },
     /// An entry that cannot be written, or whose bytes are no leaf.
@@ -41,13 +45,33 @@ pub enum LedgerError {
         /// What is wrong with it.
         why: String,
     },
-    /// A bundle that is no plain file of a plausible length.
-    #[error("the ledger bundle {} {why}", path.display())]
-    BadBundle {
+    /// A tile or bundle of entries that is not the file it must be.
+    #[error("the ledger file {} {why}", path.display())]
+    BadTile {
         /// The file.
         path: PathBuf,
         /// What it is instead.
         why: String,
+    },
+    /// A tile or bundle is gone.
+    #[error("the ledger file {} is missing; restore it from a copy", path.display())]
+    TileMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file or folder that is no part of a ledger.
+    #[error("{} does not belong in a ledger; take it away", path.display())]
+    Stray {
+        /// What was found.
+        path: PathBuf,
+    },
+    /// Something that is not in the log was asked for.
+    #[error("the ledger has no entry {index}: it has {size}")]
+    BeyondEnd {
+        /// What was asked for.
+        index: u64,
+        /// How many there are.
+        size: u64,
     },
     /// An entry's bytes are not those its successor was chained to.
     #[error(
@@ -61,17 +85,49 @@ pub enum LedgerError {
         /// The digest of the bytes.
         found: Sha256,
     },
-    /// The last entry and the head disagree.
+    /// The entries and the checkpoint disagree, and nothing tells which was edited.
     #[error(
-        "the ledger head expects entry {index} to hash to {expected}, its bytes hash to {found}: that entry or the head was edited"
+        "the checkpoint expects its {size} entries to have the root {expected}, they have {found}: an entry or the checkpoint was edited"
     )]
-    HeadDisagrees {
-        /// The last entry.
-        index: u64,
-        /// The digest in the head.
+    RootDisagrees {
+        /// Entries.
+        size: u64,
+        /// The root in the checkpoint.
         expected: Sha256,
-        /// The digest of the bytes.
+        /// The root of the entries.
         found: Sha256,
+    },
+    /// An admission or refusal without the plan it was decided by.
+    #[error("ledger entry {index} {why}; a decision names the plan that was registered before it")]
+    Unregistered {
+        /// Which entry.
+        index: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// A checkpoint without the signature it must have.
+    #[error(
+        "the checkpoint of {size} entries is not signed by a log key of the trust file; if you have checked it, sign it with `studbook ledger sign --key KEY`"
+    )]
+    Unsigned {
+        /// Entries.
+        size: u64,
+    },
+    /// A signature that does not fit its text.
+    #[error(
+        "the signature of `{name}` on the checkpoint does not match: other text or another key than {key}"
+    )]
+    BadSignature {
+        /// Who is said to have signed.
+        name: String,
+        /// The key it was checked with.
+        key: Sha256,
+    },
+    /// A proof that proves nothing.
+    #[error("the proof {why}")]
+    BadProof {
+        /// What is wrong with it.
+        why: String,
     },
     /// Two entries changed places.
     #[error("ledger entries were swapped: entry {index} was expected, entry {found} is in its place")]
@@ -98,9 +154,9 @@ pub enum LedgerError {
         found: u64,
     },
     /// The end is missing.
-    #[error("the ledger was truncated: its head counts {size} entries, {found} are there")]
+    #[error("the ledger was truncated: its checkpoint counts {size} entries, {found} are there")]
     Truncated {
-        /// Entries by the head.
+        /// Entries by the checkpoint.
         size: u64,
         /// Entries found.
         found: u64,
@@ -117,19 +173,19 @@ pub enum LedgerError {
     },
     /// Another log than the one remembered, or a fork of it.
     #[error(
-        "the ledger was replaced: entry {index} was accepted as {expected} before, now it hashes to {found}"
+        "the ledger was replaced: its first {size} entries were accepted with the root {expected} before, now they have {found}"
     )]
     Replaced {
-        /// The last entry remembered.
-        index: u64,
-        /// Its digest then.
+        /// Entries remembered.
+        size: u64,
+        /// Their root then.
         expected: Sha256,
-        /// Its digest now.
+        /// Their root now.
         found: Sha256,
     },
-    /// Somebody moved the head without holding the lock.
+    /// Somebody moved the checkpoint without holding the lock.
     #[error(
-        "the ledger head changed while it was being extended (from {expected} to {found} entries); nothing was recorded, run again"
+        "the checkpoint changed while it was being extended (from {expected} to {found} entries); nothing was recorded, run again"
     )]
     HeadMoved {
         /// Entries when the write began.
@@ -162,7 +218,12 @@ impl LedgerError {
     pub fn is_tampering(&self) -> bool {
         !matches!(
             self,
-            Self::Disk(_) | Self::HeadMoved { .. } | Self::Conflict { .. } | Self::BadMemory { .. }
+            Self::Disk(_)
+                | Self::Trust(_)
+                | Self::HeadMoved { .. }
+                | Self::Conflict { .. }
+                | Self::BadMemory { .. }
+                | Self::BeyondEnd { .. }
         )
     }
 }

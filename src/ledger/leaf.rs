@@ -11,12 +11,12 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
 /// The leaf format written here; no other is read.
-pub const LEAF_VERSION: u32 = 1;
+pub const LEAF_VERSION: u32 = 2;
 /// The longest leaf: what a tlog-tiles bundle can hold.
 pub const MAX_LEAF: usize = 65_535;
 /// The longest predicate type.
 pub const MAX_PREDICATE_TYPE: usize = 512;
-/// `prev` of the first leaf, and the head of an empty log.
+/// `prev` of the first leaf.
 pub const NO_LEAF: Sha256 = Sha256::from_bytes([0; 32]);
 
 /// What is being recorded.
@@ -29,18 +29,27 @@ pub enum EntryKind {
     Admission,
     /// A candidate was refused.
     Refusal,
-    /// An admission is taken back.
+    /// Something is taken back for cause, and all that descends from it with it.
     Revocation,
     /// An admitted candidate is no longer offered, without blame.
     Retirement,
+    /// The registry's default goes back to an earlier admission.
+    Rollback,
     /// A selector registry was published.
     Registry,
 }
 
 impl EntryKind {
     /// Every kind, in the order of its declaration.
-    pub const ALL: [Self; 6] =
-        [Self::Plan, Self::Admission, Self::Refusal, Self::Revocation, Self::Retirement, Self::Registry];
+    pub const ALL: [Self; 7] = [
+        Self::Plan,
+        Self::Admission,
+        Self::Refusal,
+        Self::Revocation,
+        Self::Retirement,
+        Self::Rollback,
+        Self::Registry,
+    ];
 
     /// Its word in the leaf.
     pub const fn word(self) -> &'static str {
@@ -50,8 +59,14 @@ impl EntryKind {
             Self::Refusal => "refusal",
             Self::Revocation => "revocation",
             Self::Retirement => "retirement",
+            Self::Rollback => "rollback",
             Self::Registry => "registry",
         }
+    }
+
+    /// Whether it is decided by a plan, which then must have been registered before.
+    pub const fn is_decision(self) -> bool {
+        matches!(self, Self::Admission | Self::Refusal)
     }
 }
 
@@ -70,6 +85,8 @@ pub struct NewEntry {
     pub record: Sha256,
     /// The record's type URI.
     pub predicate_type: String,
+    /// The entry of the plan that an admission or refusal was decided by.
+    pub registration: Option<u64>,
 }
 
 /// One entry.
@@ -96,6 +113,9 @@ pub struct Leaf {
     pub record: Sha256,
     /// The record's type URI.
     pub predicate_type: String,
+    /// The entry of the plan that an admission or refusal was decided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<u64>,
     /// When it was entered: RFC 3339, UTC.
     pub time: String,
 }
@@ -103,10 +123,20 @@ pub struct Leaf {
 impl Leaf {
     /// Puts an entry in its place. The reason is a phrase that follows "ledger entry N ".
     pub fn new(entry: NewEntry, index: u64, prev: Sha256, time: String) -> Result<Self, String> {
-        let NewEntry { kind, cycle, candidate, subject, record, predicate_type } = entry;
-        let version = LEAF_VERSION;
-        let leaf =
-            Self { version, kind, index, prev, cycle, candidate, subject, record, predicate_type, time };
+        let NewEntry { kind, cycle, candidate, subject, record, predicate_type, registration } = entry;
+        let leaf = Self {
+            version: LEAF_VERSION,
+            kind,
+            index,
+            prev,
+            cycle,
+            candidate,
+            subject,
+            record,
+            predicate_type,
+            registration,
+            time,
+        };
         leaf.validate()?;
         Ok(leaf)
     }
@@ -122,6 +152,9 @@ impl Leaf {
                 self.predicate_type.chars().take(80).collect::<String>()
             ));
         }
+        if self.kind.is_decision() != self.registration.is_some() {
+            return Err(format!("is a {} and names the plan {:?}", self.kind.word(), self.registration));
+        }
         if !is_utc(&self.time) {
             return Err(format!(
                 "has the time {:?}, expected RFC 3339 in UTC, such as 2026-01-31T12:00:00Z",
@@ -131,7 +164,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// The canonical bytes: what is hashed, and what lies on one line of a bundle.
+    /// The canonical bytes: what is hashed.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let bytes = canonical::to_vec(self).map_err(|error| error.to_string())?;
         if bytes.len() > MAX_LEAF {
@@ -140,7 +173,7 @@ impl Leaf {
         Ok(bytes)
     }
 
-    /// Reads one line; refuses any spelling but the canonical one.
+    /// Reads a leaf; refuses any spelling but the canonical one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > MAX_LEAF {
             return Err(format!("has {} bytes, at most {MAX_LEAF} are allowed", bytes.len()));
@@ -184,6 +217,7 @@ mod tests {
             subject: Some(Sha256::of(b"manifest")),
             record: Sha256::of(b"record"),
             predicate_type: "https://slsa.dev/verification_summary/v1".to_owned(),
+            registration: Some(3),
         };
         Leaf::new(entry, 7, Sha256::of(b"before"), "2026-01-31T12:00:00Z".to_owned()).unwrap()
     }
@@ -201,7 +235,8 @@ mod tests {
             ("\"index\":7", "\"index\":7,\"index\":7", "duplicate key"),
             ("\"index\":7", "\"index\":7,\"extra\":1", "unknown field"),
             ("\"index\":7", "\"index\":9007199254740992", "2^53"),
-            ("\"version\":1", "\"version\":2", "version 2"),
+            ("\"version\":2", "\"version\":1", "version 1"),
+            ("\"registration\":3,", "", "names the plan None"),
             ("admission", "promotion", "unknown variant"),
             ("12:00:00Z", "12:00:00+00:00", "RFC 3339"),
             ("2026-01-31", "2026-02-31", "RFC 3339"),
@@ -217,7 +252,7 @@ mod tests {
     #[test]
     fn a_leaf_without_a_candidate_has_no_null() {
         let mut plan = leaf();
-        (plan.candidate, plan.subject) = (None, None);
+        (plan.kind, plan.candidate, plan.subject, plan.registration) = (EntryKind::Plan, None, None, None);
         let text = String::from_utf8(plan.to_bytes().unwrap()).unwrap();
         assert!(!text.contains("null") && !text.contains("candidate"), "{text}");
         let with_null = text.replacen("{", "{\"candidate\":null,", 1);

@@ -1,48 +1,54 @@
 //! Opening, appending, reading.
 //!
-//! One writer at a time holds the lock; readers need none, because a head only ever names leaves
-//! that were on the disk before it. Before a writer adds to a log it has read and checked all of
-//! it once: nobody puts a good entry on top of a broken chain.
+//! One writer at a time holds the lock; readers need none, because a checkpoint only ever counts
+//! leaves that were on the disk before it. Before a writer adds to a log it has read and checked all
+//! of it once: nobody puts a good entry on top of a broken one.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use super::bundle::{self, BUNDLE, Bundle};
+use super::bundle::Found;
 use super::check::{self, CheckReport};
-use super::head::{DEFAULT_ORIGIN, Head, validate_origin};
+use super::checkpoint::{CHECKPOINT_FILE, DEFAULT_ORIGIN, Head, validate_origin};
 use super::leaf::{Leaf, NO_LEAF, NewEntry};
-use super::{LedgerError, Memory};
+use super::note::{Note, NoteKey, NoteKind};
+use super::tree::{Tree, leaf_hash};
+use super::{LedgerError, Memory, read, write};
 use crate::base::digest::Sha256;
 use crate::disk::lock::Lock;
-use crate::disk::{IoContext, atomic, fault};
+use crate::disk::{IoContext, atomic};
+use crate::trust::{PublicKey, SecretKey};
 
 /// A ledger in a folder.
 #[derive(Debug)]
 pub struct Ledger {
-    folder: PathBuf,
-    /// The origin demanded of the head; none accepts what is there.
+    pub(super) folder: PathBuf,
+    /// The origin demanded of the checkpoint; none accepts what is there.
     origin: Option<String>,
     memory: Option<Memory>,
+    signer: Option<SecretKey>,
+    /// Keys of which one must have signed the checkpoint; none at all accepts an unsigned one.
+    trusted: Vec<PublicKey>,
     known: Mutex<Known>,
 }
 
 /// What has been read and checked so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     leaves: Vec<Leaf>,
-    /// SHA-256 of the last leaf.
-    last: Sha256,
+    tree: Tree,
+    /// SHA-256 of the last leaf; none at the beginning.
+    last: Option<Sha256>,
     by_record: HashMap<Sha256, Vec<usize>>,
 }
 
 impl Known {
-    fn push(&mut self, leaf: Leaf, hash: Sha256) {
-        self.by_record.entry(leaf.record).or_default().push(self.leaves.len());
-        self.leaves.push(leaf);
-        self.last = hash;
+    /// Knows a leaf that is in the tree.
+    fn note(&mut self, found: Found) {
+        self.by_record.entry(found.leaf.record).or_default().push(self.leaves.len());
+        self.leaves.push(found.leaf);
+        self.last = Some(found.hash);
     }
 
     fn with_record(&self, record: Sha256) -> impl Iterator<Item = &Leaf> {
@@ -61,14 +67,14 @@ impl Ledger {
     pub fn open_as(folder: impl Into<PathBuf>, origin: &str) -> Result<Self, LedgerError> {
         let folder = folder.into();
         if let Err(why) = validate_origin(origin) {
-            return Err(LedgerError::BadHead { path: folder.join("head"), why });
+            return Err(LedgerError::BadHead { path: folder.join(CHECKPOINT_FILE), why });
         }
         Self::open_with(folder, Some(origin.to_owned()))
     }
 
     fn open_with(folder: PathBuf, origin: Option<String>) -> Result<Self, LedgerError> {
-        let known = Known { leaves: Vec::new(), last: NO_LEAF, by_record: HashMap::new() };
-        let ledger = Self { folder, origin, memory: None, known: Mutex::new(known) };
+        let known = Mutex::default();
+        let ledger = Self { folder, origin, memory: None, signer: None, trusted: Vec::new(), known };
         ledger.head()?;
         Ok(ledger)
     }
@@ -81,48 +87,89 @@ impl Ledger {
         self
     }
 
+    /// From now on every checkpoint written is signed with this key.
+    #[must_use]
+    pub fn signing(mut self, key: SecretKey) -> Self {
+        self.signer = Some(key);
+        self
+    }
+
+    /// From now on every checkpoint read must be signed by one of these keys; none at all demands
+    /// nothing.
+    #[must_use]
+    pub fn trusting(mut self, keys: Vec<PublicKey>) -> Self {
+        self.trusted = keys;
+        self
+    }
+
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The head as it is on the disk now.
+    /// The text of the checkpoint on the disk now.
     pub fn head(&self) -> Result<Head, LedgerError> {
-        let head = match self.read_head()? {
-            Some(head) => head,
-            None => Head::empty(self.origin.as_deref().unwrap_or(DEFAULT_ORIGIN)),
+        self.checkpoint().map(|(head, _)| head)
+    }
+
+    /// The checkpoint on the disk now, its signature checked if one is demanded.
+    pub fn checkpoint(&self) -> Result<(Head, Note), LedgerError> {
+        let Some((head, note)) = self.read_checkpoint()? else {
+            let head = Head::empty(self.origin.as_deref().unwrap_or(DEFAULT_ORIGIN));
+            let note = Note::unsigned(head.to_text());
+            return Ok((head, note));
         };
         match &self.origin {
             Some(expected) if *expected != head.origin => {
-                Err(LedgerError::Origin { expected: expected.clone(), found: head.origin })
+                return Err(LedgerError::Origin { expected: expected.clone(), found: head.origin });
             }
-            _ => Ok(head),
+            _ => {}
         }
+        self.demand_signature(&head, &note)?;
+        Ok((head, note))
     }
 
-    /// A head is written before the first entry, so entries without one have lost theirs.
-    fn read_head(&self) -> Result<Option<Head>, LedgerError> {
-        let path = self.folder.join("head");
-        let head = Head::read(&path)?;
-        if head.is_none() && Bundle::read(&self.folder, 0)?.is_some() {
+    fn demand_signature(&self, head: &Head, note: &Note) -> Result<(), LedgerError> {
+        let mut signed = self.trusted.is_empty();
+        for key in &self.trusted {
+            signed |= log_key(head, key).signed(note)?;
+        }
+        if signed { Ok(()) } else { Err(LedgerError::Unsigned { size: head.size }) }
+    }
+
+    /// A checkpoint is written before the first entry, so entries without one have lost theirs.
+    fn read_checkpoint(&self) -> Result<Option<(Head, Note)>, LedgerError> {
+        let path = self.folder.join(CHECKPOINT_FILE);
+        let read = Head::read(&path)?;
+        if read.is_none() && self.folder.join("tile").exists() {
             // Unless it was renamed into place just between the two looks.
             return match Head::read(&path)? {
                 None => Err(LedgerError::HeadMissing { path: self.folder.clone() }),
                 some => Ok(some),
             };
         }
-        Ok(head)
+        Ok(read)
     }
 
     /// Re-reads everything. `remembered` is the last head accepted, if any; [`Memory::check`] keeps
     /// one and passes it here.
     pub fn check(&self, remembered: Option<&Head>) -> Result<CheckReport, LedgerError> {
-        check::check(&self.folder, &self.head()?, remembered)
+        let (head, note) = self.checkpoint()?;
+        let mut report = match check::check(&self.folder, &head, remembered) {
+            // A writer takes away partial files once there are full ones: look again at what is now.
+            Err(LedgerError::TileMissing { .. }) if self.head()? != head => return self.check(remembered),
+            other => other?,
+        };
+        report.signed = !self.trusted.is_empty();
+        report.signatures = note.signatures.into_iter().map(|line| line.name).collect();
+        Ok(report)
     }
 
-    /// Every leaf the head counts now, in order, each checked against the chain.
-    pub fn iter(&self) -> Result<Leaves, LedgerError> {
-        Ok(Leaves::from(&self.folder, self.head()?, 0, NO_LEAF))
+    /// Every leaf the checkpoint counts now, in order.
+    pub fn leaves(&self) -> Result<Vec<Leaf>, LedgerError> {
+        let mut known = self.known();
+        self.catch_up(&mut known, &self.head()?)?;
+        Ok(known.leaves.clone())
     }
 
     /// The leaves that bind the record with this digest: none, one, or one of each kind.
@@ -144,126 +191,88 @@ impl Ledger {
     /// All new entries of one call are committed together, under one time.
     pub fn append(&self, entries: Vec<NewEntry>, now: &dyn Fn() -> String) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
-        std::fs::create_dir_all(&self.folder).at("create the folder", &self.folder)?;
-        let _held = Lock::exclusive(&self.folder.join("lock"))?;
-        atomic::remove_leftovers(&self.folder)?;
-        let head = self.head()?;
+        let _held = self.lock()?;
+        let (head, note) = self.checkpoint()?;
         if let Some(memory) = &self.memory {
             self.refuse_older_than(memory, &mut known, &head)?;
         }
         self.catch_up(&mut known, &head)?;
-
-        let mut time = None;
-        let mut new: Vec<(Leaf, Vec<u8>)> = Vec::new();
-        let mut new_by_record: HashMap<Sha256, Vec<usize>> = HashMap::new();
-        let mut last = known.last;
-        let mut answer = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let here = new_by_record.get(&entry.record).into_iter().flatten().map(|at| &new[*at].0);
-            if let Some(leaf) =
-                known.with_record(entry.record).chain(here).find(|leaf| leaf.is_same_as(&entry))
-            {
-                if leaf.subject != entry.subject || leaf.predicate_type != entry.predicate_type {
-                    return Err(LedgerError::Conflict { index: leaf.index });
-                }
-                answer.push(leaf.clone());
-                continue;
-            }
-            let index = head.size + new.len() as u64;
-            let time = time.get_or_insert_with(now).clone();
-            let malformed = |why| LedgerError::Malformed { index, why };
-            let leaf = Leaf::new(entry, index, last, time).map_err(malformed)?;
-            let bytes = leaf.to_bytes().map_err(malformed)?;
-            last = Sha256::of(&bytes);
-            answer.push(leaf.clone());
-            new_by_record.entry(leaf.record).or_default().push(new.len());
-            new.push((leaf, bytes));
+        let (answer, new) = prepare(&known, entries, now)?;
+        if new.is_empty() {
+            return Ok(answer);
         }
-        if !new.is_empty() {
-            let next = Head { size: head.size + new.len() as u64, head: last, ..head.clone() };
-            self.write(&head, &next, &new)?;
-            for (leaf, bytes) in new {
-                known.push(leaf, Sha256::of(&bytes));
-            }
-            if let Some(memory) = &self.memory {
-                memory.remember(&next)?;
-            }
+        let next = self.extend(&mut known, (&head, &note), new).inspect_err(|_| {
+            known.tree.truncate(head.size);
+        })?;
+        if let Some(memory) = &self.memory {
+            memory.remember(&next)?;
         }
         Ok(answer)
     }
 
-    /// Entries, sync, head by rename. Whatever lies beyond `head` when this begins is cut off.
-    fn write(&self, head: &Head, next: &Head, new: &[(Leaf, Vec<u8>)]) -> Result<(), LedgerError> {
-        let head_path = self.folder.join("head");
+    /// Writes new leaves behind those the checkpoint counts, and counts them. The tree in memory is
+    /// longer by them even if that fails.
+    fn extend(
+        &self,
+        known: &mut Known,
+        (head, note): (&Head, &Note),
+        new: Vec<(Leaf, Vec<u8>)>,
+    ) -> Result<Head, LedgerError> {
+        let (mut found, mut bytes) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
+        for (leaf, leaf_bytes) in new {
+            let tree_hash = leaf_hash(&leaf_bytes);
+            known.tree.push(tree_hash);
+            found.push(Found { leaf, hash: Sha256::of(&leaf_bytes), tree_hash });
+            bytes.push(leaf_bytes);
+        }
+        let next = Head { origin: head.origin.clone(), size: known.tree.size(), root: known.tree.root() };
         if head.size == 0 {
-            // The head comes first once: from then on entries without a head are an error.
-            atomic::replace(&head_path, &head.to_bytes())?;
+            // The checkpoint comes first once: from then on entries without one are an error.
+            self.commit(head)?;
         }
-        let mut rest = new;
-        let mut number = head.size / BUNDLE;
-        let mut filled = head.size % BUNDLE;
-        while !rest.is_empty() {
-            let room = ((BUNDLE - filled) as usize).min(rest.len());
-            let (now, later) = rest.split_at(room);
-            self.write_bundle(number, filled, now)?;
-            (rest, number, filled) = (later, number + 1, 0);
+        write::entries_and_tiles(&self.folder, head.size, &bytes, &known.tree)?;
+        let (found_head, found_note) = self.checkpoint()?;
+        if found_head != *head || (head.size > 0 && found_note != *note) {
+            return Err(LedgerError::HeadMoved { expected: head.size, found: found_head.size });
         }
-        self.remove_bundles_from(number)?;
-        fault::point("ledger-entry-written").at("write", &self.folder)?;
-
-        let found = self.head()?;
-        if found != *head {
-            return Err(LedgerError::HeadMoved { expected: head.size, found: found.size });
-        }
-        atomic::replace(&head_path, &next.to_bytes())?;
-        fault::point("ledger-head-written").at("write", &head_path)?;
-        Ok(())
+        self.commit(&next)?;
+        write::remove_superseded(&self.folder, head.size, next.size)?;
+        found.into_iter().for_each(|found| known.note(found));
+        Ok(next)
     }
 
-    /// Leaves the first `keep` lines of a bundle, then `leaves`.
-    fn write_bundle(&self, number: u64, keep: u64, leaves: &[(Leaf, Vec<u8>)]) -> Result<(), LedgerError> {
-        let path = bundle::path(&self.folder, number);
-        let folder = path.parent().expect("a bundle lies in a folder");
-        std::fs::create_dir_all(folder).at("create the folder", folder)?;
-        let existing = Bundle::read(&self.folder, number)?;
-        let is_new = existing.is_none();
-        let Some(end) = existing.unwrap_or_default().end_of(keep) else {
-            let found = number * BUNDLE;
-            return Err(LedgerError::Truncated { size: found + keep, found });
-        };
-        let mut text = Vec::new();
-        for (_, bytes) in leaves {
-            text.extend_from_slice(bytes);
-            text.push(b'\n');
+    /// Makes `head` the checkpoint, signed if there is a key.
+    fn commit(&self, head: &Head) -> Result<(), LedgerError> {
+        let mut note = Note::unsigned(head.to_text());
+        if let Some(key) = &self.signer {
+            note.sign(&head.origin, key);
         }
-        let mut file =
-            File::options().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
-        file.set_len(end as u64)
-            .and_then(|()| file.seek(SeekFrom::Start(end as u64)))
-            .and_then(|_| file.write_all(&text))
-            .and_then(|()| file.sync_data())
-            .at("write", &path)?;
-        if is_new {
-            // The name must survive a power cut as well as the bytes do.
-            for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
-                atomic::sync_folder(folder)?;
-            }
-        }
-        Ok(())
+        write::checkpoint(&self.folder, &note)
     }
 
-    /// Removes what an interrupted, longer append left. Backwards, so that being interrupted again
-    /// leaves no gap.
-    fn remove_bundles_from(&self, first: u64) -> Result<(), LedgerError> {
-        let mut end = first;
-        while bundle::path(&self.folder, end).exists() {
-            end += 1;
+    /// Adds signatures to the checkpoint that is there now, after checking everything it counts:
+    /// `change` gets the note.
+    pub fn endorse(
+        &self,
+        remembered: Option<&Head>,
+        change: &dyn Fn(&Head, &mut Note),
+    ) -> Result<(CheckReport, Note), LedgerError> {
+        let _held = self.lock()?;
+        let report = self.check(remembered)?;
+        let (head, mut note) = self.checkpoint()?;
+        if head != report.head {
+            return Err(LedgerError::HeadMoved { expected: report.head.size, found: head.size });
         }
-        for number in (first..end).rev() {
-            let path = bundle::path(&self.folder, number);
-            std::fs::remove_file(&path).at("remove", &path)?;
-        }
-        Ok(())
+        change(&head, &mut note);
+        write::checkpoint(&self.folder, &note)?;
+        Ok((report, note))
+    }
+
+    fn lock(&self) -> Result<Lock, LedgerError> {
+        std::fs::create_dir_all(&self.folder).at("create the folder", &self.folder)?;
+        let held = Lock::exclusive(&self.folder.join("lock"))?;
+        atomic::remove_leftovers(&self.folder)?;
+        Ok(held)
     }
 
     /// A head older than the one remembered would make the writer cut off good entries.
@@ -272,17 +281,12 @@ impl Ledger {
         if head.size < remembered.size {
             return Err(LedgerError::RolledBack { remembered: remembered.size, found: head.size });
         }
-        if *head == remembered || remembered.size == 0 {
-            return Ok(());
-        }
         self.catch_up(known, head)?;
-        let index = remembered.size - 1;
-        // The digest of a leaf is the `prev` of the next one, or the end of the chain.
-        let found = known.leaves.get(remembered.size as usize).map_or(known.last, |next| next.prev);
-        if found == remembered.head {
+        let found = known.tree.root_at(remembered.size);
+        if found == remembered.root {
             Ok(())
         } else {
-            Err(LedgerError::Replaced { index, expected: remembered.head, found })
+            Err(LedgerError::Replaced { size: remembered.size, expected: remembered.root, found })
         }
     }
 
@@ -292,25 +296,24 @@ impl Ledger {
         if head.size < size {
             return Err(LedgerError::RolledBack { remembered: size, found: head.size });
         }
-        if let Some(index) = size.checked_sub(1) {
-            // The last leaf seen must still be there: what is on the disk extends what was read.
-            let found = Bundle::read(&self.folder, index / BUNDLE)?
-                .and_then(|bundle| bundle.lines().nth((index % BUNDLE) as usize).map(Sha256::of));
-            if found != Some(known.last) {
-                let seen = Head { size, head: known.last, ..head.clone() };
-                check::check(&self.folder, head, Some(&seen))?;
-                return Err(changed(index));
+        if head.size == size && known.tree.root() == head.root {
+            return Ok(());
+        }
+        let new = read::leaves(&self.folder, head.size, size, known.last.unwrap_or(NO_LEAF));
+        let seen = Head { origin: head.origin.clone(), size, root: known.tree.root() };
+        if let Ok(new) = &new {
+            // The root is over all of it: what was read before must still be what the log begins with.
+            new.iter().for_each(|found| known.tree.push(found.tree_hash));
+            if known.tree.root() == head.root {
+                new.iter().for_each(|found| known.note(found.clone()));
+                return Ok(());
             }
         }
-        let mut leaves = Leaves::from(&self.folder, head.clone(), size, known.last);
-        let mut new = Vec::new();
-        while let Some(next) = leaves.advance() {
-            new.push(next?);
-        }
-        for (leaf, hash) in new {
-            known.push(leaf, hash);
-        }
-        Ok(())
+        let found = known.tree.root();
+        known.tree.truncate(size);
+        // Something was done to it; a full look says what.
+        check::check(&self.folder, head, (size > 0).then_some(&seen))?;
+        Err(new.err().unwrap_or(LedgerError::RootDisagrees { size: head.size, expected: head.root, found }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -319,81 +322,54 @@ impl Ledger {
     }
 }
 
-/// Leaves read one bundle at a time.
-#[derive(Debug)]
-pub struct Leaves {
-    folder: PathBuf,
-    head: Head,
-    position: u64,
-    last: Sha256,
-    bundle: std::vec::IntoIter<Vec<u8>>,
+/// How a log's key signs its checkpoints: under the log's own origin.
+pub(super) fn log_key(head: &Head, public: &PublicKey) -> NoteKey {
+    NoteKey { name: head.origin.clone(), kind: NoteKind::Signature, public: public.clone() }
 }
 
-impl Leaves {
-    /// Leaves `position..head.size`; `last` is the digest of the one before.
-    fn from(folder: &Path, head: Head, position: u64, last: Sha256) -> Self {
-        Self { folder: folder.to_owned(), head, position, last, bundle: Vec::new().into_iter() }
-    }
+type Prepared = (Vec<Leaf>, Vec<(Leaf, Vec<u8>)>);
 
-    fn advance(&mut self) -> Option<Result<(Leaf, Sha256), LedgerError>> {
-        if self.position >= self.head.size {
-            return None;
-        }
-        let next = self.read_next();
-        if next.is_err() {
-            // One error ends it.
-            self.position = self.head.size;
-        }
-        Some(next)
-    }
-
-    fn read_next(&mut self) -> Result<(Leaf, Sha256), LedgerError> {
-        if self.bundle.len() == 0 {
-            let bundle = Bundle::read(&self.folder, self.position / BUNDLE)?.unwrap_or_default();
-            let lines = bundle.lines().skip((self.position % BUNDLE) as usize);
-            self.bundle = lines.map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter();
-        }
-        let line = self.bundle.next();
-        let read = line.and_then(|line| Some((Leaf::from_bytes(&line).ok()?, Sha256::of(&line))));
-        let is_last = self.position + 1 == self.head.size;
-        match read {
-            Some((leaf, hash))
-                if leaf.index == self.position
-                    && leaf.prev == self.last
-                    && (!is_last || hash == self.head.head) =>
-            {
-                self.position += 1;
-                self.last = hash;
-                Ok((leaf, hash))
+/// The leaf of every entry, and those that are new with their bytes.
+fn prepare(known: &Known, entries: Vec<NewEntry>, now: &dyn Fn() -> String) -> Result<Prepared, LedgerError> {
+    let mut time = None;
+    let mut new: Vec<(Leaf, Vec<u8>)> = Vec::new();
+    let mut new_by_record: HashMap<Sha256, Vec<usize>> = HashMap::new();
+    let mut last = known.last.unwrap_or(NO_LEAF);
+    let mut answer = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let here = new_by_record.get(&entry.record).into_iter().flatten().map(|at| &new[*at].0);
+        let same = |leaf: &&Leaf| leaf.is_same_as(&entry);
+        if let Some(leaf) = known.with_record(entry.record).chain(here).find(same) {
+            if leaf.subject != entry.subject || leaf.predicate_type != entry.predicate_type {
+                return Err(LedgerError::Conflict { index: leaf.index });
             }
-            // Something was done to it; a full look says what.
-            _ => Err(check::check(&self.folder, &self.head, None).err().unwrap_or(changed(self.position))),
+            answer.push(leaf.clone());
+            continue;
         }
+        let index = (known.leaves.len() + new.len()) as u64;
+        let time = time.get_or_insert_with(now).clone();
+        let malformed = |why| LedgerError::Malformed { index, why };
+        let leaf = Leaf::new(entry, index, last, time).map_err(malformed)?;
+        let plan = leaf.registration.and_then(|at| {
+            let at = at as usize;
+            known.leaves.get(at).or_else(|| Some(&new.get(at.checked_sub(known.leaves.len())?)?.0))
+        });
+        check::registered(&leaf, plan.map(|plan| (plan.kind, &plan.cycle)))?;
+        let bytes = leaf.to_bytes().map_err(malformed)?;
+        last = Sha256::of(&bytes);
+        answer.push(leaf.clone());
+        new_by_record.entry(leaf.record).or_default().push(new.len());
+        new.push((leaf, bytes));
     }
-}
-
-impl Iterator for Leaves {
-    type Item = Result<Leaf, LedgerError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.advance().map(|next| next.map(|(leaf, _)| leaf))
-    }
-}
-
-/// A full look found nothing wrong with what was wrong a moment ago.
-fn changed(index: u64) -> LedgerError {
-    LedgerError::Malformed { index, why: "changed while it was read; run again".to_owned() }
+    Ok((answer, new))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::EntryKind;
-    use super::super::check::tests::{entry, ledger};
+    use super::super::check::tests::{entry, ledger, noon};
     use super::*;
-
-    fn noon() -> String {
-        "2026-01-31T12:00:00Z".to_owned()
-    }
+    use std::collections::BTreeMap;
 
     #[test]
     fn appending_again_adds_nothing_and_returns_the_first_leaf() {
@@ -408,14 +384,14 @@ mod tests {
         assert_eq!(fresh.head().unwrap(), head);
         // Twice in one call is once; another kind, cycle or candidate is another entry.
         let other = NewEntry { candidate: None, ..entry(0) };
-        let revoked = NewEntry { kind: EntryKind::Revocation, ..entry(0) };
+        let revoked = NewEntry { kind: EntryKind::Rollback, ..entry(0) };
         let later = NewEntry { cycle: "autumn".parse().unwrap(), ..entry(0) };
         let leaves = fresh.append(vec![other.clone(), revoked, later, other], &noon).unwrap();
         assert_eq!(leaves.iter().map(|leaf| leaf.index).collect::<Vec<_>>(), [3, 4, 5, 3]);
         assert_eq!(log.find_record(entry(0).record).unwrap().len(), 4);
         assert_eq!(log.find_record(Sha256::of(b"none")).unwrap(), []);
         assert_eq!(
-            log.iter().unwrap().map(|leaf| leaf.unwrap().index).collect::<Vec<_>>(),
+            log.leaves().unwrap().iter().map(|leaf| leaf.index).collect::<Vec<_>>(),
             [0, 1, 2, 3, 4, 5]
         );
     }
@@ -447,7 +423,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = Ledger::open(folder.path().join("none")).unwrap();
         assert_eq!(log.head().unwrap(), Head::empty(DEFAULT_ORIGIN));
-        assert_eq!(log.iter().unwrap().count(), 0);
+        assert_eq!(log.leaves().unwrap(), []);
         assert_eq!(log.check(None).unwrap().head.size, 0);
         assert_eq!(log.append(Vec::new(), &noon).unwrap(), []);
         assert!(Ledger::open_as(folder.path(), "two words").is_err());
@@ -463,71 +439,129 @@ mod tests {
         assert!(matches!(error, LedgerError::Origin { .. }), "{error}");
     }
 
-    /// The state after a crash anywhere between the first entry byte and the head.
+    /// The states after a crash between the first entry byte and the checkpoint: some of the new files,
+    /// the last of them cut.
     #[test]
-    fn what_an_interrupted_append_left_is_cut_off_by_the_next() {
+    fn what_an_interrupted_append_left_is_taken_away_by_the_next() {
         for before in [0, 3, 255, 256] {
             let undisturbed = tempfile::tempdir().unwrap();
             let log = ledger(undisturbed.path(), before);
+            let old = snapshot(undisturbed.path());
             let old_head = log.head().unwrap();
             log.append((before..before + 300).map(entry).collect(), &noon).unwrap();
-            let bundles =
-                || (0..).map(|n| bundle::path(undisturbed.path(), n)).take_while(|path| path.exists());
-            for keep_bundles in 1..=bundles().count() {
+            let new = snapshot(undisturbed.path());
+            let is_new = |path: &PathBuf| !old.contains_key(path) && !path.ends_with(CHECKPOINT_FILE);
+            let added: Vec<_> = new.iter().filter(|(path, _)| is_new(path)).collect();
+            for keep in 1..=added.len() {
                 for cut in [0, 1, 500, usize::MAX] {
                     let folder = tempfile::tempdir().unwrap();
-                    std::fs::create_dir(folder.path().join("entries")).unwrap();
-                    std::fs::write(folder.path().join("head"), old_head.to_bytes()).unwrap();
-                    for (number, from) in bundles().take(keep_bundles).enumerate() {
-                        let mut bytes = std::fs::read(from).unwrap();
-                        let least = Bundle { bytes: bytes.clone() }
-                            .end_of((before as u64).saturating_sub(number as u64 * BUNDLE).min(BUNDLE))
-                            .unwrap();
-                        if number + 1 == keep_bundles {
-                            bytes.truncate(cut.saturating_add(least));
-                        }
-                        std::fs::write(bundle::path(folder.path(), number as u64), bytes).unwrap();
+                    put(folder.path(), &old);
+                    if before == 0 {
+                        let note = Note::unsigned(old_head.to_text()).to_text();
+                        std::fs::write(folder.path().join(CHECKPOINT_FILE), note).unwrap();
+                    }
+                    for (at, (path, bytes)) in added.iter().take(keep).enumerate() {
+                        let end = if at + 1 == keep { cut.min(bytes.len()) } else { bytes.len() };
+                        put(folder.path(), &BTreeMap::from([((*path).clone(), bytes[..end].to_vec())]));
                     }
                     let hurt = Ledger::open(folder.path()).unwrap();
-                    if keep_bundles as u64 > old_head.size / BUNDLE {
-                        assert_eq!(hurt.check(None).unwrap().head, old_head);
-                    } else {
-                        continue;
-                    }
+                    let report = hurt.check(None).unwrap();
+                    assert_eq!((report.head, report.unfinished_files), (old_head.clone(), keep as u64));
                     hurt.append((before..before + 300).map(entry).collect(), &noon).unwrap();
-                    assert_eq!(hurt.check(None).unwrap().unfinished_bytes, 0);
-                    assert_eq!(hurt.head().unwrap(), log.head().unwrap());
-                    for (number, path) in bundles().enumerate() {
-                        let again = std::fs::read(bundle::path(folder.path(), number as u64)).unwrap();
-                        assert!(again == std::fs::read(path).unwrap(), "same bytes as an undisturbed run");
-                    }
+                    assert_eq!(hurt.check(None).unwrap().unfinished_files, 0);
+                    assert!(snapshot(folder.path()) == new, "same bytes as an undisturbed run");
                 }
             }
         }
     }
 
+    /// Every file of a ledger but the lock.
+    fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(at) = folders.pop() {
+            for entry in std::fs::read_dir(at).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("lock") {
+                    let name = path.strip_prefix(folder).unwrap().to_owned();
+                    files.insert(name, std::fs::read(path).unwrap());
+                }
+            }
+        }
+        files
+    }
+
+    fn put(folder: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+        for (path, bytes) in files {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+
     #[test]
-    fn a_shorter_append_removes_the_bundles_of_a_longer_interrupted_one() {
+    fn a_shorter_append_removes_the_files_of_a_longer_interrupted_one() {
         let folder = tempfile::tempdir().unwrap();
         let log = ledger(folder.path(), 2);
-        let head = log.head().unwrap();
+        let old = snapshot(folder.path());
         log.append((2..700).map(entry).collect(), &noon).unwrap();
-        std::fs::write(folder.path().join("head"), head.to_bytes()).unwrap();
+        put(folder.path(), &old);
         let fresh = Ledger::open(folder.path()).unwrap();
-        assert!(fresh.check(None).unwrap().unfinished_bytes > 100_000);
+        assert!(fresh.check(None).unwrap().unfinished_files >= 6);
         fresh.append(vec![entry(2)], &noon).unwrap();
-        assert_eq!(fresh.check(None).unwrap().unfinished_bytes, 0);
-        assert!(!bundle::path(folder.path(), 1).exists() && !bundle::path(folder.path(), 2).exists());
+        assert_eq!(fresh.check(None).unwrap().unfinished_files, 0);
+        assert!(!folder.path().join("tile/entries/000").exists());
         // The one that saw the longer log does not take the shorter one for its own.
         let error = log.append(vec![entry(900)], &noon).unwrap_err();
         assert!(matches!(error, LedgerError::RolledBack { remembered: 700, found: 3 }), "{error}");
     }
 
     #[test]
+    fn a_checkpoint_is_signed_where_there_is_a_key_and_must_be_where_one_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = || SecretKey::from_seed(&[1; 32]);
+        ledger(folder.path(), 2);
+        let strict = || Ledger::open(folder.path()).unwrap().trusting(vec![key().public()]);
+        for error in [
+            strict().check(None).unwrap_err(),
+            strict().leaves().unwrap_err(),
+            strict().signing(key()).append(vec![entry(5)], &noon).unwrap_err(),
+        ] {
+            assert!(matches!(error, LedgerError::Unsigned { size: 2 }), "{error}");
+        }
+        // Somebody looks, and signs what they found.
+        let sign = |head: &Head, note: &mut Note| note.sign(&head.origin, &key());
+        Ledger::open(folder.path()).unwrap().endorse(None, &sign).unwrap();
+        let report = strict().check(None).unwrap();
+        assert!(report.signed);
+        assert_eq!(report.signatures, [DEFAULT_ORIGIN]);
+        strict().signing(key()).append(vec![entry(5)], &noon).unwrap();
+        assert!(strict().check(None).unwrap().signed);
+        // Another key's signature is none, and a changed one is worse.
+        let stranger =
+            Ledger::open(folder.path()).unwrap().trusting(vec![SecretKey::from_seed(&[2; 32]).public()]);
+        assert!(matches!(stranger.check(None), Err(LedgerError::Unsigned { .. })));
+        ledger(&folder.path().join("other"), 3);
+        let path = folder.path().join(CHECKPOINT_FILE);
+        let signed = std::fs::read_to_string(&path).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("other").join(CHECKPOINT_FILE)).unwrap();
+        std::fs::remove_dir_all(folder.path().join("other")).unwrap();
+        let forged = format!(
+            "{}{}",
+            text.trim_end_matches('\n').to_owned() + "\n\n",
+            signed.split_once("\n\n").unwrap().1
+        );
+        std::fs::write(&path, forged).unwrap();
+        assert!(matches!(strict().check(None), Err(LedgerError::BadSignature { .. })));
+    }
+
+    #[test]
     fn a_lost_head_stops_everything() {
         let folder = tempfile::tempdir().unwrap();
         let log = ledger(folder.path(), 2);
-        std::fs::remove_file(folder.path().join("head")).unwrap();
+        std::fs::remove_file(folder.path().join(CHECKPOINT_FILE)).unwrap();
         assert!(matches!(log.check(None), Err(LedgerError::HeadMissing { .. })));
         assert!(matches!(Ledger::open(folder.path()), Err(LedgerError::HeadMissing { .. })));
         assert!(matches!(log.append(vec![entry(5)], &noon), Err(LedgerError::HeadMissing { .. })));
@@ -540,21 +574,20 @@ mod tests {
         let memory = || Memory::at(folder.path().join("heads"));
         let log = Ledger::open(&place).unwrap().remembering(memory());
         log.append((0..5).map(entry).collect(), &noon).unwrap();
-        let old = std::fs::read(place.join("head")).unwrap();
+        let old = std::fs::read(place.join(CHECKPOINT_FILE)).unwrap();
         log.append((5..9).map(entry).collect(), &noon).unwrap();
-        std::fs::write(place.join("head"), old).unwrap();
+        std::fs::write(place.join(CHECKPOINT_FILE), old).unwrap();
         let fresh = Ledger::open(&place).unwrap().remembering(memory());
         let error = fresh.append(vec![entry(20)], &noon).unwrap_err();
         assert!(matches!(error, LedgerError::RolledBack { remembered: 9, found: 5 }), "{error}");
         // The entries are still there, for whoever puts the head back.
-        let bundle = Bundle::read(&place, 0).unwrap().unwrap();
-        assert_eq!(bundle.lines().count(), 9);
+        assert!(place.join("tile/entries/000.p/9").exists());
 
         std::fs::remove_dir_all(&place).unwrap();
         ledger(&place, 0).append((1..30).map(entry).collect(), &noon).unwrap();
         let fresh = Ledger::open(&place).unwrap().remembering(memory());
         let error = fresh.append(vec![entry(50)], &noon).unwrap_err();
-        assert!(matches!(error, LedgerError::Replaced { index: 8, .. }), "{error}");
+        assert!(matches!(error, LedgerError::Replaced { size: 9, .. }), "{error}");
     }
 
     #[test]
@@ -619,17 +652,20 @@ mod tests {
     fn killed_at_any_fault_point_it_ends_with_the_same_bytes() {
         let undisturbed = tempfile::tempdir().unwrap();
         assert!(child(undisturbed.path(), 0, None).wait().unwrap().success());
-        let files = |place: &Path| {
-            [bundle::path(place, 0), place.join("head")].map(|path| std::fs::read(path).unwrap())
-        };
-        for point in ["ledger-entry-written", "ledger-head-written", "file-written", "file-renamed"] {
+        for point in [
+            "ledger-entry-written",
+            "ledger-tile-written",
+            "ledger-head-written",
+            "file-written",
+            "file-renamed",
+        ] {
             for (time, how) in [(1, "kill"), (4, "kill"), (1, "full"), (4, "full")] {
                 let folder = tempfile::tempdir().unwrap();
                 let fault = format!("{point}:{time}:{how}");
                 assert!(!child(folder.path(), 0, Some(&fault)).wait().unwrap().success(), "{fault}");
                 Ledger::open(folder.path()).unwrap().check(None).unwrap();
                 assert!(child(folder.path(), 0, None).wait().unwrap().success());
-                assert!(files(folder.path()) == files(undisturbed.path()), "{fault}");
+                assert!(snapshot(folder.path()) == snapshot(undisturbed.path()), "{fault}");
             }
         }
     }

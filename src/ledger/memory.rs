@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
-use super::head::{Head, read_bounded};
+use super::checkpoint::{Head, read_bounded};
 use crate::base::canonical;
 use crate::disk::lock::Lock;
 use crate::disk::{IoContext, atomic};
 
 /// The memory format written here; no other is read.
-const MEMORY_VERSION: u32 = 1;
+const MEMORY_VERSION: u32 = 2;
 /// The longest memory file: thousands of origins.
 const MAX_MEMORY: u64 = 4 << 20;
 
@@ -61,8 +61,8 @@ impl Memory {
                 return Err(LedgerError::RolledBack { remembered: known.size, found: head.size });
             }
             Some(known) if known.size == head.size => {
-                let (expected, found) = (known.head, head.head);
-                return Err(LedgerError::Replaced { index: head.size.saturating_sub(1), expected, found });
+                let (expected, found) = (known.root, head.root);
+                return Err(LedgerError::Replaced { size: head.size, expected, found });
             }
             Some(known) => known.clone_from(head),
             None => heads.push(head.clone()),
@@ -100,7 +100,7 @@ mod tests {
     use crate::base::digest::Sha256;
 
     fn head(origin: &str, size: u64, last: &[u8]) -> Head {
-        Head { version: 1, origin: origin.to_owned(), size, head: Sha256::of(last) }
+        Head { origin: origin.to_owned(), size, root: Sha256::of(last) }
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         let older = memory.remember(&head("b", 3, b"3")).unwrap_err();
         assert!(matches!(older, LedgerError::RolledBack { remembered: 5, found: 3 }), "{older}");
         let fork = memory.remember(&head("b", 5, b"other")).unwrap_err();
-        assert!(matches!(fork, LedgerError::Replaced { index: 4, .. }), "{fork}");
+        assert!(matches!(fork, LedgerError::Replaced { size: 5, .. }), "{fork}");
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         let memory = Memory::at(folder.path().join("heads"));
         memory.remember(&head("a", 1, b"1")).unwrap();
         let good = std::fs::read_to_string(memory.path()).unwrap();
-        for bad in ["", "{}", &good[..good.len() - 1], &good.replace("\"version\":1}", "\"version\":2}")] {
+        for bad in ["", "{}", &good[..good.len() - 1], &good.replace("\"version\":2}", "\"version\":1}")] {
             std::fs::write(memory.path(), bad).unwrap();
             let error = memory.recall("a").unwrap_err();
             assert!(matches!(error, LedgerError::BadMemory { .. }), "{bad}: {error}");

@@ -223,6 +223,10 @@ pub struct GateSection {
     pub confidence: Option<Located<f64>>,
     /// What an approver states.
     pub statement: Option<Located<String>>,
+    /// Whose signed approvals count, by their names in the trust file.
+    pub keys: Option<Located<Vec<Located<Name>>>>,
+    /// How many of them it takes.
+    pub threshold: Option<Located<u64>>,
     /// Whether something in it could not be read. What seems to be missing may be just that.
     pub faulty: bool,
 }

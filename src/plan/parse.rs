@@ -311,6 +311,8 @@ fn gate(mut table: Table<'_, '_>) -> GateSection {
         margin: table.optional("margin"),
         confidence: table.optional("confidence"),
         statement: table.optional("statement"),
+        keys: table.list("keys"),
+        threshold: table.optional("threshold"),
     };
     section.faulty = table.finish() > before;
     section

@@ -276,6 +276,25 @@ pub struct MetricGate {
 pub struct Approval {
     /// To what.
     pub statement: String,
+    /// Whose signed approvals count; none if anybody's word does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ApprovalKey>,
+    /// How many of them it takes; 0 if no keys are named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub threshold: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A key that may approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApprovalKey {
+    /// What the trust file calls it.
+    pub name: Name,
+    /// Base64 of its SPKI: which key the plan means is part of what it says.
+    pub public: String,
 }
 
 /// What a gate asks.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::attest::{Bundle, Descriptor, Statement, predicate};
+use super::{Record, RecordError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
@@ -18,7 +19,7 @@ pub struct Approval {
     pub lineage: Sha256,
     /// Whether they agree.
     pub approve: bool,
-    /// Who says so. Unsigned: a name, not a proof.
+    /// Who says so. Unless it is signed: a name, not a proof.
     pub by: String,
     /// Why.
     pub reason: String,
@@ -26,4 +27,32 @@ pub struct Approval {
 
 impl Record for Approval {
     const TYPE: &'static str = "urn:studbook:approval:v1";
+}
+
+impl Approval {
+    /// What an approver signs: this, about the candidate's manifest.
+    pub fn statement(&self) -> Result<Statement, RecordError> {
+        predicate::own(vec![Descriptor::new("candidate-manifest.json", self.manifest)], self)
+    }
+}
+
+/// Approvals that were signed, one bundle for each key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedApprovals {
+    /// In the order of their key ids.
+    pub bundles: Vec<Bundle>,
+}
+
+impl Record for SignedApprovals {
+    const TYPE: &'static str = "urn:studbook:signed-approvals:v1";
+}
+
+impl SignedApprovals {
+    /// Adds an approval, in place of an earlier one by the same key.
+    pub fn add(&mut self, bundle: Bundle) {
+        self.bundles.retain(|other| other.keyid() != bundle.keyid());
+        self.bundles.push(bundle);
+        self.bundles.sort_by_key(Bundle::keyid);
+    }
 }

@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod approval;
+pub mod attest;
 pub mod browser_smoke;
 pub mod candidate;
 pub mod comparison;
@@ -22,6 +23,7 @@ pub mod receipt;
 pub mod recipe;
 pub mod registry;
 pub mod review;
+pub mod revocation;
 pub mod smoke;
 pub mod source;
 

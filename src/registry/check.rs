@@ -190,7 +190,7 @@ pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
 /// Refuses entries that the ledger did not admit at the index they name, for the manifest they
 /// name, or whose admission was taken back later. The ledger itself is checked while it is read.
 pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), RegistryError> {
-    let leaves = ledger.iter()?.collect::<Result<Vec<Leaf>, _>>()?;
+    let leaves = ledger.leaves()?;
     for entry in &selector.entries {
         let id = || entry.id.to_string();
         let not_admitted = |why: &str| RegistryError::NotAdmitted {
@@ -452,14 +452,19 @@ mod tests {
             subject: Some(built.selector.entries[at].manifest),
             record: built.selector.entries[at].admission,
             predicate_type: "https://slsa.dev/verification_summary/v1".to_owned(),
+            registration: kind.is_decision().then_some(0),
         };
+        let plan = NewEntry { candidate: None, subject: None, ..entry(0, EntryKind::Plan) };
+        ledger.append(vec![plan], &now).unwrap();
+        let mut later = built.selector.clone();
+        later.entries.iter_mut().for_each(|entry| entry.ledger_index += 1);
         let refused = |selector: &Selector| check_admissions(selector, &ledger).unwrap_err().to_string();
-        assert!(refused(&built.selector).contains("c0 has no admission: ledger entry 0 does not exist"));
+        assert!(refused(&later).contains("c0 has no admission: ledger entry 1 does not exist"));
         ledger.append(vec![entry(0, EntryKind::Admission), entry(1, EntryKind::Refusal)], &now).unwrap();
-        assert!(refused(&built.selector).contains("ledger entry 1 is a refusal"));
-        let mut selector = built.selector.clone();
+        assert!(refused(&later).contains("ledger entry 2 is a refusal"));
+        let mut selector = later.clone();
         ledger.append(vec![entry(1, EntryKind::Admission)], &now).unwrap();
-        selector.entries[1].ledger_index = 2;
+        selector.entries[1].ledger_index = 3;
         check_admissions(&selector, &ledger).unwrap();
 
         let mut other = selector.clone();
@@ -472,7 +477,7 @@ mod tests {
         let taken_back =
             NewEntry { subject: None, record: Sha256::of(b"why"), ..entry(1, EntryKind::Revocation) };
         ledger.append(vec![taken_back], &now).unwrap();
-        assert!(refused(&selector).contains("c1 was taken back by ledger entry 3"));
+        assert!(refused(&selector).contains("c1 was taken back by ledger entry 4"));
         selector.entries.pop();
         check_admissions(&selector, &ledger).unwrap();
     }

@@ -7,7 +7,10 @@
 use std::path::Path;
 
 use super::RegistryError;
+use crate::base::canonical;
+use crate::base::digest::Sha256;
 use crate::disk::{IoContext, atomic};
+use crate::ledger::leaf::NO_LEAF;
 use crate::ledger::{Ledger, LedgerError};
 
 /// The head.
@@ -15,16 +18,28 @@ pub const HEAD: &str = "ledger.json";
 /// The entries.
 pub const ENTRIES: &str = "ledger.jsonl";
 
+/// The head of the chain: the page walks that, not the tree.
+#[derive(serde::Serialize)]
+struct ChainHead {
+    head: Sha256,
+    origin: String,
+    size: u64,
+    version: u32,
+}
+
 /// Both files' bytes.
 fn bytes(ledger: &Ledger) -> Result<(Vec<u8>, Vec<u8>), RegistryError> {
     let mut lines = Vec::new();
-    for leaf in ledger.iter()? {
-        let leaf = leaf?;
+    let (mut last, mut size) = (NO_LEAF, 0);
+    for leaf in ledger.leaves()? {
         let index = leaf.index;
-        lines.extend(leaf.to_bytes().map_err(|why| LedgerError::Malformed { index, why })?);
+        let bytes = leaf.to_bytes().map_err(|why| LedgerError::Malformed { index, why })?;
+        (last, size) = (Sha256::of(&bytes), size + 1);
+        lines.extend(bytes);
         lines.push(b'\n');
     }
-    Ok((ledger.head()?.to_bytes(), lines))
+    let head = ChainHead { head: last, origin: ledger.head()?.origin, size, version: 1 };
+    Ok((canonical::to_vec(&head).expect("a head has only short texts and a count"), lines))
 }
 
 /// Writes the ledger as it is now.
@@ -39,7 +54,7 @@ pub fn write(folder: &Path, ledger: &Ledger) -> Result<(), RegistryError> {
 pub fn is_current(folder: &Path, ledger: &Ledger) -> Result<bool, RegistryError> {
     let path = folder.join(HEAD);
     match std::fs::read(&path) {
-        Ok(head) => Ok(head == ledger.head()?.to_bytes() && folder.join(ENTRIES).is_file()),
+        Ok(head) => Ok(head == bytes(ledger)?.0 && folder.join(ENTRIES).is_file()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).at("read", &path)?,
     }

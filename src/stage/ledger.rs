@@ -19,7 +19,8 @@ use crate::record::ledger::{LedgerExtract, LedgerPlace};
 use crate::record::lineage::{BoundBudget, LineageTemplate};
 use crate::record::plan::{FinalUse, PlanRegistration};
 use crate::record::{self, Subject};
-use crate::store::{ActionResult, Store, Verdict};
+use crate::store::{ActionResult, Blob, Store, Verdict};
+use crate::trust::Role;
 
 /// What to enter.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,9 +44,17 @@ pub(crate) struct PlanParams {
     pub(crate) gates: serde_json::Value,
 }
 
-/// A store's ledger. It never extends a log that is older or other than the one last seen here.
+/// A store's ledger. It never extends a log that is older or other than the one last seen here, signs
+/// if there is a log key, and demands a signature if the trust file names one.
 pub fn open_ledger(store: &Store) -> Result<Ledger, LedgerError> {
-    Ok(Ledger::open(store.root().join("ledger"))?.remembering(ledger_memory(store)))
+    let custody = store.custody();
+    let ledger = Ledger::open(store.root().join("ledger"))?
+        .remembering(ledger_memory(store))
+        .trusting(custody.log_keys());
+    Ok(match custody.signer(Role::Log)? {
+        Some(key) => ledger.signing(key),
+        None => ledger,
+    })
 }
 
 /// Where a store remembers the last head it accepted: beside the ledger, not in it.
@@ -65,7 +74,7 @@ impl Stage for LedgerStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -120,6 +129,7 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
         subject: None,
         record: Subject::of(&bytes).sha256,
         predicate_type: PlanRegistration::TYPE.to_owned(),
+        registration: None,
     };
     let finals = final_uses(context, &registration, Subject::of(&bytes).sha256)?;
     let leaves = append(context, [vec![entry], finals].concat())?;
@@ -157,6 +167,7 @@ fn final_uses(
             subject: Some(cases),
             record: Subject::of(&bytes).sha256,
             predicate_type: FinalUse::TYPE.to_owned(),
+            registration: None,
         });
     }
     Ok(entries)
@@ -165,8 +176,7 @@ fn final_uses(
 /// How often the ledger says that these cases were used as a final suite.
 fn uses_of(context: &Context<'_>, cases: Option<Sha256>) -> Result<usize, StageError> {
     let mut uses = 0;
-    for leaf in open_ledger(context.store)?.iter()? {
-        let leaf = leaf?;
+    for leaf in open_ledger(context.store)?.leaves()? {
         uses += usize::from(leaf.predicate_type == FinalUse::TYPE && leaf.subject == cases);
     }
     Ok(uses)
@@ -174,6 +184,8 @@ fn uses_of(context: &Context<'_>, cases: Option<Sha256>) -> Result<usize, StageE
 
 fn conclude(context: &Context<'_>, cycle: Name, candidates: &[Name]) -> Result<Made, StageError> {
     let (plan, _) = context.record::<LedgerExtract>("plan")?;
+    let registration = plan.entries.iter().find(|place| place.kind == EntryKind::Plan.word());
+    let registration = registration.map(|place| place.index);
     let mut entries = Vec::new();
     for candidate in candidates {
         let Some((admission, subject)) =
@@ -188,10 +200,29 @@ fn conclude(context: &Context<'_>, cycle: Name, candidates: &[Name]) -> Result<M
             subject: admission.manifest,
             record: subject.sha256,
             predicate_type: AdmissionRecord::TYPE.to_owned(),
+            registration,
         });
     }
     let leaves = append(context, entries)?;
-    extract(context, cycle, plan.entries, &leaves)
+    let proofs = prove(context, &leaves)?;
+    let mut made = extract(context, cycle, plan.entries, &leaves)?;
+    made.outputs.extend(proofs);
+    Ok(made)
+}
+
+/// How the outputs that are proofs are called, before the candidate's name.
+pub(crate) const PROOF: &str = "proof.";
+
+/// A proof for every decision, against the checkpoint of now: it can be checked without this ledger.
+fn prove(context: &Context<'_>, leaves: &[Leaf]) -> Result<BTreeMap<String, Blob>, StageError> {
+    let ledger = open_ledger(context.store)?;
+    let mut proofs = BTreeMap::new();
+    for leaf in leaves {
+        let Some(candidate) = &leaf.candidate else { continue };
+        let text = ledger.prove(leaf.index)?.to_text();
+        proofs.insert(format!("{PROOF}{candidate}"), context.store.put(text.as_bytes())?);
+    }
+    Ok(proofs)
 }
 
 fn append(context: &Context<'_>, entries: Vec<NewEntry>) -> Result<Vec<Leaf>, StageError> {

@@ -26,6 +26,7 @@ mod promotion;
 mod recipe;
 mod registry;
 mod review;
+mod revoked;
 mod smoke;
 mod source;
 

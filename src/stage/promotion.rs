@@ -3,6 +3,8 @@
 //! Closed by default: a gate passes only on evidence that is there, is about this candidate, and
 //! says so. Absent evidence is pending, never passed.
 
+mod approval;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,6 @@ use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::evaluate::{self, Better};
-use crate::record::approval::Approval;
 use crate::record::browser_smoke::BrowserSmoke;
 use crate::record::candidate::{CandidateManifest, Claims};
 use crate::record::comparison::GateComparisons;
@@ -23,7 +24,7 @@ use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
 use crate::record::smoke::RuntimeSmoke;
 use crate::record::{self, Record, Subject};
-use crate::store::Verdict;
+use crate::store::{ActionResult, Verdict};
 
 /// Whose gates.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,8 +50,28 @@ pub(crate) struct GateParams {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Rule {
     Metric(MetricRule),
-    Approval { statement: String },
+    Approval(ApprovalRule),
     BrowserSmoke,
+}
+
+/// Somebody who must agree, by name or by signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApprovalRule {
+    pub(crate) statement: String,
+    /// Whose signatures count: name and public key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<ApprovalKey>,
+    #[serde(default)]
+    pub(crate) threshold: u64,
+}
+
+/// A key that may approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApprovalKey {
+    pub(crate) name: Name,
+    pub(crate) public: String,
 }
 
 /// A number that must lie somewhere.
@@ -104,6 +125,7 @@ impl Stage for PromotionStage {
         for gate in &params.gates {
             gates.push(case.gate(gate)?);
         }
+        gates.extend(case.not_revoked()?);
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
         let claims = case.claims(&params.gates, &gates, decision);
@@ -117,6 +139,15 @@ impl Stage for PromotionStage {
             claims,
         };
         context.made(&template, verdict, summary)
+    }
+
+    /// Whatever was found before, a candidate that was taken back since is refused.
+    fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
+        if matches!(result.verdict, Verdict::Reject(_)) {
+            return Ok(true);
+        }
+        let Some((manifest, subject)) = context.optional_record("candidate")? else { return Ok(true) };
+        Ok(context.taint_of_candidate(subject.sha256, &manifest)?.is_none())
     }
 }
 
@@ -222,6 +253,15 @@ impl Case<'_> {
         })
     }
 
+    /// A gate that is only there to be closed: for a candidate that the ledger takes back, or whose
+    /// ancestors, data, suites or keys it does.
+    fn not_revoked(&self) -> Result<Option<GateStatus>, StageError> {
+        let Some((manifest, subject)) = &self.candidate else { return Ok(None) };
+        let taint = self.context.taint_of_candidate(subject.sha256, manifest)?;
+        Ok(taint
+            .map(|taint| status("not-revoked", GateState::Failed, taint.to_string(), vec![taint.subject])))
+    }
+
     /// Evidence about anybody else is not evidence.
     fn about_us(&self, manifest: &Sha256, what: &str) -> Result<(), StageError> {
         match &self.candidate {
@@ -233,7 +273,7 @@ impl Case<'_> {
     fn gate(&self, gate: &GateParams) -> Result<GateStatus, StageError> {
         let (state, finding, evidence) = match &gate.rule {
             Rule::Metric(rule) => self.metric(&gate.name, rule)?,
-            Rule::Approval { statement } => self.approval(&gate.name, statement)?,
+            Rule::Approval(rule) => self.approval(&gate.name, rule)?,
             Rule::BrowserSmoke => self.browser_smoke(&gate.name)?,
         };
         Ok(GateStatus { gate: gate.name.clone(), state, finding, evidence })
@@ -358,30 +398,6 @@ impl Case<'_> {
         Ok(Some(Mean { value: sum / rule.suites.len() as f64, evidence }))
     }
 
-    fn approval(&self, gate: &Name, statement: &str) -> Result<(GateState, String, Vec<Sha256>), StageError> {
-        let Some(digest) = self.context.optional(&of("approval", gate)) else {
-            return Ok((GateState::Pending, format!("waits for somebody to approve: {statement}"), vec![]));
-        };
-        let Some((brought, sha256)) = self.read_brought::<Approval>(gate, &digest)? else {
-            return Ok((
-                GateState::Pending,
-                "the approval that was brought cannot be read".to_owned(),
-                vec![],
-            ));
-        };
-        let (Some((_, manifest)), Some((_, lineage))) = (&self.candidate, &self.lineage) else {
-            return Ok((GateState::Pending, "waits for an artifact to approve".to_owned(), vec![]));
-        };
-        if brought.gate != *gate || brought.manifest != manifest.sha256 || brought.lineage != lineage.sha256 {
-            let finding =
-                "the approval that was brought is for another candidate, gate or lineage".to_owned();
-            return Ok((GateState::Pending, finding, vec![]));
-        }
-        let state = if brought.approve { GateState::Passed } else { GateState::Failed };
-        let verb = if brought.approve { "approved" } else { "rejected" };
-        Ok((state, format!("{verb} by {}: {}", brought.by, brought.reason), vec![sha256]))
-    }
-
     /// A browser's answers are evidence only beside the native ones.
     fn browser_smoke(&self, gate: &Name) -> Result<(GateState, String, Vec<Sha256>), StageError> {
         let wait = |why: &str| Ok((GateState::Pending, why.to_owned(), vec![]));
@@ -409,16 +425,8 @@ impl Case<'_> {
         gate: &Name,
         digest: &crate::base::digest::Digest,
     ) -> Result<Option<(T, Sha256)>, StageError> {
-        let Some((_, manifest)) = &self.candidate else { return Ok(None) };
-        let Some(brought) = self.context.store.brought(&manifest.blake3, gate)? else { return Ok(None) };
-        if brought.digest != *digest {
-            return Err(StageError::Refused(format!(
-                "the evidence for `{gate}` changed while it was being used"
-            )));
-        }
-        // It stays in the store: the promotion rests on it.
-        self.context.store.put(&brought.bytes)?;
-        Ok(record::from_bytes::<T>(&brought.bytes).ok().map(|record| (record, Sha256::of(&brought.bytes))))
+        let Some(bytes) = self.brought_bytes(gate, digest)? else { return Ok(None) };
+        Ok(record::from_bytes::<T>(&bytes).ok().map(|record| (record, Sha256::of(&bytes))))
     }
 }
 

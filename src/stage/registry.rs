@@ -10,7 +10,6 @@ use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::ledger::Leaf;
 use crate::model::slm1;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
@@ -54,7 +53,7 @@ impl Stage for RegistryStage {
         let params: Params = context.params()?;
         let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
         let log = open_ledger(context.store)?;
-        let leaves = log.iter()?.collect::<Result<Vec<Leaf>, _>>()?;
+        let leaves = log.leaves()?;
         let (mut entries, mut rows, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for candidate in &params.candidates {
             let Some((admission, subject)) =
@@ -71,6 +70,10 @@ impl Stage for RegistryStage {
                 return Err(StageError::Refused(format!(
                     "the admission of `{candidate}` is of another manifest"
                 )));
+            }
+            if let Some(entry) = context.retired(manifest_subject.sha256)? {
+                left_out.push((candidate.clone(), format!("retired by ledger entry {entry}")));
+                continue;
             }
             let logged = ledger.entries.iter().find(|place| place.record == subject.sha256);
             let Some(logged) = logged.filter(|place| place.kind == "admission") else {
@@ -136,6 +139,11 @@ impl Stage for RegistryStage {
         let bytes = context.store.read(&blob.digest)?;
         let record: SelectorRegistry = crate::record::from_bytes(&bytes)
             .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        for row in &record.entries {
+            if context.retired(row.manifest)?.is_some() {
+                return Ok(false);
+            }
+        }
         let folder = registry_folder(context.store, &params.cycle);
         if !site::is_current(&folder) || !snapshot::is_current(&folder, &open_ledger(context.store)?)? {
             return Ok(false);

@@ -16,7 +16,7 @@ use crate::model::source::{SourceKind, SourceManifest};
 use crate::model::{Package, Weights, slm1, trained, validate_values};
 use crate::record::Subject;
 use crate::record::source::{AdapterFacts, Origin, SourceArtifact};
-use crate::store::Verdict;
+use crate::store::{ActionResult, Verdict};
 
 /// What the plan says of a parent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,12 +84,26 @@ impl Stage for SourceStage {
             checksum: seen.checksum,
             origin,
         };
+        let bytes = crate::record::to_bytes(&record)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        if let Some(taint) = context.taint_of_source(Sha256::of(&bytes), &record)? {
+            return Err(StageError::Refused(format!("`{}` cannot be a parent: {taint}", record.name)));
+        }
         let mut made = context.made(&record, Verdict::Pass, summary)?;
         // Later stages and later cycles find the files of a folder by this list.
         if let Some(listing) = listing {
             made.outputs.insert("files".to_owned(), context.store.put(&listing.to_bytes())?);
         }
         Ok(made)
+    }
+
+    /// A parent that was good may have been taken back since.
+    fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
+        let Some(blob) = result.outputs.get("record") else { return Ok(false) };
+        let bytes = context.store.read(&blob.digest)?;
+        let record: SourceArtifact = crate::record::from_bytes(&bytes)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        Ok(context.taint_of_source(Sha256::of(&bytes), &record)?.is_none())
     }
 }
 

@@ -67,6 +67,22 @@ impl Store {
         Ok(Some(result))
     }
 
+    /// Every result there is, in the order of the keys; damaged ones are left out, as in a lookup.
+    pub fn every_result(&self) -> Result<Vec<ActionResult>, StoreError> {
+        let root = self.root.join("actions");
+        let mut paths = Vec::new();
+        for shard in folder(&root)? {
+            paths.extend(folder(&shard)?);
+        }
+        paths.sort();
+        let mut results = Vec::with_capacity(paths.len());
+        for path in paths {
+            let bytes = std::fs::read(&path).at("read", &path)?;
+            results.extend(canonical::from_slice::<ActionResult>(&bytes).ok());
+        }
+        Ok(results)
+    }
+
     /// Records what an action made.
     pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
         let path = self.action_path(key);
@@ -78,4 +94,14 @@ impl Store {
         fault::point("action-stored").at("write", &path)?;
         Ok(())
     }
+}
+
+/// The paths in a folder; none if it is not there.
+fn folder(path: &std::path::Path) -> Result<Vec<std::path::PathBuf>, StoreError> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("list", path)?,
+    };
+    let paths: std::io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+    Ok(paths.at("list", path)?)
 }

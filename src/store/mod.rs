@@ -7,6 +7,7 @@
 //!   actions/ab/cd...   action key -> outputs and verdict                    (actions)
 //!   evidence/          approvals and other facts brought from outside       (evidence)
 //!   cycles/NAME/log    what happened to every stage, append-only            (log)
+//!   attestations/      signed statements about records                (attestations)
 //!   ledger/            the promotion ledger
 //!   runs/NAME/         every record of a cycle by name, for people          (view)
 //!   registry/NAME/     admitted models for browsers
@@ -19,6 +20,7 @@
 //! the old state or the new one; what a power cut may undo is told in `cas`. An action result counts only if all its blobs are there whole.
 
 mod actions;
+mod attestations;
 mod cas;
 mod evidence;
 mod log;
@@ -41,6 +43,7 @@ use crate::base::digest::Digest;
 use crate::disk::{DiskError, IoContext, atomic};
 use crate::model::adapter::AdapterError;
 use crate::model::{Listing, ModelError};
+use crate::trust::Custody;
 
 /// The layout this program writes.
 const VERSION: u32 = 1;
@@ -137,6 +140,7 @@ pub struct Store {
     unsettled: Mutex<BTreeSet<PathBuf>>,
     /// Lists of the files of folders that were hashed.
     listings: Mutex<BTreeMap<Digest, Listing>>,
+    custody: Custody,
 }
 
 impl Store {
@@ -169,7 +173,20 @@ impl Store {
             Err(error) => return Err(error).at("read", &version)?,
         }
         let stamps = stamps::Stamps::load(&root.join("index/stamps"));
-        Ok(Self { root: root.to_owned(), stamps, unsettled: Mutex::default(), listings: Mutex::default() })
+        let (unsettled, listings, custody) = (Mutex::default(), Mutex::default(), Custody::default());
+        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, custody })
+    }
+
+    /// From now on what is written here is signed, and what is read must be, as `custody` says.
+    #[must_use]
+    pub fn kept_by(mut self, custody: Custody) -> Self {
+        self.custody = custody;
+        self
+    }
+
+    /// What signs here, and whose signatures count.
+    pub fn custody(&self) -> &Custody {
+        &self.custody
     }
 
     /// The folder.

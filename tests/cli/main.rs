@@ -6,6 +6,7 @@
 mod space;
 
 mod adapter;
+mod attested;
 mod bad_input;
 mod browser;
 mod convert;
@@ -15,10 +16,13 @@ mod dry_run;
 mod evaluate;
 mod formats;
 mod greedy;
+mod keys;
+mod lineage;
 mod merge;
 mod mergekit;
 mod misfits;
 mod resume;
 mod run;
+mod signed_ledger;
 mod strange_files;
 mod verify;

@@ -183,30 +183,39 @@ fn a_changed_suite() {
     refused(&space, "eval:one.digits", "the input `suite` changed");
 }
 
-/// The one file of ledger entries, and its lines.
+/// The newest file of ledger entries, and its entries: each after its length in two bytes.
 fn entries(space: &Space) -> (PathBuf, Vec<String>) {
-    let files = space.files(".studbook/ledger/entries");
-    assert_eq!(files.len(), 1);
-    let (name, bytes) = files.into_iter().next().unwrap();
-    let lines = String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
-    (space.path(&format!(".studbook/ledger/entries/{name}")), lines)
+    let files = space.files(".studbook/ledger/tile/entries");
+    let (name, bytes) = files.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let (mut entries, mut rest) = (Vec::new(), &bytes[..]);
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let (entry, behind) = behind.split_at(usize::from(length[0]) << 8 | usize::from(length[1]));
+        entries.push(String::from_utf8(entry.to_vec()).unwrap());
+        rest = behind;
+    }
+    (space.path(&format!(".studbook/ledger/tile/entries/{name}")), entries)
 }
 
-/// Changes the ledger's lines; `verify` and `ledger check` must both say why.
+fn framed(entries: &[String]) -> Vec<u8> {
+    let frame = |entry: &String| [&[(entry.len() >> 8) as u8, entry.len() as u8], entry.as_bytes()].concat();
+    entries.iter().flat_map(frame).collect()
+}
+
+/// Changes the ledger's entries; `verify` and `ledger check` must both say why.
 #[track_caller]
 fn ledger_refused(change: impl FnOnce(&mut Vec<String>), why: &str) {
     let space = done();
     let (path, mut lines) = entries(&space);
     assert_eq!(lines.len(), 3);
     change(&mut lines);
-    replace(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+    replace(&path, &framed(&lines));
     refused(&space, "ledger", why);
     space.studbook(&["ledger", "check"]).exits(4).complains(why);
     // Nobody puts a good entry on top of it either.
-    let head = space.read(".studbook/ledger/head");
+    let head = space.read(".studbook/ledger/checkpoint");
     let said = space.studbook(&["run", "plan.toml"]);
     assert!(!matches!(said.code, Some(0 | 3)), "{}{}", said.out, said.err);
-    assert_eq!(space.read(".studbook/ledger/head"), head);
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), head);
 }
 
 #[test]
@@ -216,10 +225,7 @@ fn an_edited_ledger_entry() {
 
 #[test]
 fn an_edited_last_ledger_entry() {
-    ledger_refused(
-        |lines| lines[2] = lines[2].replace("2026", "2025"),
-        "the ledger head expects entry 2 to hash to",
-    );
+    ledger_refused(|lines| lines[2] = lines[2].replace("2026", "2025"), "entry 2 was edited");
 }
 
 #[test]
@@ -236,24 +242,21 @@ fn swapped_ledger_entries() {
 fn a_truncated_ledger() {
     ledger_refused(
         |lines| lines.truncate(2),
-        "the ledger was truncated: its head counts 3 entries, 2 are there",
+        "the ledger was truncated: its checkpoint counts 3 entries, 2 are there",
     );
 }
 
 #[test]
-fn a_ledger_rolled_back_together_with_its_head() {
+fn a_ledger_rolled_back_together_with_its_checkpoint() {
     let space = done();
-    let (path, lines) = entries(&space);
-    let last = Sha256::of(lines[1].as_bytes()).to_hex();
-    let head = space.read(".studbook/ledger/head");
-    let old = Sha256::of(lines[2].as_bytes()).to_hex();
-    assert!(head.contains(&old));
-    space.write(
-        ".studbook/ledger/head",
-        head.replace(&old, &last).replace("\"size\":3", "\"size\":2").as_bytes(),
-    );
-    replace(&path, format!("{}\n{}\n", lines[0], lines[1]).as_bytes());
-    let why = "the ledger was rolled back: 3 entries were accepted before, now it has 2";
+    let before = space.files(".studbook/ledger");
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    std::fs::remove_dir_all(space.path(".studbook/ledger")).unwrap();
+    for (name, bytes) in before {
+        space.write(&format!(".studbook/ledger/{name}"), &bytes);
+    }
+    let why = "the ledger was rolled back: 4 entries were accepted before, now it has 3";
     refused(&space, "ledger", why);
     space.studbook(&["ledger", "check"]).exits(4).complains(why);
 }
@@ -273,15 +276,17 @@ fn the_ledger_is_read_and_compared_with_a_noted_head() {
     let words: Vec<&str> = head.split_whitespace().collect();
     let [origin, size, digest] = words[..] else { panic!("{head}") };
     assert_eq!((origin, size), ("studbook/ledger", "3"));
-    assert_eq!(digest, Sha256::of(entries(&space).1[2].as_bytes()).to_hex());
     let json = space.studbook(&["ledger", "head", "--format", "json"]).exits(0).json();
-    assert_eq!((json["size"].as_u64(), json["head"].as_str()), (Some(3), Some(digest)));
+    assert_eq!((json["size"].as_u64(), json["root"].as_str()), (Some(3), Some(digest)));
+    assert_eq!(json["signatures"].as_array().unwrap().len(), 0, "nobody signed");
 
     space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
     space.studbook(&["run", "plan.toml"]).exits(0);
     let expect = |size: &str, digest: &str| space.studbook(&["ledger", "check", "--expect", size, digest]);
     expect("3", digest).exits(0).says("4 entries hold").says("they extend the remembered 3");
-    expect("3", &"ab".repeat(32)).exits(4).complains("the ledger was replaced: entry 2 was accepted as abab");
+    expect("3", &"ab".repeat(32))
+        .exits(4)
+        .complains("the ledger was replaced: its first 3 entries were accepted with the root abab");
     expect("9", digest).exits(4).complains("rolled back: 9 entries were accepted before");
     expect("three", digest).exits(2).complains("the size is a whole number");
     expect("3", "abc").exits(2).complains("as `studbook ledger head` prints them");

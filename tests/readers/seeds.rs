@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use studbook::base::digest::{Digest, Sha256};
 use studbook::evaluate::{Outcome, outcome};
 use studbook::ledger::leaf::NO_LEAF;
-use studbook::ledger::{EntryKind, Head, Leaf, NewEntry};
+use studbook::ledger::tree::{Tree, leaf_hash};
+use studbook::ledger::{EntryKind, Head, Leaf, NewEntry, Note};
 use studbook::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use studbook::model::adapter::{self, AdapterIdentity, Checksum, PlannedDelta, PlannedStored};
 use studbook::model::gguf::{facts::Fact, meaning, write as gguf};
@@ -281,6 +282,7 @@ fn leaves() -> Vec<Leaf> {
             subject: about.then(|| Sha256::of(b"manifest")),
             record: Sha256::of(&[index as u8]),
             predicate_type: "https://studbook.invalid/record/v1".to_owned(),
+            registration: kind.is_decision().then_some(0),
         };
         let prev = leaves.last().map_or(NO_LEAF, |leaf| Sha256::of(&leaf.to_bytes().unwrap()));
         leaves.push(Leaf::new(entry, index as u64, prev, "2026-01-01T00:00:00Z".to_owned()).unwrap());
@@ -290,9 +292,14 @@ fn leaves() -> Vec<Leaf> {
 
 fn evidence() -> Vec<Seed> {
     let leaves: Vec<Vec<u8>> = leaves().iter().map(|leaf| leaf.to_bytes().unwrap()).collect();
-    let bundle: Vec<u8> = leaves.iter().flat_map(|leaf| [&leaf[..], b"\n"].concat()).collect();
-    let head = Head { head: Sha256::of(&leaves[2]), size: 3, ..Head::empty("studbook.test") };
-    let empty = Head::empty("studbook.test").to_bytes();
+    let framed = |leaf: &Vec<u8>| [&[(leaf.len() >> 8) as u8, leaf.len() as u8], &leaf[..]].concat();
+    let bundle: Vec<u8> = leaves.iter().flat_map(framed).collect();
+    let mut tree = Tree::default();
+    leaves.iter().for_each(|leaf| tree.push(leaf_hash(leaf)));
+    let tile: Vec<u8> = leaves.iter().flat_map(|leaf| *leaf_hash(leaf).as_bytes()).collect();
+    let head = Head { root: tree.root(), size: 3, ..Head::empty("studbook.test") };
+    let checkpoint = Note::unsigned(head.to_text()).to_text().into_bytes();
+    let empty = Note::unsigned(Head::empty("studbook.test").to_text()).to_text().into_bytes();
     let outcomes = ["4", "", "é\u{0}\u{1F9EC}"].into_iter().enumerate().map(|(i, output)| {
         let id = format!("case-{i}").parse().unwrap();
         Outcome::new(&id, &serde_json::json!({ "output": output, "correct": i == 0 })).unwrap()
@@ -302,8 +309,12 @@ fn evidence() -> Vec<Seed> {
     vec![
         ("leaf", "plan", leaves[0].clone()),
         ("leaf", "admission", leaves[1].clone()),
-        ("ledger", "three", joined(&[&head.to_bytes(), &bundle])),
-        ("ledger", "unfinished", joined(&[&head.to_bytes(), &[&bundle[..], b"{\"candidate"].concat()])),
+        ("ledger", "three", joined(&[&checkpoint, &bundle, &tile])),
+        (
+            "ledger",
+            "unfinished",
+            joined(&[&checkpoint, &bundle, &tile, &[&bundle[..], b"{\"candidate"].concat()]),
+        ),
         ("ledger", "empty", empty),
         ("evaluation", "suite", suite.into_bytes()),
         ("evaluation", "outcomes", outcome::to_jsonl(&outcomes.collect::<Vec<_>>())),

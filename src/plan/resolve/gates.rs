@@ -6,7 +6,8 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
 use crate::plan::file::GateSection;
-use crate::plan::resolved::{Approval, Gate, GateRule, RESERVED_GATES, Suite};
+use crate::plan::resolved::{Approval, ApprovalKey, Gate, GateRule, RESERVED_GATES, Suite};
+use crate::trust::Claim;
 
 impl Resolver<'_> {
     pub(super) fn gates(&mut self, suites: &[Suite]) -> Vec<Gate> {
@@ -95,7 +96,7 @@ impl Resolver<'_> {
     }
 
     fn approval_gate(&mut self, section: &GateSection) -> Option<Approval> {
-        self.no_metric_keys(section, "an approval gate", "only `statement`");
+        self.no_metric_keys(section, "an approval gate", "only `statement`, `keys` and `threshold`");
         if section.statement.is_none() && !section.faulty {
             self.mistake(
                 Diagnostic::error("an approval gate needs a `statement`", section.span.clone())
@@ -103,7 +104,47 @@ impl Resolver<'_> {
                     .help("it says what the approver agrees to"),
             );
         }
-        section.statement.as_ref().map(|statement| Approval { statement: statement.value.clone() })
+        let keys = self.approval_keys(section);
+        let threshold = self.threshold(section, keys.len() as u64);
+        let statement = section.statement.as_ref()?.value.clone();
+        Some(Approval { statement, keys, threshold })
+    }
+
+    /// The keys of `keys`, each an approver of the trust file.
+    fn approval_keys(&mut self, section: &GateSection) -> Vec<ApprovalKey> {
+        let Some(list) = &section.keys else { return Vec::new() };
+        self.each_once("key", &list.value);
+        let trust = self.store.custody().trust().cloned().unwrap_or_default();
+        let mut keys = Vec::new();
+        for name in &list.value {
+            let approvers: Vec<&str> =
+                trust.for_claim(Claim::Approval).map(|key| key.name.as_str()).collect();
+            if approvers.contains(&name.value.as_str()) {
+                let key = trust.named(name.value.as_str()).expect("it is one of them");
+                keys.push(ApprovalKey { name: name.value.clone(), public: key.public.to_base64() });
+                continue;
+            }
+            let message = format!("the trust file has no approver `{}`", name.value);
+            let mistake = Diagnostic::error(message, name.span.clone());
+            let known = if approvers.is_empty() { "it has none".to_owned() } else { approvers.join(", ") };
+            self.mistake(mistake.expected(format!("expected an approver: {known}")).help(
+                "make a key and name it there: studbook keys new approver --name NAME --trust trust.toml",
+            ));
+        }
+        keys
+    }
+
+    fn threshold(&mut self, section: &GateSection, keys: u64) -> u64 {
+        let Some(given) = &section.threshold else { return u64::from(keys > 0) };
+        let listed = section.keys.as_ref().map_or(0, |list| list.value.len() as u64);
+        if given.value == 0 || given.value > listed {
+            let message = format!("{} approvals of {listed} keys cannot be had", given.value);
+            self.mistake(
+                Diagnostic::error(message, given.span.clone())
+                    .expected(format!("expected 1 to the number of `keys`, {listed}")),
+            );
+        }
+        given.value
     }
 }
 
@@ -123,6 +164,19 @@ mod tests {
             release("statement = \"x\"\nmin = 1\nmargin = 2"),
             ["an approval gate has no `min`", "an approval gate has no `margin`"]
         );
+    }
+
+    #[test]
+    fn keys_are_approvers_of_the_trust_file() {
+        assert_eq!(
+            release("statement = \"x\"\nkeys = [\"ada\", \"ada\"]"),
+            [
+                "the key `ada` is listed twice",
+                "the trust file has no approver `ada`",
+                "the trust file has no approver `ada`"
+            ]
+        );
+        assert_eq!(release("statement = \"x\"\nthreshold = 1"), ["1 approvals of 0 keys cannot be had"]);
     }
 
     #[test]

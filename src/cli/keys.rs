@@ -1,0 +1,119 @@
+//! `studbook keys`: makes keys and shows their public halves.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args::{Format, Keys, KeysCommand, KeysList, KeysNew, KeysShow};
+use super::context::Terminal;
+use super::exit::{Exit, UsageError};
+use crate::base::digest::Sha256;
+use crate::disk::{IoContext, atomic};
+use crate::report::table::Table;
+use crate::trust::{KeyFile, Keyring, PublicKey, Role, Trust, TrustError, keyring};
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    keyid: Sha256,
+    public: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signs: Option<bool>,
+}
+
+pub(super) fn run(command: &Keys, terminal: &Terminal) -> anyhow::Result<Exit> {
+    match &command.command {
+        KeysCommand::New(command) => new(command, terminal),
+        KeysCommand::List(command) => list(command, terminal),
+        KeysCommand::Show(command) => show(command, terminal),
+    }
+}
+
+fn new(command: &KeysNew, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let role = Role::from_word(&command.role).ok_or_else(|| {
+        let roles = Role::ALL.map(Role::word).join(", ");
+        UsageError::new(format!("there is no role `{}`", command.role)).hint(format!("one of {roles}"))
+    })?;
+    let name = command.name.as_deref().map(str::parse).transpose();
+    let name = name.map_err(|error| UsageError::new(format!("--name: {error}")))?;
+    let ring = Keyring::at(&command.out);
+    let key = ring.generate(role, name.as_ref())?;
+    let entry = Trust::entry(key.stem.as_str(), role, &key.public);
+    writeln!(terminal.out(), "{}", key.public.id())?;
+    if !terminal.is_quiet() {
+        writeln!(terminal.err(), "secret: {}", ring.secret_path(&key.stem).display())?;
+        writeln!(terminal.err(), "public: {}", ring.public_path(&key.stem).display())?;
+    }
+    match &command.trust {
+        Some(path) => add_to(path, &entry)?,
+        None if !terminal.is_quiet() => writeln!(terminal.err(), "\nFor the trust file:\n\n{entry}")?,
+        None => {}
+    }
+    Ok(Exit::Complete)
+}
+
+/// Adds a key to a trust file, made if there is none. The result is read before it replaces anything.
+fn add_to(path: &Path, entry: &str) -> anyhow::Result<()> {
+    let before = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            "# Which key may sign which record.\n".to_owned()
+        }
+        other => other.at("read the trust file", path)?,
+    };
+    let text = format!("{}\n\n{entry}", before.trim_end());
+    Trust::parse(&text, path)?;
+    Ok(atomic::replace(path, text.as_bytes())?)
+}
+
+fn list(command: &KeysList, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let keys = Keyring::at(&command.folder).list()?;
+    if command.format == Format::Json {
+        let rows: Vec<Shown<'_>> = keys.iter().map(shown).collect();
+        terminal.json(&rows)?;
+        return Ok(Exit::Complete);
+    }
+    let mut table = Table::new(&["key", "role", "keyid", "secret half"]);
+    for key in &keys {
+        let secret = if key.signs { "here" } else { "-" };
+        table.row(&[key.stem.as_str(), key.role.word(), &key.public.id().to_hex(), secret]);
+    }
+    write!(terminal.out(), "{}", table.render())?;
+    Ok(Exit::Complete)
+}
+
+fn shown(key: &KeyFile) -> Shown<'_> {
+    Shown {
+        role: Some(key.role),
+        name: Some(key.stem.as_str()),
+        keyid: key.public.id(),
+        public: key.public.to_base64(),
+        signs: Some(key.signs),
+    }
+}
+
+fn show(command: &KeysShow, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let public = public_half(&command.key)?;
+    match command.format {
+        Format::Json => terminal.json(&Shown {
+            role: None,
+            name: None,
+            keyid: public.id(),
+            public: public.to_base64(),
+            signs: None,
+        })?,
+        Format::Text => write!(terminal.out(), "{}\n{}", public.id(), public.to_pem())?,
+    }
+    Ok(Exit::Complete)
+}
+
+/// The public half of either file.
+fn public_half(path: &Path) -> Result<PublicKey, TrustError> {
+    match keyring::read_public(path) {
+        Err(TrustError::BadKey { .. }) => Ok(keyring::read_secret(path)?.public()),
+        other => other,
+    }
+}

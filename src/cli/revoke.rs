@@ -1,0 +1,190 @@
+//! `studbook revoke` and `retire`: takes things back, and says whom that reaches.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::args::{Args, Format, Retire, Revoke};
+use super::context::{Terminal, existing_store, now};
+use super::exit::{Exit, UsageError};
+use super::lineage::the_candidate;
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::ledger::{EntryKind, NewEntry};
+use crate::pedigree::Pedigree;
+use crate::pedigree::taint::{Revoked, Tracer};
+use crate::record::revocation::{Retirement, Revocation};
+use crate::record::{self, Record};
+use crate::registry::Selector;
+use crate::stage::open_ledger;
+use crate::store::Store;
+use crate::trust::Trust;
+
+/// The cycle of an entry that is about no cycle's candidate.
+const NO_CYCLE: &str = "store";
+
+/// A candidate that a revocation reaches.
+#[derive(Serialize)]
+struct Tainted {
+    candidate: String,
+    manifest: Sha256,
+    verdict: &'static str,
+    why: String,
+    /// Registries that offer it until they are built again.
+    releases: Vec<String>,
+}
+
+pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let store = existing_store(args, command.plan.as_deref())?;
+    let pedigree = Pedigree::load(&store)?;
+    let (what, subject) = match (&command.dataset, &command.digest) {
+        (Some(name), _) => ("dataset", Sha256::of(name.as_bytes())),
+        (None, Some(digest)) => what_is(&store, &pedigree, digest)?,
+        (None, None) => return Err(UsageError::new("nothing to revoke was named").into()),
+    };
+    let reason = reason(&command.reason)?;
+    let dataset = command.dataset.clone();
+    let revocation = Revocation { what: what.to_owned(), subject, dataset, reason };
+    let index = enter(&store, &pedigree, EntryKind::Revocation, subject, &revocation)?;
+    let tainted = tainted(&store, &pedigree, (subject, index))?;
+    if command.format == Format::Json {
+        terminal.json(&serde_json::json!({
+            "entry": index, "what": what, "subject": subject, "tainted": tainted,
+        }))?;
+        return Ok(Exit::Complete);
+    }
+    let mut out = terminal.out();
+    writeln!(out, "{what} {} is revoked by ledger entry {index}", subject.short())?;
+    for found in &tainted {
+        writeln!(
+            out,
+            "tainted: {} {} ({}): {}",
+            found.candidate,
+            found.manifest.short(),
+            found.verdict,
+            found.why
+        )?;
+        for release in &found.releases {
+            writeln!(out, "  released in {release}: dropped when it is built again")?;
+        }
+    }
+    if tainted.is_empty() {
+        writeln!(out, "nothing in this store descends from it")?;
+    }
+    Ok(Exit::Complete)
+}
+
+pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let store = existing_store(args, command.plan.as_deref())?;
+    let pedigree = Pedigree::load(&store)?;
+    let subject = the_candidate(&pedigree, &command.candidate)?;
+    if pedigree.admissions.get(&subject).is_none_or(|(_, admission)| !admission.admitted) {
+        let error =
+            UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
+        return Err(error.into());
+    }
+    let retirement = Retirement { subject, reason: reason(&command.reason)? };
+    let index = enter(&store, &pedigree, EntryKind::Retirement, subject, &retirement)?;
+    writeln!(terminal.out(), "{} is retired by ledger entry {index}", command.candidate)?;
+    Ok(Exit::Complete)
+}
+
+fn reason(text: &str) -> anyhow::Result<String> {
+    if text.trim().is_empty() {
+        return Err(UsageError::new("a reason is needed").hint("give one with --reason TEXT").into());
+    }
+    Ok(text.to_owned())
+}
+
+/// What a digest is of, as far as this store knows. One that it does not know can be taken back, too: it
+/// may come.
+fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(&'static str, Sha256)> {
+    let Ok(digest) = wanted.parse::<Sha256>() else {
+        return Ok(("candidate", the_candidate(pedigree, wanted)?));
+    };
+    let mut suites = pedigree.lineages.values().flat_map(|lineage| &lineage.suites);
+    let mut artifacts = pedigree.manifests.values().map(|body| body.artifact.sha256);
+    let mut models = pedigree.sources.values().map(|body| body.artifact.sha256);
+    let keys = store.custody().trust().into_iter().flat_map(Trust::keys);
+    let what = if pedigree.manifests.contains_key(&digest) {
+        "candidate"
+    } else if pedigree.sources.contains_key(&digest) {
+        "source"
+    } else if artifacts.any(|artifact| artifact == digest) || models.any(|model| model == digest) {
+        "artifact"
+    } else if suites.any(|suite| suite.sha256 == Some(digest)) {
+        "suite"
+    } else if keys.into_iter().any(|key| key.public.id() == digest) {
+        "key"
+    } else {
+        "unknown"
+    };
+    Ok((what, digest))
+}
+
+/// Stores the record and enters it; the same one again is the entry that is there.
+fn enter<T: Record>(
+    store: &Store,
+    pedigree: &Pedigree,
+    kind: EntryKind,
+    subject: Sha256,
+    body: &T,
+) -> anyhow::Result<u64> {
+    let bytes = record::to_bytes(body)?;
+    store.put(&bytes)?;
+    store.settle()?;
+    let candidate = pedigree.manifests.get(&subject);
+    let no_cycle = || NO_CYCLE.parse::<Name>().expect("a proper name");
+    let entry = NewEntry {
+        kind,
+        cycle: candidate.map_or_else(no_cycle, |body| body.cycle.clone()),
+        candidate: candidate.map(|body| body.candidate.clone()),
+        subject: Some(subject),
+        record: Sha256::of(&bytes),
+        predicate_type: T::TYPE.to_owned(),
+        registration: None,
+    };
+    let leaves = open_ledger(store)?.append(vec![entry], &now)?;
+    Ok(leaves[0].index)
+}
+
+/// Every candidate that this revocation reaches.
+fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> anyhow::Result<Vec<Tainted>> {
+    let revoked = Revoked { subjects: [revocation].into(), ..Revoked::default() };
+    let mut tracer = Tracer::new(pedigree, &revoked, store)?;
+    let mut all = Vec::new();
+    for (manifest, body) in &pedigree.manifests {
+        let Some(taint) = tracer.candidate(*manifest, body)? else { continue };
+        let verdict = match pedigree.admissions.get(manifest) {
+            None => "undecided",
+            Some((_, admission)) if admission.admitted => "admitted",
+            Some(_) => "refused",
+        };
+        all.push(Tainted {
+            candidate: format!("{}/{}", body.cycle, body.candidate),
+            manifest: *manifest,
+            verdict,
+            why: taint.to_string(),
+            releases: releases(store, *manifest),
+        });
+    }
+    all.sort_by(|a, b| a.candidate.cmp(&b.candidate));
+    Ok(all)
+}
+
+/// The registries of this store that offer a candidate.
+fn releases(store: &Store, manifest: Sha256) -> Vec<String> {
+    let root = store.root().join("registry");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let selector = std::fs::read(entry.path().join("selector.json")).ok();
+        let selector = selector.and_then(|bytes| Selector::from_bytes(&bytes).ok());
+        let offers = selector
+            .is_some_and(|selector| selector.entries.iter().any(|offered| offered.manifest == manifest));
+        if offers {
+            found.push(format!("registry/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    found.sort();
+    found
+}

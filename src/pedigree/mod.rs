@@ -1,0 +1,36 @@
+//! Who descends from whom, over all cycles of a store, and what is tainted by what was taken back.
+//!
+//! A candidate's manifest binds its lineage template, that binds the source record of every parent, and
+//! a source that was bred here binds the manifest of the candidate it was. Each link is a SHA-256 of what
+//! it points to, so an ancestor cannot name its descendant: it would have to contain its own digest.
+//! Whoever walks the links keeps a list of where it came from all the same, because files can be forged.
+//!
+//! ```text
+//! manifest --lineage--> template --source--> source record --origin.manifest--> manifest of an earlier cycle
+//! ```
+//!
+//! * [`records`]: every record of a store that pedigrees are made of.
+//! * [`taint`]: what was taken back, and whom that reaches.
+//! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
+
+pub mod records;
+pub mod taint;
+pub mod tree;
+
+pub use records::Pedigree;
+pub use taint::{Revoked, Taint};
+pub use tree::Ancestry;
+
+/// Why there is no pedigree.
+#[derive(Debug, thiserror::Error)]
+pub enum PedigreeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
+    /// A record that names itself among its ancestors: no honest writer can make one.
+    #[error("the pedigree of {0} leads back to itself; its records are forged")]
+    Circle(crate::base::digest::Sha256),
+}

@@ -1,0 +1,93 @@
+//! Every record of a store that pedigrees are made of, by its SHA-256.
+
+use std::collections::BTreeMap;
+
+use super::PedigreeError;
+use crate::base::digest::Sha256;
+use crate::base::name::Name;
+use crate::record::admission::AdmissionRecord;
+use crate::record::candidate::CandidateManifest;
+use crate::record::lineage::LineageTemplate;
+use crate::record::source::SourceArtifact;
+use crate::record::{self, Record};
+use crate::store::Store;
+
+/// The records, read once.
+#[derive(Debug, Default)]
+pub struct Pedigree {
+    /// Candidates.
+    pub manifests: BTreeMap<Sha256, CandidateManifest>,
+    /// What was promised of them.
+    pub lineages: BTreeMap<Sha256, LineageTemplate>,
+    /// Their parents.
+    pub sources: BTreeMap<Sha256, SourceArtifact>,
+    /// What became of them, by manifest; the record's own digest beside it.
+    pub admissions: BTreeMap<Sha256, (Sha256, AdmissionRecord)>,
+}
+
+impl Pedigree {
+    /// Reads a store, whatever cycle its records are of. Records that are gone or damaged are not there.
+    pub fn load(store: &Store) -> Result<Self, PedigreeError> {
+        let mut pedigree = Self::default();
+        for result in store.every_result()? {
+            let Some(blob) = result.outputs.get("record") else { continue };
+            if let Ok(bytes) = store.read(&blob.digest) {
+                pedigree.take(&bytes);
+            }
+        }
+        Ok(pedigree)
+    }
+
+    /// Takes in a record if it is of a kind that matters.
+    pub fn take(&mut self, bytes: &[u8]) {
+        let sha256 = Sha256::of(bytes);
+        // The type is the last member of a canonical record.
+        let is = |kind: &str| bytes.ends_with(format!("\"type\":\"{kind}\"}}").as_bytes());
+        if is(CandidateManifest::TYPE) {
+            self.manifests.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
+        } else if is(LineageTemplate::TYPE) {
+            self.lineages.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
+        } else if is(SourceArtifact::TYPE) {
+            self.sources.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
+        } else if is(AdmissionRecord::TYPE)
+            && let Ok(body) = record::from_bytes::<AdmissionRecord>(bytes)
+            && let Some(manifest) = body.manifest
+        {
+            self.admissions.insert(manifest, (sha256, body));
+        }
+    }
+
+    /// The candidates that a person may mean: by manifest or artifact digest, whole or its beginning, or
+    /// by name, alone or after its cycle and a slash.
+    pub fn find(&self, wanted: &str) -> Vec<Sha256> {
+        let (cycle, name) = match wanted.split_once('/') {
+            Some((cycle, name)) => (Some(cycle), name),
+            None => (None, wanted),
+        };
+        let by_name = |manifest: &CandidateManifest| {
+            manifest.candidate.as_str() == name && cycle.is_none_or(|cycle| manifest.cycle.as_str() == cycle)
+        };
+        let begins = |digest: &Sha256| wanted.len() >= 8 && digest.to_hex().starts_with(wanted);
+        let all = self.manifests.iter();
+        all.filter(|(sha256, body)| begins(sha256) || begins(&body.artifact.sha256) || by_name(body))
+            .map(|(sha256, _)| *sha256)
+            .collect()
+    }
+
+    /// The source records a candidate was made from: base first, then parents, adapted models after
+    /// their adapters.
+    pub fn parents(&self, manifest: &CandidateManifest) -> Vec<(&Name, Sha256)> {
+        let Some(lineage) = self.lineages.get(&manifest.lineage) else { return Vec::new() };
+        let mut parents = Vec::new();
+        for parent in lineage.base.iter().chain(&lineage.parents) {
+            let mut next = Some(parent);
+            while let Some(ancestor) = next {
+                if !parents.contains(&(&ancestor.name, ancestor.source)) {
+                    parents.push((&ancestor.name, ancestor.source));
+                }
+                next = ancestor.adapts.as_deref();
+            }
+        }
+        parents
+    }
+}

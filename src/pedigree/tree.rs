@@ -1,0 +1,338 @@
+//! A candidate's pedigree to the roots.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Pedigree, PedigreeError};
+use crate::base::digest::Sha256;
+
+/// Somebody in a pedigree, and whom they come from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ancestry {
+    /// What its cycle, or its child's plan, calls it.
+    pub name: String,
+    /// `candidate`, `source`, or `unknown` where its record is not in this store.
+    pub kind: &'static str,
+    /// The cycle it was bred in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycle: Option<String>,
+    /// Its manifest or source record.
+    pub record: Sha256,
+    /// Its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Sha256>,
+    /// What made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// With which values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Value>,
+    /// `admitted`, `refused` or `undecided`; of a source, its declared kind.
+    pub verdict: String,
+    /// Licences it carries.
+    pub licences: Vec<String>,
+    /// Data its ancestors declared.
+    pub data: Vec<String>,
+    /// Whom it comes from, base first.
+    pub parents: Vec<Ancestry>,
+}
+
+/// A pedigree deeper than this was not bred by anybody.
+const MAX_GENERATIONS: usize = 1000;
+
+impl Pedigree {
+    /// The pedigree of a candidate, by its manifest.
+    pub fn ancestry(&self, manifest: Sha256) -> Result<Ancestry, PedigreeError> {
+        self.of_candidate(manifest, None, &mut Vec::new())
+    }
+
+    fn of_candidate(
+        &self,
+        sha256: Sha256,
+        called: Option<&str>,
+        path: &mut Vec<Sha256>,
+    ) -> Result<Ancestry, PedigreeError> {
+        if path.contains(&sha256) || path.len() == MAX_GENERATIONS {
+            return Err(PedigreeError::Circle(sha256));
+        }
+        let Some(body) = self.manifests.get(&sha256) else {
+            return Ok(unknown(called.unwrap_or("?"), sha256));
+        };
+        path.push(sha256);
+        let mut parents = Vec::new();
+        for (name, source) in self.parents(body) {
+            parents.push(self.of_source(source, name.as_str(), path)?);
+        }
+        path.pop();
+        let operator = self.lineages.get(&body.lineage).map(|lineage| &lineage.operator);
+        let verdict = match self.admissions.get(&sha256) {
+            None => "undecided",
+            Some((_, admission)) if admission.admitted => "admitted",
+            Some(_) => "refused",
+        };
+        Ok(Ancestry {
+            name: body.candidate.to_string(),
+            kind: "candidate",
+            cycle: Some(body.cycle.to_string()),
+            record: sha256,
+            artifact: Some(body.artifact.sha256),
+            operator: operator.map(|operator| operator.name.clone()),
+            parameters: operator.and_then(|operator| serde_json::to_value(&operator.parameters).ok()),
+            verdict: verdict.to_owned(),
+            licences: body.licences.clone(),
+            data: body.data.clone(),
+            parents,
+        })
+    }
+
+    fn of_source(
+        &self,
+        sha256: Sha256,
+        called: &str,
+        path: &mut Vec<Sha256>,
+    ) -> Result<Ancestry, PedigreeError> {
+        let Some(body) = self.sources.get(&sha256) else { return Ok(unknown(called, sha256)) };
+        let bred = body.origin.manifest.filter(|manifest| self.manifests.contains_key(manifest));
+        if let Some(manifest) = bred {
+            return self.of_candidate(manifest, Some(called), path);
+        }
+        Ok(Ancestry {
+            name: called.to_owned(),
+            kind: "source",
+            cycle: body.origin.cycle.as_ref().map(ToString::to_string),
+            record: sha256,
+            artifact: Some(body.artifact.sha256),
+            operator: None,
+            parameters: None,
+            verdict: body.origin.source_kind.clone(),
+            licences: body.origin.licences.clone(),
+            data: body.origin.data.clone(),
+            parents: Vec::new(),
+        })
+    }
+}
+
+fn unknown(name: &str, record: Sha256) -> Ancestry {
+    Ancestry {
+        name: name.to_owned(),
+        kind: "unknown",
+        cycle: None,
+        record,
+        artifact: None,
+        operator: None,
+        parameters: None,
+        verdict: "not in this store".to_owned(),
+        licences: Vec::new(),
+        data: Vec::new(),
+        parents: Vec::new(),
+    }
+}
+
+impl Ancestry {
+    /// One line: who, how, and what became of it.
+    pub fn line(&self) -> String {
+        let mut text = match &self.cycle {
+            Some(cycle) => format!("{cycle}/{}", self.name),
+            None => self.name.clone(),
+        };
+        text += &format!("  {}", self.record.short());
+        if let Some(operator) = &self.operator {
+            text += &format!("  {operator}");
+        }
+        if let Some(Value::Object(parameters)) = &self.parameters {
+            let shown = parameters.iter().map(|(name, value)| format!("{name}={value}"));
+            text += &format!(" {}", shown.collect::<Vec<_>>().join(" "));
+        }
+        text + &format!("  [{}]", self.verdict)
+    }
+
+    /// The pedigree as an indented tree.
+    pub fn text(&self) -> String {
+        let mut text = self.line() + "\n";
+        self.branches("", &mut text);
+        text
+    }
+
+    fn branches(&self, indent: &str, text: &mut String) {
+        for (at, parent) in self.parents.iter().enumerate() {
+            let last = at + 1 == self.parents.len();
+            let (branch, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            *text += &format!("{indent}{branch}{}\n", parent.line());
+            parent.branches(&format!("{indent}{below}"), text);
+        }
+    }
+
+    /// The pedigree as a Mermaid flowchart; somebody who appears twice is drawn once.
+    pub fn mermaid(&self) -> String {
+        let mut nodes: Vec<(Sha256, String)> = Vec::new();
+        let mut edges: Vec<(Sha256, Sha256)> = Vec::new();
+        self.draw(&mut nodes, &mut edges);
+        let mut text = "flowchart BT\n".to_owned();
+        for (record, label) in &nodes {
+            text += &format!("    r{}[\"{label}\"]\n", record.short());
+        }
+        for (parent, child) in &edges {
+            text += &format!("    r{} --> r{}\n", parent.short(), child.short());
+        }
+        text
+    }
+
+    fn draw(&self, nodes: &mut Vec<(Sha256, String)>, edges: &mut Vec<(Sha256, Sha256)>) {
+        if nodes.iter().any(|(record, _)| *record == self.record) {
+            return;
+        }
+        let operator = self.operator.as_ref().map_or(String::new(), |operator| format!("<br>{operator}"));
+        let cycle = self.cycle.as_ref().map_or(String::new(), |cycle| format!("{cycle}/"));
+        nodes.push((self.record, format!("{cycle}{}{operator}<br>{}", self.name, self.verdict)));
+        for parent in &self.parents {
+            edges.push((parent.record, self.record));
+            parent.draw(nodes, edges);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::digest::Digest;
+    use crate::model::ModelConfig;
+    use crate::model::identity::{Identity, Quantisation, TokenizerIdentity};
+    use crate::model::variant::Variant;
+    use crate::operator::Parameters;
+    use crate::pedigree::taint::{Revoked, Tracer};
+    use crate::record::Subject;
+    use crate::record::candidate::{CandidateManifest, Claims};
+    use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, Expected, LineageTemplate};
+    use crate::record::source::{Origin, SourceArtifact};
+    use crate::store::Store;
+
+    fn digest(text: &str) -> Sha256 {
+        Sha256::of(text.as_bytes())
+    }
+
+    fn manifest(lineage: Sha256) -> CandidateManifest {
+        let identity = Identity {
+            architecture: ModelConfig {
+                variant: Variant::PLAIN,
+                vocab_size: 260,
+                special_token_count: 4,
+                hidden_size: 8,
+                layer_count: 1,
+                head_count: 2,
+                kv_head_count: 1,
+                head_dim: 4,
+                ffn_size: 16,
+                max_context: 64,
+                rope_theta: 10_000.0,
+                rms_norm_epsilon: 1e-5,
+                tied_output: true,
+            },
+            parameters: 1,
+            tensors: 1,
+            tokenizer: TokenizerIdentity { kind: "btok".to_owned(), digest: Digest::of(b"t") },
+            layout: Digest::of(b"l"),
+            quantisation: Quantisation { name: "f32".to_owned(), encodings: Vec::new() },
+        };
+        CandidateManifest {
+            cycle: "c".parse().unwrap(),
+            candidate: "ouroboros".parse().unwrap(),
+            artifact: Subject::of(b"a"),
+            identity,
+            lineage,
+            receipt: digest("receipt"),
+            licences: Vec::new(),
+            data: Vec::new(),
+            claims: Claims::unevaluated(false),
+        }
+    }
+
+    fn lineage(source: Sha256) -> LineageTemplate {
+        let tail = Ancestor {
+            name: "tail".parse().unwrap(),
+            source,
+            sha256: digest("a"),
+            blake3: Digest::of(b"a"),
+            adapts: None,
+        };
+        LineageTemplate {
+            cycle: "c".parse().unwrap(),
+            candidate: "ouroboros".parse().unwrap(),
+            base: None,
+            parents: vec![tail],
+            operator: BoundOperator {
+                name: "passthrough".to_owned(),
+                version: 1,
+                parameters: Parameters::default(),
+                rules: Vec::new(),
+            },
+            seed: "s".to_owned(),
+            budget: BoundBudget { candidates: 1, artifact: 1, disk: 1, seconds: 1 },
+            expected: Expected {
+                format: "slm1".to_owned(),
+                dtype: "f32".to_owned(),
+                bytes: 1,
+                tensors: 1,
+                parameters: 1,
+                layout: Digest::of(b"l"),
+            },
+            gates: Value::Null,
+            suites: Vec::new(),
+            smoke: Value::Null,
+            compatibility: digest("compat"),
+        }
+    }
+
+    fn source(bred: Sha256) -> SourceArtifact {
+        SourceArtifact {
+            name: "tail".parse().unwrap(),
+            role: "parent".to_owned(),
+            artifact: Subject::of(b"a"),
+            format: "slm1".to_owned(),
+            identity: None,
+            adapter: None,
+            checksum: String::new(),
+            origin: Origin {
+                source_kind: "admitted-candidate".to_owned(),
+                licences: Vec::new(),
+                data: Vec::new(),
+                manifest: Some(bred),
+                cycle: Some("c".parse().unwrap()),
+            },
+        }
+    }
+
+    /// As a forger might put it together: a source bred from the very candidate it is a parent of. Under
+    /// their true digests no such records exist, for each would have to contain its own.
+    #[test]
+    fn a_forged_circle_of_ancestors_is_refused() {
+        let (m, l, s) = (digest("manifest"), digest("lineage"), digest("source"));
+        let pedigree = Pedigree {
+            manifests: [(m, manifest(l))].into(),
+            lineages: [(l, lineage(s))].into(),
+            sources: [(s, source(m))].into(),
+            ..Pedigree::default()
+        };
+        assert!(matches!(pedigree.ancestry(m), Err(PedigreeError::Circle(circle)) if circle == m));
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let revoked = Revoked { subjects: [(digest("x"), 0)].into(), ..Revoked::default() };
+        let mut tracer = Tracer::new(&pedigree, &revoked, &store).unwrap();
+        let error = tracer.candidate(m, &pedigree.manifests[&m]).unwrap_err();
+        assert!(matches!(error, PedigreeError::Circle(_)), "{error}");
+    }
+
+    #[test]
+    fn records_under_their_true_digests_make_no_circle() {
+        let mut pedigree = Pedigree::default();
+        let bytes = crate::record::to_bytes(&source(digest("manifest"))).unwrap();
+        pedigree.take(&bytes);
+        let bytes = crate::record::to_bytes(&lineage(Sha256::of(&bytes))).unwrap();
+        pedigree.take(&bytes);
+        let bytes = crate::record::to_bytes(&manifest(Sha256::of(&bytes))).unwrap();
+        pedigree.take(&bytes);
+        let ancestry = pedigree.ancestry(Sha256::of(&bytes)).unwrap();
+        assert_eq!(ancestry.parents.len(), 1);
+        assert_eq!((ancestry.parents[0].kind, ancestry.parents[0].name.as_str()), ("source", "tail"));
+        assert_eq!(pedigree.find("c/ouroboros"), [Sha256::of(&bytes)]);
+    }
+}

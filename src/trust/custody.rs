@@ -1,0 +1,83 @@
+//! What one process signs with, and whose signatures it demands.
+
+use std::path::Path;
+
+use super::{Keyring, PublicKey, Role, SecretKey, TRUST_FILE, Trust, TrustError};
+
+/// The folder of keys beside a plan, where no other is named.
+pub const KEYS_FOLDER: &str = "keys";
+
+/// A trust file and a folder of keys, either of which may be missing.
+#[derive(Debug, Clone, Default)]
+pub struct Custody {
+    trust: Option<Trust>,
+    keyring: Option<Keyring>,
+}
+
+impl Custody {
+    /// What lies in a plan's folder: `trust.toml`, and `keys/` unless another folder is named.
+    pub fn of(folder: &Path, keys: Option<&Path>) -> Result<Self, TrustError> {
+        let file = folder.join(TRUST_FILE);
+        // A dangling link is a trust file that is gone, not one that never was.
+        let trust = if file.symlink_metadata().is_ok() { Some(Trust::load(&file)?) } else { None };
+        let own = folder.join(KEYS_FOLDER);
+        let keyring = match keys {
+            Some(named) => Some(Keyring::at(named)),
+            None => own.is_dir().then(|| Keyring::at(own)),
+        };
+        Ok(Self { trust, keyring })
+    }
+
+    /// Whose signatures count; none demands nothing.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
+    }
+
+    /// Whether there is a folder of keys.
+    pub fn has_keys(&self) -> bool {
+        self.keyring.is_some()
+    }
+
+    /// The key of a role, if there is one. One that the trust file does not know is refused: what it
+    /// signed would be refused later.
+    pub fn signer(&self, role: Role) -> Result<Option<SecretKey>, TrustError> {
+        let Some(key) = self.keyring.as_ref().map(|ring| ring.secret(role)).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        if let Some(trust) = &self.trust {
+            for claim in role.claims() {
+                trust.allowed(key.public().id(), *claim)?;
+            }
+        }
+        Ok(Some(key))
+    }
+
+    /// The keys of which one must have signed a checkpoint; none at all demand nothing.
+    pub fn log_keys(&self) -> Vec<PublicKey> {
+        let trusted = self.trust.iter().flat_map(|trust| trust.for_claim(super::Claim::Checkpoint));
+        trusted.map(|key| key.public.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_nobody_vouched_for_signs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let custody = || Custody::of(folder.path(), None).unwrap();
+        assert!(custody().signer(Role::Log).unwrap().is_none() && custody().trust().is_none());
+        let ring = Keyring::at(folder.path().join(KEYS_FOLDER));
+        let log = ring.generate(Role::Log, None).unwrap();
+        assert_eq!(custody().signer(Role::Log).unwrap().unwrap().public(), log.public);
+        assert_eq!(custody().log_keys(), []);
+        std::fs::write(folder.path().join(TRUST_FILE), "").unwrap();
+        let error = custody().signer(Role::Log).unwrap_err();
+        assert!(matches!(error, TrustError::UnknownKey(_)), "{error}");
+        let entry = Trust::entry("log", Role::Log, &log.public);
+        std::fs::write(folder.path().join(TRUST_FILE), entry).unwrap();
+        assert_eq!(custody().log_keys(), [log.public]);
+        assert!(custody().signer(Role::Log).unwrap().is_some());
+    }
+}

@@ -1,0 +1,216 @@
+//! Signed statements about records, and approvals that are signatures.
+
+use serde_json::Value;
+
+use crate::space::Space;
+
+const ROLES: [&str; 5] = ["producer", "evaluator", "promoter", "log", "registry"];
+
+/// A cycle that was run with a key for every role.
+fn attested() -> Space {
+    let space = Space::new();
+    for role in ROLES {
+        space.studbook(&["keys", "new", role, "--trust", "trust.toml"]).exits(0);
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space
+}
+
+fn shown(space: &Space, name: &str) -> Value {
+    serde_json::from_str(&space.read(&format!(".studbook/runs/tiny/{name}.sigstore.json"))).unwrap()
+}
+
+fn statement(bundle: &Value) -> Value {
+    let payload = bundle["dsseEnvelope"]["payload"].as_str().unwrap();
+    serde_json::from_slice(&studbook::base::base64::decode(payload).unwrap()).unwrap()
+}
+
+#[test]
+fn every_record_that_claims_something_is_signed_by_its_role() {
+    let space = attested();
+    for (name, predicate) in [
+        ("01-source/one", "urn:studbook:source-artifact:v1"),
+        ("02-compat/average", "https://in-toto.io/attestation/scai/v0.3"),
+        ("04-operator/average", "https://slsa.dev/provenance/v1"),
+        ("05-candidate/average", "urn:studbook:candidate-manifest:v1"),
+        ("06-smoke/average", "https://in-toto.io/attestation/test-result/v0.1"),
+        ("07-eval/average.digits", "urn:studbook:evaluation-sidecar:v"),
+        ("08-promotion/average", "https://in-toto.io/attestation/svr/v0.2"),
+        ("09-admission/average", "https://slsa.dev/verification_summary/v1"),
+        ("11-review/tiny", "urn:studbook:population-review:v"),
+        ("12-recipe/tiny", "urn:studbook:parent-pool-recipe:v1"),
+        ("13-registry/tiny", "https://in-toto.io/attestation/release/v0.1"),
+    ] {
+        let bundle = shown(&space, name);
+        assert_eq!(bundle["mediaType"], "application/vnd.dev.sigstore.bundle.v0.3+json");
+        assert_eq!(bundle["dsseEnvelope"]["payloadType"], "application/vnd.in-toto+json");
+        let statement = statement(&bundle);
+        assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+        assert!(statement["predicateType"].as_str().unwrap().starts_with(predicate), "{name}: {statement}");
+        let digest = statement["subject"][0]["digest"].as_object().unwrap();
+        assert_eq!(digest.keys().collect::<Vec<_>>(), ["sha256"]);
+    }
+    let admission = statement(&shown(&space, "09-admission/average"));
+    assert_eq!(admission["predicate"]["verifiedLevels"], serde_json::json!(["STUDBOOK_ADMITTED"]));
+    let refusal = statement(&shown(&space, "09-admission/tasks"));
+    assert_eq!(refusal["predicate"]["verificationResult"], "FAILED");
+    space
+        .studbook(&["verify", "plan.toml"])
+        .exits(0)
+        .says("signed by promoter `promoter`")
+        .says(", 0 failed");
+    // Signing is not work: nothing runs again, and the same bytes come out.
+    let before = space.files(".studbook/runs");
+    space.studbook(&["run", "plan.toml"]).exits(3).says(" 0 executed");
+    assert!(space.files(".studbook/runs") == before);
+    // The secret keys may go; what they signed stays.
+    std::fs::remove_dir_all(space.path("keys")).unwrap();
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    assert!(space.files(".studbook/runs") == before);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+/// The file the store keeps of what is shown under this name.
+fn kept(space: &Space, name: &str) -> String {
+    let wanted = space.read(&format!(".studbook/runs/tiny/{name}.sigstore.json"));
+    let files = space.files(".studbook/attestations");
+    let found = files.into_iter().find(|(_, bytes)| bytes == wanted.as_bytes());
+    format!(".studbook/attestations/{}", found.unwrap().0)
+}
+
+#[track_caller]
+fn refused(space: &Space, stage: &str, why: &str) {
+    let said = space.studbook(&["verify", "plan.toml"]).exits(4);
+    let line = said.out.lines().find(|line| line.starts_with(&format!("FAIL  attestation of {stage}: ")));
+    assert!(line.is_some_and(|line| line.contains(why)), "no {stage}: {why} in\n{}", said.out);
+}
+
+#[test]
+fn an_attestation_that_was_changed_replayed_or_lost_is_refused() {
+    let space = attested();
+    let path = kept(&space, "09-admission/average");
+    let good = space.read(&path);
+    space.write(&path, space.read(&kept(&space, "09-admission/tasks")).as_bytes());
+    refused(&space, "admission:average", "it is about another subject");
+    space.write(&path, space.read(&kept(&space, "08-promotion/average")).as_bytes());
+    refused(&space, "admission:average", "the predicate is");
+    space.write(&path, space.read(&kept(&space, "04-operator/average")).as_bytes());
+    refused(&space, "admission:average", "the producer key `producer` may not sign admission records");
+    space.write(&path, good.replacen("\"sig\":\"", "\"sig\":\"AAAA", 1).as_bytes());
+    refused(&space, "admission:average", "signature");
+    std::fs::remove_file(space.path(&path)).unwrap();
+    refused(&space, "admission:average", "nobody signed this one");
+    // An envelope as large as a disk is not read.
+    let file = std::fs::File::create(space.path(&path)).unwrap();
+    file.set_len(1 << 35).unwrap();
+    refused(&space, "admission:average", "no plain file of at most");
+    space.write(&path, good.as_bytes());
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn unsigned_work_is_possible_and_says_so() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let said = space.studbook(&["verify", "plan.toml"]).exits(0);
+    assert!(!said.out.contains("attestation"), "{}", said.out);
+    // A trust file demands what is not there.
+    space.studbook(&["keys", "new", "producer", "--out", "elsewhere", "--trust", "trust.toml"]).exits(0);
+    refused(&space, "source:one", "nobody signed this one");
+}
+
+/// A plan whose release gate takes two of three signatures.
+fn two_of_three() -> Space {
+    let space = Space::new();
+    for name in ["ada", "bob", "eve"] {
+        let arguments = ["keys", "new", "approver", "--name", name, "--trust", "trust.toml"];
+        space.studbook(&arguments).exits(0);
+    }
+    space.edit(
+        "plan.toml",
+        "statement = \"fit to be released\"",
+        "statement = \"fit to be released\"\nkeys = [\"approver.ada\", \"approver.bob\"]\nthreshold = 2",
+    );
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space
+}
+
+fn approve(space: &Space, name: &str) -> crate::space::Said {
+    let key = format!("keys/approver.{name}.pem");
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", name, "--key", &key])
+}
+
+#[test]
+fn a_gate_takes_as_many_signed_approvals_as_it_says() {
+    let space = two_of_three();
+    let pending = space.studbook(&["plan", "plan.toml"]).exits(0);
+    pending.says("2 signed approval of approver.ada, approver.bob: fit to be released");
+    space
+        .studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"])
+        .exits(2)
+        .complains("counts signed approvals only");
+    approve(&space, "eve").exits(2).complains("does not name that key");
+    approve(&space, "ada").exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(3).says("1 of 2 signed approvals");
+    // One key is counted once, however often it signs.
+    approve(&space, "ada").exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(3).says("1 of 2 signed approvals");
+    approve(&space, "bob").exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+/// The one file of evidence.
+fn evidence(space: &Space) -> String {
+    let files = space.files(".studbook/evidence");
+    assert_eq!(files.len(), 1);
+    format!(".studbook/evidence/{}", files.keys().next().unwrap())
+}
+
+#[test]
+fn a_forged_approval_leaves_the_gate_closed() {
+    let space = two_of_three();
+    approve(&space, "ada").exits(0);
+    let path = evidence(&space);
+    let one: Value = serde_json::from_str(&space.read(&path)).unwrap();
+    let closed = |document: &Value, why: &str| {
+        let bytes = studbook::base::canonical::to_vec(document).unwrap();
+        space.write(&path, &bytes);
+        space.studbook(&["run", "plan.toml"]).exits(3).says(why);
+    };
+    let mut twice = one.clone();
+    let bundle = twice["body"]["bundles"][0].clone();
+    twice["body"]["bundles"].as_array_mut().unwrap().push(bundle);
+    closed(&twice, "1 of 2 signed approvals; refused: `approver.ada` is there twice");
+    let mut other = twice.clone();
+    let bob = space.studbook(&["keys", "show", "keys/approver.bob.pem"]).exits(0).out;
+    let bob = bob.lines().next().unwrap();
+    other["body"]["bundles"][1]["verificationMaterial"]["publicKey"]["hint"] = bob.into();
+    other["body"]["bundles"][1]["dsseEnvelope"]["signatures"][0]["keyid"] = bob.into();
+    closed(&other, "1 of 2 signed approvals; refused: the signature does not match");
+    // A word where a signature is asked for.
+    space.write(&path, b"{\"body\":{},\"type\":\"urn:studbook:approval:v1\"}");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("the approval that was brought is not signed");
+}
+
+#[test]
+fn a_signed_approval_of_another_candidate_is_refused() {
+    let space = two_of_three();
+    approve(&space, "ada").exits(0);
+    approve(&space, "bob").exits(0);
+    let path = evidence(&space);
+    let signed = space.read(&path);
+    // Other weights are another candidate; the gate is the same.
+    space.edit("plan.toml", "density = 0.5", "density = 0.75");
+    let run = space.studbook(&["run", "plan.toml"]).exits(3);
+    let said = approve(&space, "ada");
+    let plan = space.studbook(&["plan", "plan.toml"]).out;
+    assert_eq!(said.code, Some(0), "{}\n{}\n{plan}", said.err, run.out);
+    let files = space.files(".studbook/evidence");
+    let new = files.keys().find(|name| !path.ends_with(name.as_str())).unwrap();
+    space.write(&format!(".studbook/evidence/{new}"), signed.as_bytes());
+    let why = "0 of 2 signed approvals; refused: `approver.ada` signed for another candidate";
+    let alternative = "`approver.bob` signed for another candidate";
+    let said = space.studbook(&["run", "plan.toml"]).exits(3);
+    assert!(said.out.contains(why) || said.out.contains(alternative), "{}", said.out);
+}

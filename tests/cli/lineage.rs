@@ -1,0 +1,142 @@
+//! Pedigrees over cycles, and what is taken back.
+
+use serde_json::Value;
+
+use crate::space::Space;
+
+/// Two cycles: the second starts from the pool of the first.
+fn two_cycles() -> Space {
+    let space = Space::new();
+    space.edit("plan.toml", "[recipe]\nparents = 2", "[recipe]\nparents = 1");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let second = r#"
+[cycle]
+name = "second"
+seed = "8"
+output = "q8_0"
+
+[budget]
+candidates = 8
+artifact = "1 MiB"
+disk = "8 MiB"
+seconds = 600
+
+[parents.average]
+from_recipe = ".studbook/runs/tiny/12-recipe/pool.toml"
+
+[parents.three]
+source = "three.slm"
+
+[candidates.child]
+operator = "blend"
+parents = ["average", "three"]
+weight = 1.0
+
+[smoke]
+prompts = ["ab"]
+max_tokens = 4
+
+[[gate]]
+name = "size"
+kind = "metric"
+metric = "artifact_bytes"
+max = 100000
+"#;
+    space.write("second.toml", second.as_bytes());
+    space.studbook(&["run", "second.toml", "--quiet"]).exits(0);
+    space
+}
+
+fn lineage(space: &Space, candidate: &str) -> Value {
+    space.studbook(&["lineage", candidate, "--format", "json"]).exits(0).json()
+}
+
+#[test]
+fn a_pedigree_goes_to_the_roots_over_all_cycles() {
+    let space = two_cycles();
+    let child = lineage(&space, "child");
+    assert_eq!((child["cycle"].as_str(), child["operator"].as_str()), (Some("second"), Some("blend")));
+    assert_eq!(child["verdict"], "admitted");
+    let average = &child["parents"][0];
+    assert_eq!((average["name"].as_str(), average["cycle"].as_str()), (Some("average"), Some("tiny")));
+    assert_eq!(
+        (average["kind"].as_str(), average["parents"].as_array().unwrap().len()),
+        (Some("candidate"), 3)
+    );
+    assert_eq!(average["parents"][2]["kind"], "source");
+    let text = space.studbook(&["lineage", "second/child"]).exits(0).out;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("second/child  ") && lines[0].ends_with("[admitted]"), "{text}");
+    assert!(lines[1].starts_with("├─ tiny/average  ") && lines[1].contains("  blend "), "{text}");
+    assert!(lines[2].starts_with("│  ├─ one  ") && lines[5].starts_with("└─ three  "), "{text}");
+    let drawn = space.studbook(&["lineage", "child", "--format", "mermaid"]).exits(0).out;
+    assert!(drawn.starts_with("flowchart BT\n") && drawn.matches(" --> ").count() == 5, "{drawn}");
+    space.studbook(&["lineage", "chidl"]).exits(2).complains("did you mean `child`?");
+    let digest = &child["record"].as_str().unwrap()[..12];
+    assert_eq!(lineage(&space, digest), child);
+}
+
+#[test]
+fn what_is_revoked_taints_all_that_descends_from_it() {
+    let space = two_cycles();
+    let average = lineage(&space, "average")["record"].as_str().unwrap().to_owned();
+    let said = space.studbook(&["revoke", &average, "--reason", "found to be copied"]).exits(0);
+    let said = said.says("candidate ").says("tainted: tiny/average").says("tainted: second/child");
+    assert!(said.out.contains("its parent `average` is tainted: it is the candidate"), "{}", said.out);
+    assert!(said.out.contains("released in registry/second"), "{}", said.out);
+    // Saying it again is no second entry.
+    space.studbook(&["revoke", &average, "--reason", "found to be copied"]).exits(0).says("ledger entry 5");
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL");
+    // It cannot be a parent, and the next build of the registry drops it and its child.
+    let run = space.studbook(&["run", "second.toml"]).exits(1);
+    assert!(
+        run.out.contains("`average` cannot be a parent") || run.err.contains("cannot be a parent"),
+        "{}{}",
+        run.out,
+        run.err
+    );
+    let run = space.studbook(&["run", "plan.toml"]).exits(3);
+    assert!(run.out.contains("not-revoked: it is the candidate"), "{}", run.out);
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
+    assert!(!space.read(".studbook/registry/second/selector.json").contains("child"));
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let kinds: Vec<&str> =
+        log.as_array().unwrap().iter().map(|leaf| leaf["kind"].as_str().unwrap()).collect();
+    assert!(kinds[5] == "revocation" && kinds[6..].contains(&"refusal"), "{kinds:?}");
+}
+
+#[test]
+fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
+    let space = two_cycles();
+    let three = &lineage(&space, "child")["parents"][1].clone();
+    let run = |what: &str, expected: &str| {
+        let said = space.studbook(&["revoke", what, "--reason", "r", "--format", "json"]).exits(0).json();
+        assert_eq!(said["what"], expected);
+        said["tainted"].as_array().unwrap().len()
+    };
+    let suite = studbook::base::digest::Sha256::of(space.read("suite.jsonl").as_bytes()).to_hex();
+    assert_eq!(run(&"ab".repeat(32), "unknown"), 0);
+    // All three of the first cycle were measured on it, and the second's child descends from one.
+    assert_eq!(run(&suite, "suite"), 4);
+    // `tasks` was made without it.
+    assert_eq!(run(three["record"].as_str().unwrap(), "source"), 3);
+    assert_eq!(run(three["artifact"].as_str().unwrap(), "artifact"), 3);
+    let said = space.studbook(&["revoke", "--dataset", "web-crawl", "--reason", "licence"]).exits(0);
+    said.says("dataset ");
+    space.studbook(&["revoke", &suite, "--reason", " "]).exits(2).complains("a reason is needed");
+    space.studbook(&["run", "plan.toml"]).exits(1);
+}
+
+#[test]
+fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
+    let space = two_cycles();
+    assert!(space.read(".studbook/registry/tiny/selector.json").contains("average"));
+    space.studbook(&["retire", "average", "--reason", "superseded"]).exits(0).says("by ledger entry 5");
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
+    space.studbook(&["run", "second.toml"]).exits(0);
+    assert!(space.read(".studbook/registry/second/selector.json").contains("child"));
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    space.studbook(&["retire", "tasks", "--reason", "r"]).exits(2).complains("is not admitted");
+}
