@@ -212,7 +212,7 @@ mod tests {
 
     fn manifest(lineage: Sha256) -> CandidateManifest {
         let identity = Identity {
-            architecture: ModelConfig {
+            architecture: Some(ModelConfig {
                 variant: Variant::PLAIN,
                 vocab_size: 260,
                 special_token_count: 4,
@@ -226,10 +226,10 @@ mod tests {
                 rope_theta: 10_000.0,
                 rms_norm_epsilon: 1e-5,
                 tied_output: true,
-            },
+            }),
             parameters: 1,
             tensors: 1,
-            tokenizer: TokenizerIdentity { kind: "btok".to_owned(), digest: Digest::of(b"t") },
+            tokenizer: Some(TokenizerIdentity { kind: "btok".to_owned(), digest: Digest::of(b"t") }),
             layout: Digest::of(b"l"),
             quantisation: Quantisation { name: "f32".to_owned(), encodings: Vec::new() },
         };
@@ -237,6 +237,7 @@ mod tests {
             cycle: "c".parse().unwrap(),
             candidate: "ouroboros".parse().unwrap(),
             artifact: Subject::of(b"a"),
+            format: "slm1".to_owned(),
             identity,
             lineage,
             receipt: digest("receipt"),
@@ -265,6 +266,7 @@ mod tests {
                 parameters: Parameters::default(),
                 rules: Vec::new(),
             },
+            vocabulary: None,
             seed: "s".to_owned(),
             budget: BoundBudget { candidates: 1, artifact: 1, disk: 1, seconds: 1 },
             expected: Expected {
@@ -287,6 +289,7 @@ mod tests {
             name: "tail".parse().unwrap(),
             role: "parent".to_owned(),
             artifact: Subject::of(b"a"),
+            files: Vec::new(),
             format: "slm1".to_owned(),
             identity: None,
             adapter: None,

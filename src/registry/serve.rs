@@ -84,7 +84,7 @@ impl Serving {
                 }
                 std::thread::spawn(move || {
                     // A browser that went away needs no answer.
-                    let _ = answer(stream, &*content, address);
+                    let _ = answer(&stream, &*content, address);
                     open.fetch_sub(1, Ordering::AcqRel);
                 });
             }
@@ -114,10 +114,10 @@ impl Drop for Serving {
 }
 
 /// One request, one answer, and the connection is closed: nothing waits for its turn behind another.
-fn answer(stream: TcpStream, content: &dyn Content, address: SocketAddr) -> std::io::Result<()> {
+fn answer(stream: &TcpStream, content: &dyn Content, address: SocketAddr) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut head = BufReader::new((&stream).take(MAX_HEAD));
+    let mut head = BufReader::new(stream.take(MAX_HEAD));
     let mut first = String::new();
     head.read_line(&mut first)?;
     let mut host = None;
@@ -148,7 +148,7 @@ fn answer(stream: TcpStream, content: &dyn Content, address: SocketAddr) -> std:
         }
     };
     let kind = if kind.is_empty() { "text/plain" } else { kind };
-    let mut out = &stream;
+    let mut out = stream;
     write!(
         out,
         "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\nContent-Type: {kind}\r\n{HEADERS}\r\n",

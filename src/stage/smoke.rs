@@ -88,7 +88,7 @@ impl Stage for SmokeStage {
         let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
         let checkpoint = match context.tested()?.runnable(&params.name)? {
             Ok(checkpoint) => checkpoint,
-            Err(why) => return cannot_run(context, subject, artifact_bytes, why),
+            Err(why) => return cannot_run(context, subject, artifact_bytes, &why),
         };
         let config = &checkpoint.config;
         let cache = 2 * 4 * u64::from(config.layer_count) * u64::from(config.max_context);
@@ -128,7 +128,7 @@ fn cannot_run(
     context: &Context<'_>,
     subject: Evaluated,
     artifact_bytes: u64,
-    why: String,
+    why: &str,
 ) -> Result<Made, StageError> {
     let record = RuntimeSmoke {
         subject,
@@ -137,7 +137,7 @@ fn cannot_run(
         artifact_bytes,
         cache_bytes: 0,
         quality_claim: "not-run".to_owned(),
-        cannot_run: Some(why.clone()),
+        cannot_run: Some(why.to_owned()),
         passed: false,
     };
     let reason = format!("cannot be run here: {why}");

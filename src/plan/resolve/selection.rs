@@ -53,7 +53,7 @@ impl Resolver<'_> {
             );
         }
         let evaluator = crate::evaluate::find(chosen.kind);
-        let metrics = evaluator.map(|evaluator| evaluator.metrics()).unwrap_or_default();
+        let metrics = evaluator.map(crate::evaluate::Evaluator::metrics).unwrap_or_default();
         let rising: Vec<&str> =
             metrics.iter().filter(|info| info.better == Better::Higher).map(|info| info.name).collect();
         if !rising.contains(&metric) {
