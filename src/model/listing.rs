@@ -150,11 +150,11 @@ impl Place {
         self.files.as_ref()
     }
 
-    /// Whether there is a file called `name`.
+    /// Whether there is something called `name`. That it is a regular file is found out when it is opened.
     pub fn has(&self, name: &str) -> bool {
         match &self.files {
             Some(files) => files.contains_key(name),
-            None => self.folder.join(name).is_file(),
+            None => self.folder.join(name).symlink_metadata().is_ok(),
         }
     }
 

@@ -29,16 +29,16 @@ fn statement(bundle: &Value) -> Value {
 fn every_record_that_claims_something_is_signed_by_its_role() {
     let space = attested();
     for (name, predicate) in [
-        ("01-source/one", "urn:studbook:source-artifact:v1"),
+        ("01-source/one", "urn:studbook:source-artifact:v"),
         ("02-compat/average", "https://in-toto.io/attestation/scai/v0.3"),
         ("04-operator/average", "https://slsa.dev/provenance/v1"),
-        ("05-candidate/average", "urn:studbook:candidate-manifest:v1"),
+        ("05-candidate/average", "urn:studbook:candidate-manifest:v"),
         ("06-smoke/average", "https://in-toto.io/attestation/test-result/v0.1"),
         ("07-eval/average.digits", "urn:studbook:evaluation-sidecar:v"),
         ("08-promotion/average", "https://in-toto.io/attestation/svr/v0.2"),
         ("09-admission/average", "https://slsa.dev/verification_summary/v1"),
         ("11-review/tiny", "urn:studbook:population-review:v"),
-        ("12-recipe/tiny", "urn:studbook:parent-pool-recipe:v1"),
+        ("12-recipe/tiny", "urn:studbook:parent-pool-recipe:v"),
         ("13-registry/tiny", "https://in-toto.io/attestation/release/v0.1"),
     ] {
         let bundle = shown(&space, name);

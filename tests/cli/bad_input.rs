@@ -191,7 +191,7 @@ fn models_that_are_none() {
             "two.slm: not a usable SLM1 file",
             "but the file has 3000: it was cut short",
             "plan.toml:21:10",
-            "three.slm: this is no model file that is known here",
+            "three.slm: not a usable SLM1 file: the file begins with",
             "known formats: slm1 (.slm)",
             "plan.toml:24:10",
             "plan.toml has 4 errors",

@@ -59,19 +59,29 @@ impl Resolver<'_> {
             "approval" => self.approval_gate(section).map(GateRule::Approval),
             "browser_smoke" => {
                 self.no_metric_keys(section, "a browser smoke gate", "no key of its own");
-                if let Some(statement) = &section.statement {
-                    self.mistake(
-                        Diagnostic::error("a browser smoke gate has no `statement`", statement.span.clone())
-                            .expected("expected no key of its own")
-                            .help("remove it, or make this a gate of the kind `approval`"),
-                    );
-                }
+                self.no_approval_keys(section);
                 Some(GateRule::BrowserSmoke)
             }
             _ => {
                 self.unknown("kind of gate", kind, |_| vec!["metric", "approval", "browser_smoke"]);
                 None
             }
+        }
+    }
+
+    /// What belongs to approval gates only.
+    fn no_approval_keys(&mut self, section: &GateSection) {
+        let approval_keys = [
+            ("statement", section.statement.as_ref().map(|l| &l.span)),
+            ("keys", section.keys.as_ref().map(|l| &l.span)),
+            ("threshold", section.threshold.as_ref().map(|l| &l.span)),
+        ];
+        for (key, span) in approval_keys.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+            self.mistake(
+                Diagnostic::error(format!("a browser smoke gate has no `{key}`"), span.clone())
+                    .expected("expected no key of its own")
+                    .help("remove it, or make this a gate of the kind `approval`"),
+            );
         }
     }
 
@@ -150,7 +160,7 @@ impl Resolver<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::resolve::testing::{GOOD, mistakes};
+    use crate::plan::resolve::testing::{Folder, GOOD, mistakes};
 
     fn release(gate: &str) -> Vec<String> {
         let plan = GOOD.replace("statement = \"fit to be released\"\ncandidates = [\"ties\"]", gate);
@@ -190,7 +200,9 @@ mod tests {
             .map(|found| found.message)
             .collect::<Vec<_>>()
         };
-        assert!(with("").is_empty());
+        let plain = "kind = \"browser_smoke\"";
+        Folder::new().plan(&GOOD.replace("kind = \"approval\"\nstatement = \"fit to be released\"", plain));
+        assert_eq!(with("threshold = 1"), ["a browser smoke gate has no `threshold`"]);
         assert_eq!(with("min = 1"), ["a browser smoke gate has no `min`"]);
         assert_eq!(with("statement = \"x\""), ["a browser smoke gate has no `statement`"]);
     }

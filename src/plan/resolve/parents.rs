@@ -328,7 +328,7 @@ mod tests {
         let found = folder.mistakes(&plan);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].message.ends_with("gone.slm does not exist"), "{}", found[0].message);
-        assert!(found[1].message.contains("no model file that is known here"), "{}", found[1].message);
+        assert!(found[1].message.contains("an SLM1 file begins with"), "{}", found[1].message);
     }
 
     #[test]
