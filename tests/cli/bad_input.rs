@@ -192,7 +192,7 @@ fn models_that_are_none() {
             "but the file has 3000: it was cut short",
             "plan.toml:21:10",
             "three.slm: not a usable SLM1 file: the file begins with",
-            "known formats: slm1 (.slm)",
+            "an SLM1 file begins with \"SLM1\"",
             "plan.toml:24:10",
             "plan.toml has 4 errors",
         ],
