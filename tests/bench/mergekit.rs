@@ -129,8 +129,11 @@ fn yaml(method: &Method, folders: &[PathBuf], dtypes: &str) -> String {
     text.push_str("models:\n");
     for (folder, weight) in folders[1..=*models].iter().zip([0.3, 0.3, 0.4]) {
         let folder = folder.display();
-        writeln!(text, "  - model: {folder}\n    parameters: {{weight: {weight}{each}}}")
-            .expect("text takes any text");
+        writeln!(text, "  - model: {folder}").expect("text takes any text");
+        // Where between the two is one number for both.
+        if *name != "slerp" {
+            writeln!(text, "    parameters: {{weight: {weight}{each}}}").expect("text takes any text");
+        }
     }
     if !all.is_empty() {
         writeln!(text, "parameters: {{{all}}}").expect("text takes any text");
