@@ -10,7 +10,7 @@
 //!
 //! Rooms, each using only rooms above it (`tests/house.rs` holds the table):
 //! [`base`], `disk`, `trust`, [`tensor`], [`model`], `operator`, `difference`, `convert`, `mergekit`, [`runtime`],
-//! [`browser`], `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `pedigree`, `plan`, `stage`, `engine`, `report`, `cli`.
+//! [`browser`], `evaluate`, `ledger`, `store`, `review`, `registry`, `record`, `pedigree`, `plan`, `stage`, `engine`, `report`, `dossier`, `cli`.
 //!
 //! Without the default feature `engine` the crate is its browser face: the rooms that need
 //! neither files nor threads.
@@ -25,6 +25,8 @@ pub mod convert;
 pub mod difference;
 #[cfg(feature = "engine")]
 pub mod disk;
+#[cfg(feature = "engine")]
+pub mod dossier;
 #[cfg(feature = "engine")]
 pub mod engine;
 #[cfg(feature = "engine")]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the ground floor up. A room may use those before it.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "base",
     "disk",
     "trust",
@@ -30,6 +30,7 @@ const ROOMS: [&str; 23] = [
     "stage",
     "engine",
     "report",
+    "dossier",
     "cli",
 ];
 

@@ -92,7 +92,9 @@ pub(super) enum Command {
     Extract(Extract),
     /// Generate text with a model
     Generate(Generate),
-    /// Check everything a cycle's records bind
+    /// Write a candidate's whole dossier as one folder that can be checked anywhere
+    Export(Export),
+    /// Check everything a cycle's records bind, or a dossier
     Verify(Verify),
     /// Run the smoke prompts in a browser: evidence for gates of the kind `browser_smoke`
     Smoke(Smoke),
@@ -360,12 +362,32 @@ pub(super) struct Generate {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Verify {
+pub(super) struct Export {
+    /// The candidate, admitted or refused
+    pub(super) candidate: String,
     /// The plan file
     pub(super) plan: PathBuf,
-    /// Run every operator again and compare bytes
+    /// The folder to write
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: PathBuf,
+    /// Replace what is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The plan file, or the folder of a dossier
+    pub(super) plan: PathBuf,
+    /// Run every operator again and compare bytes; of a dossier, run the model and ask every case again
     #[arg(long)]
     pub(super) recompute: bool,
+    /// For a dossier: the trust file that says whose signatures count
+    #[arg(long, value_name = "FILE")]
+    pub(super) trust: Option<PathBuf>,
+    /// For a dossier: your copy of the ledger's folder, which must extend the dossier's proofs
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) ledger: Option<PathBuf>,
     /// Recompute only this candidate's operator
     #[arg(long, requires = "recompute", value_name = "NAME")]
     pub(super) candidate: Option<String>,

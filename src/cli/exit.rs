@@ -8,6 +8,7 @@ use crate::browser::chromium::BrowserError;
 use crate::convert::ConvertError;
 use crate::difference::DifferenceError;
 use crate::disk::DiskError;
+use crate::dossier::DossierError;
 use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
 use crate::mergekit::merge::MergeError;
@@ -177,6 +178,16 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<BrowserError>() || cause.is::<DriveError>() {
             return Exit::Environment;
+        }
+        if let Some(dossier) = cause.downcast_ref::<DossierError>() {
+            return match dossier {
+                DossierError::NotReady(_) => Exit::Usage,
+                DossierError::Unsound { .. } | DossierError::Record(_) => Exit::Unverified,
+                DossierError::Ledger(error) if error.is_tampering() => Exit::Unverified,
+                DossierError::Trust(error) if error.is_tampering() => Exit::Unverified,
+                DossierError::Disk(disk) => of_path(disk),
+                _ => Exit::Environment,
+            };
         }
         if let Some(registry) = cause.downcast_ref::<RegistryError>() {
             return if registry.is_environment() { Exit::Environment } else { Exit::Unverified };

@@ -12,6 +12,7 @@ mod context;
 mod convert;
 mod diff;
 mod exit;
+mod export;
 mod external;
 mod extract;
 mod generate;
@@ -79,6 +80,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Diff(command) => diff::run(command, terminal),
         Command::Extract(command) => extract::run(command, terminal),
         Command::Generate(command) => generate::run(command, terminal),
+        Command::Export(command) => export::run(args, command, terminal),
         Command::Verify(command) => verify::run(args, command, terminal),
         Command::Smoke(command) => smoke::run(args, command, terminal),
         Command::Registry(command) => registry::run(args, command, terminal),

@@ -8,7 +8,9 @@ use super::args::{Args, Format, Verify};
 use super::context::{Terminal, load};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
+use crate::dossier;
 use crate::engine::verify::{Checked, Options, verify};
+use crate::trust::Trust;
 
 #[derive(Serialize)]
 struct Output<'a> {
@@ -18,31 +20,14 @@ struct Output<'a> {
 }
 
 pub(super) fn run(args: &Args, command: &Verify, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let loaded = load(args, &command.plan)?;
-    let candidate = command.candidate.as_ref().map(|name| name.parse::<Name>()).transpose();
-    let candidate = candidate.map_err(|error| UsageError::new(error.to_string()))?;
-    if let Some(name) = &candidate
-        && !loaded.plan.candidates.iter().any(|candidate| candidate.name == *name)
-    {
-        return Err(UsageError::new(format!("the plan has no candidate `{name}`")).into());
-    }
-    let options = Options { recompute: command.recompute, candidate };
-    let mut told = Vec::new();
-    let text = command.format == Format::Text;
-    let mut tell = |checked: &Checked| {
-        if text && (!checked.ok || !terminal.is_quiet()) {
-            let mark = if checked.ok {
-                terminal.paint("  ok", Terminal::GREEN)
-            } else {
-                terminal.paint("FAIL", Terminal::RED)
-            };
-            told.push(writeln!(terminal.out(), "{mark}  {}: {}", checked.what, checked.finding));
-        }
+    let mut told = Told { command, terminal, written: Ok(()) };
+    let findings = match command.plan.is_dir() {
+        true => of_dossier(command, &mut told)?,
+        false => of_plan(args, command, &mut told)?,
     };
-    let findings = verify(&loaded.graph, &loaded.store, &options, &mut tell)?;
-    told.into_iter().collect::<Result<(), _>>()?;
+    told.written?;
     let failed = findings.iter().filter(|checked| !checked.ok).count();
-    if text {
+    if command.format == Format::Text {
         writeln!(terminal.out(), "\n{} checked, {failed} failed", findings.len())?;
     } else {
         terminal.json(&Output { checked: findings.len(), failed, findings: &findings })?;
@@ -52,4 +37,51 @@ pub(super) fn run(args: &Args, command: &Verify, terminal: &Terminal) -> anyhow:
         return Err(UsageError::new("there is nothing to verify").hint(run).into());
     }
     Ok(if failed == 0 { Exit::Complete } else { Exit::Unverified })
+}
+
+/// Prints every finding as it is made.
+struct Told<'a> {
+    command: &'a Verify,
+    terminal: &'a Terminal,
+    written: std::io::Result<()>,
+}
+
+impl Told<'_> {
+    fn tell(&mut self, checked: &Checked) {
+        if self.command.format != Format::Text || (checked.ok && self.terminal.is_quiet()) {
+            return;
+        }
+        let mark = match checked.ok {
+            true => self.terminal.paint("  ok", Terminal::GREEN),
+            false => self.terminal.paint("FAIL", Terminal::RED),
+        };
+        let line = writeln!(self.terminal.out(), "{mark}  {}: {}", checked.what, checked.finding);
+        self.written = std::mem::replace(&mut self.written, Ok(())).and(line);
+    }
+}
+
+fn of_dossier(command: &Verify, told: &mut Told<'_>) -> anyhow::Result<Vec<Checked>> {
+    if command.candidate.is_some() {
+        return Err(UsageError::new("a dossier is of one candidate: leave --candidate out").into());
+    }
+    let trust = command.trust.as_deref().map(Trust::load).transpose()?;
+    let options = dossier::Options { trust, ledger: command.ledger.clone(), recompute: command.recompute };
+    Ok(dossier::verify(&command.plan, &options, &mut |checked| told.tell(checked))?)
+}
+
+fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result<Vec<Checked>> {
+    if command.trust.is_some() || command.ledger.is_some() {
+        let error = UsageError::new("--trust and --ledger are for dossiers");
+        return Err(error.hint("a plan's trust file and ledger lie beside it").into());
+    }
+    let loaded = load(args, &command.plan)?;
+    let candidate = command.candidate.as_ref().map(|name| name.parse::<Name>()).transpose();
+    let candidate = candidate.map_err(|error| UsageError::new(error.to_string()))?;
+    if let Some(name) = &candidate
+        && !loaded.plan.candidates.iter().any(|candidate| candidate.name == *name)
+    {
+        return Err(UsageError::new(format!("the plan has no candidate `{name}`")).into());
+    }
+    let options = Options { recompute: command.recompute, candidate };
+    Ok(verify(&loaded.graph, &loaded.store, &options, &mut |checked| told.tell(checked))?)
 }

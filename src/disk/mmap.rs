@@ -78,7 +78,11 @@ impl Mapped {
             };
             return Err(std::io::Error::new(kind, message)).at("open", path);
         }
-        let file = File::open(path).at("open", path)?;
+        Self::of_file(File::open(path).at("open", path)?, path)
+    }
+
+    /// Maps a file that was opened already; `path` is for messages.
+    pub fn of_file(file: File, path: &Path) -> Result<Self, DiskError> {
         let stamp = Stamp::of(&file.metadata().at("examine", path)?);
         // An empty file cannot be mapped, and has nothing to map.
         let map = if stamp.bytes == 0 { None } else { Some(map(&file).at("map", path)?) };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Keyring, PublicKey, Role, SecretKey, TRUST_FILE, Trust, TrustError};
+use super::{Keyring, PublicKey, Role, SecretKey, TRUST_FILE, Trust, TrustError, TrustedKey};
 
 /// The folder of keys beside a plan, where no other is named.
 pub const KEYS_FOLDER: &str = "keys";
@@ -50,6 +50,22 @@ impl Custody {
             }
         }
         Ok(Some(key))
+    }
+
+    /// Every public key there is: those of the trust file, or without one those of the folder of keys, each
+    /// for what its role may sign.
+    pub fn public_keys(&self) -> Result<Trust, TrustError> {
+        if let Some(trust) = &self.trust {
+            return Ok(trust.clone());
+        }
+        let files = self.keyring.as_ref().map(Keyring::list).transpose()?.unwrap_or_default();
+        let known = files.into_iter().map(|file| TrustedKey {
+            name: file.stem,
+            role: file.role,
+            public: file.public,
+            claims: file.role.claims().to_vec(),
+        });
+        Ok(Trust::of(known))
     }
 
     /// The keys of which one must have signed a checkpoint; none at all demand nothing.

@@ -136,6 +136,11 @@ impl Trust {
         Ok(Self { keys: trusted })
     }
 
+    /// Trust in these keys, in this order.
+    pub fn of(keys: impl IntoIterator<Item = TrustedKey>) -> Self {
+        Self { keys: keys.into_iter().collect() }
+    }
+
     /// The lines that add a key to a trust file.
     pub fn entry(name: &str, role: Role, public: &PublicKey) -> String {
         // A dot in a bare key would be a table within a table.

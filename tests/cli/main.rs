@@ -12,6 +12,7 @@ mod browser;
 mod convert;
 mod crash;
 mod declare;
+mod dossier;
 mod dry_run;
 mod evaluate;
 mod formats;

@@ -1,0 +1,132 @@
+//! Since when: the plan was in the log before the decision, and both are in it.
+
+use std::path::Path;
+
+use super::evidence::Evidence;
+use super::layout;
+use crate::base::digest::Sha256;
+use crate::ledger::{EntryKind, Head, Leaf, Ledger, LedgerError};
+use crate::record::Record;
+use crate::record::admission::AdmissionRecord;
+use crate::record::plan::PlanRegistration;
+use crate::trust::{Claim, PublicKey, Trust};
+
+/// The keys of a trust file that may sign checkpoints.
+pub(super) fn log_keys(trust: &Trust) -> Vec<PublicKey> {
+    trust.for_claim(Claim::Checkpoint).map(|key| key.public.clone()).collect()
+}
+
+/// Checks both proofs. Without keys nobody signed them, as far as the reader knows. The reason is a
+/// sentence.
+pub(super) fn check(evidence: &Evidence, keys: &[PublicKey]) -> Result<String, String> {
+    let told = |what: &'static str| move |error: LedgerError| format!("{what}: {error}");
+    let (head, decision) = evidence.decision.verify(None, keys).map_err(told("the decision"))?;
+    let (also, plan) = evidence.plan.verify(Some(&head.origin), keys).map_err(told("the plan"))?;
+    if head != also || evidence.decision.checkpoint != evidence.plan.checkpoint {
+        return Err("the two proofs are against two checkpoints".to_owned());
+    }
+    if evidence.decision.checkpoint.to_text() != evidence.checkpoint {
+        return Err(format!("{:?} is not the checkpoint of the proofs", layout::CHECKPOINT));
+    }
+    decided(evidence, &decision)?;
+    registered(evidence, &plan)?;
+    if decision.registration != Some(plan.index) || plan.index >= decision.index {
+        return Err("the decision was made under another plan, or before it".to_owned());
+    }
+    let signed = if keys.is_empty() { "unsigned, so whoever made it could make another" } else { "signed" };
+    Ok(format!(
+        "entries {} (plan) and {} ({}) of {} in {}, {signed}",
+        plan.index,
+        decision.index,
+        decision.kind.word(),
+        head.size,
+        head.origin
+    ))
+}
+
+fn decided(evidence: &Evidence, leaf: &Leaf) -> Result<(), String> {
+    let admission = &evidence.admission;
+    let kind = if admission.body.admitted { EntryKind::Admission } else { EntryKind::Refusal };
+    let ours = leaf.kind == kind
+        && leaf.record == admission.subject.sha256
+        && leaf.subject == admission.body.manifest
+        && leaf.candidate.as_ref() == Some(&evidence.index.candidate)
+        && leaf.cycle == evidence.index.cycle
+        && leaf.predicate_type == AdmissionRecord::TYPE;
+    if ours { Ok(()) } else { Err("the entry of the decision is about something else".to_owned()) }
+}
+
+fn registered(evidence: &Evidence, leaf: &Leaf) -> Result<(), String> {
+    let ours = leaf.kind == EntryKind::Plan
+        && leaf.record == evidence.registration.subject.sha256
+        && leaf.cycle == evidence.index.cycle
+        && leaf.predicate_type == PlanRegistration::TYPE;
+    if ours { Ok(()) } else { Err("the entry of the plan is about something else".to_owned()) }
+}
+
+/// Checks a ledger that the reader has: it extends the one of the proofs and takes nothing back since.
+pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) -> Result<String, LedgerOrWhy> {
+    let head = Head::from_text(&evidence.decision.checkpoint.text).map_err(LedgerOrWhy::Why)?;
+    let ledger = Ledger::open(folder)?.trusting(keys);
+    let report = ledger.check(Some(&head))?;
+    let bound = bound(evidence);
+    for leaf in ledger.leaves()? {
+        let word = match leaf.kind {
+            EntryKind::Revocation => "revokes",
+            EntryKind::Retirement => "retires",
+            _ => continue,
+        };
+        if let Some((_, what)) = bound.iter().find(|(subject, _)| Some(*subject) == leaf.subject) {
+            return Err(LedgerOrWhy::Why(format!("ledger entry {} {word} {what}", leaf.index)));
+        }
+    }
+    Ok(format!("{} entries extend the proofs' log and take nothing of it back", report.head.size))
+}
+
+/// Everything whose revocation reaches the candidate, as far as the dossier names it.
+fn bound(evidence: &Evidence) -> Vec<(Sha256, String)> {
+    let manifest = evidence.manifest();
+    let mut all = vec![
+        (manifest.subject.sha256, "the candidate".to_owned()),
+        (manifest.body.artifact.sha256, "its artifact".to_owned()),
+    ];
+    for (name, source) in &evidence.sources {
+        all.push((source.subject.sha256, format!("the source `{name}`")));
+        all.push((source.body.artifact.sha256, format!("the artifact of `{name}`")));
+        all.extend(source.body.origin.manifest.map(|bred| (bred, format!("the origin of `{name}`"))));
+    }
+    for suite in &evidence.lineage().body.suites {
+        all.extend(suite.sha256.map(|cases| (cases, format!("the suite `{}`", suite.name))));
+    }
+    for data in &manifest.body.data {
+        all.push((Sha256::of(data.as_bytes()), format!("the data set {data:?}")));
+    }
+    for key in evidence.keys.keys() {
+        all.push((key.public.id(), format!("the key `{}`", key.name)));
+    }
+    all
+}
+
+/// Why a ledger does not speak for a dossier.
+#[derive(Debug)]
+pub(super) enum LedgerOrWhy {
+    /// The log itself.
+    Ledger(LedgerError),
+    /// What it says.
+    Why(String),
+}
+
+impl From<LedgerError> for LedgerOrWhy {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl std::fmt::Display for LedgerOrWhy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ledger(error) => error.fmt(f),
+            Self::Why(why) => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! `studbook export`, and `studbook verify` of what it wrote, with nothing else at hand.
+
+use crate::space::{Said, Space};
+
+const ROLES: [&str; 5] = ["producer", "evaluator", "promoter", "log", "registry"];
+
+fn ran() -> Space {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space
+}
+
+fn signed() -> Space {
+    let space = Space::new();
+    for role in ROLES {
+        space.studbook(&["keys", "new", role, "--trust", "trust.toml"]).exits(0);
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space
+}
+
+fn export(space: &Space, candidate: &str, out: &str) -> Said {
+    space.studbook(&["export", candidate, "plan.toml", "--out", out])
+}
+
+/// A space with nothing in it but a dossier and perhaps a trust file.
+fn elsewhere(space: &Space, dossier: &str) -> Space {
+    let other = Space::empty();
+    for (name, bytes) in space.files(dossier) {
+        other.write(&format!("d/{name}"), &bytes);
+    }
+    other
+}
+
+#[test]
+fn a_dossier_holds_by_itself_and_says_what_it_cannot_show() {
+    let space = ran();
+    export(&space, "average", "out").exits(0).says("nothing is signed");
+    let other = elsewhere(&space, "out");
+    let said = other.studbook(&["verify", "d"]).exits(0);
+    let said = said.says("promotion:average: derived again: same bytes").says(", 0 failed");
+    said.says("anybody could have made it").says("unsigned, so whoever made it could make another");
+    let report = other.studbook(&["verify", "d", "--format", "json"]).exits(0).json();
+    assert_eq!(report["failed"], 0);
+    // The same candidate gives the same bytes; what is there is not replaced by accident.
+    export(&space, "average", "again").exits(0);
+    assert!(space.files("out") == space.files("again"));
+    export(&space, "average", "out").complains("--force");
+    space.studbook(&["export", "average", "plan.toml", "--out", "out", "--force"]).exits(0);
+    other
+        .studbook(&["verify", "d", "--recompute"])
+        .exits(0)
+        .says("smoke:average run again")
+        .says("asked again");
+}
+
+#[test]
+fn a_refused_candidate_has_one_and_an_undecided_one_has_none() {
+    let space = ran();
+    export(&space, "tasks", "refused").exits(0);
+    let other = elsewhere(&space, "refused");
+    other.studbook(&["verify", "d"]).exits(0).says("(refusal)");
+    assert!(other.read("d/index.html").contains("badge refused"));
+    export(&space, "ties", "pending").exits(2).complains("neither admitted nor refused yet");
+    export(&space, "tie", "none").exits(2).complains("did you mean `ties`?");
+    space.studbook(&["revoke", "average", "--plan", "plan.toml", "--reason", "bad data"]).exits(0);
+    let said = export(&space, "average", "revoked").exits(2);
+    assert!(said.err.contains("neither admitted") || said.err.contains("taken back"), "{}", said.err);
+}
+
+#[test]
+fn signatures_count_by_the_readers_trust_file_alone() {
+    let space = signed();
+    export(&space, "average", "out").exits(0).says("signed statements");
+    let other = elsewhere(&space, "out");
+    let said = other
+        .studbook(&["verify", "d"])
+        .exits(0)
+        .says("attestation of admission:average: signed by promoter");
+    said.says("not whose keys they are");
+    other.write("trust.toml", space.read("trust.toml").as_bytes());
+    let said = other.studbook(&["verify", "d", "--trust", "trust.toml"]).exits(0);
+    said.says("by the trust file that was given").says("in studbook/ledger, signed");
+    // Keys of others: nothing here counts.
+    let stranger = signed();
+    other.write("trust.toml", stranger.read("trust.toml").as_bytes());
+    let said = other.studbook(&["verify", "d", "--trust", "trust.toml"]).exits(4);
+    said.says("is not in the trust file").says("not signed by a log key");
+    // A trusted key demands a signature that the dossier lacks.
+    let unsigned = ran();
+    export(&unsigned, "average", "out").exits(0);
+    let other = elsewhere(&unsigned, "out");
+    other.write("trust.toml", space.read("trust.toml").as_bytes());
+    let said = other.studbook(&["verify", "d", "--trust", "trust.toml"]).exits(4);
+    said.says("a key for admission records is trusted, but nobody signed this one");
+}
+
+#[test]
+fn only_the_readers_ledger_tells_what_was_taken_back_since() {
+    let space = signed();
+    export(&space, "average", "out").exits(0);
+    let other = elsewhere(&space, "out");
+    other.write("trust.toml", space.read("trust.toml").as_bytes());
+    let copy = |name: &str| {
+        for (file, bytes) in space.files(".studbook/ledger") {
+            other.write(&format!("{name}/{file}"), &bytes);
+        }
+    };
+    let verify = |ledger: &str| other.studbook(&["verify", "d", "--trust", "trust.toml", "--ledger", ledger]);
+    copy("before");
+    verify("before")
+        .exits(0)
+        .says("ledger since: 3 entries extend the proofs' log and take nothing of it back");
+    let suite = studbook::base::digest::Sha256::of(space.read("suite.jsonl").as_bytes()).to_hex();
+    space.studbook(&["revoke", &suite, "--plan", "plan.toml", "--reason", "leaked"]).exits(0);
+    copy("after");
+    verify("after").exits(4).says("ledger entry 3 revokes the suite `digits`");
+    let stranger = signed();
+    for (file, bytes) in stranger.files(".studbook/ledger") {
+        other.write(&format!("stranger/{file}"), &bytes);
+    }
+    verify("stranger").exits(4).says("FAIL  ledger since");
+}
+
+#[test]
+fn what_was_changed_is_named() {
+    let space = ran();
+    export(&space, "average", "out").exits(0);
+    let refused = |change: &dyn Fn(&Space), why: &str| {
+        let other = elsewhere(&space, "out");
+        change(&other);
+        other.studbook(&["verify", "d"]).exits(4).says(why);
+    };
+    refused(&|it| it.write("d/more.txt", b"x"), "\"more.txt\" does not belong to the dossier");
+    refused(&|it| std::fs::remove_file(it.path("d/README.md")).unwrap(), "\"README.md\" is missing");
+    refused(&|it| it.edit("d/README.md", "value: ", "value: 1"), "written again from the records it differs");
+    refused(&|it| it.edit("d/index.html", "average", "averagf"), "written again from the records it differs");
+    let suite = "d/suites/digits.jsonl";
+    refused(&|it| it.edit(suite, "p1=", "p2="), "the cases of `digits`: the record binds");
+    let outcomes = "d/records/07-eval/average.digits.outcomes.jsonl";
+    refused(&|it| it.edit(outcomes, "c1", "c2"), "not the bytes that the sidecar binds");
+    let admission = "d/records/09-admission/average.json";
+    refused(&|it| it.edit(admission, "\"admitted\":true", "\"admitted\":false"), "comes out differently");
+    let promotion = "d/records/08-promotion/average.json";
+    refused(&|it| it.edit(promotion, "passed", "failed"), "promotion:average: derived again");
+    let lineage = "d/records/03-lineage/average.json";
+    refused(&|it| it.edit(lineage, "100000", "200000"), "the lineage template");
+    refused(&|it| it.edit(lineage, "{\"body\"", "{ \"body\""), "is not in canonical form");
+    refused(&|it| it.edit("d/dossier.json", "average", "tasks"), "is missing");
+    let model = |it: &Space| {
+        let path = it.path("d/model/average.slm");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[3000] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    refused(&model, "artifact: the SHA-256 of the model is");
+    let renamed = |it: &Space| {
+        std::fs::rename(it.path("d/model/average.slm"), it.path("d/model/other.slm")).unwrap();
+    };
+    refused(&renamed, "the model is called \"other.slm\"");
+}
+
+#[test]
+fn links_pipes_and_second_names_are_refused() {
+    let space = ran();
+    export(&space, "average", "out").exits(0);
+    let refused = |change: &dyn Fn(&Space), why: &str| {
+        let other = elsewhere(&space, "out");
+        change(&other);
+        other.studbook(&["verify", "d"]).exits(4).says(why);
+    };
+    let swap_for_link = |it: &Space, name: &str| {
+        std::fs::rename(it.path(name), it.path("aside")).unwrap();
+        std::os::unix::fs::symlink(it.path("aside"), it.path(name)).unwrap();
+    };
+    refused(&|it| swap_for_link(it, "d/model/average.slm"), "is a symbolic link");
+    refused(&|it| swap_for_link(it, "d/records"), "is a symbolic link");
+    refused(&|it| swap_for_link(it, "d/SHA256SUMS"), "is a symbolic link");
+    let second = |it: &Space| std::fs::hard_link(it.path("d/README.md"), it.path("README")).unwrap();
+    refused(&second, "has another name elsewhere (a hard link)");
+    let pipe = |it: &Space| {
+        let made = std::process::Command::new("mkfifo").arg(it.path("d/pipe")).status().unwrap();
+        assert!(made.success());
+    };
+    refused(&pipe, "\"pipe\" is not a plain file");
+    refused(&|it| std::fs::create_dir(it.path("d/empty")).unwrap(), "is an empty folder");
+    let huge = |it: &Space| std::fs::File::create(it.path("d/huge.json")).unwrap().set_len(1 << 40).unwrap();
+    refused(&huge, "too many for a document");
+    Space::empty().studbook(&["verify", "none"]).exits(2);
+    Space::empty().studbook(&["verify", "."]).exits(4).says("\"dossier.json\" is missing");
+}
+
+#[test]
+fn an_approvers_words_stay_words() {
+    let space = ran();
+    let reason = "<script>alert(1)</script> | [x](javascript:y)";
+    let arguments =
+        ["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada \"<b>\"", "--reason", reason];
+    space.studbook(&arguments).exits(0);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    export(&space, "ties", "out").exits(0);
+    let page = space.read("out/index.html");
+    assert!(!page.contains("<script") && page.contains("&lt;script&gt;alert(1)"), "{page}");
+    assert!(!page.contains("http://") && !page.contains("https://"), "it loads nothing");
+    let card = space.read("out/README.md");
+    assert!(card.contains("&lt;script&gt;") && card.contains("\\[x\\]"), "{card}");
+    let other = elsewhere(&space, "out");
+    other.studbook(&["verify", "d"]).exits(0);
+    // Evidence for another gate, or none.
+    std::fs::remove_file(other.path("d/evidence/release.json")).unwrap();
+    other.studbook(&["verify", "d"]).exits(4).says("promotion:ties: derived again from what it rests on");
+}
