@@ -1,9 +1,18 @@
-//! Nothing false is accepted: seeded mutants of a signed ledger, of proofs and of attestations.
+//! Nothing false is accepted: seeded mutants of a signed ledger, of proofs and of attestations; in `whole`
+//! of stores, registries and dossiers.
 //!
 //! Mutants of bytes (flipped, dropped, doubled, swapped, cut, replaced by another file's) and of meaning
 //! (a member of a document changed, dropped, swapped, replayed from another, and everything that can be
 //! made to fit again made to fit: chain, tiles, root, canonical spelling). The forger has no secret key.
 //! The number accepted is zero, and every refusal says why.
+
+#[path = "cli/space.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod space;
+#[path = "mutants/threats.rs"]
+mod threats;
+#[path = "mutants/whole.rs"]
+mod whole;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

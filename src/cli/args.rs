@@ -537,7 +537,7 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make an Ed25519 key; its id is printed
+    /// Make a key, Ed25519 or for the role `model` ECDSA P-256; its id is printed
     New(KeysNew),
     /// Every key of a folder
     List(KeysList),
@@ -547,7 +547,7 @@ pub(super) enum KeysCommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KeysNew {
-    /// producer, evaluator, promoter, approver, log, registry or witness
+    /// producer, evaluator, promoter, approver, log, registry, witness or model
     pub(super) role: String,
     /// Whose, where a role has several keys; the files are then called ROLE.NAME
     #[arg(long)]

@@ -28,6 +28,7 @@ pub(super) fn check(evidence: &Evidence) -> Result<String, String> {
     registration(evidence)?;
     others(evidence)?;
     smoke(evidence)?;
+    decision(evidence)?;
     let count = evidence.sources.len() + evidence.lineages.len() + evidence.measured.len() + 8;
     Ok(format!("{count} records name each other's digests"))
 }
@@ -202,4 +203,14 @@ fn smoke(evidence: &Evidence) -> Held {
         "the runtime smoke ran other prompts than were promised",
     )?;
     Ok(())
+}
+
+fn decision(evidence: &Evidence) -> Held {
+    let (promotion, admission) = (&evidence.promotion, &evidence.admission.body);
+    let made = Some(evidence.manifest().subject.sha256);
+    same("the promotion template", &admission.promotion, &promotion.subject.sha256)?;
+    demand(admission.manifest == made, "the admission is of another manifest")?;
+    demand(promotion.body.manifest == made, "the promotion template is of another manifest")?;
+    let lineage = Some(evidence.lineage().subject.sha256);
+    demand(promotion.body.lineage == lineage, "the promotion template is of another lineage")
 }

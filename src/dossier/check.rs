@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::evidence::Evidence;
 use super::folder::{self, Files, Unreadable};
 use super::rederive::{Workshop, listing};
-use super::{DossierError, bindings, derived, history, layout, measured, signatures};
+use super::{DossierError, bindings, derived, history, layout, measured, model_signature, signatures};
 use crate::base::digest::{Digest, Sha256};
 use crate::engine::verify::Checked;
 use crate::evaluate::Measure;
@@ -55,28 +55,18 @@ pub fn verify(
         let found = measured::check(&evidence, (model, suite), measured);
         findings.tell(&format!("eval:{model}.{suite}"), found);
     }
-    let workshop = Workshop::of(&evidence, &files.model)?;
-    findings.tell(&format!("candidate:{}", evidence.index.candidate), workshop.manifest(&evidence));
-    if let Some(found) = workshop.comparisons(&evidence) {
-        findings.tell("eval:comparisons", found);
-    }
-    findings.tell(&format!("promotion:{}", evidence.index.candidate), workshop.promotion(&evidence));
-    findings.tell(&format!("admission:{}", evidence.index.candidate), workshop.admission(&evidence));
-    if options.recompute {
-        findings.tell(&format!("smoke:{} run again", evidence.index.candidate), workshop.smoke(&evidence));
-        for suite in &evidence.lineage().body.suites {
-            if suite.kind == QuantizationDelta::NAME {
-                continue; // It needs the parents' bytes.
-            }
-            if let Some(found) = workshop.outcomes(&evidence, suite) {
-                findings
-                    .tell(&format!("eval:{}.{} asked again", evidence.index.candidate, suite.name), found);
-            }
-        }
+    // From records that do not fit together nothing follows.
+    if findings.all.iter().all(|checked| checked.ok) {
+        rederived(&mut findings, &evidence, &files, options)?;
     }
     let trust = options.trust.as_ref().unwrap_or(&evidence.keys);
     findings.tell("ledger", history::check(&evidence, &history::log_keys(trust)));
     attested(&mut findings, &evidence, trust);
+    match model_signature::check(&evidence, &files, trust) {
+        Ok(None) => {}
+        Ok(Some(finding)) => findings.tell("model signature", Ok(finding)),
+        Err(why) => findings.tell("model signature", Err(why)),
+    }
     if let Some(ledger) = &options.ledger {
         let found = history::since(&evidence, ledger, history::log_keys(trust));
         findings.tell("ledger since", found.map_err(|error| error.to_string()));
@@ -84,6 +74,35 @@ pub fn verify(
     readable(&mut findings, &evidence, &files);
     findings.tell("trust", Ok(believed(&evidence, options)));
     Ok(findings.all)
+}
+
+/// Makes again what follows from other records, and on request what the model does.
+fn rederived(
+    findings: &mut Findings<'_>,
+    evidence: &Evidence,
+    files: &Files,
+    options: &Options,
+) -> Result<(), DossierError> {
+    let workshop = Workshop::of(evidence, &files.model)?;
+    findings.tell(&format!("candidate:{}", evidence.index.candidate), workshop.manifest(evidence));
+    if let Some(found) = workshop.comparisons(evidence) {
+        findings.tell("eval:comparisons", found);
+    }
+    findings.tell(&format!("promotion:{}", evidence.index.candidate), workshop.promotion(evidence));
+    findings.tell(&format!("admission:{}", evidence.index.candidate), workshop.admission(evidence));
+    if options.recompute {
+        findings.tell(&format!("smoke:{} run again", evidence.index.candidate), workshop.smoke(evidence));
+        for suite in &evidence.lineage().body.suites {
+            if suite.kind == QuantizationDelta::NAME {
+                continue; // It needs the parents' bytes.
+            }
+            if let Some(found) = workshop.outcomes(evidence, suite) {
+                findings
+                    .tell(&format!("eval:{}.{} asked again", evidence.index.candidate, suite.name), found);
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Findings<'a> {

@@ -18,7 +18,7 @@ use crate::record::lineage::LineageTemplate;
 use crate::record::{self, Record};
 use crate::stage::{Action, Kind, open_ledger};
 use crate::store::Store;
-use crate::trust::{PublicKey, Trust};
+use crate::trust::{PublicKey, Role, Trust};
 
 /// Documents by path, and the files of the model with where they are.
 #[derive(Debug, Default)]
@@ -256,6 +256,7 @@ impl Collector<'_> {
                 NoteKey { name: head.origin.clone(), kind: NoteKind::Signature, public: public.clone() };
             key.signed(&checkpoint).unwrap_or(false)
         };
+        used.extend(self.store.custody().signer(Role::Model)?.map(|key| key.public().id()));
         let wanted = known.keys().iter().filter(|key| used.contains(&key.public.id()) || logged(&key.public));
         let chosen: Trust = Trust::of(wanted.cloned());
         if chosen.keys().is_empty() {

@@ -53,10 +53,7 @@ pub(super) fn listed(files: &Files) -> Vec<Listed> {
 }
 
 /// Writes all of them. The reason is a sentence.
-pub(super) fn documents(
-    evidence: &Evidence,
-    files: &Files,
-) -> Result<BTreeMap<&'static str, Vec<u8>>, String> {
+pub fn documents(evidence: &Evidence, files: &Files) -> Result<BTreeMap<&'static str, Vec<u8>>, String> {
     let time = super::check::decided_at(evidence)?;
     let mut listed = listed(files);
     let mut all = BTreeMap::new();

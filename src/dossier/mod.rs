@@ -22,7 +22,7 @@
 //! * [`layout`]: names. [`folder`]: files, read without following links. [`evidence`]: records, typed.
 //! * [`collect`], [`write`](mod@write): from a store to a folder. [`check`]: from a folder to findings.
 //! * `bindings`, `measured`, `rederive`, `history`, `signatures`: one kind of check each.
-//! * `derived`: the documents for readers, one file each: `card`, `bom`, `crate_metadata`, `page`.
+//! * `model_signature`: over the folder as a whole. `derived`: the documents for readers, one file each: `card`, `bom`, `crate_metadata`, `page`.
 
 mod bindings;
 mod bom;
@@ -39,6 +39,7 @@ mod keys;
 pub mod layout;
 mod markup;
 mod measured;
+mod model_signature;
 mod page;
 mod page_parts;
 mod rederive;
@@ -46,6 +47,7 @@ mod signatures;
 pub mod write;
 
 pub use check::{Options, verify};
+pub use derived::documents;
 pub use error::DossierError;
 pub use evidence::Evidence;
 pub use write::export;

@@ -6,13 +6,14 @@ use std::path::Path;
 use super::collect::{Collected, collect};
 use super::evidence::Evidence;
 use super::folder::{self, Files, ModelFile};
-use super::{DossierError, Options, derived, layout, verify};
+use super::{DossierError, Options, derived, layout, model_signature, verify};
 use crate::base::name::Name;
 use crate::disk::fresh::{self, Durability};
 use crate::disk::{IoContext, atomic};
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
 use crate::store::Store;
+use crate::trust::{Role, SecretKey};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +36,15 @@ pub fn export(
     replace: bool,
 ) -> Result<Exported, DossierError> {
     let collected = collect(graph, store, results, candidate)?;
-    fresh::folder(out, replace, Durability::Synced, |folder| fill(collected, folder))
+    let key = store.custody().signer(Role::Model)?;
+    fresh::folder(out, replace, Durability::Synced, |folder| fill(collected, key.as_ref(), folder))
 }
 
 fn unsound(what: &str) -> impl Fn(String) -> DossierError {
     move |why| DossierError::Unsound { what: what.to_owned(), why }
 }
 
-fn fill(collected: Collected, folder: &Path) -> Result<Exported, DossierError> {
+fn fill(collected: Collected, key: Option<&SecretKey>, folder: &Path) -> Result<Exported, DossierError> {
     let Collected { documents, model } = collected;
     let mut files = Files { documents, model: Vec::new() };
     for (name, from) in model {
@@ -50,9 +52,13 @@ fn fill(collected: Collected, folder: &Path) -> Result<Exported, DossierError> {
     }
     files.model.sort_by(|a, b| a.name.cmp(&b.name));
     let (evidence, _) = Evidence::read(&files.documents).map_err(unsound("records"))?;
-    let signed = evidence.bundles.len();
+    let signed = evidence.bundles.len() + usize::from(key.is_some());
     let derived = derived::documents(&evidence, &files).map_err(unsound("documents"))?;
     files.documents.extend(derived.into_iter().map(|(path, bytes)| (path.to_owned(), bytes)));
+    if let Some(key) = key {
+        let signature = model_signature::sign(&evidence, &files, key).map_err(unsound("model signature"))?;
+        files.documents.insert(layout::SIGNATURE.to_owned(), signature);
+    }
     for (path, bytes) in &files.documents {
         atomic::replace_view(&folder.join(path), bytes)?;
     }

@@ -294,7 +294,10 @@ impl<'p> Compiler<'p> {
             "parents": self.sources_of(candidate),
             "artifact_budget": plan.budget.artifact,
         });
-        let params = self.with_form(params, candidate);
+        let mut params = self.with_form(params, candidate);
+        if let Some(licences) = &plan.licences {
+            params["licences"] = json!(licences);
+        }
         let draft = self.with_sources(Draft::new(Kind::Compat, name.as_str(), &params).of(name), candidate);
         let compat = self.add(draft);
 

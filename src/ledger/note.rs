@@ -120,7 +120,7 @@ impl Note {
 
     /// Adds a signature under `name`, in place of an earlier one by the same key.
     pub fn sign(&mut self, name: &str, key: &SecretKey) {
-        let bytes = key.sign(self.text.as_bytes()).to_vec();
+        let bytes = key.sign(self.text.as_bytes());
         self.put(&NoteKey { name: name.to_owned(), kind: NoteKind::Signature, public: key.public() }, bytes);
     }
 

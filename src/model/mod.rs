@@ -26,6 +26,8 @@ pub mod gguf;
 pub mod huggingface;
 pub mod identity;
 #[cfg(feature = "engine")]
+pub mod licence;
+#[cfg(feature = "engine")]
 pub mod listing;
 pub mod naming;
 #[cfg(feature = "engine")]

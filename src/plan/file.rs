@@ -25,6 +25,8 @@ pub struct PlanFile {
     pub evals: Vec<EvalSection>,
     /// `[[gate]]`
     pub gates: Vec<GateSection>,
+    /// `[licences]`
+    pub licences: Option<LicencesSection>,
     /// `[review]`
     pub review: Option<ReviewSection>,
     /// `[recipe]`
@@ -230,6 +232,21 @@ pub struct GateSection {
     /// Whether something in it could not be read. What seems to be missing may be just that.
     pub faulty: bool,
 }
+
+/// `[licences]`
+#[derive(Debug)]
+pub struct LicencesSection {
+    /// The only ones that parents may be under.
+    pub allow: Option<Located<Vec<Located<String>>>>,
+    /// Those that may not meet.
+    pub forbid: Option<Located<Vec<Located<Together>>>>,
+    /// `allow` or `refuse`: what becomes of parents that declare none.
+    pub undeclared: Option<Located<String>>,
+}
+
+/// Licences that may not all meet in one child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Together(pub Vec<String>);
 
 /// `[review]`
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, OptionsSection,
-    ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection,
-    Written,
+    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, LicencesSection,
+    OptionsSection, ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection,
+    SmokeSection, Together, Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
@@ -128,6 +128,7 @@ fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
         smoke: top.table("smoke").map(smoke),
         evals: top.array_of_tables("eval").into_iter().map(eval).collect(),
         gates: top.array_of_tables("gate").into_iter().map(gate).collect(),
+        licences: top.table("licences").map(licences),
         review: top.table("review").map(review),
         recipe: top.table("recipe").map(recipe),
         registry: top.table("registry").map(registry),
@@ -316,6 +317,25 @@ fn gate(mut table: Table<'_, '_>) -> GateSection {
     };
     section.faulty = table.finish() > before;
     section
+}
+
+fn licences(mut table: Table<'_, '_>) -> LicencesSection {
+    let section = LicencesSection {
+        allow: table.list("allow"),
+        forbid: table.list("forbid"),
+        undeclared: table.optional("undeclared"),
+    };
+    table.finish();
+    section
+}
+
+impl FromToml for Together {
+    const EXPECTED: &'static str = "a list of licences that may not meet";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        let items = value.as_array().ok_or(None)?;
+        let text = |item: &toml::Spanned<DeValue<'_>>| item.get_ref().as_str().map(str::to_owned).ok_or(None);
+        Ok(Self(items.iter().map(text).collect::<Result<_, _>>()?))
+    }
 }
 
 fn review(mut table: Table<'_, '_>) -> ReviewSection {

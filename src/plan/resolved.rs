@@ -12,6 +12,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::convert::Form;
 use crate::evaluate::Options;
+use crate::model::licence::Policy;
 use crate::operator::{Operator, Parameters, Rule, Value, soup};
 
 /// The metric that no suite measures.
@@ -39,6 +40,8 @@ pub struct Plan {
     pub suites: Vec<Suite>,
     /// `[[gate]]`
     pub gates: Vec<Gate>,
+    /// `[licences]`
+    pub licences: Option<Policy>,
     /// `[review]`
     pub review: Review,
     /// Training texts that parents declare.

@@ -10,6 +10,7 @@ use crate::convert::{Child, Form};
 use crate::model::Package;
 use crate::model::adapter::{AdapterIdentity, Mismatch};
 use crate::model::identity::{Difference, DifferenceKind, Identity};
+use crate::model::licence::Policy;
 use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::record::compat::{Check, CompatibilityReport};
 use crate::record::source::SourceArtifact;
@@ -31,6 +32,9 @@ pub(crate) struct Params {
     pub(crate) output: Form,
     /// Largest artifact the plan's budget allows.
     pub(crate) artifact_budget: u64,
+    /// Which licences may meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) licences: Option<Policy>,
 }
 
 pub(super) struct CompatStage;
@@ -69,6 +73,7 @@ impl Stage for CompatStage {
         checks.extend(adapter_check(&records, &models));
         checks.push(format_check(&models, &params));
         checks.push(envelope(&params, &models[0])?);
+        checks.extend(params.licences.as_ref().map(|policy| licence_check(policy, &records)));
         let compatible = checks.iter().all(|check| check.passed);
         let reasons: Vec<String> =
             checks.iter().filter(|check| !check.passed).flat_map(|check| check.findings.clone()).collect();
@@ -142,6 +147,18 @@ fn tokens(first: &Model<'_>, other: &Model<'_>) -> String {
         },
         _ => format!("the tokens of `{here}` and `{there}` cannot be compared"),
     }
+}
+
+/// Whether the parents' licences may meet, by the plan's policy.
+fn licence_check(policy: &Policy, sources: &[&SourceArtifact]) -> Check {
+    let declared: Vec<(&str, &[String])> =
+        sources.iter().map(|source| (source.name.as_str(), &source.origin.licences[..])).collect();
+    let offences = policy.offences(&declared);
+    let passed = offences.is_empty();
+    let all: std::collections::BTreeSet<&str> =
+        declared.iter().flat_map(|(_, licences)| licences.iter().map(String::as_str)).collect();
+    let fit = || vec![format!("these may meet: {}", all.into_iter().collect::<Vec<_>>().join(", "))];
+    Check { check: "licences".to_owned(), passed, findings: if passed { fit() } else { offences } }
 }
 
 /// Whether every model can be read in the names of the child's format.

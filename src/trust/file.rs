@@ -95,6 +95,13 @@ impl Trust {
             let at = entry.public.span().start;
             let public = PublicKey::from_base64(entry.public.get_ref())
                 .map_err(|why| wrong(at, format!("the public key of `{name}` {why}")))?;
+            if public.algorithm() != entry.role.algorithm() {
+                let (found, expected) = (public.algorithm().word(), entry.role.algorithm().word());
+                return Err(wrong(
+                    at,
+                    format!("`{name}` is an {found} key, a {} key is {expected}", entry.role),
+                ));
+            }
             if let Some(other) = keys.iter().find(|other| other.public == public) {
                 // One person with two names could approve twice.
                 return Err(wrong(at, format!("`{name}` has the same key as `{}`", other.name)));
@@ -131,6 +138,9 @@ impl Trust {
                 return Err(format!("the key `{name}` is there twice"));
             }
             let role = Role::Approver;
+            if public.algorithm() != role.algorithm() {
+                return Err(format!("the key `{name}` is no {} key", role.algorithm().word()));
+            }
             trusted.push(TrustedKey { name, role, public, claims: role.claims().to_vec() });
         }
         Ok(Self { keys: trusted })

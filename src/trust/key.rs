@@ -1,9 +1,12 @@
 //! One key: made, read, written, used.
+//!
+//! Ed25519 everywhere but for one role: the OpenSSF model signature, which other people's tools check, knows
+//! ECDSA on the NIST curves only. That role's keys are P-256, and both kinds sign without randomness.
 
 use std::fmt;
 use std::io::Read;
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::Signer;
 use zeroize::Zeroizing;
 
 use super::{TrustError, pem};
@@ -14,55 +17,121 @@ use crate::disk::{DiskError, IoContext};
 /// Length of an Ed25519 signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
+/// How a key signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+    /// ECDSA on P-256 with SHA-256 (FIPS 186-5), nonces as in RFC 6979, signatures in DER with the lower S.
+    P256,
+}
+
+impl Algorithm {
+    /// What people call it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "Ed25519",
+            Self::P256 => "ECDSA P-256",
+        }
+    }
+}
+
 /// The half that checks.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey(Public);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Public {
+    Ed25519(ed25519_dalek::VerifyingKey),
+    P256(p256::ecdsa::VerifyingKey),
+}
 
 impl PublicKey {
-    /// The key with these 32 bytes; the reason is a phrase.
+    /// The Ed25519 key with these 32 bytes; the reason is a phrase.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, String> {
-        let key = VerifyingKey::from_bytes(bytes).map_err(|_| "is no point of the curve".to_owned())?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes);
+        let key = key.map_err(|_| "is no point of the curve".to_owned())?;
         // Under such a key one signature fits many messages.
-        if key.is_weak() { Err("is a weak key".to_owned()) } else { Ok(Self(key)) }
+        if key.is_weak() { Err("is a weak key".to_owned()) } else { Ok(Self(Public::Ed25519(key))) }
     }
 
     /// Reads the SPKI PEM of a `.pub.pem` file.
     pub fn from_pem(text: &str) -> Result<Self, String> {
-        Self::from_bytes(&pem::read_public(text)?)
+        Self::from_spki(&pem::read_public(text)?)
     }
 
-    /// Reads base64 of SPKI DER: the middle line of the PEM file.
+    /// Reads base64 of SPKI DER: what stands between the lines of the PEM file.
     pub fn from_base64(text: &str) -> Result<Self, String> {
-        let der = base64::decode(text).ok_or_else(|| "is not base64".to_owned())?;
-        Self::from_bytes(&pem::from_spki(&der)?)
+        Self::from_spki(&base64::decode(text).ok_or_else(|| "is not base64".to_owned())?)
     }
 
-    /// The 32 bytes of RFC 8032.
+    fn from_spki(der: &[u8]) -> Result<Self, String> {
+        match pem::from_spki(der)? {
+            pem::Point::Ed25519(bytes) => Self::from_bytes(&bytes),
+            pem::Point::P256(bytes) => p256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes)
+                .map(|key| Self(Public::P256(key)))
+                .map_err(|_| "is no point of the curve".to_owned()),
+        }
+    }
+
+    fn spki(&self) -> Vec<u8> {
+        match &self.0 {
+            Public::Ed25519(key) => pem::spki(&pem::Point::Ed25519(key.to_bytes())),
+            Public::P256(key) => pem::spki(&pem::Point::P256(uncompressed(key))),
+        }
+    }
+
+    /// How it checks.
+    pub fn algorithm(&self) -> Algorithm {
+        match &self.0 {
+            Public::Ed25519(_) => Algorithm::Ed25519,
+            Public::P256(_) => Algorithm::P256,
+        }
+    }
+
+    /// The 32 bytes of RFC 8032; of a P-256 key the abscissa of its point.
     pub fn to_bytes(&self) -> [u8; 32] {
-        self.0.to_bytes()
+        match &self.0 {
+            Public::Ed25519(key) => key.to_bytes(),
+            Public::P256(key) => std::array::from_fn(|at| uncompressed(key)[1 + at]),
+        }
     }
 
     /// The SPKI PEM.
     pub fn to_pem(&self) -> String {
-        pem::write_public(&self.to_bytes())
+        pem::write_public(&self.spki())
     }
 
     /// Base64 of the SPKI DER.
     pub fn to_base64(&self) -> String {
-        base64::encode(&pem::spki(&self.to_bytes()))
+        base64::encode(&self.spki())
     }
 
     /// Its id: SHA-256 of its SPKI DER. It names a key and is never a reason to trust it.
     pub fn id(&self) -> Sha256 {
-        Sha256::of(&pem::spki(&self.to_bytes()))
+        Sha256::of(&self.spki())
     }
 
     /// Checks a signature strictly: no malleable, mixed-order or small-order ones.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), TrustError> {
-        let bad = || TrustError::BadSignature(self.id());
-        let signature = Signature::from_slice(signature).map_err(|_| bad())?;
-        self.0.verify_strict(message, &signature).map_err(|_| bad())
+        let holds = match &self.0 {
+            Public::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            Public::P256(key) => {
+                use p256::ecdsa::signature::Verifier as _;
+                // (r, n - s) holds as well as (r, s): only the lower one is anybody's signature here.
+                p256::ecdsa::Signature::from_der(signature).is_ok_and(|signature| {
+                    signature.normalize_s() == signature && key.verify(message, &signature).is_ok()
+                })
+            }
+        };
+        if holds { Ok(()) } else { Err(TrustError::BadSignature(self.id())) }
     }
+}
+
+fn uncompressed(key: &p256::ecdsa::VerifyingKey) -> [u8; 65] {
+    let point = key.to_sec1_point(false);
+    std::array::from_fn(|at| point.as_bytes()[at])
 }
 
 impl fmt::Debug for PublicKey {
@@ -72,42 +141,91 @@ impl fmt::Debug for PublicKey {
 }
 
 /// The half that signs. Wiped from memory when dropped; nothing prints it.
-pub struct SecretKey(SigningKey);
+pub struct SecretKey(Secret);
+
+enum Secret {
+    Ed25519(ed25519_dalek::SigningKey),
+    P256(p256::ecdsa::SigningKey),
+}
 
 impl SecretKey {
-    /// A new key from the operating system's randomness.
+    /// A new Ed25519 key from the operating system's randomness.
     pub fn generate() -> Result<Self, DiskError> {
-        let mut seed = Zeroizing::new([0; 32]);
-        let source = "/dev/urandom";
-        std::fs::File::open(source)
-            .and_then(|mut file| file.read_exact(&mut *seed))
-            .at("read random bytes from", source)?;
-        Ok(Self::from_seed(&seed))
+        Self::generate_for(Algorithm::Ed25519)
     }
 
-    /// The key with this seed.
+    /// A new key from the operating system's randomness.
+    pub fn generate_for(algorithm: Algorithm) -> Result<Self, DiskError> {
+        let source = "/dev/urandom";
+        loop {
+            let mut seed = Zeroizing::new([0; 32]);
+            std::fs::File::open(source)
+                .and_then(|mut file| file.read_exact(&mut *seed))
+                .at("read random bytes from", source)?;
+            // One number in four thousand million is no P-256 key.
+            if let Some(key) = Self::of(algorithm, &seed) {
+                return Ok(key);
+            }
+        }
+    }
+
+    /// The Ed25519 key with this seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        Self(Secret::Ed25519(ed25519_dalek::SigningKey::from_bytes(seed)))
+    }
+
+    /// The key with this seed, or with this number as its scalar.
+    pub fn of(algorithm: Algorithm, seed: &[u8; 32]) -> Option<Self> {
+        match algorithm {
+            Algorithm::Ed25519 => Some(Self::from_seed(seed)),
+            Algorithm::P256 => {
+                p256::ecdsa::SigningKey::from_slice(seed).ok().map(|key| Self(Secret::P256(key)))
+            }
+        }
     }
 
     /// Reads the PKCS#8 PEM of a `.pem` file.
     pub fn from_pem(text: &str) -> Result<Self, String> {
-        Ok(Self::from_seed(&*pem::read_secret(text)?))
+        match pem::read_secret(text)? {
+            pem::Scalar::Ed25519(seed) => Ok(Self::from_seed(&seed)),
+            pem::Scalar::P256 { scalar, point } => {
+                let key = Self::of(Algorithm::P256, &scalar).ok_or_else(|| "is no P-256 key".to_owned())?;
+                match &key.0 {
+                    Secret::P256(secret) if uncompressed(secret.verifying_key()) == point => Ok(key),
+                    _ => Err("holds a public half that is not its own".to_owned()),
+                }
+            }
+        }
     }
 
     /// The PKCS#8 PEM.
     pub fn to_pem(&self) -> Zeroizing<String> {
-        pem::write_secret(self.0.as_bytes())
+        match &self.0 {
+            Secret::Ed25519(key) => pem::write_secret(&pem::Scalar::Ed25519(Zeroizing::new(key.to_bytes()))),
+            Secret::P256(key) => pem::write_secret(&pem::Scalar::P256 {
+                scalar: Zeroizing::new(key.to_bytes().into()),
+                point: uncompressed(key.verifying_key()),
+            }),
+        }
     }
 
     /// The half that checks.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        match &self.0 {
+            Secret::Ed25519(key) => PublicKey(Public::Ed25519(key.verifying_key())),
+            Secret::P256(key) => PublicKey(Public::P256(*key.verifying_key())),
+        }
     }
 
     /// Signs; the same key and message always give the same signature.
-    pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
-        self.0.sign(message).to_bytes()
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match &self.0 {
+            Secret::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            Secret::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                signature.normalize_s().to_der().as_bytes().to_vec()
+            }
+        }
     }
 }
 
@@ -145,7 +263,7 @@ mod tests {
         ] {
             let key = SecretKey::from_seed(&hex(seed));
             assert_eq!(key.public().to_bytes(), hex::<32>(public));
-            assert_eq!(key.sign(message), hex::<64>(signature));
+            assert_eq!(key.sign(message)[..], hex::<64>(signature));
             key.public().verify(message, &hex::<64>(signature)).unwrap();
             assert!(key.public().verify(b"other", &hex::<64>(signature)).is_err());
             assert!(key.public().verify(message, &hex::<63>(signature)).is_err());
@@ -182,5 +300,38 @@ mod tests {
         let shown = format!("{key:?} {:?} {}", key.public(), key.public().to_pem());
         assert!(!shown.contains(&body[24..]), "the seed begins at the 22nd character");
         assert_ne!(SecretKey::generate().unwrap().public(), key.public());
+    }
+
+    /// RFC 6979, appendix A.2.5: the key of the examples and the signature of "sample" with SHA-256.
+    #[test]
+    fn rfc_6979_example() {
+        let scalar = hex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
+        let key = SecretKey::of(Algorithm::P256, &scalar).unwrap();
+        let x: [u8; 32] = hex("60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6");
+        assert_eq!(key.public().to_bytes(), x);
+        let r: [u8; 32] = hex("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716");
+        // The example's S is the higher one of the pair.
+        let signature = key.sign(b"sample");
+        assert!(signature.windows(32).any(|window| window == r));
+        key.public().verify(b"sample", &signature).unwrap();
+        assert!(key.public().verify(b"samplf", &signature).is_err());
+        assert_eq!(key.sign(b"sample"), signature);
+        let again = SecretKey::from_pem(&key.to_pem()).unwrap();
+        assert_eq!(again.public(), key.public());
+        assert_eq!(PublicKey::from_pem(&key.public().to_pem()).unwrap(), key.public());
+        assert_eq!(PublicKey::from_base64(&key.public().to_base64()).unwrap(), key.public());
+        assert!(SecretKey::of(Algorithm::P256, &[0; 32]).is_none(), "zero is no key");
+        let both = (key.public().algorithm(), SecretKey::from_seed(&[1; 32]).public().algorithm());
+        assert_eq!(both, (Algorithm::P256, Algorithm::Ed25519));
+    }
+
+    /// The higher S of the same pair holds in the arithmetic and is refused.
+    #[test]
+    fn the_higher_s_is_nobodys_signature() {
+        let key = SecretKey::of(Algorithm::P256, &[7; 32]).unwrap();
+        let good = p256::ecdsa::Signature::from_der(&key.sign(b"m")).unwrap();
+        let high = p256::ecdsa::Signature::from_scalars(good.r(), -good.s()).unwrap();
+        key.public().verify(b"m", good.to_der().as_bytes()).unwrap();
+        assert!(key.public().verify(b"m", high.to_der().as_bytes()).is_err());
     }
 }

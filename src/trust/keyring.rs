@@ -58,7 +58,7 @@ impl Keyring {
     /// Makes a key. One that is there is never replaced: what it signed would lose its name.
     pub fn generate(&self, role: Role, name: Option<&Name>) -> Result<KeyFile, TrustError> {
         let stem = stem(role, name)?;
-        let key = SecretKey::generate()?;
+        let key = SecretKey::generate_for(role.algorithm())?;
         let (secret, public) = (self.secret_path(&stem), self.public_path(&stem));
         std::fs::create_dir_all(&self.folder).at("create the folder", &self.folder)?;
         if public.exists() {
@@ -101,6 +101,9 @@ impl Keyring {
         let path = self.secret_path(&stem(role, None)?);
         match read_secret(&path) {
             Err(TrustError::Disk(error)) if error.is_not_found() => Ok(None),
+            Ok(key) if key.public().algorithm() != role.algorithm() => {
+                Err(bad(&path, &format!("is no {} key", role.algorithm().word())))
+            }
             other => other.map(Some),
         }
     }

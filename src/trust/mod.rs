@@ -1,6 +1,7 @@
 //! Keys: who may say what, and how it is checked that they said it.
 //!
-//! Every signature is Ed25519 (RFC 8032), checked strictly: one message, one key, one signature. A key
+//! Every signature is Ed25519 (RFC 8032), checked strictly: one message, one key, one signature; only model
+//! signatures, which other people's tools check, are ECDSA P-256. A key
 //! has a *role*, and a role may sign only its own kinds of record, so that whoever measures cannot
 //! admit, and whoever admits cannot rewrite the log. Which key has which role is written by a person in
 //! a trust file; nothing inside an envelope is ever a reason to trust it.
@@ -28,6 +29,6 @@ pub mod role;
 pub use custody::{Custody, KEYS_FOLDER};
 pub use error::TrustError;
 pub use file::{TRUST_FILE, Trust, TrustedKey};
-pub use key::{PublicKey, SIGNATURE_BYTES, SecretKey};
+pub use key::{Algorithm, PublicKey, SIGNATURE_BYTES, SecretKey};
 pub use keyring::{KeyFile, Keyring};
 pub use role::{Claim, Role};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Algorithm;
+
 /// What a key is for. Each has its own key: separate duties need separate secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,6 +24,8 @@ pub enum Role {
     Registry,
     /// Co-signs checkpoints it found consistent with what it saw before.
     Witness,
+    /// Signs exported folders as the OpenSSF model signature asks for: with ECDSA P-256.
+    Model,
 }
 
 /// A kind of thing that is signed.
@@ -56,11 +60,13 @@ pub enum Claim {
     Checkpoint,
     /// A witness's signature on a checkpoint.
     Cosignature,
+    /// A signature over every file of a dossier.
+    Model,
 }
 
 impl Role {
     /// Every role, in the order of its declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Producer,
         Self::Evaluator,
         Self::Promoter,
@@ -68,6 +74,7 @@ impl Role {
         Self::Log,
         Self::Registry,
         Self::Witness,
+        Self::Model,
     ];
 
     /// Its word in files and commands.
@@ -80,12 +87,21 @@ impl Role {
             Self::Log => "log",
             Self::Registry => "registry",
             Self::Witness => "witness",
+            Self::Model => "model",
         }
     }
 
     /// The role with this word.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.word() == word)
+    }
+
+    /// How its keys sign.
+    pub const fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Model => Algorithm::P256,
+            _ => Algorithm::Ed25519,
+        }
     }
 
     /// What it may sign.
@@ -98,6 +114,7 @@ impl Role {
             Self::Log => &[Claim::Checkpoint],
             Self::Registry => &[Claim::Release],
             Self::Witness => &[Claim::Cosignature],
+            Self::Model => &[Claim::Model],
         }
     }
 }
@@ -120,6 +137,7 @@ impl Claim {
             Self::Release => "release",
             Self::Checkpoint => "checkpoint",
             Self::Cosignature => "cosignature",
+            Self::Model => "model",
         }
     }
 

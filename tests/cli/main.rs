@@ -18,6 +18,7 @@ mod evaluate;
 mod formats;
 mod greedy;
 mod keys;
+mod licences;
 mod lineage;
 mod merge;
 mod mergekit;

@@ -25,6 +25,7 @@ mod budget;
 mod candidates;
 mod children;
 mod gates;
+mod licences;
 mod metric;
 mod names;
 mod options;
@@ -95,6 +96,7 @@ impl Resolver<'_> {
         self.labels_differ(&candidates);
         let gates = self.gates(&suites);
         self.selections(&candidates, &suites, &gates);
+        let licences = self.licences();
         let review = self.review(&suites);
         self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();
@@ -111,6 +113,7 @@ impl Resolver<'_> {
             smoke,
             suites,
             gates,
+            licences,
             review,
             texts,
             pool_size,
