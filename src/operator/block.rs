@@ -8,7 +8,7 @@
 //! share scales a block is encoded and measured as a whole.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::wide::wide;
 use crate::model::{Planned, WriteError};
@@ -107,9 +107,11 @@ impl Buffers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// Gives a block's buffers back.
-    pub(super) fn put(&self, made: Made) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(made);
+    /// Gives a block's buffers back, if nobody else has it any more.
+    pub(super) fn give_back(&self, made: Arc<Made>) {
+        if let Some(made) = Arc::into_inner(made) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(made);
+        }
     }
 }
 
