@@ -19,7 +19,7 @@ pub(super) struct Digests<'scope>(Where<'scope>);
 
 enum Where<'scope> {
     /// The machine has no thread to give.
-    Here(Hashing),
+    Here(Box<Hashing>),
     Beside(SyncSender<Arc<Made>>, ScopedJoinHandle<'scope, Vec<Digest>>),
 }
 
@@ -31,7 +31,7 @@ impl<'scope> Digests<'scope> {
             Builder::new().name("tensor-digests".to_owned()).spawn_scoped(scope, || run(lent, buffers));
         Self(match thread {
             Ok(thread) => Where::Beside(blocks, thread),
-            Err(_) => Where::Here(Hashing::default()),
+            Err(_) => Where::Here(Box::default()),
         })
     }
 
