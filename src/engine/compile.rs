@@ -19,8 +19,8 @@ use crate::evaluate::harness::External;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Better, Measure};
 use crate::plan::{
-    Candidate, DeclaredText, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES, Role,
-    Suite, Versus,
+    CHAMPION, Candidate, DeclaredText, Gate, GateRule, MetricGate, Objective, Origin, Plan, RESERVED_GATES,
+    Role, Suite, Versus,
 };
 use crate::record::lineage::BoundOperator;
 use crate::stage::{Kind, evidence_name};
@@ -48,6 +48,7 @@ pub fn compile(plan: &Plan) -> StageGraph {
         lineages: Vec::new(),
     };
     compiler.parents();
+    compiler.champion();
     let compats: Vec<StageIndex> = plan.candidates.iter().map(|candidate| compiler.bind(candidate)).collect();
     let registration = compiler.registration();
     let bred: Vec<Bred> = plan
@@ -161,19 +162,9 @@ impl<'p> Compiler<'p> {
 
     fn parents(&mut self) {
         for parent in &self.plan.parents {
-            let pool = match &parent.origin {
-                Origin::File { .. } => Value::Null,
-                Origin::Pool { cycle, parent } => json!({
-                    "cycle": cycle,
-                    "manifest": parent.manifest,
-                    "licences": parent.licences,
-                    "data": parent.data,
-                    "trained": parent.trained,
-                }),
-            };
             let role = if parent.role == Role::Base { "base" } else { "parent" };
-            let mut params =
-                json!({ "name": parent.name, "role": role, "licence": parent.licence, "pool": pool });
+            let mut params = source_params(&parent.name, role, &parent.origin);
+            params["licence"] = json!(parent.licence);
             if let Some(adapts) = &parent.adapts {
                 params["adapts"] = json!(adapts);
             }
@@ -189,6 +180,17 @@ impl<'p> Compiler<'p> {
             self.sources.insert(parent.name.clone(), source);
             self.test(&parent.name, None, "source", source, &model_of(&parent.origin), None);
         }
+    }
+
+    /// The champion is measured like a parent; nothing is made of it.
+    fn champion(&mut self) {
+        let Some(champion) = &self.plan.champion else { return };
+        let params = source_params(&champion.name, CHAMPION, &champion.origin);
+        let model = model_of(&champion.origin);
+        let draft = Draft::new(Kind::Source, champion.name.as_str(), &params).input("model", model.clone());
+        let source = self.add(draft);
+        self.sources.insert(champion.name.clone(), source);
+        self.test(&champion.name, None, "source", source, &model, None);
     }
 
     /// Smoke and evaluations of one model.
@@ -316,7 +318,7 @@ impl<'p> Compiler<'p> {
             compat,
             Need::Pass,
         );
-        let draft = self.with_suites(self.with_sources(draft, candidate));
+        let draft = self.with_champion(self.with_suites(self.with_sources(draft, candidate)), candidate);
         let lineage = self.add(draft);
         self.lineages.push(lineage);
         compat
@@ -351,6 +353,21 @@ impl<'p> Compiler<'p> {
             }
         }
         all
+    }
+
+    /// The champion, for a candidate with a gate that means it: bound before anything is computed.
+    fn with_champion(&self, mut draft: Draft, candidate: &Candidate) -> Draft {
+        let Some(champion) = &self.plan.champion else { return draft };
+        let gates = self.plan.gates.iter().filter(|gate| gate.is_for(candidate));
+        let mut rules = gates.filter_map(|gate| match &gate.rule {
+            GateRule::Metric(rule) => Some(rule),
+            GateRule::Approval(_) | GateRule::BrowserSmoke => None,
+        });
+        if !rules.any(|rule| matches!(rule.versus, Some(Versus::Champion { .. }))) {
+            return draft;
+        }
+        draft.node.params["champion"] = json!(champion.name);
+        draft.record_of(format!("source.{}", champion.name), self.sources[&champion.name], Need::Pass)
     }
 
     fn with_suites(&self, draft: Draft) -> Draft {
@@ -473,7 +490,7 @@ impl<'p> Compiler<'p> {
                     "parents": ancestors(candidate),
                 }));
                 introduced.insert(format!("candidate.{}", candidate.name), bred.manifest);
-                let rivals = rivals_of(rule, candidate);
+                let rivals = rivals_of(plan, rule, candidate);
                 for rival in &rivals {
                     introduced.insert(format!("source.{rival}"), self.sources[*rival]);
                 }
@@ -543,7 +560,7 @@ impl<'p> Compiler<'p> {
                         compared = true;
                         continue;
                     }
-                    for rival in rivals_of(rule, candidate) {
+                    for rival in rivals_of(plan, rule, candidate) {
                         rivals.entry(rival).or_default().extend(&rule.suites);
                     }
                 }
@@ -666,6 +683,20 @@ fn each_once(needs: Vec<(StageIndex, Need)>) -> Vec<(StageIndex, Need)> {
     once
 }
 
+fn source_params(name: &Name, role: &str, origin: &Origin) -> Value {
+    let pool = match origin {
+        Origin::File { .. } => Value::Null,
+        Origin::Pool { cycle, parent } => json!({
+            "cycle": cycle,
+            "manifest": parent.manifest,
+            "licences": parent.licences,
+            "data": parent.data,
+            "trained": parent.trained,
+        }),
+    };
+    json!({ "name": name, "role": role, "licence": null, "pool": pool })
+}
+
 fn model_of(origin: &Origin) -> From {
     match origin {
         Origin::File { model, .. } => From::File(model.clone()),
@@ -685,9 +716,10 @@ fn ancestors(candidate: &Candidate) -> Vec<&Name> {
 }
 
 /// Whom a gate compares a candidate with.
-fn rivals_of<'a>(rule: &'a MetricGate, candidate: &'a Candidate) -> Vec<&'a Name> {
-    match &rule.versus {
+fn rivals_of<'a>(plan: &'a Plan, rule: &'a MetricGate, candidate: &'a Candidate) -> Vec<&'a Name> {
+    match rule.versus.as_ref().and_then(Versus::settled) {
         None => Vec::new(),
+        Some(Versus::Champion { .. }) => plan.champion.iter().map(|champion| &champion.name).collect(),
         Some(Versus::BestParent) => ancestors(candidate),
         Some(Versus::Parent(parent) | Versus::NoOp(parent)) => vec![parent],
     }

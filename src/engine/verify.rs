@@ -17,9 +17,7 @@ use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::ledger::LedgerError;
 use crate::registry::{self, RegistryError};
-use crate::stage::{
-    Action, Context, Kind, StageError, ledger_memory, open_ledger, recompute, registry_folder, stage,
-};
+use crate::stage::{Action, Context, Kind, StageError, recompute, registry_folder, stage};
 use crate::store::{ActionResult, Event, Happened, Store, StoreError};
 
 /// What to check.
@@ -199,8 +197,8 @@ fn mismatch(what: &str, bound: Option<&Digest>, found: Digest) -> String {
 fn check_ledger(store: &Store) -> Checked {
     let what = "ledger".to_owned();
     let checked = || -> Result<u64, LedgerError> {
-        let ledger = open_ledger(store)?;
-        let remembered = ledger_memory(store).recall(&ledger.head()?.origin)?;
+        let ledger = store.ledger()?;
+        let remembered = store.ledger_memory().recall(&ledger.head()?.origin)?;
         Ok(ledger.check(remembered.as_ref())?.head.size)
     };
     match checked() {
@@ -217,7 +215,7 @@ fn check_registry(store: &Store, cycle: &Name) -> Checked {
     }
     let checked = || -> Result<usize, RegistryError> {
         let found = registry::check(&folder)?;
-        registry::check_admissions(&found.selector, &open_ledger(store)?)?;
+        registry::check_admissions(&found.selector, &store.ledger()?)?;
         Ok(found.selector.entries.len())
     };
     match checked() {

@@ -27,6 +27,7 @@ mod recipe;
 mod registry;
 mod review;
 mod revoked;
+mod rival;
 mod smoke;
 mod source;
 
@@ -36,7 +37,6 @@ pub use action::Action;
 pub use context::{Context, Made, StageError};
 pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
-pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;
 

@@ -9,6 +9,7 @@ mod adapter;
 mod attested;
 mod bad_input;
 mod browser;
+mod champion;
 mod convert;
 mod crash;
 mod declare;
