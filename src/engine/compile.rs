@@ -601,6 +601,7 @@ impl<'p> Compiler<'p> {
         let parents: Vec<&Name> = plan.parents.iter().map(|parent| &parent.name).collect();
         let params = json!({
             "cycle": cycle,
+            "seed": plan.cycle.seed,
             "objectives": plan.review.objectives.iter().map(Objective::name).collect::<Vec<_>>(),
             "lower": lower_is_better(plan),
             "candidates": names,
@@ -661,7 +662,11 @@ impl<'p> Compiler<'p> {
         );
         self.plan.suites.iter().fold(draft, |draft, suite| {
             match self.evals.get(&(name.clone(), suite.name.clone())) {
-                Some(eval) => draft.record_of(format!("eval.{name}.{}", suite.name), *eval, Need::End),
+                Some(eval) => {
+                    let label = format!("{name}.{}", suite.name);
+                    let draft = draft.record_of(format!("eval.{label}"), *eval, Need::End);
+                    draft.output_of(format!("outcomes.{label}"), *eval, "outcomes", Need::End)
+                }
                 None => draft,
             }
         })

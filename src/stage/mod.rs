@@ -28,6 +28,7 @@ mod registry;
 mod review;
 mod revoked;
 mod rival;
+mod significance;
 mod smoke;
 mod source;
 
@@ -35,6 +36,7 @@ use crate::store::ActionResult;
 
 pub use action::Action;
 pub use context::{Context, Made, StageError};
+pub use eval::ask_again;
 pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::recompute;

@@ -19,6 +19,7 @@ mod formats;
 mod greedy;
 mod keys;
 mod lineage;
+mod lm_eval;
 mod merge;
 mod mergekit;
 mod misfits;

@@ -89,7 +89,7 @@ impl Resolver<'_> {
     fn by_ledger(&self) -> Found {
         // A cycle without a name is a mistake of its own.
         let name = self.file.cycle.as_ref().and_then(|cycle| cycle.name.as_ref()).ok_or(None)?;
-        last_admitted(self.store, &name.value).map_err(told)
+        last_admitted(self.store, &name.value).map_err(|error| told(&error))
     }
 
     fn by_manifest(&self, manifest: &Located<String>) -> Found {
@@ -105,7 +105,7 @@ impl Resolver<'_> {
     }
 
     fn standing(&self, manifest: Sha256) -> Found {
-        named(self.store, manifest).map_err(told)?.map(Some).map_err(Some)
+        named(self.store, manifest).map_err(|error| told(&error))?.map(Some).map_err(Some)
     }
 
     /// Whether its model is in the store.
@@ -125,7 +125,7 @@ impl Resolver<'_> {
 /// Who it is, if there is one; or why that is not known, unless it was told already.
 type Found = Result<Option<Standing>, Option<String>>;
 
-fn told(error: PedigreeError) -> Option<String> {
+fn told(error: &PedigreeError) -> Option<String> {
     Some(error.to_string())
 }
 
