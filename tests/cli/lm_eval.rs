@@ -18,7 +18,7 @@ name = "beside"
 seed = "1"
 
 [budget]
-candidates = 1
+candidates = 2
 artifact = "1 MiB"
 disk = "1 MiB"
 seconds = 600
@@ -28,6 +28,10 @@ source = "{FIXTURES}/model"
 
 [candidates.same]
 operator = "passthrough"
+parents = ["tiny"]
+
+[candidates.other]
+operator = "mutate"
 parents = ["tiny"]
 
 [smoke]
@@ -118,8 +122,12 @@ fn what_the_harness_wrote_is_taken_in_and_only_of_its_model() {
         (&found["metrics"]["external"]["value"], &found["metrics"]["external"]["n"]),
         (theirs, &40.into())
     );
-    // A child is another model, though its weights be the same.
-    bring(&space, "same", &results, &samples).exits(2).complains("the results are of the model");
+    // Whoever is that model byte for byte was asked, too; nobody else was.
+    bring(&space, "same", &results, &samples).exits(0);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let admission = space.read(".studbook/runs/beside/09-admission/same.json");
+    assert!(admission.contains("\"admitted\":true"), "{admission}");
+    bring(&space, "other", &results, &samples).exits(2).complains("the results are of the model");
     let short: String = samples.lines().skip(1).map(|line| format!("{line}\n")).collect();
     bring(&space, "tiny", &results, &short).exits(2).complains("hash to");
     let other = results.replace("\"lm_eval_version\": \"0", "\"lm_eval_version\": \"1");

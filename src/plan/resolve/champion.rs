@@ -159,11 +159,11 @@ mod tests {
     fn versus(plan: &str) -> Versus {
         let plan = Folder::new().plan(plan);
         assert_eq!(plan.champion, None, "nothing was ever admitted here");
-        let rules = plan.gates.into_iter().filter_map(|gate| match gate.rule {
+        let mut rules = plan.gates.into_iter().filter_map(|gate| match gate.rule {
             GateRule::Metric(rule) => rule.versus,
             GateRule::Approval(_) | GateRule::BrowserSmoke => None,
         });
-        rules.last().unwrap()
+        rules.next_back().unwrap()
     }
 
     #[test]
