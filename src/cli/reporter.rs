@@ -59,8 +59,9 @@ impl<'a> Reporter<'a> {
         if !self.bar.is_hidden() {
             self.bar.set_message(format!("{id} {done}/{of}"));
         } else if !self.terminal.is_quiet() && self.spoke.elapsed() >= SILENCE {
-            let mark = self.terminal.paint("  at", Terminal::DIM);
-            self.tell(&format!("{mark}             {id}  {done} of {of}"));
+            let mark = self.terminal.paint(&format!("{:>6}", "at"), Terminal::DIM);
+            let (width, none) = (self.width, "");
+            self.tell(&format!("{mark} {none:>7}  {id:<width$}  {done} of {of} cases"));
         }
     }
 

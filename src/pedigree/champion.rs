@@ -1,6 +1,6 @@
 //! The champion: the candidate that newcomers are compared with.
 //!
-//! It is the last candidate that the ledger admitted and did not take back. A cycle's champion is that of
+//! It is the last candidate that the ledger admitted, or went back to, and did not take back. A cycle's champion is that of
 //! the moment its plan was first entered: running it again compares with the same one, and never with a
 //! child of its own.
 
@@ -45,9 +45,18 @@ pub fn last_admitted(store: &Store, cycle: &Name) -> Result<Option<Champion>, Pe
         leaf.kind == EntryKind::Plan && leaf.cycle == *cycle && leaf.predicate_type == PlanRegistration::TYPE
     };
     let entered = hall.leaves.iter().find(is_entry).map_or(u64::MAX, |leaf| leaf.index);
-    let before = hall.leaves.iter().rev().filter(|leaf| leaf.index < entered);
-    for leaf in before.filter(|leaf| leaf.kind == EntryKind::Admission) {
-        if let Ok(champion) = hall.standing(leaf)? {
+    let mut end = entered;
+    let decides = |leaf: &&Leaf| matches!(leaf.kind, EntryKind::Admission | EntryKind::Rollback);
+    while let Some(leaf) = hall.leaves.iter().rev().find(|leaf| leaf.index < end && decides(leaf)) {
+        // Who went back to somebody that is gone, too, goes back further, and never forward again.
+        let admission = match leaf.kind {
+            EntryKind::Rollback => hall.admission_of(leaf.subject),
+            _ => Some(leaf),
+        };
+        end = admission.map_or(leaf.index, |admission| admission.index.min(leaf.index));
+        if let Some(admission) = admission
+            && let Ok(champion) = hall.standing(admission)?
+        {
             return Ok(Some(champion));
         }
     }
@@ -61,8 +70,7 @@ pub fn last_admitted(store: &Store, cycle: &Name) -> Result<Option<Champion>, Pe
 /// As [`last_admitted`].
 pub fn named(store: &Store, manifest: Sha256) -> Result<Result<Champion, String>, PedigreeError> {
     let hall = Hall::open(store)?;
-    let admits = |leaf: &&Leaf| leaf.kind == EntryKind::Admission && leaf.subject == Some(manifest);
-    match hall.leaves.iter().rev().find(admits) {
+    match hall.admission_of(Some(manifest)) {
         Some(leaf) => hall.standing(leaf),
         None => Ok(Err(format!("the ledger of this store did not admit {}", manifest.short()))),
     }
@@ -73,6 +81,12 @@ impl<'s> Hall<'s> {
         let ledger = store.ledger()?;
         let (leaves, revoked) = (ledger.leaves()?, Revoked::of(&ledger)?);
         Ok(Self { leaves, pedigree: Pedigree::load(store)?, revoked, store })
+    }
+
+    /// The last entry that admits the candidate with this manifest.
+    fn admission_of(&self, manifest: Option<Sha256>) -> Option<&Leaf> {
+        let admits = |leaf: &&Leaf| leaf.kind == EntryKind::Admission && leaf.subject == manifest;
+        self.leaves.iter().rev().find(admits)
     }
 
     /// Who was admitted by this entry; or why it does not stand any more.
