@@ -74,6 +74,8 @@ pub(super) enum Command {
     Run(Run),
     /// How far a cycle is
     Status(Planned),
+    /// Who is ranked where, and which differences are more than chance
+    Review(Planned),
     /// Bring an approval for a pending gate, or the results of another harness
     Attest(Attest),
     /// Explain why a stage would run: exactly what differs from its last key
@@ -379,7 +381,7 @@ pub(super) struct Export {
 pub(super) struct Verify {
     /// The plan file, or the folder of a dossier
     pub(super) plan: PathBuf,
-    /// Run every operator again and compare bytes; of a dossier, run the model and ask every case again
+    /// Run every operator again, ask every model again, and compare bytes; of a dossier, the model alone
     #[arg(long)]
     pub(super) recompute: bool,
     /// For a dossier: the trust file that says whose signatures count
@@ -388,7 +390,7 @@ pub(super) struct Verify {
     /// For a dossier: your copy of the ledger's folder, which must extend the dossier's proofs
     #[arg(long, value_name = "FOLDER")]
     pub(super) ledger: Option<PathBuf>,
-    /// Recompute only this candidate's operator
+    /// Recompute only what is this candidate's
     #[arg(long, requires = "recompute", value_name = "NAME")]
     pub(super) candidate: Option<String>,
     /// How to print

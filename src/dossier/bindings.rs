@@ -84,7 +84,8 @@ fn ancestor(evidence: &Evidence, ancestor: &Ancestor) -> Held {
 fn lineage(evidence: &Evidence) -> Held {
     let (lineage, compat) = (&evidence.lineage().body, &evidence.compat);
     same("the compatibility report", &lineage.compatibility, &compat.subject.sha256)?;
-    lineage.base.iter().chain(&lineage.parents).try_for_each(|parent| ancestor(evidence, parent))?;
+    let bound = lineage.base.iter().chain(&lineage.parents).chain(&lineage.champion);
+    bound.into_iter().try_for_each(|parent| ancestor(evidence, parent))?;
     demand(
         compat.body.operator == lineage.operator.name,
         "the compatibility report is for another operator",

@@ -16,7 +16,7 @@ use crate::record::candidate::CandidateManifest;
 use crate::record::comparison::GateComparisons;
 use crate::record::lineage::LineageTemplate;
 use crate::record::{self, Record};
-use crate::stage::{Action, Kind, open_ledger};
+use crate::stage::{Action, Kind};
 use crate::store::Store;
 use crate::trust::{PublicKey, Role, Trust};
 
@@ -199,7 +199,7 @@ impl Collector<'_> {
     /// The registered plan, and both proofs against the checkpoint of now. What was taken back has no
     /// dossier.
     fn ledger(&mut self, admission: Sha256) -> Result<(), DossierError> {
-        let ledger = open_ledger(self.store)?;
+        let ledger = self.store.ledger()?;
         self.take(Kind::Admission, self.candidate.as_str())?;
         let found = ledger.find_record(admission)?;
         let Some(decision) = found.into_iter().find(|leaf| leaf.kind.is_decision()) else {
@@ -250,7 +250,7 @@ impl Collector<'_> {
                 used.extend(bundle::Bundle::parse(bytes).ok().map(|bundle| bundle.keyid()));
             }
         }
-        let (head, checkpoint) = open_ledger(self.store)?.checkpoint()?;
+        let (head, checkpoint) = self.store.ledger()?.checkpoint()?;
         let logged = |public: &PublicKey| {
             let key =
                 NoteKey { name: head.origin.clone(), kind: NoteKind::Signature, public: public.clone() };

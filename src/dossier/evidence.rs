@@ -155,11 +155,16 @@ pub fn ancestors(lineage: &LineageTemplate) -> Vec<&Name> {
 /// them are added to, and whom its gates compare it with.
 pub fn kin(lineage: &LineageTemplate) -> BTreeSet<Name> {
     let mut all = Vec::new();
-    lineage.base.iter().chain(&lineage.parents).for_each(|ancestor| chain(ancestor, &mut all));
+    let bound = lineage.base.iter().chain(&lineage.parents).chain(&lineage.champion);
+    bound.for_each(|ancestor| chain(ancestor, &mut all));
     for gate in lineage.gates.as_array().into_iter().flatten() {
-        let versus = gate.pointer("/rule/metric/versus");
-        let named = ["parent", "no_op"].into_iter().find_map(|word| versus?.get(word)?.as_str());
-        all.extend(named.and_then(|name| name.parse::<Name>().ok()));
+        let mut versus = gate.pointer("/rule/metric/versus");
+        while let Some(rival) = versus {
+            let named = ["parent", "no_op"].into_iter().find_map(|word| rival.get(word)?.as_str());
+            all.extend(named.and_then(|name| name.parse::<Name>().ok()));
+            // Whom to compare with where there is no champion.
+            versus = rival.pointer("/champion/otherwise");
+        }
     }
     all.into_iter().collect()
 }

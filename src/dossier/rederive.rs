@@ -69,8 +69,13 @@ impl Workshop {
         inputs: BTreeMap<String, Digest>,
     ) -> Result<BTreeMap<String, Blob>, String> {
         let action = Action { kind: kind.name().to_owned(), version: stage(kind).version(), params, inputs };
-        let context =
-            Context { store: &self.store, action: &action, now: &String::new, cancelled: &|| false };
+        let context = Context {
+            store: &self.store,
+            action: &action,
+            now: &String::new,
+            cancelled: &|| false,
+            progress: &|_, _| (),
+        };
         Ok(stage(kind).run(&context).map_err(|error| error.to_string())?.outputs)
     }
 

@@ -27,6 +27,8 @@ pub struct PlanFile {
     pub gates: Vec<GateSection>,
     /// `[licences]`
     pub licences: Option<LicencesSection>,
+    /// `[champion]`
+    pub champion: Option<ChampionSection>,
     /// `[review]`
     pub review: Option<ReviewSection>,
     /// `[recipe]`
@@ -247,6 +249,21 @@ pub struct LicencesSection {
 /// Licences that may not all meet in one child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Together(pub Vec<String>);
+
+/// `[champion]`
+#[derive(Debug)]
+pub struct ChampionSection {
+    /// Where it is.
+    pub span: Range<usize>,
+    /// SHA-256 of its manifest; the last admitted if absent.
+    pub manifest: Option<Located<String>>,
+    /// A recipe of an earlier cycle it is in instead.
+    pub from_recipe: Option<Located<String>>,
+    /// Which place of the recipe, from 1.
+    pub place: Option<Located<u64>>,
+    /// Whom to compare with if there is none.
+    pub otherwise: Option<Located<String>>,
+}
 
 /// `[review]`
 #[derive(Debug)]

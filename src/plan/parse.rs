@@ -6,9 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, LicencesSection,
-    OptionsSection, ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection,
-    SmokeSection, Together, Written,
+    Amount, BudgetSection, CandidateSection, ChampionSection, CycleSection, EvalSection, GateSection, Given,
+    LicencesSection, OptionsSection, ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection,
+    RuleSection, SmokeSection, Together, Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
@@ -129,6 +129,7 @@ fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
         evals: top.array_of_tables("eval").into_iter().map(eval).collect(),
         gates: top.array_of_tables("gate").into_iter().map(gate).collect(),
         licences: top.table("licences").map(licences),
+        champion: top.table("champion").map(champion),
         review: top.table("review").map(review),
         recipe: top.table("recipe").map(recipe),
         registry: top.table("registry").map(registry),
@@ -324,6 +325,18 @@ fn licences(mut table: Table<'_, '_>) -> LicencesSection {
         allow: table.list("allow"),
         forbid: table.list("forbid"),
         undeclared: table.optional("undeclared"),
+    };
+    table.finish();
+    section
+}
+
+fn champion(mut table: Table<'_, '_>) -> ChampionSection {
+    let section = ChampionSection {
+        span: table.span.clone(),
+        manifest: table.optional("manifest"),
+        from_recipe: table.optional("from_recipe"),
+        place: table.optional("place"),
+        otherwise: table.optional("otherwise"),
     };
     table.finish();
     section
