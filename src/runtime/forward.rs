@@ -21,9 +21,10 @@ use super::config::Dimensions;
 use super::error::RuntimeError;
 use super::rope::Rope;
 use super::weights::{Layer, Layout, Linear, Weights};
+use crate::base::wide::wide;
 use crate::model::checkpoint::Checkpoint;
 use crate::tensor::blocks;
-use crate::tensor::kernel::dot;
+use crate::tensor::kernel::{dots, exp, multiply};
 
 /// Rows of one pass: enough to use each weight often, few enough that activations stay small.
 const TILE: usize = 256;
@@ -125,8 +126,11 @@ impl Model {
             session.logits.clear();
         }
         let pass = Pass { weights, dimensions, spread };
-        for tile in rows.chunks(TILE) {
-            pass.run(sessions, tile);
+        let mut run = || rows.chunks(TILE).for_each(|tile| pass.run(sessions, tile));
+        if spread {
+            blocks::inside(run)
+        } else {
+            run()
         }
         Ok(())
     }
@@ -294,9 +298,8 @@ impl Pass<'_> {
     ) {
         let &Dimensions { query: width, kv, .. } = self.dimensions;
         let normed = self.rms_norm(x, layer.attention_norm);
-        let mut queries = self.product(&layer.query, &normed);
-        let mut keys = self.product(&layer.key, &normed);
-        let values = self.product(&layer.value, &normed);
+        let [mut queries, mut keys, values] =
+            self.products([&layer.query, &layer.key, &layer.value], &normed);
         for (place, row) in rows.iter().enumerate() {
             let session = &mut *sessions[row.session];
             let (key, value) = (&mut keys[place * kv..][..kv], &values[place * kv..][..kv]);
@@ -307,53 +310,58 @@ impl Pass<'_> {
         let memories: Vec<_> = sessions.iter().map(|session| &session.memories[index]).collect();
         let mut attended = vec![0.0; queries.len()];
         self.pieces(&mut attended, width, |first, out| {
+            let mut scores = Vec::new();
             for (place, out) in out.chunks_exact_mut(width).enumerate().map(|(at, out)| (first + at, out)) {
                 let Row { session, position, .. } = rows[place];
                 let query = &queries[place * width..][..width];
-                memories[session].attend(position, query, out, self.dimensions);
+                memories[session].attend(position, query, out, self.dimensions, &mut scores);
             }
         });
-        add(x, &self.product(&layer.output, &attended));
+        let [output] = self.products([&layer.output], &attended);
+        add(x, &output);
     }
 
     fn feed_forward(&self, layer: &Layer<'_>, x: &mut [f32]) {
         let normed = self.rms_norm(x, layer.ffn_norm);
-        let mut gate = self.product(&layer.gate, &normed);
-        let up = self.product(&layer.up, &normed);
-        self.pieces(&mut gate, 1, |first, gate| {
-            for (gate, up) in gate.iter_mut().zip(&up[first..]) {
-                *gate = silu(*gate) * up;
-            }
-        });
-        add(x, &self.product(&layer.down, &gate));
+        let [mut gate, up] = self.products([&layer.gate, &layer.up], &normed);
+        self.pieces(&mut gate, 1, |first, gate| let_through(gate, &up[first..]));
+        let [down] = self.products([&layer.down], &gate);
+        add(x, &down);
     }
 
     fn logits(&self, sessions: &mut [&mut Session], rows: &[Row], x: &[f32]) {
         let &Dimensions { hidden, vocab, .. } = self.dimensions;
         let wanted = || rows.iter().zip(x.chunks_exact(hidden)).filter(|(row, _)| row.wanted);
         let last: Vec<f32> = wanted().flat_map(|(_, x)| x).copied().collect();
-        let logits = self.product(&self.weights.output(), &self.rms_norm(&last, self.weights.norm()));
+        if last.is_empty() {
+            return;
+        }
+        let normed = self.rms_norm(&last, self.weights.norm());
+        let [logits] = self.products([&self.weights.output()], &normed);
         for ((row, _), logits) in wanted().zip(logits.chunks_exact(vocab)) {
             sessions[row.session].logits.extend_from_slice(logits);
         }
     }
 
-    fn product(&self, linear: &Linear<'_>, inputs: &[f32]) -> Vec<f32> {
-        let matrix = linear.matrix;
-        let mut out = vec![0.0; inputs.len() / matrix.columns() * matrix.rows()];
-        matrix.multiply(inputs, &mut out, self.spread);
-        if !linear.bias.is_empty() {
+    /// The products of the same inputs with several matrices, biases added.
+    fn products<const N: usize>(&self, linears: [&Linear<'_>; N], inputs: &[f32]) -> [Vec<f32>; N] {
+        let mut outs =
+            linears.map(|Linear { matrix, .. }| vec![0.0; inputs.len() / matrix.columns() * matrix.rows()]);
+        let mut places = outs.iter_mut();
+        let products =
+            linears.map(|linear| (linear.matrix, places.next().map(Vec::as_mut_slice).unwrap_or_default()));
+        multiply(products, inputs, self.spread);
+        for (linear, out) in linears.iter().zip(&mut outs).filter(|(linear, _)| !linear.bias.is_empty()) {
             out.chunks_exact_mut(linear.bias.len()).for_each(|row| add(row, linear.bias));
         }
-        out
+        outs
     }
 
     fn rms_norm(&self, x: &[f32], gain: &[f32]) -> Vec<f32> {
-        let mut out = Vec::with_capacity(x.len());
-        for row in x.chunks_exact(gain.len()) {
-            let root = libm::sqrtf(dot(row, row) / row.len() as f32 + self.dimensions.epsilon);
-            out.extend(row.iter().zip(gain).map(|(x, gain)| x / root * gain));
-        }
+        let mut out = vec![0.0; x.len()];
+        self.pieces(&mut out, gain.len(), |first, out| {
+            normalise(&x[first * gain.len()..][..out.len()], gain, self.dimensions.epsilon, out);
+        });
         out
     }
 
@@ -374,8 +382,24 @@ fn add(x: &mut [f32], y: &[f32]) {
     }
 }
 
-fn silu(x: f32) -> f32 {
-    x / (1.0 + libm::expf(-x))
+wide! {
+    /// Every row of `x` divided by the root of its mean square, times the gains.
+    fn normalise<'a>(x: &'a [f32], gain: &'a [f32], epsilon: f32, out: &'a mut [f32]) {
+        for (row, out) in x.chunks_exact(gain.len()).zip(out.chunks_exact_mut(gain.len())) {
+            let [squares] = dots([row], row);
+            let root = libm::sqrtf(squares / row.len() as f32 + epsilon);
+            for ((out, x), gain) in out.iter_mut().zip(row).zip(gain) {
+                *out = x / root * gain;
+            }
+        }
+    }
+
+    /// `silu(gate) * up`, in the place of `gate`.
+    fn let_through<'a>(gate: &'a mut [f32], up: &'a [f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
+    }
 }
 
 #[cfg(test)]
