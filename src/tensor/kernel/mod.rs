@@ -15,7 +15,7 @@
 //! A matrix product is the same dot product many times over. It holds several sums in registers at once,
 //! three weight rows against three inputs (`many`) or four rows against one input (`one`), but each sum keeps
 //! the order above: feeding tokens one by one, in a prompt, or beside other sequences cannot change a bit. Both
-//! loops are compiled twice, for any x86-64 and for AVX2 ([`crate::base::wide`]), and the processor's own is
+//! loops are compiled twice, for any x86-64 and for AVX2 (`base::wide`), and the processor's own is
 //! taken at run time; wider vectors change how many lanes go together, not what is added to what.
 //!
 //! Quantised payloads stay where they lie. A row is widened when its turn comes and shared by all inputs.
@@ -441,6 +441,28 @@ mod tests {
                 for (input, out) in inputs.chunks(columns).zip(out.chunks(rows)) {
                     prop_assert_eq!(out[row].to_bits(), (plain(&weights, input) * scale).to_bits());
                 }
+            }
+        }
+    }
+
+    /// What processors without AVX2 run.
+    #[test]
+    fn narrow_vectors_give_the_same_bits() {
+        use crate::base::wide::NARROW;
+        use std::sync::atomic::Ordering;
+        for dtype in DType::ALL {
+            let tensor = Tensor::of(dtype, 50, 288);
+            let matrix = Matrix::new(tensor.view(), None).unwrap();
+            for count in [1, 2, 3, 10] {
+                let inputs = numbers(count * 288, 9);
+                let products = [false, true].map(|narrow| {
+                    NARROW.store(narrow, Ordering::Relaxed);
+                    let mut out = vec![f32::NAN; count * 50];
+                    matrix.multiply(&inputs, &mut out, false);
+                    NARROW.store(false, Ordering::Relaxed);
+                    out.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>()
+                });
+                assert_eq!(products[0], products[1], "{dtype}, {count} inputs");
             }
         }
     }
