@@ -9,7 +9,6 @@
 //!
 //! Several matrices that are multiplied with the same numbers are multiplied together: threads meet once.
 
-use super::attention::Memory;
 use super::config::Dimensions;
 use super::forward::Session;
 use super::weights::{Layer, Linear, Weights};
