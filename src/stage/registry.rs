@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
-use super::ledger::open_ledger;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
@@ -52,7 +51,7 @@ impl Stage for RegistryStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
-        let log = open_ledger(context.store)?;
+        let log = context.store.ledger()?;
         let leaves = log.leaves()?;
         let (mut entries, mut rows, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for candidate in &params.candidates {
@@ -145,7 +144,7 @@ impl Stage for RegistryStage {
             }
         }
         let folder = registry_folder(context.store, &params.cycle);
-        if !site::is_current(&folder) || !snapshot::is_current(&folder, &open_ledger(context.store)?)? {
+        if !site::is_current(&folder) || !snapshot::is_current(&folder, &context.store.ledger()?)? {
             return Ok(false);
         }
         let Ok(selector) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
