@@ -27,6 +27,7 @@ mod plan;
 mod registry;
 mod reporter;
 mod revoke;
+mod rollback;
 mod run;
 mod smoke;
 mod status;
@@ -87,6 +88,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Lineage(command) => lineage::run(args, command, terminal),
         Command::Revoke(command) => revoke::revoke(args, command, terminal),
         Command::Retire(command) => revoke::retire(args, command, terminal),
+        Command::Rollback(command) => rollback::run(args, command, terminal),
         Command::Completions(command) => completions::run(command, terminal),
     }
 }
