@@ -21,6 +21,7 @@ mod lineage;
 mod merge;
 mod mergekit;
 mod misfits;
+mod registry;
 mod resume;
 mod run;
 mod signed_ledger;

@@ -39,3 +39,6 @@ pub mod publish;
 pub use check::{Published, check, check_release, last_release};
 pub use keys::{Duty, Keys};
 pub use publish::{Release, publish};
+
+#[cfg(test)]
+mod tests;

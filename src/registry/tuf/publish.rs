@@ -7,7 +7,7 @@ use super::document::{
     MetaFile, Root, SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, parsed, signed,
 };
 use super::{Duty, Keys};
-use crate::disk::{IoContext, atomic, fault};
+use crate::disk::{IoContext, atomic};
 use crate::registry::paths::{by_content, is_plain, name_and_content};
 use crate::registry::{RegistryError, content};
 use crate::trust::SecretKey;
@@ -98,7 +98,6 @@ pub fn publish(folder: &Path, release: &Release<'_>, keys: &Keys) -> Result<(), 
         atomic::replace(&folder.join(&path), &bytes)?;
         kept.insert(path);
     }
-    fault::point("registry-metadata-written").at("write", &metadata)?;
     atomic::replace(&folder.join(TIMESTAMP), &timestamp)?;
     kept.insert(TIMESTAMP.to_owned());
     for path in superseded(folder, &kept)? {
@@ -130,7 +129,7 @@ fn files(folder: &Path) -> Result<Vec<(String, TargetFile, Option<Vec<u8>>)>, Re
 
 /// All documents by path, and the timestamp.
 #[expect(clippy::type_complexity, reason = "two results of one job")]
-fn documents(
+pub(super) fn documents(
     release: &Release<'_>,
     keys: &Keys,
     targets: BTreeMap<String, TargetFile>,

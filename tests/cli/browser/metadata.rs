@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::site::Site;
 use super::{browser, registry, verdict};
+use crate::space::Space;
 
 /// Metadata by python-tuf, over an empty registry (`tests/fixtures/registry_metadata.py`).
 #[test]
@@ -49,4 +50,78 @@ fn signed_metadata_must_be_fresh_whole_and_never_older() {
     site.0.lock().unwrap().retain(|path, _| !path.starts_with("metadata/"));
     let (state, why) = verdict(&browser, &serving);
     assert!(state == "refused" && why.contains("metadata/timestamp.json"), "{state}: {why}");
+}
+
+/// A registry that was published until a date, signed by keys of its own.
+fn published() -> (Space, BTreeMap<String, Vec<u8>>) {
+    let space = Space::new();
+    for role in ["log", "registry"] {
+        space.studbook(&["keys", "new", role]).exits(0);
+    }
+    space.write(
+        "plan.toml",
+        (space.read("plan.toml") + "\n[registry]\nexpires = \"2100-01-01\"\n").as_bytes(),
+    );
+    space
+        .studbook(&["registry", "build", "plan.toml", "--out", "site"])
+        .exits(3)
+        .says("signed metadata: version");
+    let files = space.files("site");
+    (space, files)
+}
+
+#[test]
+fn a_published_registry_is_followed_forward_and_never_back() {
+    let Some(browser) = browser() else { return };
+    let (space, first) = published();
+    let site = Site::of(&first);
+    let serving = site.serve();
+    assert_eq!(verdict(&browser, &serving), ("verified".to_owned(), String::new()));
+    let footer = browser.run("return document.getElementById('ledger').textContent", &[]).unwrap();
+    let footer = footer.as_str().unwrap();
+    for part in ["signed by its log", "first time", "Signed metadata, version", "until 2100-01-01"] {
+        assert!(footer.contains(part), "no {part} in {footer}");
+    }
+    space.edit("plan.toml", "2100-01-01", "2101-01-01");
+    space.studbook(&["registry", "build", "plan.toml", "--out", "next"]).exits(3);
+    *site.0.lock().unwrap() = space.files("next");
+    assert_eq!(
+        verdict(&browser, &serving),
+        ("verified".to_owned(), String::new()),
+        "a new root, and all newer"
+    );
+    *site.0.lock().unwrap() = first.clone();
+    let (state, why) = verdict(&browser, &serving);
+    assert!(state == "refused" && why.contains("it was rolled back"), "{state}: {why}");
+
+    // The names without digests are for those who read no metadata: the page does not look at them.
+    let site = Site::of(&first);
+    site.put("selector.json", "{}");
+    let serving = site.serve();
+    assert_eq!(verdict(&browser, &serving).0, "verified");
+    let listed = first.keys().find(|path| path.ends_with(".selector.json")).unwrap();
+    site.put(listed, "{}");
+    let (state, why) = verdict(&browser, &serving);
+    assert!(state == "refused" && why.contains("the length of selector.json"), "{state}: {why}");
+}
+
+#[test]
+fn a_checkpoint_that_its_log_did_not_sign_is_refused() {
+    let Some(browser) = browser() else { return };
+    let (_space, mut files) = published();
+    files.retain(|path, _| !path.starts_with("metadata/"));
+    let site = Site::of(&files);
+    let serving = site.serve();
+    assert_eq!(verdict(&browser, &serving).0, "verified");
+    let note = String::from_utf8(files["checkpoint"].clone()).unwrap();
+    let signature = note.find('\u{2014}').unwrap();
+    for (what, note) in [
+        ("unsigned", note[..signature].to_owned()),
+        ("another signature", note.replacen("\u{2014} studbook/ledger ", "\u{2014} studbook/other ", 1)),
+        ("a changed signature", note[..note.len() - 12].to_owned() + "AAAAAAAAAA=\n"),
+    ] {
+        site.put("checkpoint", note);
+        let (state, why) = verdict(&browser, &serving);
+        assert!(state == "refused" && why.contains("signed by none of its keys"), "{what}: {state}: {why}");
+    }
 }

@@ -1,12 +1,16 @@
 //! What the page refuses.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
 use studbook::registry::serve::Content;
 
 use super::site::Site;
-use super::{ask, browser, registry, verdict};
+use super::{MOST, ask, browser, registry, verdict};
+
+const PROOF: &str = "proofs/average.tlog-proof";
 
 type Damage = Box<dyn Fn(&Site)>;
 
@@ -134,6 +138,68 @@ fn what_was_not_admitted_as_it_is_is_refused() {
                 site.put("ledger.jsonl", format!("{rest}\n"));
             }),
         ),
+        // The admission is proved, not only listed.
+        (
+            "does not lead to the root of the ledger",
+            Box::new(|site: &Site| {
+                let proof = String::from_utf8(site.bytes(PROOF).unwrap()).unwrap();
+                let hash = proof.lines().nth(3).unwrap().to_owned();
+                site.put(PROOF, proof.replacen(&hash, &format!("{}=", "A".repeat(43)), 1));
+            }),
+        ),
+        (
+            "the entry of the proof of average",
+            Box::new(|site: &Site| {
+                let proof = String::from_utf8(site.bytes(PROOF).unwrap()).unwrap();
+                site.put(PROOF, proof.replacen("\nindex 1\n", "\nindex 2\n", 1));
+            }),
+        ),
+        (
+            "the root under the proof of average",
+            Box::new(|site: &Site| {
+                let old = site.bytes(PROOF).unwrap();
+                site.ledger(|leaves| leaves.push(json!({ "kind": "plan", "version": 2 })));
+                site.put(PROOF, String::from_utf8(old).unwrap().replacen("\n3\n", "\n4\n", 1));
+            }),
+        ),
+        ("404 for proofs/average.tlog-proof", Box::new(|site: &Site| site.remove(PROOF))),
+        (
+            "the root of the ledger",
+            Box::new(|site: &Site| {
+                let note = String::from_utf8(site.bytes("checkpoint").unwrap()).unwrap();
+                let root = note.lines().nth(2).unwrap().to_owned();
+                site.put("checkpoint", note.replacen(&root, &format!("{}=", "A".repeat(43)), 1));
+            }),
+        ),
+        (
+            "average rests on",
+            Box::new(|site: &Site| {
+                // A parent is taken back later; the selector still names the child.
+                let evidence = site.json("selector.json")["entries"][0]["evidence"].clone();
+                let lineage =
+                    evidence.as_array().unwrap().iter().find(|one| one["kind"] == "lineage").unwrap();
+                let lineage = format!("records/{}.average.lineage.json", lineage["sha256"].as_str().unwrap());
+                let source = site.json(&lineage)["body"]["parents"][0]["source"].clone();
+                let leaf = json!({ "cycle": "store", "kind": "revocation", "subject": source, "version": 2 });
+                site.ledger(|leaves| leaves.push(leaf));
+            }),
+        ),
+        (
+            "the default is undefined, expected average",
+            Box::new(|site: &Site| {
+                let mut selector = site.json("selector.json");
+                selector.as_object_mut().unwrap().remove("default");
+                site.put("selector.json", selector.to_string());
+            }),
+        ),
+        (
+            "the default is no entry",
+            Box::new(|site: &Site| {
+                let mut selector = site.json("selector.json");
+                selector["default"] = json!("ties");
+                site.put("selector.json", selector.to_string());
+            }),
+        ),
         (
             "the number of pieces",
             Box::new(|site: &Site| site.entry(|entry| entry["model"]["pieces"] = json!([]))),
@@ -226,4 +292,64 @@ fn a_changed_part_of_the_page_does_not_run() {
     let serving = site.serve();
     assert_eq!(verdict(&browser, &serving).0, "verified");
     assert_eq!(ask(&browser, "1", "", &json!({}))[0].0, "refused");
+}
+
+/// A server that sends whoever asks for one path somewhere else.
+fn redirecting(site: &Site, path: &str, elsewhere: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = format!("http://{}/", listener.local_addr().unwrap());
+    let (site, path, elsewhere) = (site.clone(), path.to_owned(), elsewhere.to_owned());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut head = BufReader::new(&stream);
+            let mut line = String::new();
+            if head.read_line(&mut line).is_err() {
+                continue;
+            }
+            while head.read_line(&mut String::new()).is_ok_and(|bytes| bytes > 2) {}
+            let asked = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+            let asked = if asked.is_empty() { "index.html".to_owned() } else { asked };
+            let (status, bytes) = if asked == path {
+                (format!("302 Found\r\nLocation: {elsewhere}{path}"), Vec::new())
+            } else {
+                ("200 OK".to_owned(), site.bytes(&asked).unwrap_or_default())
+            };
+            let kind = match asked.rsplit('.').next() {
+                Some("html") => "text/html",
+                Some("css") => "text/css",
+                Some("js") => "text/javascript",
+                _ => "application/octet-stream",
+            };
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {kind}\r\n");
+            let _ = write!(&stream, "{head}Content-Length: {}\r\n\r\n", bytes.len());
+            let _ = (&stream).write_all(&bytes);
+        }
+    });
+    here
+}
+
+#[test]
+fn a_redirect_to_another_place_is_refused() {
+    let Some(browser) = browser() else { return };
+    let (_space, files) = registry();
+    let site = Site::of(&files);
+    // The very same files, from another origin.
+    let elsewhere = site.serve();
+    let model = files.keys().find(|path| path.starts_with("models/")).unwrap();
+    for (path, refused_at_once) in [("selector.json", true), (PROOF, true), (model, false)] {
+        let here = redirecting(&site, path, &elsewhere.url());
+        browser.go(&here).unwrap();
+        let state = browser.wait_for("return document.getElementById('state').dataset.state", MOST).unwrap();
+        if refused_at_once {
+            let why =
+                "return [...document.querySelectorAll('.refusal')].map((one) => one.textContent).join(' | ')";
+            let why = browser.run(why, &[]).unwrap();
+            assert!(state != json!("verified"), "{path}: {state}");
+            assert!(why.as_str().unwrap().contains("an answer from elsewhere"), "{path}: {why}");
+        } else {
+            assert_eq!(state, json!("verified"));
+            let panes = ask(&browser, "1+1=", "", &json!({}));
+            assert_eq!(panes[0].0, "refused", "{panes:?}");
+        }
+    }
 }

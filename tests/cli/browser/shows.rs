@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
+use studbook::model::ModelConfig;
+use studbook::tensor::dtype::DType;
+
 use super::site::Site;
 use super::{ask, browser, picture, registry, verdict};
+use crate::space::{Space, config, model};
 
 #[test]
 fn the_page_verifies_shows_runs_and_compares() {
@@ -54,7 +58,6 @@ fn the_page_verifies_shows_runs_and_compares() {
     assert!(again[0].1.contains("cache"), "{again:?}");
     assert_eq!(answer(), drawn);
 
-    // Stopping: an answer that would take long ends at once, as what it is.
     let filter = "document.getElementById('search').value = 'nothing like it';
         document.getElementById('search').dispatchEvent(new Event('input'));
         return document.querySelectorAll('.card').length";
@@ -71,4 +74,47 @@ fn the_page_verifies_shows_runs_and_compares() {
     let unnamed = "return [...document.querySelectorAll('input, select, textarea, button')]
         .filter((one) => !(one.labels?.length || one.textContent.trim() || one.ariaLabel)).length";
     assert_eq!(browser.run(unnamed, &[]).unwrap(), json!(0), "every control has a name");
+}
+
+/// Parents that have much to say.
+fn talkative() -> Space {
+    let space = Space::new();
+    let wide = ModelConfig {
+        hidden_size: 64,
+        head_count: 4,
+        kv_head_count: 2,
+        head_dim: 16,
+        ffn_size: 96,
+        ..config()
+    };
+    let long = ModelConfig { layer_count: 2, max_context: 4096, ..wide };
+    for name in ["base", "one", "two", "three"] {
+        space.write(&format!("{name}.slm"), &model(&long, name, DType::Q8_0));
+    }
+    space
+}
+
+#[test]
+fn stopping_ends_an_answer_and_keeps_what_was_said() {
+    let Some(browser) = browser() else { return };
+    let space = talkative();
+    space.studbook(&["registry", "build", "plan.toml", "--out", "site"]).exits(3);
+    let site = Site::of(&space.files("site"));
+    let serving = site.serve();
+    assert_eq!(verdict(&browser, &serving).0, "verified");
+    // As soon as there is text, the button is pressed.
+    let stop = "
+        new MutationObserver(() => {
+            if (document.querySelector('.answer')?.textContent) document.getElementById('stop').click();
+        }).observe(document.getElementById('answers'), { subtree: true, childList: true, characterData: true });";
+    browser.run(stop, &[]).unwrap();
+    let panes = ask(&browser, "a", "average", &json!({ "max-tokens": "4000", "temperature": "0" }));
+    assert_eq!(panes.len(), 2);
+    assert!(panes[0].1.contains("stopped"), "{panes:?}");
+    assert!(panes[1].1.contains("stopped before it began"), "{panes:?}");
+    let enabled = "return [document.getElementById('go').disabled, document.getElementById('stop').disabled]";
+    assert_eq!(browser.run(enabled, &[]).unwrap(), json!([false, true]));
+    // Nothing is broken by it: the next answer comes.
+    let again = ask(&browser, "a", "", &json!({ "max-tokens": "1" }));
+    assert!(again[0].0 == "ended" && again[0].1.contains("tokens1"), "{again:?}");
 }

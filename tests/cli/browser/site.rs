@@ -36,6 +36,10 @@ impl Site {
         self.0.lock().unwrap().insert(path.to_owned(), bytes.into());
     }
 
+    pub(super) fn remove(&self, path: &str) {
+        self.0.lock().unwrap().remove(path);
+    }
+
     /// Changes the first entry of the selector.
     pub(super) fn entry(&self, change: impl FnOnce(&mut Value)) {
         let mut selector = self.json("selector.json");
