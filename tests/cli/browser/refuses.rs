@@ -124,10 +124,10 @@ fn what_was_not_admitted_as_it_is_is_refused() {
         (
             "the promotion it was admitted by",
             Box::new(|site: &Site| {
-                site.entry(|entry| {
-                    let lineage = entry["evidence"][1]["sha256"].clone();
-                    entry["evidence"][0]["sha256"] = lineage;
-                });
+                let lineage = site.json("selector.json")["entries"][0]["evidence"][1]["sha256"].clone();
+                let path = |kind: &str| format!("records/{}.average.{kind}.json", lineage.as_str().unwrap());
+                site.put(&path("promotion"), site.bytes(&path("lineage")).unwrap());
+                site.entry(|entry| entry["evidence"][0]["sha256"] = lineage.clone());
             }),
         ),
         (
@@ -309,10 +309,10 @@ fn redirecting(site: &Site, path: &str, elsewhere: &str) -> String {
             while head.read_line(&mut String::new()).is_ok_and(|bytes| bytes > 2) {}
             let asked = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
             let asked = if asked.is_empty() { "index.html".to_owned() } else { asked };
-            let (status, bytes) = if asked == path {
-                (format!("302 Found\r\nLocation: {elsewhere}{path}"), Vec::new())
-            } else {
-                ("200 OK".to_owned(), site.bytes(&asked).unwrap_or_default())
+            let (status, bytes) = match site.bytes(&asked) {
+                Some(_) if asked == path => (format!("302 Found\r\nLocation: {elsewhere}{path}"), Vec::new()),
+                Some(bytes) => ("200 OK".to_owned(), bytes),
+                None => ("404 Not Found".to_owned(), Vec::new()),
             };
             let kind = match asked.rsplit('.').next() {
                 Some("html") => "text/html",
