@@ -11,6 +11,12 @@ pub const PATCHABLE: usize = 1 << 20;
 
 /// A place that takes an artifact's bytes.
 pub trait ArtifactSink {
+    /// Says how long the artifact will be, before its first byte: a disk without room for it refuses.
+    fn announce(&mut self, bytes: u64) -> io::Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Appends bytes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 

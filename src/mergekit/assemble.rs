@@ -15,7 +15,8 @@ use crate::base::located::Located;
 use crate::base::wording::count;
 use crate::model::Weights;
 use crate::operator::depth::layer_of;
-use crate::operator::{self, Operator, Parameters, Value};
+use crate::operator::parameter::ParameterError;
+use crate::operator::{self, Operator, OperatorError, Parameters, Value};
 use crate::tensor::shape::Shape;
 
 /// The models by the names the configuration gives them.
@@ -268,6 +269,11 @@ impl<'c> Assembler<'c> {
         }
         let shape = self.common_shape(base.iter().chain(&parts))?;
         let parameters = self.parameters(method, place, &parts)?;
+        operator::complete(self.operator, &parameters, parts.len()).map_err(|error| {
+            let span = self.out_of_range(&error, place, &parts).unwrap_or(0..0);
+            Diagnostic::error(format!("tensor `{}`: {error}", place.name), span)
+                .expected("expected values that the method takes")
+        })?;
         let named = |part: &Part<'_>| (part.model.value.clone(), part.tensor.clone());
         Ok(Step {
             name: place.name.clone(),
@@ -276,6 +282,23 @@ impl<'c> Assembler<'c> {
             parents: parts.iter().map(named).collect(),
             parameters,
         })
+    }
+
+    /// Where a number that is out of its range was written.
+    fn out_of_range(
+        &self,
+        error: &OperatorError,
+        place: &Place<'c>,
+        parts: &[Part<'c>],
+    ) -> Option<Range<usize>> {
+        let OperatorError::Parameter { source: ParameterError::Range { name, min, max, .. }, .. } = error
+        else {
+            return None;
+        };
+        let own = parts.iter().filter_map(|part| part.settings);
+        let scopes = own.chain(place.slice.map(|slice| &slice.settings)).chain([&self.config.settings]);
+        let mut settings = scopes.filter_map(|scope| scope.get(*name));
+        settings.find(|setting| setting.value.goes_beyond(*min, *max)).map(|setting| setting.span.clone())
     }
 
     fn common_shape<'p>(&self, parts: impl Iterator<Item = &'p Part<'c>>) -> Result<Shape, Diagnostic>

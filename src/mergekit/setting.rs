@@ -79,6 +79,14 @@ impl Arm {
 }
 
 impl Setting {
+    /// Whether any of its numbers lies outside of these bounds.
+    pub fn goes_beyond(&self, min: f64, max: f64) -> bool {
+        self.arms.iter().any(|arm| match &arm.value {
+            Gradient::Flags(_) => false,
+            Gradient::Numbers(numbers) => numbers.iter().any(|number| !(min..=max).contains(number)),
+        })
+    }
+
     /// The value for a tensor at a depth, if this setting has one for it.
     pub fn at(&self, tensor: &str, depth: f64) -> Option<Given> {
         let is_meant = |arm: &&Arm| arm.filter.as_deref().is_none_or(|part| tensor.contains(part));

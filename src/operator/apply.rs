@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! rayon            makes blocks k+1 ...                                    ([`super::stream`])
-//! this thread      block k: the tensor's digest, the writer (whose sink hashes the file)
+//! this thread      block k: the writer (whose sink hashes the file)
+//! digest thread    block k: the tensor's digest                            ([`super::digests`])
 //! checksum thread  SLM1's checksum over the same bytes, a chain that no second core could shorten
 //! ```
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use crate::base::digest::Digest;
 use crate::base::sink::ArtifactSink;
 use crate::model::config::ModelConfig;
 use crate::model::slm1::{Encoding, Layout, Writer};
@@ -18,10 +18,12 @@ use crate::tensor::dtype::DType;
 
 use super::block::{Buffers, Made, Work};
 use super::contract::{Kernel, Operator, TensorInputs};
+use super::digests::Digests;
 use super::error::OperatorError;
 use super::job::Job;
+use super::parameter::Parameters;
 use super::pieces::BLOCK;
-use super::receipt::{Application, TensorReceipt};
+use super::receipt::{Application, DeltaStatistics, TensorReceipt};
 use super::statistics::Totals;
 use super::stream::run;
 
@@ -77,55 +79,56 @@ pub fn apply_in_blocks(
     let buffers = Buffers::default();
     let mut progress = Progress {
         writer,
-        tensors: Vec::with_capacity(tensors.len()),
-        digest: blake3::Hasher::new(),
+        finished: Vec::with_capacity(tensors.len()),
         scales: Vec::new(),
         totals: Totals::default(),
     };
-    run(&work, &buffers, &kernels, cancelled, |made| {
-        let kernel = kernels[made.tensor].get().map(|kernel| &**kernel);
-        progress.take(&made, &child[made.tensor], kernel)?;
-        buffers.put(made);
-        Ok(())
+    let digests = std::thread::scope(|scope| {
+        let mut digests = Digests::start(scope, &buffers);
+        run(&work, &buffers, &kernels, cancelled, |made| {
+            let made = Arc::new(made);
+            digests.take(&made);
+            let kernel = kernels[made.tensor].get().map(|kernel| &**kernel);
+            progress.take(&made, kernel)?;
+            buffers.give_back(made);
+            Ok(())
+        })?;
+        Ok::<_, OperatorError>(digests.finish())
     })?;
     progress.writer.finish()?;
-    Ok(Application { realised: survey.clone(), tensors: progress.tensors })
+    let tensors = child.iter().zip(progress.finished).zip(digests);
+    let tensors = tensors.map(|((planned, (delta, realised)), digest)| TensorReceipt {
+        name: planned.name.clone(),
+        shape: planned.shape.clone(),
+        dtype: planned.dtype,
+        digest,
+        delta,
+        realised,
+    });
+    let tensors = tensors.collect();
+    Ok(Application { realised: survey.clone(), tensors })
 }
 
 /// The child as far as it is written.
 struct Progress<'a> {
     writer: &'a mut dyn ModelWriter,
-    tensors: Vec<TensorReceipt>,
-    /// Of the current tensor: its stored bytes so far, its scales (which come last), its changes.
-    digest: blake3::Hasher,
+    /// What is known of finished tensors.
+    finished: Vec<(DeltaStatistics, Parameters)>,
+    /// Of the current tensor: its scales (which come last), its changes.
     scales: Vec<u8>,
     totals: Totals,
 }
 
 impl Progress<'_> {
-    fn take(
-        &mut self,
-        made: &Made,
-        planned: &Planned,
-        kernel: Option<&dyn Kernel>,
-    ) -> Result<(), OperatorError> {
+    fn take(&mut self, made: &Made, kernel: Option<&dyn Kernel>) -> Result<(), OperatorError> {
         self.writer.payload(made.payload())?;
-        self.digest.update(made.payload());
         self.scales.extend_from_slice(&made.scales);
         made.measured.iter().for_each(|piece| self.totals.add(*piece));
         self.totals.add_elements(made.elements);
         if made.last {
             self.writer.finish_tensor(&self.scales)?;
-            self.digest.update(&self.scales);
-            self.tensors.push(TensorReceipt {
-                name: planned.name.clone(),
-                shape: planned.shape.clone(),
-                dtype: planned.dtype,
-                digest: Digest::from_bytes(*self.digest.finalize().as_bytes()),
-                delta: std::mem::take(&mut self.totals).finish(),
-                realised: kernel.map(Kernel::realised).unwrap_or_default(),
-            });
-            self.digest.reset();
+            let delta = std::mem::take(&mut self.totals).finish();
+            self.finished.push((delta, kernel.map(Kernel::realised).unwrap_or_default()));
             self.scales.clear();
         }
         Ok(())
@@ -134,9 +137,8 @@ impl Progress<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::base::digest::Digest;
     use crate::model::open_bytes;
     use crate::model::slm1::DTYPES;
     use crate::operator::{OPERATORS, Parameters, Parent, Rule, Value, find};

@@ -89,8 +89,14 @@ impl Kernel for Average {
 
 wide! {
     fn average<'a>(weights: &'a [f32], parents: &'a [&'a [f32]], divisor: Option<f32>, out: &'a mut [f32]) {
-        out.fill(0.0);
-        for (weight, parent) in weights.iter().zip(parents) {
+        let mut weighted = weights.iter().zip(parents);
+        if let Some((weight, parent)) = weighted.next() {
+            for (sum, x) in out.iter_mut().zip(*parent) {
+                // Sums begin at zero, which makes `-0` into `0`.
+                *sum = 0.0 + weight * x;
+            }
+        }
+        for (weight, parent) in weighted {
             for (sum, x) in out.iter_mut().zip(*parent) {
                 *sum += weight * x;
             }

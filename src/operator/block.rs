@@ -8,7 +8,7 @@
 //! share scales a block is encoded and measured as a whole.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::wide::wide;
 use crate::model::{Planned, WriteError};
@@ -83,11 +83,15 @@ impl Made {
         self.elements = range.len();
         self.last = range.end == inputs.shape.elements();
         self.measured.clear();
-        self.payload.clear();
         self.scales.clear();
         self.values.resize(range.len(), 0.0);
         self.scratch.resize_with(inputs.parents.len() + 2, || vec![0.0; PIECE]);
         self.stored = Stored::of(output);
+        match self.stored {
+            // Pieces are put at their places; what lay there is not cleared.
+            Stored::ByPiece => self.payload.resize(quantize::byte_of(output, range.len()), 0),
+            Stored::InPlace | Stored::ByBlock => self.payload.clear(),
+        }
     }
 
     /// The payload's bytes.
@@ -107,9 +111,11 @@ impl Buffers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// Gives a block's buffers back.
-    pub(super) fn put(&self, made: Made) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(made);
+    /// Gives a block's buffers back, if nobody else has it any more.
+    pub(super) fn give_back(&self, made: Arc<Made>) {
+        if let Some(made) = Arc::into_inner(made) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(made);
+        }
     }
 }
 
@@ -200,14 +206,19 @@ impl Work<'_> {
     ) -> Result<(), OperatorError> {
         let Made { values, payload, scales, stored, .. } = made;
         let Planned { name, shape, dtype, block_size } = &self.child[tensor];
-        // Elements that stand alone are one row, wherever they begin.
-        let columns = if *stored == Stored::ByPiece { elements.len() } else { shape.columns() };
         let first = start + elements.start;
-        quantize::encode_into(*dtype, *block_size, columns, &values[elements], payload, scales).map_err(
-            |error| {
-                OperatorError::Write(WriteError::Tensor { tensor: name.clone(), source: error.at(first) })
-            },
-        )
+        let encoded = if *stored == Stored::ByPiece {
+            // Elements that stand alone are one row, wherever they begin.
+            let place = quantize::byte_of(*dtype, elements.start)..quantize::byte_of(*dtype, elements.end);
+            let columns = elements.len();
+            quantize::encode(*dtype, 0, columns, &values[elements], &mut payload[place], &mut [])
+        } else {
+            let columns = shape.columns();
+            quantize::encode_into(*dtype, *block_size, columns, &values[elements], payload, scales)
+        };
+        encoded.map_err(|error| {
+            OperatorError::Write(WriteError::Tensor { tensor: name.clone(), source: error.at(first) })
+        })
     }
 
     /// What was encoded so far, as a reader of the child will see it.

@@ -26,7 +26,7 @@ const ONE_IN: usize = 64;
 const LEAST_SAMPLE: usize = 1 << 12;
 const MOST_SAMPLE: usize = 1 << 16;
 /// Standard errors of a sample's rank on each side.
-const ERRORS: f64 = 4.0;
+const ERRORS: f64 = 3.0;
 /// A magnitude that is this share of a sample is counted, not kept.
 const HEAVY: usize = 16;
 /// Most elements of a tensor that are kept: 32 MiB of them.
@@ -120,7 +120,7 @@ fn sample(magnitudes: &Magnitudes<'_>) -> Vec<u32> {
     let mut sample = Vec::with_capacity(runs * RUN);
     for run in 0..runs {
         let first = run * step;
-        magnitudes.scan(first..first + RUN, |_, magnitudes| sample.extend_from_slice(magnitudes));
+        magnitudes.scan_by::<RUN>(first..first + RUN, |_, run| sample.extend_from_slice(run));
     }
     sample
 }
@@ -183,27 +183,29 @@ wide! {
     fn keep<'a>(
         low: i32, high: i32, first: u32, magnitudes: &'a [u32], room: usize, kept: &'a mut Vec<u64>,
     ) -> (u32, u32) {
-        let (mut above, mut within) = (0, 0);
+        let is_within = |magnitude: u32| {
+            (magnitude.cast_signed() >= low) & (magnitude.cast_signed() <= high)
+        };
+        let above = magnitudes.iter().map(|magnitude| u32::from(magnitude.cast_signed() > high)).sum();
+        let mut within = 0;
         let (groups, rest) = magnitudes.as_chunks::<GROUP>();
         let mut rest_group = [u32::MAX; GROUP];
         rest_group[..rest.len()].copy_from_slice(rest);
         let groups = groups.iter().chain((!rest.is_empty()).then_some(&rest_group));
         for (group, first) in groups.zip((first..).step_by(GROUP)) {
-            let mut here = 0;
-            for magnitude in group {
-                // What fills the last group up is negative: neither above nor within.
-                let magnitude = magnitude.cast_signed();
-                above += u32::from(magnitude > high);
-                here += u32::from((magnitude >= low) & (magnitude <= high));
-            }
-            if here > 0 && within as usize <= room {
+            // What fills the last group up is negative: not within.
+            if group.iter().fold(false, |any, magnitude| any | is_within(*magnitude)) {
+                // Which ones is a coin toss: all are written, those that are not within over again.
+                let (mut found, mut count) = ([0; GROUP], 0);
                 for (magnitude, index) in group.iter().zip(first..) {
-                    if (magnitude.cast_signed() >= low) & (magnitude.cast_signed() <= high) {
-                        kept.push(u64::from(*magnitude) << 32 | u64::from(index));
-                    }
+                    found[count % GROUP] = u64::from(*magnitude) << 32 | u64::from(index);
+                    count += usize::from(is_within(*magnitude));
                 }
+                if within as usize <= room {
+                    kept.extend_from_slice(&found[..count]);
+                }
+                within += count as u32;
             }
-            within += here;
         }
         (above, within)
     }

@@ -19,7 +19,6 @@
 
 use super::contract::{Kernel, Piece, TensorInputs};
 use super::parameter::{Kind, Parameter, Parameters, Value};
-use super::source::PIECE;
 use super::task_delta::divisor;
 use crate::base::wide::wide;
 
@@ -40,9 +39,16 @@ pub(super) const ELECT: Parameter = Parameter {
 
 /// Which elements of the parents' differences stay.
 pub(super) trait Sparsify: Send + Sync {
-    /// Puts zero in the place of those of a parent's differences, from the flat index `first`, that
-    /// are dropped.
-    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]);
+    /// At most so many elements at a time: few, so that the differences of all parents lie in a core's
+    /// first cache. What has to see whole rows takes a whole piece.
+    const RUN: usize = 512;
+
+    /// Writes a parent's differences from the base, from the flat index `first`, and zero in the place
+    /// of those that are dropped.
+    ///
+    /// Written, not struck out of what lies there: of the latter compilers make masked stores, which
+    /// some processors carry out an element at a time.
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]);
 
     /// What was counted meanwhile.
     fn counted(&self) -> Parameters {
@@ -58,6 +64,19 @@ pub(super) struct Combine<S> {
     lambda: f32,
     way: Way,
     found: Parameters,
+}
+
+/// Room for the differences of one run, used for every run of a piece.
+struct Room {
+    changes: Vec<f32>,
+    votes: Vec<f32>,
+    divisors: Vec<f32>,
+}
+
+impl Room {
+    fn new(parents: usize, run: usize) -> Self {
+        Self { changes: vec![0.0; parents * run], votes: vec![0.0; run], divisors: vec![0.0; run] }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -100,26 +119,25 @@ impl<S: Sparsify> Combine<S> {
 
     /// The sparse differences of one parent, not weighted yet.
     fn changes(&self, piece: &Piece<'_>, parent: usize, changes: &mut [f32]) {
-        subtract(piece.parents[parent], piece.base, changes);
-        self.sparsify.sparsify(parent, piece.first, changes);
+        self.sparsify.differences(parent, piece.first, piece.parents[parent], piece.base, changes);
     }
 
-    fn add(&self, piece: &Piece<'_>, divisor: Option<f32>, out: &mut [f32]) {
-        let mut changes = [0.0; PIECE];
-        let changes = &mut changes[..out.len()];
-        out.fill(0.0);
+    fn add(&self, piece: &Piece<'_>, divisor: Option<f32>, room: &mut Room, out: &mut [f32]) {
+        let changes = &mut room.changes[..out.len()];
         for parent in 0..self.weights.len() {
             self.changes(piece, parent, changes);
-            add_weighted(self.factors[parent], self.weights[parent], changes, out);
+            let add = if parent == 0 { start_weighted } else { add_weighted };
+            add(self.factors[parent], self.weights[parent], changes, out);
         }
         put_on(piece.base, self.lambda, divisor, out);
     }
 
-    fn elect(&self, piece: &Piece<'_>, by_count: bool, normalize: bool, out: &mut [f32]) {
+    fn elect(&self, piece: &Piece<'_>, by_count: bool, normalize: bool, room: &mut Room, out: &mut [f32]) {
         let len = out.len();
-        let mut changes = vec![0.0; self.weights.len() * len];
-        let (mut votes, mut divisors) = ([0.0; PIECE], [0.0; PIECE]);
-        let (votes, divisors) = (&mut votes[..len], &mut divisors[..len]);
+        let changes = &mut room.changes[..self.weights.len() * len];
+        let (votes, divisors) = (&mut room.votes[..len], &mut room.divisors[..len]);
+        votes.fill(0.0);
+        divisors.fill(0.0);
         for (parent, changes) in changes.chunks_mut(len).enumerate() {
             self.changes(piece, parent, changes);
             weigh(self.factors[parent], self.weights[parent], changes);
@@ -142,9 +160,20 @@ impl<S: Sparsify> Combine<S> {
 
 impl<S: Sparsify> Kernel for Combine<S> {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
-        match self.way {
-            Way::Add { divisor } => self.add(piece, divisor, out),
-            Way::Elect { by_count, normalize } => self.elect(piece, by_count, normalize, out),
+        let mut room = Room::new(self.weights.len(), S::RUN.min(out.len()));
+        let mut parents = Vec::with_capacity(piece.parents.len());
+        for first in (0..out.len()).step_by(S::RUN) {
+            let run = first..out.len().min(first + S::RUN);
+            parents.clear();
+            parents.extend(piece.parents.iter().map(|parent| &parent[run.clone()]));
+            let (base, out) = (&piece.base[run.clone()], &mut out[run]);
+            let run = Piece { first: piece.first + first, base, parents: &parents };
+            match self.way {
+                Way::Add { divisor } => self.add(&run, divisor, &mut room, out),
+                Way::Elect { by_count, normalize } => {
+                    self.elect(&run, by_count, normalize, &mut room, out);
+                }
+            }
         }
     }
 
@@ -167,6 +196,13 @@ wide! {
     fn weigh<'a>(factor: f32, weight: f32, changes: &'a mut [f32]) {
         for change in changes {
             *change = *change * factor * weight;
+        }
+    }
+
+    /// Weighs the first parent's changes; a sum begins at zero, which makes `-0` into `0`.
+    fn start_weighted<'a>(factor: f32, weight: f32, changes: &'a [f32], sums: &'a mut [f32]) {
+        for (sum, change) in sums.iter_mut().zip(changes) {
+            *sum = 0.0 + *change * factor * weight;
         }
     }
 

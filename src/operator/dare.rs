@@ -5,9 +5,12 @@
 //! less. `elect = "none"` is what recipes call `dare_linear`, `elect = "sum"` is `dare_ties`.
 //!
 //! An element of `d_i = x_i - b` is dropped with probability `drop`; `density`, one minus that, is
-//! another way to say it. Element j is dropped if word j of the parent's random stream
-//! ([`super::TensorInputs::random_for`], [`crate::base::rng::Philox::fill`]) is below
-//! `drop * 2^32`, rounded to a whole number. What is kept is multiplied by
+//! another way to say it. Element j is dropped if its draw, 32 bits, is below `drop * 2^32`, rounded to
+//! a whole number. The draw's upper half is half-word j of the parent's random stream
+//! ([`super::TensorInputs::random_for`], [`crate::base::rng::Philox::fill`]): the lower half of word
+//! `j / 2` for an even j, its upper half for an odd one. The draw's lower half is that of word
+//! `j + 2^62`, which is looked at only when the upper half leaves it open, once in 2^16 elements: so one
+//! word is enough for two of them. What is kept is multiplied by
 //!
 //! * `1 / (1 - drop)`, rounded once to f32, with `rescale = "inverse"`: what the paper does, the
 //!   expected difference stays the same;
@@ -18,12 +21,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::combine::{Combine, ELECT, NORMALIZE, Sparsify};
+use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Value, Values};
 use super::rescale::{Norm, factors};
-use super::source::PIECE;
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
 use crate::base::wide::wide;
@@ -63,7 +65,7 @@ impl Operator for Dare {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -98,8 +100,8 @@ impl Operator for Dare {
         let factors = match tensor.values.choice("rescale") {
             "inverse" => Some(keep.iter().map(|keep| inverse(*keep)).collect()),
             rescale => Norm::named(rescale).map(|norm| {
-                factors(norm, tensor, |parent, first, differences| {
-                    coins[parent].toss(first, differences);
+                factors(norm, tensor, |parent, first, x, base, out| {
+                    coins[parent].toss(first, x, base, out);
                 })
             }),
         };
@@ -168,32 +170,73 @@ impl Coin {
         Self { stream: tensor.random_for(parent), drops_below: ((1.0 - keep) * words).round() as u64 }
     }
 
-    /// Drops elements, from the flat index `first`; returns how many are kept.
-    fn toss(&self, first: usize, differences: &mut [f32]) -> usize {
+    /// The differences from the flat index `first`, some of them dropped; returns how many are kept.
+    fn toss(&self, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) -> usize {
         let Ok(drops_below) = u32::try_from(self.drops_below) else {
-            differences.fill(0.0);
+            out.fill(0.0);
             return 0;
         };
         if drops_below == 0 {
-            return differences.len();
+            subtract(x, base, out);
+            return out.len();
         }
-        let mut words = [0; PIECE];
-        let words = &mut words[..differences.len()];
-        self.stream.fill(first as u64, words);
-        keep(drops_below, words, differences)
+        // Few at a time: clearing room for many would cost as much as using it.
+        let mut words = [0; Tossed::RUN / 2 + 1];
+        let mut kept = 0;
+        for start in (0..out.len()).step_by(Tossed::RUN) {
+            let run = start..out.len().min(start + Tossed::RUN);
+            let first = first + run.start;
+            let halves = self.upper_halves(first, run.len(), &mut words);
+            let out = &mut out[run.clone()];
+            let (upper, lower) = (drops_below >> 16, drops_below & LOWER);
+            let (not_below, open) = keep(upper, halves, &x[run.clone()], &base[run], out);
+            kept += not_below;
+            if open > 0 && lower > 0 {
+                let open = (0..out.len()).filter(|i| u32::from(u16::from_le(halves[*i])) == upper);
+                for i in open.filter(|i| self.lower_half((first + i) as u64) < lower) {
+                    out[i] = 0.0;
+                    kept -= 1;
+                }
+            }
+        }
+        kept
+    }
+
+    /// The upper halves of the draws of elements, each as the bytes of a little-endian number.
+    fn upper_halves<'w>(&self, first: usize, count: usize, words: &'w mut [u32]) -> &'w [u16] {
+        let words = &mut words[..(first % 2 + count).div_ceil(2)];
+        self.stream.fill((first / 2) as u64, words);
+        words.iter_mut().for_each(|word| *word = word.to_le());
+        &bytemuck::cast_slice(words)[first % 2..][..count]
+    }
+
+    fn lower_half(&self, element: u64) -> u32 {
+        let mut word = [0];
+        self.stream.fill(element + LOWER_HALVES, &mut word);
+        word[0] & LOWER
     }
 }
 
+/// Where the lower halves of draws begin in a stream: behind those of any tensor.
+const LOWER_HALVES: u64 = 1 << 62;
+/// The bits of a lower half.
+const LOWER: u32 = 0xFFFF;
+
 wide! {
-    /// Puts zero in the place of those whose words are below; returns how many are not.
-    fn keep<'a>(drops_below: u32, words: &'a [u32], differences: &'a mut [f32]) -> usize {
-        let mut kept = 0_u32;
-        for (difference, word) in differences.iter_mut().zip(words) {
-            let keeps = u32::from(*word >= drops_below);
+    /// Writes differences, zero in the place of those whose upper half is below; returns how many are
+    /// not, and how many of these are just that.
+    fn keep<'a>(
+        upper: u32, halves: &'a [u16], x: &'a [f32], base: &'a [f32], out: &'a mut [f32],
+    ) -> (usize, usize) {
+        let (mut kept, mut open) = (0_u32, 0_u32);
+        for ((out, half), (x, b)) in out.iter_mut().zip(halves).zip(x.iter().zip(base)) {
+            let half = u32::from(u16::from_le(*half));
+            let keeps = u32::from(half >= upper);
             kept += keeps;
-            *difference = f32::from_bits(difference.to_bits() & keeps.wrapping_neg());
+            open += u32::from(half == upper);
+            *out = f32::from_bits((x - b).to_bits() & keeps.wrapping_neg());
         }
-        kept as usize
+        (kept as usize, open as usize)
     }
 }
 
@@ -203,8 +246,8 @@ struct Tossed {
 }
 
 impl Sparsify for Tossed {
-    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]) {
-        self.kept.add(parent, self.coins[parent].toss(first, differences));
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
+        self.kept.add(parent, self.coins[parent].toss(first, x, base, out));
     }
 
     fn counted(&self) -> Parameters {

@@ -23,7 +23,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::combine::{Combine, ELECT, NORMALIZE, Sparsify};
+use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::dare::{Counters, DENSITY, DROP, RESCALE, keep_probabilities, one_way_to_say_it};
 use super::error::OperatorError;
@@ -106,8 +106,8 @@ impl Operator for Della {
         let sampling = Sampling::new(tensor);
         let rescale = tensor.values.choice("rescale");
         let factors = Norm::named(rescale).map(|norm| {
-            factors(norm, tensor, |parent, first, differences| {
-                sampling.sample(parent, first, differences, false);
+            factors(norm, tensor, |parent, first, x, base, out| {
+                sampling.sample(parent, first, false, [x, base], out);
             })
         });
         let kept = Counters::new(tensor.parents.len());
@@ -172,27 +172,31 @@ fn kept(word: u32, probability: f32) -> u32 {
 }
 
 wide! {
-    /// Puts zero in the place of what is dropped; returns how many are kept.
-    fn keep<'a>(line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a mut [f32]) -> usize {
+    /// Copies differences, zero in the place of what is dropped; returns how many are kept.
+    fn keep<'a>(
+        line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a [f32], out: &'a mut [f32],
+    ) -> usize {
         let mut count = 0_u32;
-        for ((difference, rank), word) in differences.iter_mut().zip(ranks).zip(words) {
+        let drawn = ranks.iter().zip(words).zip(differences);
+        for (out, ((rank, word), difference)) in out.iter_mut().zip(drawn) {
             let mask = kept(*word, line.probability(*rank));
             count += mask & 1;
-            *difference = f32::from_bits(difference.to_bits() & mask);
+            *out = f32::from_bits(difference.to_bits() & mask);
         }
         count as usize
     }
 
     /// The same, and divides what is kept by its probability.
     fn keep_divided<'a>(
-        line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a mut [f32],
+        line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a [f32], out: &'a mut [f32],
     ) -> usize {
         let mut count = 0_u32;
-        for ((difference, rank), word) in differences.iter_mut().zip(ranks).zip(words) {
+        let drawn = ranks.iter().zip(words).zip(differences);
+        for (out, ((rank, word), difference)) in out.iter_mut().zip(drawn) {
             let probability = line.probability(*rank);
             let mask = kept(*word, probability);
             count += mask & 1;
-            *difference = f32::from_bits((*difference / probability).to_bits() & mask);
+            *out = f32::from_bits((difference / probability).to_bits() & mask);
         }
         count as usize
     }
@@ -218,16 +222,27 @@ impl<'a> Sampling<'a> {
         }
     }
 
-    /// Drops elements of a parent, from the flat index `first`, and divides the others by their
-    /// probability if asked to; returns how many are kept.
-    fn sample(&self, parent: usize, first: usize, differences: &mut [f32], inverse: bool) -> usize {
+    /// The differences of a parent `x` from a base, from the flat index `first`: some dropped, the others
+    /// divided by their probability if asked to; returns how many are kept.
+    fn sample(
+        &self,
+        parent: usize,
+        first: usize,
+        inverse: bool,
+        [x, base]: [&[f32]; 2],
+        out: &mut [f32],
+    ) -> usize {
         let Chances::Between { least, epsilon } = self.chances[parent] else {
             if self.chances[parent] == Chances::All {
-                return differences.len();
+                subtract(x, base, out);
+                return out.len();
             }
-            differences.fill(0.0);
+            out.fill(0.0);
             return 0;
         };
+        let mut differences = [0.0; PIECE];
+        let differences = &mut differences[..out.len()];
+        subtract(x, base, differences);
         let mut words = [0; PIECE];
         let words = &mut words[..differences.len()];
         self.streams[parent].fill(first as u64, words);
@@ -238,9 +253,9 @@ impl<'a> Sampling<'a> {
         let (smallest, steps) = if columns == 1 { (0.5, 1.0) } else { (0.0, (columns - 1) as f32) };
         let line = Line { smallest, steps, least, epsilon };
         if inverse {
-            keep_divided(line, ranks, words, differences)
+            keep_divided(line, ranks, words, differences, out)
         } else {
-            keep(line, ranks, words, differences)
+            keep(line, ranks, words, differences, out)
         }
     }
 
@@ -313,8 +328,10 @@ struct Sampled<'a> {
 }
 
 impl Sparsify for Sampled<'_> {
-    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]) {
-        self.kept.add(parent, self.sampling.sample(parent, first, differences, self.inverse));
+    const RUN: usize = PIECE;
+
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
+        self.kept.add(parent, self.sampling.sample(parent, first, self.inverse, [x, base], out));
     }
 
     fn counted(&self) -> Parameters {

@@ -133,12 +133,18 @@ impl Magnitudes<'_> {
     }
 
     /// Gives the magnitudes in `range` to `take`, piece by piece.
-    pub(super) fn scan(&self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
-        let mut scratch = [0.0; PIECE];
-        let mut base_scratch = [0.0; PIECE];
-        let mut magnitudes = [0; PIECE];
-        for first in range.clone().step_by(PIECE) {
-            let len = PIECE.min(range.end - first);
+    pub(super) fn scan(&self, range: Range<usize>, take: impl FnMut(usize, &[u32])) {
+        self.scan_by::<PIECE>(range, take);
+    }
+
+    /// Like [`Self::scan`], in pieces of this many elements: clearing room for many would cost more
+    /// than looking at a few.
+    pub(super) fn scan_by<const N: usize>(&self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
+        let mut scratch = [0.0; N];
+        let mut base_scratch = [0.0; N];
+        let mut magnitudes = [0; N];
+        for first in range.clone().step_by(N) {
+            let len = N.min(range.end - first);
             let source = self.source.read(first, &mut scratch[..len]);
             let magnitudes = &mut magnitudes[..len];
             match self.base {

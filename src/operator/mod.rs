@@ -37,7 +37,7 @@
 //!   `survey`: what is drawn, for elements, units, models.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`adapted`]: a model with an adapter on it, as a parent.
-//! * [`source`], `pieces`, `stream`, `statistics`: the machine underneath.
+//! * [`source`], `pieces`, `stream`, `digests`, `statistics`: the machine underneath.
 
 pub mod adapted;
 pub mod apply;
@@ -50,6 +50,7 @@ pub mod crossover;
 pub mod dare;
 pub mod della;
 pub mod depth;
+mod digests;
 mod draw;
 mod error;
 pub mod federated;

@@ -240,8 +240,7 @@ struct Pruned {
 
 impl Kernel for Pruned {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
-        out.copy_from_slice(piece.parents[0]);
-        let kept = self.cut.apply(piece.first, out);
+        let kept = self.cut.apply(piece.first, piece.parents[0], out);
         if let Some(counted) = &self.counted {
             counted.add(0, kept);
         }

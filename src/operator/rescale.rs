@@ -80,16 +80,20 @@ wide! {
     }
 }
 
-/// The factor for each parent's difference; `sparsify(parent, first, differences)` puts zero in the
-/// place of what is dropped.
+/// The factor for each parent's difference; `sparsify(parent, first, x, base, out)` writes differences,
+/// zero in the place of what is dropped ([`super::combine::Sparsify`]).
 pub(super) fn factors(
     norm: Norm,
     tensor: &TensorInputs<'_>,
-    sparsify: impl Fn(usize, usize, &mut [f32]) + Sync,
+    sparsify: impl Fn(usize, usize, &[f32], &[f32], &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let parents = 0..tensor.parents.len();
     parents
-        .map(|parent| factor(norm, tensor, parent, &|first, values| sparsify(parent, first, values)))
+        .map(|parent| {
+            factor(norm, tensor, parent, &|first, x: &[f32], base: &[f32], out: &mut [f32]| {
+                sparsify(parent, first, x, base, out);
+            })
+        })
         .collect()
 }
 
@@ -97,7 +101,7 @@ fn factor(
     norm: Norm,
     tensor: &TensorInputs<'_>,
     parent: usize,
-    sparsify: &(impl Fn(usize, &mut [f32]) + Sync),
+    sparsify: &(impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync),
 ) -> f32 {
     let tasks: Vec<Range<usize>> = blocks(tensor.shape, DType::F32, TASK).collect();
     let sums: Vec<(f64, f64)> =
@@ -113,7 +117,7 @@ fn sums(
     tensor: &TensorInputs<'_>,
     parent: usize,
     task: Range<usize>,
-    sparsify: &impl Fn(usize, &mut [f32]),
+    sparsify: &impl Fn(usize, &[f32], &[f32], &mut [f32]),
 ) -> (f64, f64) {
     let mut scratch = [[0.0; PIECE]; 3];
     let (mut before, mut after) = (0.0, 0.0);
@@ -123,7 +127,7 @@ fn sums(
         let b = tensor.base().read(piece.start, b);
         subtract(x, b, differences);
         before += norm.sum(differences);
-        sparsify(piece.start, differences);
+        sparsify(piece.start, x, b, differences);
         after += norm.sum(differences);
     }
     (before, after)

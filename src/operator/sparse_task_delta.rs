@@ -79,8 +79,8 @@ impl Operator for SparseTaskDelta {
         let cuts: Vec<Cut> = (0..tensor.parents.len()).map(|parent| cut_of(tensor, parent)).collect();
         let norm = Norm::named(tensor.values.choice("rescale"));
         let factors = norm.map(|norm| {
-            factors(norm, tensor, |parent, first, differences| {
-                cuts[parent].apply(first, differences);
+            factors(norm, tensor, |parent, first, x, base, out| {
+                cuts[parent].apply_to_differences(first, x, base, out);
             })
         });
         let trimmed = Trimmed(cuts);

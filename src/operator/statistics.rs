@@ -87,13 +87,14 @@ wide! {
             for first in (0..reference.len()).step_by(RUN) {
                 let run = first..reference.len().min(first + RUN);
                 let mut sides = [0_u32; RUN];
+                let sides = &mut sides[..run.len()];
                 for parent in parents {
                     let pairs = parent[run.clone()].iter().zip(&reference[run.clone()]);
                     for (side, (x, r)) in sides.iter_mut().zip(pairs) {
                         *side |= u32::from(x > r) | u32::from(x < r) << 1;
                     }
                 }
-                conflicts += sides.iter().filter(|side| **side == 3).count();
+                conflicts += sides.iter().map(|side| u32::from(*side == 3)).sum::<u32>() as usize;
             }
         }
         Measured { conflicts, ..Measured::default() }

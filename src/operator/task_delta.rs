@@ -100,8 +100,14 @@ impl Kernel for Arithmetic {
 
 wide! {
     fn add<'a>(arithmetic: &'a Arithmetic, piece: &'a Piece<'a>, out: &'a mut [f32]) {
-        out.fill(0.0);
-        for (weight, parent) in arithmetic.weights.iter().zip(piece.parents) {
+        let mut weighted = arithmetic.weights.iter().zip(piece.parents);
+        if let Some((weight, parent)) = weighted.next() {
+            for ((sum, x), b) in out.iter_mut().zip(*parent).zip(piece.base) {
+                // Sums begin at zero, which makes `-0` into `0`.
+                *sum = 0.0 + weight * (x - b);
+            }
+        }
+        for (weight, parent) in weighted {
             for ((sum, x), b) in out.iter_mut().zip(*parent).zip(piece.base) {
                 *sum += weight * (x - b);
             }

@@ -6,6 +6,7 @@ mod mixing;
 mod models;
 mod sparse;
 
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
@@ -129,7 +130,7 @@ impl Trial {
             scales.extend_from_slice(&made.scales);
             made.measured.iter().for_each(|measured| totals.add(*measured));
             totals.add_elements(made.elements);
-            buffers.put(made);
+            buffers.give_back(Arc::new(made));
             Ok(())
         })?;
         let realised = kernels[0].get().unwrap().realised();

@@ -105,25 +105,49 @@ impl Cut {
             && (magnitude < self.high.magnitude || ties(&self.high))
     }
 
-    /// Puts zero in the place of what is not kept among the elements from `first`; returns how many
-    /// are.
-    pub(super) fn apply(&self, first: usize, values: &mut [f32]) -> usize {
+    /// Copies the elements from `first`, zero in the place of what is not kept; returns how many are.
+    pub(super) fn apply(&self, first: usize, values: &[f32], out: &mut [f32]) -> usize {
         let runs = self.runs(first, values.len()).into_iter();
-        runs.map(|Run { elements, least, most }| keep(least, most, &mut values[elements])).sum()
+        runs.map(|Run { elements, least, most }| {
+            keep(least, most, &values[elements.clone()], &mut out[elements])
+        })
+        .sum()
+    }
+
+    /// The same of the differences from a base.
+    pub(super) fn apply_to_differences(&self, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
+        for Run { elements, least, most } in self.runs(first, x.len()) {
+            let (x, base) = (&x[elements.clone()], &base[elements.clone()]);
+            keep_differences(least, most, x, base, &mut out[elements]);
+        }
     }
 }
 
+/// A value and whether it is within two magnitudes: itself and one, or zero twice.
+#[inline(always)]
+fn within(least: i32, most: i32, value: f32) -> (f32, u32) {
+    let magnitude = magnitude(value) as i32;
+    let mask = u32::from((magnitude >= least) & (magnitude <= most));
+    (f32::from_bits(value.to_bits() & mask.wrapping_neg()), mask)
+}
+
 wide! {
-    /// Puts zero in the place of what is not within two magnitudes; returns how many are.
-    fn keep<'a>(least: i32, most: i32, values: &'a mut [f32]) -> usize {
+    /// Copies values, zero in the place of what is not within two magnitudes; returns how many are.
+    fn keep<'a>(least: i32, most: i32, values: &'a [f32], out: &'a mut [f32]) -> usize {
         let mut count = 0_u32;
-        for value in values {
-            let magnitude = magnitude(*value) as i32;
-            let mask = u32::from((magnitude >= least) & (magnitude <= most));
-            count += mask;
-            *value = f32::from_bits(value.to_bits() & mask.wrapping_neg());
+        for (out, value) in out.iter_mut().zip(values) {
+            let kept;
+            (*out, kept) = within(least, most, *value);
+            count += kept;
         }
         count as usize
+    }
+
+    /// Writes differences, zero in the place of what is not within two magnitudes.
+    fn keep_differences<'a>(least: i32, most: i32, x: &'a [f32], base: &'a [f32], out: &'a mut [f32]) {
+        for (out, (x, b)) in out.iter_mut().zip(x.iter().zip(base)) {
+            (*out, _) = within(least, most, x - b);
+        }
     }
 }
 
@@ -190,8 +214,8 @@ impl Trimmed {
 }
 
 impl Sparsify for Trimmed {
-    fn sparsify(&self, parent: usize, first: usize, differences: &mut [f32]) {
-        self.0[parent].apply(first, differences);
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
+        self.0[parent].apply_to_differences(first, x, base, out);
     }
 }
 
@@ -242,8 +266,11 @@ mod tests {
             }
         }
         assert_eq!(seen, values.len());
-        let mut applied = values[first..].to_vec();
-        cut.apply(first, &mut applied);
+        let mut applied = vec![f32::NAN; values.len() - first];
+        cut.apply(first, &values[first..], &mut applied);
+        let (base, mut differences) = (vec![0.0; applied.len()], vec![f32::NAN; applied.len()]);
+        cut.apply_to_differences(first, &values[first..], &base, &mut differences);
+        assert_eq!(applied, differences);
         for (i, (applied, value)) in applied.iter().zip(&values[first..]).enumerate() {
             assert_eq!(*applied, if cut.keeps(first + i, *value) { *value } else { 0.0 });
         }

@@ -23,6 +23,7 @@ use std::ops::Range;
 use super::dtype::DType;
 use super::shape::Shape;
 use super::{cast, ggml};
+use crate::base::wide::wide;
 
 /// Elements per scale in the `q4_0` files that are known.
 pub const DEFAULT_BLOCK: usize = 32;
@@ -245,7 +246,19 @@ const INFINITY_BITS: i32 = 0x7f80_0000;
 /// The bits of the largest magnitude. For magnitudes the order of the bits is the order of the
 /// values, NaN above all, so one integer maximum both finds the scale and proves finiteness.
 fn largest_bits(values: &[f32]) -> i32 {
+    // A block of a row is not worth a call.
+    if values.len() < 256 { largest_of(values) } else { largest_of_many(values) }
+}
+
+#[inline(always)]
+fn largest_of(values: &[f32]) -> i32 {
     values.iter().fold(0, |largest, value| largest.max((value.to_bits() & 0x7fff_ffff) as i32))
+}
+
+wide! {
+    fn largest_of_many<'a>(values: &'a [f32]) -> i32 {
+        largest_of(values)
+    }
 }
 
 fn not_finite(values: &[f32], start: usize) -> QuantizeError {

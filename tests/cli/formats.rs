@@ -236,6 +236,10 @@ fn no_room_is_found_out_before_anything_is_written() {
     let mut command = space.command(&["convert", "one.slm", "one", "--to", "hugging-face"]);
     crate::space::said(command.env("STUDBOOK_FAULT", "room-asked:1:full")).complains("0 are free");
     assert!(!space.path("one").exists());
+    let mut command = space.command(&["extract", "base.slm", "one.slm", "one.sbd", "--as", "dense"]);
+    let command = command.env("STUDBOOK_FAULT", "room-asked:1:full");
+    crate::space::said(command).exits(5).complains("0 are free");
+    assert!(!space.path("one.sbd").exists());
     // What the plan allows is known before that.
     space.edit("plan.toml", "artifact = \"1 MiB\"", "artifact = \"1 kB\"");
     let said = space.studbook(&["check", "plan.toml"]).exits(2);

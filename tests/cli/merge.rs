@@ -178,6 +178,9 @@ fn what_does_not_work_is_named_with_its_place() {
         2,
     )
     .complains("the weights sum to zero");
+    let ties = "merge_method: ties\nbase_model: one\nmodels:\n  - model: two\n    parameters:\n      \
+                weight: 1\n      density: 1.5\n";
+    merge(ties, 2).complains("m.yml:7:").complains("`density` goes from 0 to 1, found 1.5");
     merge("merge_method: slerp\nmodels: [{model: one}, {model: two}]\n", 2).complains("needs a base model");
     merge("a: [", 2).complains("not YAML");
     let wide = ModelConfig { ffn_size: 24, layer_count: 3, tied_output: false, ..config() };

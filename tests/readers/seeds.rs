@@ -12,6 +12,7 @@ use studbook::ledger::{EntryKind, Head, Leaf, NewEntry, Note};
 use studbook::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use studbook::model::adapter::{self, AdapterIdentity, Checksum, PlannedDelta, PlannedStored};
 use studbook::model::gguf::{facts::Fact, meaning, write as gguf};
+use studbook::model::listing::{ListedFile, Listing};
 use studbook::model::slm1::write::write_values;
 use studbook::model::slm1::{self, Encoding};
 use studbook::model::tokenizer::bpe1::{Bpe1, Merge};
@@ -200,6 +201,15 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     parts.join(PARTS)
 }
 
+fn listing(names: &[&str]) -> Vec<u8> {
+    let file = |name: &&str| ListedFile {
+        name: (*name).to_owned(),
+        bytes: name.len() as u64,
+        blake3: Digest::of(name.as_bytes()),
+    };
+    Listing::new(names.iter().map(file).collect()).unwrap().to_bytes()
+}
+
 fn folders() -> Vec<Seed> {
     let network = config(true, 260);
     let settings = huggingface::config::write(&network, DType::F32);
@@ -231,6 +241,8 @@ fn folders() -> Vec<Seed> {
         ("peft", "pattern", joined(&[regex, &safetensors_of(&query, &none)])),
         ("trained", "model", trained_source(&network)),
         ("trained", "manifest", manifest(&network).to_text().into_bytes()),
+        ("listing", "folder", listing(&["config.json", "model.safetensors"])),
+        ("listing", "deep", listing(&["source.manifest", "tensors/norm.weight.f32"])),
     ]
 }
 

@@ -184,6 +184,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes everything before the first part.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
+        sink.announce(layout.total_bytes())?;
         let mut writer = Self { layout, sink, digest: blake3::Hasher::new(), position: 0, done: 0 };
         writer.write(&layout.head)?;
         writer.skip_finished()?;

@@ -340,14 +340,16 @@ proptest! {
     }
 
     #[test]
-    fn elements_are_kept_by_their_own_word((x, ..) in three(), drop in 0.01_f64..0.99) {
+    fn elements_are_kept_by_their_own_draw((x, ..) in three(), drop in 0.01_f64..0.99) {
         let zero = vec![0.0; x.len()];
         let trial = Trial::new("dare", &zero, std::slice::from_ref(&x)).set("rescale", word("none"));
         let child = trial.set("drop", number(drop)).child();
         let stream = crate::base::rng::Philox::for_purpose(&["seed", "dare", "child", "t", "0"]);
         for (i, (child, x)) in child.into_iter().zip(x).enumerate() {
-            let word = stream.block(i as u64 / 4)[i % 4];
-            let keeps = f64::from(word) >= (drop * 4_294_967_296.0).round();
+            let word = |i: usize| stream.block(i as u64 / 4)[i % 4];
+            let upper = word(i / 2) >> (16 * (i % 2)) & 0xFFFF;
+            let draw = upper << 16 | word(i + (1 << 62)) & 0xFFFF;
+            let keeps = f64::from(draw) >= (drop * 4_294_967_296.0).round();
             prop_assert_eq!(child, if keeps { x } else { 0.0 });
         }
     }

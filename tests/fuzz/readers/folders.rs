@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use studbook::model::adapter::{self, peft as peft_format};
 use studbook::model::huggingface::{HfConfig, Index};
+use studbook::model::listing::Listing;
 use studbook::model::safetensors::{self, Metadata};
 use studbook::model::trained::manifest::Manifest;
 use studbook::model::{ModelWriter, Package, Planned, huggingface as huggingface_format, open_package};
@@ -125,4 +126,14 @@ pub(super) fn trained(bytes: &[u8]) {
             assert!(opened.package.config.is_ok() && opened.package.tokenizer.is_ok());
         }
     });
+}
+
+pub(super) fn listing(bytes: &[u8]) {
+    if let Ok(read) = Listing::from_bytes(bytes) {
+        assert_eq!(read.to_bytes(), bytes, "it has one spelling");
+        for file in read.files() {
+            let inside = Path::new("folder").join(&file.name);
+            assert!(inside.starts_with("folder") && !file.name.split('/').any(|part| part == ".."));
+        }
+    }
 }

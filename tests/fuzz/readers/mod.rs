@@ -15,7 +15,7 @@ mod texts;
 pub type Reader = (&'static str, fn(&[u8]));
 
 /// Every reader.
-pub static READERS: [Reader; 16] = [
+pub static READERS: [Reader; 17] = [
     ("slm1", models::slm1),
     ("safetensors", models::safetensors),
     ("gguf", models::gguf),
@@ -24,6 +24,7 @@ pub static READERS: [Reader; 16] = [
     ("huggingface", folders::huggingface),
     ("peft", folders::peft),
     ("trained", folders::trained),
+    ("listing", folders::listing),
     ("mergekit", texts::mergekit),
     ("plan", texts::plan),
     ("source", texts::source),

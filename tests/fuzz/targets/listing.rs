@@ -1,0 +1,2 @@
+#![no_main]
+studbook_fuzz::reader!("listing");
