@@ -112,8 +112,8 @@ fn last_root(folder: &Path) -> Result<(Root, u64), RegistryError> {
     let mut version = 1;
     loop {
         let path = format!("{METADATA}/{version}.root.json");
-        if last.is_some() && !folder.join(&path).symlink_metadata().is_ok() {
-            return Ok((last.expect("just looked at"), version - 1));
+        if let Some(last) = last.take_if(|_| folder.join(&path).symlink_metadata().is_err()) {
+            return Ok((last, version - 1));
         }
         let file = open_plain(folder, &path, MAX_METADATA)?;
         let envelope = super::document::parsed::<Root>(file.as_ref()).map_err(|why| bad(&path, why))?;

@@ -108,6 +108,7 @@ pub fn publish(folder: &Path, release: &Release<'_>, keys: &Keys) -> Result<(), 
 }
 
 /// Every file there is to ask for: its name, what it is, and its bytes if it needs a copy named by content.
+#[expect(clippy::type_complexity, reason = "three words for one file")]
 fn files(folder: &Path) -> Result<Vec<(String, TargetFile, Option<Vec<u8>>)>, RegistryError> {
     let mut found = Vec::new();
     for path in content::named_by_content(folder)? {

@@ -57,7 +57,7 @@ impl Place {
             cycle: "spring".parse().unwrap(),
             candidate: None,
             subject: None,
-            record: Sha256::of(&ledger.head().unwrap().size.to_be_bytes()),
+            record: Sha256::of(&ledger.head().unwrap().size.to_le_bytes()),
             predicate_type: "urn:x".to_owned(),
             registration: None,
         };

@@ -6,7 +6,7 @@ import { bytesOf, same } from "./files.js";
 import { defaultOf, ledger } from "./ledger.js";
 import { BUDGET, evidence, selector } from "./selector.js";
 import { metadata } from "./tuf.js";
-import { bytesText, details, digestText, element } from "./view.js";
+import { bytesText, details, digestText, element, licenceText } from "./view.js";
 
 const base = new URL(".", location.href);
 const at = (id) => document.getElementById(id);
@@ -75,7 +75,7 @@ class Registry {
         const measured = found.evaluations.flatMap((one) => Object.entries(one.metrics).slice(0, 1).map(([, metric]) => `${one.suite.name} ${metric.value.toFixed(3)}`));
         const button = element("button.name", { type: "button", "aria-describedby": `about-${entry.id}`, onclick: () => this.show(entry.id, true) }, entry.id);
         const about = element("p", { id: `about-${entry.id}` }, `${operator}, ${found.manifest.identity.quantisation.name}, ${bytesText(entry.model.bytes)}`);
-        const card = element("li.card", { "data-id": entry.id }, element("h3", {}, button), about, element("p.hint", {}, measured.join(" · ") || "not measured"), element("p.badges", {}, element("span.badge.good", {}, "verified"), entry.id === this.chosen ? element("span.badge.good", {}, "default") : null, element("span.badge", {}, entry.licence)));
+        const card = element("li.card", { "data-id": entry.id }, element("h3", {}, button), about, element("p.hint", {}, measured.join(" · ") || "not measured"), element("p.badges", {}, element("span.badge.good", {}, "verified"), entry.id === this.chosen ? element("span.badge.good", {}, "default") : null, element("span.badge", {}, licenceText(entry.licence))));
         this.#cards.set(entry.id, { card, words: `${entry.id} ${entry.cycle} ${operator} ${entry.licence} ${found.manifest.identity.quantisation.name}`.toLowerCase() });
     }
 
