@@ -26,6 +26,7 @@ mod package;
 mod plan;
 mod registry;
 mod reporter;
+mod review;
 mod revoke;
 mod rollback;
 mod run;
@@ -71,6 +72,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Plan(command) => plan::run(args, command, terminal),
         Command::Run(command) => run::run(args, command, terminal),
         Command::Status(command) => status::run(args, command, terminal),
+        Command::Review(command) => review::run(args, command, terminal),
         Command::Attest(command) => attest::run(args, command, terminal),
         Command::Why(command) => why::run(args, command, terminal),
         Command::Graph(command) => graph::run(args, command, terminal),

@@ -16,7 +16,6 @@ use crate::pedigree::taint::{Revoked, Tracer};
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
-use crate::stage::open_ledger;
 use crate::store::Store;
 use crate::trust::Trust;
 
@@ -144,7 +143,7 @@ pub(super) fn enter<T: Record>(
         predicate_type: T::TYPE.to_owned(),
         registration: None,
     };
-    let leaves = open_ledger(store)?.append(vec![entry], &now)?;
+    let leaves = store.ledger()?.append(vec![entry], &now)?;
     Ok(leaves[0].index)
 }
 

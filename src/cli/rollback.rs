@@ -14,7 +14,6 @@ use crate::pedigree::taint::{Revoked, Tracer};
 use crate::record::candidate::CandidateManifest;
 use crate::record::revocation;
 use crate::registry::line_of;
-use crate::stage::open_ledger;
 use crate::store::Store;
 
 pub(super) fn run(args: &Args, command: &Rollback, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -22,7 +21,7 @@ pub(super) fn run(args: &Args, command: &Rollback, terminal: &Terminal) -> anyho
     let pedigree = Pedigree::load(&store)?;
     let subject = the_candidate(&pedigree, &command.candidate)?;
     let body = &pedigree.manifests[&subject];
-    let leaves = open_ledger(&store)?.leaves()?;
+    let leaves = store.ledger()?.leaves()?;
     let shown = format!("{}/{} {}", body.cycle, body.candidate, subject.short());
     if let Some(why) = unfit(&store, &pedigree, (subject, body), &leaves)? {
         let error = UsageError::new(format!("nothing goes back to {shown}: {why}"));
@@ -55,7 +54,7 @@ fn unfit(
     if !leaves.iter().any(admitted) {
         return Ok(Some("the ledger never admitted it".to_owned()));
     }
-    let revoked = Revoked::of(&open_ledger(store)?)?;
+    let revoked = Revoked::of(&store.ledger()?)?;
     if let Some(entry) = revoked.retired.get(&subject) {
         return Ok(Some(format!("ledger entry {entry} retires it")));
     }

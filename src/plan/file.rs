@@ -25,6 +25,8 @@ pub struct PlanFile {
     pub evals: Vec<EvalSection>,
     /// `[[gate]]`
     pub gates: Vec<GateSection>,
+    /// `[champion]`
+    pub champion: Option<ChampionSection>,
     /// `[review]`
     pub review: Option<ReviewSection>,
     /// `[recipe]`
@@ -229,6 +231,21 @@ pub struct GateSection {
     pub threshold: Option<Located<u64>>,
     /// Whether something in it could not be read. What seems to be missing may be just that.
     pub faulty: bool,
+}
+
+/// `[champion]`
+#[derive(Debug)]
+pub struct ChampionSection {
+    /// Where it is.
+    pub span: Range<usize>,
+    /// SHA-256 of its manifest; the last admitted if absent.
+    pub manifest: Option<Located<String>>,
+    /// A recipe of an earlier cycle it is in instead.
+    pub from_recipe: Option<Located<String>>,
+    /// Which place of the recipe, from 1.
+    pub place: Option<Located<u64>>,
+    /// Whom to compare with if there is none.
+    pub otherwise: Option<Located<String>>,
 }
 
 /// `[review]`

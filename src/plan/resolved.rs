@@ -39,6 +39,8 @@ pub struct Plan {
     pub suites: Vec<Suite>,
     /// `[[gate]]`
     pub gates: Vec<Gate>,
+    /// Whom gates mean by the champion, if any does and there is one.
+    pub champion: Option<Champion>,
     /// `[review]`
     pub review: Review,
     /// Training texts that parents declare.
@@ -246,6 +248,37 @@ pub enum Versus {
     Parent(Name),
     /// The parent that stays if nothing is done.
     NoOp(Name),
+    /// The champion.
+    Champion {
+        /// Its manifest; none if there is no champion.
+        manifest: Option<Sha256>,
+        /// Whom to compare with if there is none; nobody can pass without either.
+        otherwise: Option<Box<Versus>>,
+    },
+}
+
+impl Versus {
+    /// Who is meant, once it is known whether there is a champion.
+    pub fn settled(&self) -> Option<&Self> {
+        match self {
+            Self::Champion { manifest: None, otherwise } => otherwise.as_deref(),
+            other => Some(other),
+        }
+    }
+}
+
+/// What the champion is called in stages and records.
+pub const CHAMPION: &str = "champion";
+
+/// The champion of a cycle: an admitted candidate of another one, measured beside the parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Champion {
+    /// [`CHAMPION`], as a name.
+    pub name: Name,
+    /// Where it comes from: always a pool's place.
+    pub origin: Origin,
+    /// Its manifest.
+    pub manifest: Sha256,
 }
 
 /// A number that must lie somewhere.

@@ -17,6 +17,7 @@
 //! * [`forward`]: sessions and the pass itself, for one sequence or many.
 //! * [`sample`]: from logits to the next token.
 //! * [`generate()`]: from a prompt to text, one or thousands.
+//! * [`resources`]: what it takes to run a model.
 //! * [`score`]: how likely a text is, alone or beside another model's opinion.
 //!
 //! It is not a fast runtime for large models: no fused multiply-add, no reduced precision, no GPU.
@@ -26,6 +27,7 @@ pub mod config;
 pub mod error;
 pub mod forward;
 pub mod generate;
+pub mod resources;
 pub mod rope;
 pub mod sample;
 pub mod score;

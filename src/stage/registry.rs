@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
-use super::ledger::open_ledger;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
@@ -60,7 +59,7 @@ impl Stage for RegistryStage {
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
-        let log = open_ledger(context.store)?;
+        let log = context.store.ledger()?;
         let leaves = log.leaves()?;
         let mut offer = Offer::default();
         let line = registry::line_of(&params.cycle, &leaves);
@@ -108,7 +107,7 @@ impl Stage for RegistryStage {
         if !site::is_current(&folder) || Sha256::of(&bytes) != record.selector {
             return Ok(false);
         }
-        let (log, selector) = (open_ledger(context.store)?, Selector::from_bytes(&bytes)?);
+        let (log, selector) = (context.store.ledger()?, Selector::from_bytes(&bytes)?);
         if !snapshot::is_current(&folder, &log, &release::log_keys(context), &selector)?
             || selector.default != registry::default_of(&selector.entries, &log.leaves()?)
             || !release::still_holds(context, &params, &folder, &log)?

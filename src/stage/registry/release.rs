@@ -14,7 +14,7 @@ use crate::record::registry::RegistryRelease;
 use crate::record::{self, Record};
 use crate::registry::tuf::{self, Keys, Release};
 use crate::registry::{self, Built, site, snapshot};
-use crate::stage::{Context, StageError, open_ledger};
+use crate::stage::{Context, StageError};
 use crate::trust::{PublicKey, Role};
 
 /// A registry about to be published.
@@ -68,7 +68,7 @@ pub(super) fn signing(
             )),
         };
     };
-    let revoked = Revoked::of(&open_ledger(context.store)?).map_err(super::super::revoked::stage_error)?;
+    let revoked = Revoked::of(&context.store.ledger()?).map_err(super::super::revoked::stage_error)?;
     if let Some(key) = keys.publics().find(|key| revoked.subjects.contains_key(&key.id())) {
         return refused(format!("the registry key {} was revoked; make another", key.id().short()));
     }
@@ -117,7 +117,7 @@ impl Signing {
             expires: self.expires.clone(),
             roots: self.roots.iter().map(|root| Sha256::of(root)).collect(),
         };
-        let log = open_ledger(context.store)?;
+        let log = context.store.ledger()?;
         if self.last.as_ref().is_none_or(|(_, last)| *last != release) {
             release.follows = self.last.as_ref().map(|(index, _)| *index);
             let bytes = record::to_bytes(&release)
