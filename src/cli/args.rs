@@ -74,6 +74,8 @@ pub(super) enum Command {
     Run(Run),
     /// How far a cycle is
     Status(Planned),
+    /// Who is ranked where, and which differences are more than chance
+    Review(Planned),
     /// Bring an approval for a pending gate, or the results of another harness
     Attest(Attest),
     /// Explain why a stage would run: exactly what differs from its last key
@@ -108,6 +110,8 @@ pub(super) enum Command {
     Revoke(Revoke),
     /// No longer offer an admitted candidate, without blame
     Retire(Retire),
+    /// Make an earlier admission the registry's default again
+    Rollback(Retire),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -363,10 +367,10 @@ pub(super) struct Generate {
 pub(super) struct Verify {
     /// The plan file
     pub(super) plan: PathBuf,
-    /// Run every operator again and compare bytes
+    /// Run every operator again, ask every model again, and compare bytes
     #[arg(long)]
     pub(super) recompute: bool,
-    /// Recompute only this candidate's operator
+    /// Recompute only what is this candidate's
     #[arg(long, requires = "recompute", value_name = "NAME")]
     pub(super) candidate: Option<String>,
     /// How to print

@@ -14,7 +14,6 @@ use crate::base::digest::Sha256;
 use crate::disk::{IoContext, atomic};
 use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust};
 use crate::report::table::Table;
-use crate::stage::{ledger_memory, open_ledger};
 use crate::store::Store;
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -31,7 +30,7 @@ pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow
 
 fn open(args: &Args, of: &LedgerOf) -> anyhow::Result<(Store, Ledger)> {
     let store = existing_store(args, of.plan.as_deref())?;
-    let ledger = open_ledger(&store)?;
+    let ledger = store.ledger()?;
     Ok((store, ledger))
 }
 
@@ -89,7 +88,7 @@ fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Res
     let (store, ledger) = open(args, &command.of)?;
     let report = match expected(command, &ledger)? {
         Some(noted) => ledger.check(Some(&noted))?,
-        None => ledger_memory(&store).check(&ledger)?,
+        None => store.ledger_memory().check(&ledger)?,
     };
     match command.of.format {
         Format::Json => terminal.json(&serde_json::json!({

@@ -26,7 +26,9 @@ mod package;
 mod plan;
 mod registry;
 mod reporter;
+mod review;
 mod revoke;
+mod rollback;
 mod run;
 mod smoke;
 mod status;
@@ -70,6 +72,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Plan(command) => plan::run(args, command, terminal),
         Command::Run(command) => run::run(args, command, terminal),
         Command::Status(command) => status::run(args, command, terminal),
+        Command::Review(command) => review::run(args, command, terminal),
         Command::Attest(command) => attest::run(args, command, terminal),
         Command::Why(command) => why::run(args, command, terminal),
         Command::Graph(command) => graph::run(args, command, terminal),
@@ -87,6 +90,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Lineage(command) => lineage::run(args, command, terminal),
         Command::Revoke(command) => revoke::revoke(args, command, terminal),
         Command::Retire(command) => revoke::retire(args, command, terminal),
+        Command::Rollback(command) => rollback::run(args, command, terminal),
         Command::Completions(command) => completions::run(command, terminal),
     }
 }

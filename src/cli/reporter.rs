@@ -1,12 +1,13 @@
 //! Listens to a run and tells a person: a bar where there is a terminal, a line a stage everywhere.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::context::Terminal;
 use crate::engine::execute::{Failure, Progress};
-use crate::engine::graph::StageGraph;
+use crate::engine::graph::{StageGraph, StageIndex};
 use crate::engine::schedule::End;
 
 /// Tells a run as it happens.
@@ -15,7 +16,12 @@ pub(super) struct Reporter<'a> {
     terminal: &'a Terminal,
     bar: ProgressBar,
     width: usize,
+    /// When the last line was told.
+    spoke: Instant,
 }
+
+/// After so long without a line people wonder whether anything still happens.
+const SILENCE: Duration = Duration::from_secs(10);
 
 impl<'a> Reporter<'a> {
     pub(super) fn new(graph: &'a StageGraph, terminal: &'a Terminal) -> Self {
@@ -28,12 +34,13 @@ impl<'a> Reporter<'a> {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}");
         bar.set_style(style.expect("the template is well-formed"));
         let width = graph.order.iter().map(|index| graph.node(*index).id.len()).max().unwrap_or(0).min(40);
-        Self { graph, terminal, bar, width }
+        Self { graph, terminal, bar, width, spoke: Instant::now() }
     }
 
     pub(super) fn hear(&mut self, progress: &Progress<'_>) {
         match progress {
             Progress::Started(stage) => self.bar.set_message(self.graph.node(*stage).id.clone()),
+            Progress::Step { stage, done, of } => self.step(*stage, *done, *of),
             Progress::Ended { stage, end, result, took, failure } => {
                 self.bar.inc(1);
                 let id = self.graph.node(*stage).id.as_str();
@@ -46,11 +53,23 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// How far a long stage is: in the bar, or where there is none as a line now and then.
+    fn step(&mut self, stage: StageIndex, done: u64, of: u64) {
+        let id = &self.graph.node(stage).id;
+        if !self.bar.is_hidden() {
+            self.bar.set_message(format!("{id} {done}/{of}"));
+        } else if !self.terminal.is_quiet() && self.spoke.elapsed() >= SILENCE {
+            let mark = self.terminal.paint(&format!("{:>6}", "at"), Terminal::DIM);
+            let (width, none) = (self.width, "");
+            self.tell(&format!("{mark} {none:>7}  {id:<width$}  {done} of {of} cases"));
+        }
+    }
+
     pub(super) fn finish(self) {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, id: &str, end: End, summary: &str, seconds: f64) {
+    fn line(&mut self, id: &str, end: End, summary: &str, seconds: f64) {
         if self.terminal.is_quiet() {
             return;
         }
@@ -66,7 +85,7 @@ impl<'a> Reporter<'a> {
         self.tell(&format!("{mark} {took}  {id:<width$}  {summary}"));
     }
 
-    fn failed(&self, failure: &Failure) {
+    fn failed(&mut self, failure: &Failure) {
         let mark = self.terminal.paint("  fail", Terminal::RED);
         self.tell(&format!("{mark}           {}: {}", failure.stage, failure.message));
         if let Some(hint) = &failure.hint {
@@ -74,7 +93,8 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    fn tell(&self, line: &str) {
+    fn tell(&mut self, line: &str) {
+        self.spoke = Instant::now();
         // Lost talk must not end a run.
         self.bar.suspend(|| {
             let _ = writeln!(self.terminal.err(), "{line}");

@@ -16,7 +16,6 @@ use crate::pedigree::taint::{Revoked, Tracer};
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
-use crate::stage::open_ledger;
 use crate::store::Store;
 use crate::trust::Trust;
 
@@ -89,7 +88,7 @@ pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyh
     Ok(Exit::Complete)
 }
 
-fn reason(text: &str) -> anyhow::Result<String> {
+pub(super) fn reason(text: &str) -> anyhow::Result<String> {
     if text.trim().is_empty() {
         return Err(UsageError::new("a reason is needed").hint("give one with --reason TEXT").into());
     }
@@ -123,7 +122,7 @@ fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(
 }
 
 /// Stores the record and enters it; the same one again is the entry that is there.
-fn enter<T: Record>(
+pub(super) fn enter<T: Record>(
     store: &Store,
     pedigree: &Pedigree,
     kind: EntryKind,
@@ -144,7 +143,7 @@ fn enter<T: Record>(
         predicate_type: T::TYPE.to_owned(),
         registration: None,
     };
-    let leaves = open_ledger(store)?.append(vec![entry], &now)?;
+    let leaves = store.ledger()?.append(vec![entry], &now)?;
     Ok(leaves[0].index)
 }
 

@@ -18,7 +18,7 @@ use crate::record::{
     receipt::OperatorReceipt, recipe::ParentPoolRecipe, registry::SelectorRegistry, review::PopulationReview,
     smoke::RuntimeSmoke, source::SourceArtifact,
 };
-use crate::stage::{Kind, open_ledger};
+use crate::stage::Kind;
 use crate::store::{Store, StoreError, ViewEntry};
 use crate::trust::{Claim, TrustError};
 
@@ -80,7 +80,7 @@ impl Records<'_> {
         let Some((_, subject)) = self.of::<AdmissionRecord>(Kind::Admission, candidate)? else {
             return Ok(None);
         };
-        let leaves = open_ledger(self.store)?.find_record(subject.sha256)?;
+        let leaves = self.store.ledger()?.find_record(subject.sha256)?;
         Ok(leaves.into_iter().find(|leaf| leaf.kind.is_decision()).map(|leaf| leaf.time))
     }
 

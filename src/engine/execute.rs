@@ -42,6 +42,15 @@ pub struct Options {
 pub enum Progress<'a> {
     /// A stage started.
     Started(StageIndex),
+    /// A stage of many steps is at this one.
+    Step {
+        /// Which.
+        stage: StageIndex,
+        /// Steps that are done.
+        done: u64,
+        /// All its steps.
+        of: u64,
+    },
     /// A stage ended; with its result if it has one, and how long it ran if it did.
     Ended {
         /// Which.
@@ -127,6 +136,12 @@ struct Done {
     took: Duration,
 }
 
+/// What a stage's thread tells the loop.
+enum Message {
+    Step { index: StageIndex, done: u64, of: u64 },
+    Done(Done),
+}
+
 /// Runs a graph.
 pub fn execute(
     graph: &StageGraph,
@@ -201,7 +216,7 @@ impl<'g> Run<'g> {
     }
 
     async fn go(&mut self, told: &mut dyn FnMut(Progress<'_>)) -> Result<(), StoreError> {
-        let (sender, mut receiver) = mpsc::unbounded_channel::<Done>();
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Message>();
         let stop = CancellationToken::new();
         let interrupt = tokio::spawn({
             let stop = stop.clone();
@@ -220,10 +235,10 @@ impl<'g> Run<'g> {
                 break;
             }
             tokio::select! {
-                done = receiver.recv() => {
-                    let done = done.expect("the loop holds a sender");
-                    self.finish(done, told)?;
-                }
+                message = receiver.recv() => match message.expect("the loop holds a sender") {
+                    Message::Step { index, done, of } => told(Progress::Step { stage: index, done, of }),
+                    Message::Done(done) => self.finish(done, told)?,
+                },
                 () = stop.cancelled(), if self.stopped.is_none() => self.stop(Stopped::Interrupted),
                 () = &mut deadline, if self.stopped.is_none() => self.stop(Stopped::OutOfTime),
             }
@@ -280,7 +295,13 @@ impl<'g> Run<'g> {
     fn cached_result(&self, action: &Action, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
         let Some(result) = self.store.lookup(key)? else { return Ok(None) };
         let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-        let context = Context { store: self.store, action, now: &self.options.now, cancelled: &|| false };
+        let context = Context {
+            store: self.store,
+            action,
+            now: &self.options.now,
+            cancelled: &|| false,
+            progress: &|_, _| (),
+        };
         // What cannot be told to hold does not: the stage runs and reports what is wrong.
         Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
     }
@@ -292,7 +313,7 @@ impl<'g> Run<'g> {
         failures().any(|failure| self.options.fail_fast || failure.fault >= Fault::Environment)
     }
 
-    fn start(&mut self, sender: &mpsc::UnboundedSender<Done>, told: &mut dyn FnMut(Progress<'_>)) {
+    fn start(&mut self, sender: &mpsc::UnboundedSender<Message>, told: &mut dyn FnMut(Progress<'_>)) {
         let mut waiting = VecDeque::new();
         while let Some((index, action, key)) = self.queue.pop_front() {
             if self.gives_up() {
@@ -310,9 +331,13 @@ impl<'g> Run<'g> {
             let sender = sender.clone();
             let id = self.graph.node(index).id.clone();
             tokio::task::spawn_blocking(move || {
-                let done = work(index, &id, &store, &action, &key, now, &cancelled);
                 // Nobody listens only if the run was given up; the result is in the store all the same.
-                let _ = sender.send(done);
+                let step = |done, of| drop(sender.send(Message::Step { index, done, of }));
+                let stop = || cancelled.load(Ordering::Relaxed);
+                let context =
+                    Context { store: &store, action: &action, now: &now, cancelled: &stop, progress: &step };
+                let done = work(index, &id, &context, &key);
+                let _ = sender.send(Message::Done(done));
             });
         }
         self.queue = waiting;
@@ -385,24 +410,15 @@ impl<'g> Run<'g> {
 }
 
 /// One stage on its own thread: run it, and put its result where the next lookup finds it.
-fn work(
-    index: StageIndex,
-    id: &str,
-    store: &Store,
-    action: &Action,
-    key: &ActionKey,
-    now: fn() -> String,
-    cancelled: &AtomicBool,
-) -> Done {
+fn work(index: StageIndex, id: &str, context: &Context<'_>, key: &ActionKey) -> Done {
     let start = Instant::now();
-    let stop = || cancelled.load(Ordering::Relaxed);
-    let context = Context { store, action, now: &now, cancelled: &stop };
+    let Context { store, action, .. } = *context;
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
     let run = || -> Result<ActionResult, StageError> {
         // The action is a document of its own: any process that reaches the store could do this.
         let document = canonical::to_vec(action).map_err(|error| StageError::Refused(error.to_string()))?;
         store.put_memo(&document)?;
-        let result = ActionResult::from(stage(kind).run(&context)?);
+        let result = ActionResult::from(stage(kind).run(context)?);
         store.record_action(key, &result)?;
         Ok(result)
     };

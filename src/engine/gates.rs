@@ -152,9 +152,11 @@ fn metric(rule: &MetricGate) -> String {
     demands.extend(rule.min.map(|min| format!(">= {min}")));
     demands.extend(rule.max.map(|max| format!("<= {max}")));
     demands.extend(rule.versus.as_ref().map(|versus| {
-        let rival = match versus {
-            Versus::BestParent => "its best parent",
-            Versus::Parent(name) | Versus::NoOp(name) => name.as_str(),
+        let rival = match versus.settled() {
+            Some(Versus::BestParent) => "its best parent",
+            Some(Versus::Parent(name) | Versus::NoOp(name)) => name.as_str(),
+            Some(Versus::Champion { .. }) => "the champion",
+            None => "a champion that is not there: name one, or say whom else in `[champion]`",
         };
         format!(">= {rival} + {}", rule.margin)
     }));

@@ -17,18 +17,18 @@ use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::ledger::LedgerError;
 use crate::registry::{self, RegistryError};
-use crate::stage::{
-    Action, Context, Kind, StageError, ledger_memory, open_ledger, recompute, registry_folder, stage,
-};
+use crate::stage::{Action, Context, Kind, StageError, ask_again, recompute, registry_folder, stage};
 use crate::store::{ActionResult, Event, Happened, Store, StoreError};
 
 /// What to check.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Run operators again and compare bytes.
+    /// Run operators and ask models again, and compare bytes.
     pub recompute: bool,
     /// Only this candidate's operator.
     pub candidate: Option<Name>,
+    /// RFC 3339 now: signed metadata expires.
+    pub now: String,
 }
 
 /// One thing that was checked.
@@ -81,7 +81,7 @@ pub fn verify(
     if preview.results.iter().flatten().count() > 0 {
         attest::check(graph, store, &preview.results, &mut tell);
         tell(check_ledger(store));
-        tell(check_registry(store, &graph.cycle));
+        tell(check_registry(store, &graph.cycle, &options.now));
     }
     Ok(all)
 }
@@ -118,6 +118,9 @@ fn check_stage(
                     Err(mismatch("recomputed: MISMATCH", bound.map(|bound| &bound.digest), found.digest))
                 }
             }
+        }
+        Kind::Eval if options.recompute && wanted => {
+            rederive(store, action, result).and_then(|finding| asked_again(store, action, result, finding))
         }
         Kind::Source | Kind::Operator | Kind::Smoke | Kind::Ledger | Kind::Registry
             if !(options.recompute && matches!(node.kind, Kind::Source | Kind::Smoke)) =>
@@ -167,7 +170,7 @@ fn lost(
 /// Runs a stage again and compares everything it made.
 fn rederive(store: &Arc<Store>, action: &Action, result: &ActionResult) -> Result<String, String> {
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-    let context = Context { store, action, now: &String::new, cancelled: &|| false };
+    let context = Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| () };
     let again = stage(kind).run(&context).map_err(|error: StageError| error.to_string())?;
     for (name, blob) in &result.outputs {
         match again.outputs.get(name) {
@@ -191,6 +194,21 @@ fn rederive(store: &Arc<Store>, action: &Action, result: &ActionResult) -> Resul
     Ok("derived again: same bytes, same verdict".to_owned())
 }
 
+/// Asks the model again and compares what it says with the outcomes that are kept.
+fn asked_again(
+    store: &Arc<Store>,
+    action: &Action,
+    result: &ActionResult,
+    derived: String,
+) -> Result<String, String> {
+    let context = Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| () };
+    let Some(found) = ask_again(&context).map_err(|error| error.to_string())? else { return Ok(derived) };
+    match result.outputs.get("outcomes") {
+        Some(bound) if bound.digest == found => Ok(format!("asked again: MATCH {}", found.short())),
+        bound => Err(mismatch("asked again: MISMATCH", bound.map(|bound| &bound.digest), found)),
+    }
+}
+
 fn mismatch(what: &str, bound: Option<&Digest>, found: Digest) -> String {
     let bound = bound.map_or("nothing".to_owned(), Digest::to_hex);
     format!("{what}: the record binds {bound}, found {found}")
@@ -199,8 +217,8 @@ fn mismatch(what: &str, bound: Option<&Digest>, found: Digest) -> String {
 fn check_ledger(store: &Store) -> Checked {
     let what = "ledger".to_owned();
     let checked = || -> Result<u64, LedgerError> {
-        let ledger = open_ledger(store)?;
-        let remembered = ledger_memory(store).recall(&ledger.head()?.origin)?;
+        let ledger = store.ledger()?;
+        let remembered = store.ledger_memory().recall(&ledger.head()?.origin)?;
         Ok(ledger.check(remembered.as_ref())?.head.size)
     };
     match checked() {
@@ -209,22 +227,28 @@ fn check_ledger(store: &Store) -> Checked {
     }
 }
 
-fn check_registry(store: &Store, cycle: &Name) -> Checked {
+fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
     let what = "registry".to_owned();
     let folder = registry_folder(store, cycle);
     if !folder.exists() {
         return Checked { what, ok: true, finding: "not built".to_owned() };
     }
-    let checked = || -> Result<usize, RegistryError> {
+    let checked = || -> Result<String, RegistryError> {
         let found = registry::check(&folder)?;
-        registry::check_admissions(&found.selector, &open_ledger(store)?)?;
-        Ok(found.selector.entries.len())
+        let log = store.ledger()?;
+        registry::check_admissions(&found.selector, &log)?;
+        let size = registry::snapshot::check(&folder, &found.selector)?;
+        let published = registry::tuf::check(&folder, store.custody().trust(), size, now)?;
+        registry::tuf::check_release(published.as_ref(), cycle, &log.leaves()?)?;
+        let entries = found.selector.entries.len();
+        let signed = match published {
+            Some(published) => format!("metadata version {} until {}", published.version, published.expires),
+            None => "no signed metadata".to_owned(),
+        };
+        Ok(format!("{entries} entries, every file as bound, every admission in the ledger; {signed}"))
     };
     match checked() {
-        Ok(entries) => {
-            let finding = format!("{entries} entries, every file as bound, every admission in the ledger");
-            Checked { what, ok: true, finding }
-        }
+        Ok(finding) => Checked { what, ok: true, finding },
         Err(error) => Checked { what, ok: false, finding: error.to_string() },
     }
 }

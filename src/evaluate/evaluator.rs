@@ -20,7 +20,9 @@ use super::options::Options;
 use super::outcome::{self, Metric, Metrics, Outcome};
 use super::perplexity::Perplexity;
 use super::quantization_delta::QuantizationDelta;
+use super::resource::Resource;
 use super::suite::{Case, Suite};
+use crate::runtime::resources::Resources;
 use crate::runtime::score::{Divergence, Likelihood, Question, Reading};
 
 /// Why a model could not answer.
@@ -43,6 +45,12 @@ pub trait Examinee {
 
     /// How far its predictions for each text are from those of the model it is a rounding of.
     fn diverge(&self, texts: &[&str], options: &Options) -> Result<Vec<Divergence>, Trouble>;
+
+    /// What it takes to make `new` tokens after a prompt of `prompt` tokens; models that are tables take
+    /// nothing that could be told.
+    fn resources(&self, prompt: u64, new: u64) -> Result<Resources, Trouble> {
+        Err(format!("no telling what {new} tokens after {prompt} take").into())
+    }
 }
 
 /// One metric of an evaluator.
@@ -271,7 +279,7 @@ fn typed<M: Measure>(case: &Case) -> Result<M::Case, EvaluateError> {
 
 /// Every evaluator there is.
 pub static EVALUATORS: &[&dyn Evaluator] =
-    &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta, &External];
+    &[&ExactMatch, &MultipleChoice, &Perplexity, &QuantizationDelta, &Resource, &External];
 
 /// The evaluator called `name`.
 pub fn find(name: &str) -> Option<&'static dyn Evaluator> {

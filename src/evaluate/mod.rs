@@ -17,8 +17,8 @@
 //! * [`evaluator`]: how an evaluator is written, how it is seen, and the table.
 //! * [`exact_match`]: the answer is the expected text. [`multiple_choice`]: the likeliest continuation.
 //!   [`perplexity`]: how likely texts are. [`quantization_delta`]: what rounding the weights did.
-//!   [`harness`]: what lm-evaluation-harness found.
-//! * [`contamination`]: whether cases stand in training texts.
+//!   [`resource`]: what it takes to run. [`harness`]: what lm-evaluation-harness found.
+//! * `text`: the case that is one text. [`contamination`]: whether cases stand in training texts.
 //! * [`statistics`], [`bootstrap`]: how sure one can be. [`decide`]: whether a demand is met.
 
 pub mod bootstrap;
@@ -33,10 +33,12 @@ pub mod options;
 pub mod outcome;
 pub mod perplexity;
 pub mod quantization_delta;
+pub mod resource;
 pub mod statistics;
 pub mod suite;
 #[cfg(test)]
 mod testing;
+mod text;
 
 pub use error::EvaluateError;
 pub use evaluator::{

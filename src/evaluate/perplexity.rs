@@ -9,19 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
 use super::options::Options;
-use super::suite::sound_text;
+use super::text::Text;
 
 /// The evaluator `perplexity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Perplexity;
-
-/// `{"id": "doc-1", "text": "All happy families ..."}`
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    /// What is read.
-    pub text: String,
-}
 
 /// How likely it was.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +28,7 @@ pub struct Outcome {
 }
 
 impl Measure for Perplexity {
-    type Case = Case;
+    type Case = Text;
     type Outcome = Outcome;
     const NAME: &'static str = "perplexity";
     const VERSION: u32 = 1;
@@ -47,17 +39,16 @@ impl Measure for Perplexity {
     ];
     const OPTIONS: &'static [&'static str] = &["window", "stride"];
 
-    fn check(case: &Case) -> Result<(), String> {
-        sound_text("text", &case.text)
+    fn check(case: &Text) -> Result<(), String> {
+        case.check()
     }
 
-    fn asks(case: &Case) -> String {
+    fn asks(case: &Text) -> String {
         case.text.clone()
     }
 
-    fn ask(cases: &[Case], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {
-        let texts: Vec<&str> = cases.iter().map(|case| case.text.as_str()).collect();
-        let readings = model.read(&texts, options)?;
+    fn ask(cases: &[Text], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {
+        let readings = model.read(&Text::all(cases), options)?;
         Ok(readings
             .into_iter()
             .map(|reading| Outcome {
@@ -68,7 +59,7 @@ impl Measure for Perplexity {
             .collect())
     }
 
-    fn judge(case: &Case, outcome: &Outcome, _: &Options) -> Outcome {
+    fn judge(case: &Text, outcome: &Outcome, _: &Options) -> Outcome {
         let &Outcome { log_likelihood, tokens, .. } = outcome;
         Outcome { log_likelihood, tokens, bytes: case.text.len() as u64 }
     }

@@ -9,19 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
 use super::options::Options;
-use super::suite::sound_text;
+use super::text::Text;
 
 /// The evaluator `quantization_delta`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuantizationDelta;
-
-/// `{"id": "doc-1", "text": "All happy families ..."}`
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    /// What both read.
-    pub text: String,
-}
 
 /// How far apart they were.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +28,7 @@ pub struct Outcome {
 }
 
 impl Measure for QuantizationDelta {
-    type Case = Case;
+    type Case = Text;
     type Outcome = Outcome;
     const NAME: &'static str = "quantization_delta";
     const VERSION: u32 = 1;
@@ -47,24 +39,23 @@ impl Measure for QuantizationDelta {
     ];
     const OPTIONS: &'static [&'static str] = &["window", "stride"];
 
-    fn check(case: &Case) -> Result<(), String> {
-        sound_text("text", &case.text)
+    fn check(case: &Text) -> Result<(), String> {
+        case.check()
     }
 
-    fn asks(case: &Case) -> String {
+    fn asks(case: &Text) -> String {
         case.text.clone()
     }
 
-    fn ask(cases: &[Case], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {
-        let texts: Vec<&str> = cases.iter().map(|case| case.text.as_str()).collect();
-        let found = model.diverge(&texts, options)?;
+    fn ask(cases: &[Text], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {
+        let found = model.diverge(&Text::all(cases), options)?;
         Ok(found
             .into_iter()
             .map(|one| Outcome { kl: one.kl, agreed: one.agreed as u64, tokens: one.tokens as u64 })
             .collect())
     }
 
-    fn judge(_: &Case, outcome: &Outcome, _: &Options) -> Outcome {
+    fn judge(_: &Text, outcome: &Outcome, _: &Options) -> Outcome {
         // Nobody agrees more often than there are tokens.
         Outcome { agreed: outcome.agreed.min(outcome.tokens), ..*outcome }
     }

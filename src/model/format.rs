@@ -126,7 +126,7 @@ impl Format for Gguf {
         package.config = gguf::meaning::config(&facts, tied).map_err(|error| error.to_string());
         package.tokenizer = match gguf::meaning::tokenizer(&facts) {
             Ok(Some(tokenizer)) => Ok(tokenizer),
-            Ok(None) => Err("the file's own tokenizer is not one of SLM1's".to_owned()),
+            Ok(None) => Err("the file has no vocabulary".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         package.facts = Some(std::sync::Arc::new(facts));

@@ -11,8 +11,10 @@
 //!
 //! * [`records`]: every record of a store that pedigrees are made of.
 //! * [`taint`]: what was taken back, and whom that reaches.
+//! * [`champion`]: whom newcomers are compared with.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
+pub mod champion;
 pub mod records;
 pub mod taint;
 pub mod tree;
@@ -30,6 +32,9 @@ pub enum PedigreeError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] crate::ledger::LedgerError),
+    /// An admission whose manifest is not in this store.
+    #[error("ledger entry {0} admits a candidate whose manifest is not in this store")]
+    Unknown(u64),
     /// A record that names itself among its ancestors: no honest writer can make one.
     #[error("the pedigree of {0} leads back to itself; its records are forged")]
     Circle(crate::base::digest::Sha256),

@@ -280,6 +280,7 @@ mod tests {
             gates: Value::Null,
             suites: Vec::new(),
             smoke: Value::Null,
+            champion: None,
             compatibility: digest("compat"),
         }
     }

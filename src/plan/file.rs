@@ -25,6 +25,8 @@ pub struct PlanFile {
     pub evals: Vec<EvalSection>,
     /// `[[gate]]`
     pub gates: Vec<GateSection>,
+    /// `[champion]`
+    pub champion: Option<ChampionSection>,
     /// `[review]`
     pub review: Option<ReviewSection>,
     /// `[recipe]`
@@ -231,6 +233,21 @@ pub struct GateSection {
     pub faulty: bool,
 }
 
+/// `[champion]`
+#[derive(Debug)]
+pub struct ChampionSection {
+    /// Where it is.
+    pub span: Range<usize>,
+    /// SHA-256 of its manifest; the last admitted if absent.
+    pub manifest: Option<Located<String>>,
+    /// A recipe of an earlier cycle it is in instead.
+    pub from_recipe: Option<Located<String>>,
+    /// Which place of the recipe, from 1.
+    pub place: Option<Located<u64>>,
+    /// Whom to compare with if there is none.
+    pub otherwise: Option<Located<String>>,
+}
+
 /// `[review]`
 #[derive(Debug)]
 pub struct ReviewSection {
@@ -252,4 +269,8 @@ pub struct RecipeSection {
 pub struct RegistrySection {
     /// Largest model a browser is asked to load.
     pub budget: Option<Located<Bytes>>,
+    /// Until when its signed metadata holds.
+    pub expires: Option<Located<String>>,
+    /// Until when the root of that holds.
+    pub root_expires: Option<Located<String>>,
 }

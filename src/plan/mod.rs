@@ -34,9 +34,9 @@ use crate::disk::DiskError;
 use crate::store::Store;
 
 pub use resolved::{
-    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, Candidate, Cycle, DeclaredText, Gate, GateRule,
-    MetricGate, Objective, Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite, SuiteUse,
-    Versus,
+    ARTIFACT_BYTES, Approval, ApprovalKey, Budget, CHAMPION, Candidate, Champion, Cycle, DeclaredText, Gate,
+    GateRule, MetricGate, Objective, Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite,
+    SuiteUse, Versus,
 };
 
 /// Plans are written by people; a larger file is not one.

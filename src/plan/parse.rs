@@ -6,9 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    Amount, BudgetSection, CandidateSection, CycleSection, EvalSection, GateSection, Given, OptionsSection,
-    ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection, SmokeSection,
-    Written,
+    Amount, BudgetSection, CandidateSection, ChampionSection, CycleSection, EvalSection, GateSection, Given,
+    OptionsSection, ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection, RuleSection,
+    SmokeSection, Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
@@ -128,6 +128,7 @@ fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
         smoke: top.table("smoke").map(smoke),
         evals: top.array_of_tables("eval").into_iter().map(eval).collect(),
         gates: top.array_of_tables("gate").into_iter().map(gate).collect(),
+        champion: top.table("champion").map(champion),
         review: top.table("review").map(review),
         recipe: top.table("recipe").map(recipe),
         registry: top.table("registry").map(registry),
@@ -318,6 +319,18 @@ fn gate(mut table: Table<'_, '_>) -> GateSection {
     section
 }
 
+fn champion(mut table: Table<'_, '_>) -> ChampionSection {
+    let section = ChampionSection {
+        span: table.span.clone(),
+        manifest: table.optional("manifest"),
+        from_recipe: table.optional("from_recipe"),
+        place: table.optional("place"),
+        otherwise: table.optional("otherwise"),
+    };
+    table.finish();
+    section
+}
+
 fn review(mut table: Table<'_, '_>) -> ReviewSection {
     let section = ReviewSection { objectives: table.list("objectives"), no_op: table.optional("no_op") };
     table.finish();
@@ -331,7 +344,11 @@ fn recipe(mut table: Table<'_, '_>) -> RecipeSection {
 }
 
 fn registry(mut table: Table<'_, '_>) -> RegistrySection {
-    let section = RegistrySection { budget: table.optional("budget") };
+    let section = RegistrySection {
+        budget: table.optional("budget"),
+        expires: table.optional("expires"),
+        root_expires: table.optional("root_expires"),
+    };
     table.finish();
     section
 }

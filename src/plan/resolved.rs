@@ -39,14 +39,16 @@ pub struct Plan {
     pub suites: Vec<Suite>,
     /// `[[gate]]`
     pub gates: Vec<Gate>,
+    /// Whom gates mean by the champion, if any does and there is one.
+    pub champion: Option<Champion>,
     /// `[review]`
     pub review: Review,
     /// Training texts that parents declare.
     pub texts: BTreeMap<Name, Vec<DeclaredText>>,
     /// How many parents the recipe selects.
     pub pool_size: u64,
-    /// Largest model the registry takes.
-    pub registry_budget: u64,
+    /// The page of admitted models.
+    pub registry: RegistryPlan,
 }
 
 /// `[cycle]`
@@ -246,6 +248,37 @@ pub enum Versus {
     Parent(Name),
     /// The parent that stays if nothing is done.
     NoOp(Name),
+    /// The champion.
+    Champion {
+        /// Its manifest; none if there is no champion.
+        manifest: Option<Sha256>,
+        /// Whom to compare with if there is none; nobody can pass without either.
+        otherwise: Option<Box<Versus>>,
+    },
+}
+
+impl Versus {
+    /// Who is meant, once it is known whether there is a champion.
+    pub fn settled(&self) -> Option<&Self> {
+        match self {
+            Self::Champion { manifest: None, otherwise } => otherwise.as_deref(),
+            other => Some(other),
+        }
+    }
+}
+
+/// What the champion is called in stages and records.
+pub const CHAMPION: &str = "champion";
+
+/// The champion of a cycle: an admitted candidate of another one, measured beside the parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Champion {
+    /// [`CHAMPION`], as a name.
+    pub name: Name,
+    /// Where it comes from: always a pool's place.
+    pub origin: Origin,
+    /// Its manifest.
+    pub manifest: Sha256,
 }
 
 /// A number that must lie somewhere.
@@ -355,4 +388,15 @@ pub struct Review {
     pub objectives: Vec<Objective>,
     /// The parent that stays if nothing is done.
     pub no_op: Option<Name>,
+}
+
+/// `[registry]`
+#[derive(Debug, Clone, Serialize)]
+pub struct RegistryPlan {
+    /// Largest model it takes, in bytes.
+    pub budget: u64,
+    /// Until when its signed metadata holds: `2027-06-30T00:00:00Z`. None signs nothing.
+    pub expires: Option<String>,
+    /// Until when the root of that holds; none is as long.
+    pub root_expires: Option<String>,
 }

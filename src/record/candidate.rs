@@ -53,10 +53,15 @@ impl Claims {
     /// The claims of an artifact that has not been evaluated.
     pub fn unevaluated(trained: bool) -> Self {
         Self {
-            source_kind: if trained { "converted-trained" } else { "undeclared" }.to_owned(),
+            source_kind: if trained { TRAINED } else { "undeclared" }.to_owned(),
             quality_claim: "runtime-execution-smoke-only".to_owned(),
             trained_quality_claim: "not-claimed".to_owned(),
         }
+    }
+
+    /// Whether its weights were trained, as all its ancestors declare.
+    pub fn is_trained(&self) -> bool {
+        self.source_kind == TRAINED
     }
 
     /// The claims of an admitted candidate that passed these gates on suites its lineage bound. Without
@@ -65,7 +70,7 @@ impl Claims {
         if gates.is_empty() {
             return self;
         }
-        let trained = self.source_kind == TRAINED;
+        let trained = self.is_trained();
         Self {
             quality_claim: "passed-gates-on-bound-suites".to_owned(),
             trained_quality_claim: match trained {

@@ -39,6 +39,9 @@ pub struct LineageTemplate {
     pub suites: Vec<BoundSuite>,
     /// The smoke prompts.
     pub smoke: serde_json::Value,
+    /// The candidate that gates mean by the champion, by its source record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<Ancestor>,
     /// The compatibility report it rests on.
     pub compatibility: Sha256,
 }

@@ -24,6 +24,7 @@ pub mod recipe;
 pub mod registry;
 pub mod review;
 pub mod revocation;
+pub mod significance;
 pub mod smoke;
 pub mod source;
 

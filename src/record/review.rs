@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use super::significance::Significance;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::review::{Crowding, Objective};
@@ -21,6 +22,8 @@ pub struct PopulationReview {
     pub members: Vec<Member>,
     /// Who could not be ranked, and why.
     pub unranked: Vec<(Name, String)>,
+    /// Which differences are more than chance.
+    pub significance: Significance,
 }
 
 /// One model under review.
@@ -46,5 +49,5 @@ pub struct Member {
 }
 
 impl Record for PopulationReview {
-    const TYPE: &'static str = "urn:studbook:population-review:v1";
+    const TYPE: &'static str = "urn:studbook:population-review:v2";
 }

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
-use super::promotion::{MetricRule, Rival, Rule};
+use super::promotion::{MetricRule, Rule};
+use super::rival::NOBODY;
 use super::{Context, Made, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
@@ -183,10 +184,19 @@ impl Tables<'_> {
             tests.push(decide::test(&alone, limit, sign, &purpose)?);
             said.push(format!("{} {value:.4}, demanded {words} {limit}", rule.metric));
         }
-        for rival in rivals(rule, &asked.parents) {
+        let models = rule.versus.as_ref().map(|rival| (rival, rival.models(&asked.parents)));
+        if models.as_ref().is_some_and(|(_, models)| models.is_empty()) {
+            return Ok((Err(NOBODY.to_owned()), evidence));
+        }
+        for (versus, rival) in
+            models.iter().flat_map(|(versus, models)| models.iter().map(move |model| (versus, model)))
+        {
             let introduced = self.context.optional_record::<SourceArtifact>(&of("source", rival))?;
             let theirs = match introduced {
-                Some((_, subject)) => self.measured(rival, rule, subject.sha256)?,
+                Some((source, subject)) => {
+                    versus.is(rival, &source)?;
+                    self.measured(rival, rule, subject.sha256)?
+                }
                 None => None,
             };
             let Some(theirs) = theirs else {
@@ -278,15 +288,6 @@ impl Tables<'_> {
             });
         }
         Ok(strata)
-    }
-}
-
-/// Whom a candidate must be better than: of several, than each.
-pub(super) fn rivals<'a>(rule: &'a MetricRule, parents: &'a [Name]) -> &'a [Name] {
-    match &rule.versus {
-        None => &[],
-        Some(Rival::Parent(name) | Rival::NoOp(name)) => std::slice::from_ref(name),
-        Some(Rival::BestParent) => parents,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub now: &'a (dyn Fn() -> String + Sync),
     /// Whether somebody asked to stop.
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// Told how many steps of how many are done, by stages that take many.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
 /// What a stage made.

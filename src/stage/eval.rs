@@ -17,7 +17,7 @@ use super::external;
 use super::smoke::IntroducedBy;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::canonical;
-use crate::base::digest::Sha256;
+use crate::base::digest::{Digest, Sha256};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::evaluate::contamination::{self, Contamination};
@@ -138,7 +138,7 @@ fn contamination(
         params: serde_json::json!({ "words": contamination::WORDS, "bytes": contamination::BYTES, "kind": params.kind }),
         inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
     };
-    let found = cached(context, &action, || {
+    let found = cached(context, &action, "a search for cases", || {
         let mut texts = Vec::new();
         for (input, sha256) in &declared {
             let text = context.store.read(&context.input(input)?)?;
@@ -168,7 +168,7 @@ fn outcomes(
     suite: &evaluate::Suite,
 ) -> Result<Blob, StageError> {
     let whole = action(context, params, evaluator, "outcomes", None);
-    cached(context, &whole, || {
+    cached(context, &whole, "outcomes", || {
         let model = Model::new(context, params);
         let mut all = Vec::new();
         for (number, cases) in suite.cases.chunks(BATCH).enumerate() {
@@ -178,12 +178,34 @@ fn outcomes(
                 continue;
             }
             let first = number * BATCH;
+            (context.progress)(first as u64, suite.cases.len() as u64);
             let batch = action(context, params, evaluator, "outcomes-batch", Some((first, cases.len())));
-            let blob = cached(context, &batch, || ask(context, evaluator, cases, &model, &params.options))?;
+            let what = format!("outcomes from case {}", first + 1);
+            let blob =
+                cached(context, &batch, &what, || ask(context, evaluator, cases, &model, &params.options))?;
             all.extend(context.store.read(&blob.digest)?);
         }
         Ok(all)
     })
+}
+
+/// Asks a model again, apart from every cache, and says what its outcomes hash to; none for outcomes that
+/// were brought or compared and not asked for.
+pub fn ask_again(context: &Context<'_>) -> Result<Option<Digest>, StageError> {
+    if context.action.params.get("tests").is_some() {
+        return Ok(None);
+    }
+    let params: Params = context.params()?;
+    let evaluator = evaluate::find(&params.kind).filter(|_| params.kind != External::NAME);
+    let Some(evaluator) = evaluator else { return Ok(None) };
+    let suite = evaluate::Suite::parse(evaluator, &context.store.read(&context.input("suite")?)?)?;
+    let model = Model::new(context, &params);
+    let mut all = Vec::new();
+    for cases in suite.cases.chunks(BATCH) {
+        context.go_on()?;
+        all.extend(ask(context, evaluator, cases, &model, &params.options)?);
+    }
+    Ok(Some(Digest::of(&all)))
 }
 
 /// What decides the outcomes of a suite, or of `(first, count)` of its cases.
@@ -216,6 +238,7 @@ fn action(
 fn cached(
     context: &Context<'_>,
     action: &Action,
+    what: &str,
     make: impl FnOnce() -> Result<Vec<u8>, StageError>,
 ) -> Result<Blob, StageError> {
     let key = action.action_key();
@@ -229,7 +252,7 @@ fn cached(
     let result = ActionResult {
         outputs: BTreeMap::from([("outcomes".to_owned(), blob)]),
         verdict: Verdict::Pass,
-        summary: format!("{} bytes of outcomes", bytes.len()),
+        summary: format!("{what}, {} bytes", bytes.len()),
     };
     context.store.record_action(&key, &result)?;
     Ok(blob)

@@ -8,6 +8,7 @@ use super::eval::Params;
 use super::{Action, Context, Kind, StageError, stage};
 use crate::base::key::WriteKey;
 use crate::evaluate::{Examinee, Options, Trouble};
+use crate::runtime::resources::{Resources, resources};
 use crate::runtime::score::{self, Divergence, Likelihood, Question, Reading, Windows};
 use crate::runtime::{self, GenerateOptions, generate_batch};
 use crate::store::ActionResult;
@@ -114,5 +115,9 @@ impl Examinee for Model<'_> {
     fn diverge(&self, texts: &[&str], options: &Options) -> Result<Vec<Divergence>, Trouble> {
         let model = self.model()?;
         Ok(score::divergences(model, self.full()?, texts, windows(options, model))?)
+    }
+
+    fn resources(&self, prompt: u64, new: u64) -> Result<Resources, Trouble> {
+        Ok(resources(self.model()?, prompt, new)?)
     }
 }

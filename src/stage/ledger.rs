@@ -12,15 +12,14 @@ use super::lineage::{SuiteParams, bound_suites};
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::ledger::{EntryKind, Leaf, Ledger, LedgerError, Memory, NewEntry};
+use crate::ledger::{EntryKind, Leaf, NewEntry};
 use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
 use crate::record::ledger::{LedgerExtract, LedgerPlace};
 use crate::record::lineage::{BoundBudget, LineageTemplate};
 use crate::record::plan::{FinalUse, PlanRegistration};
 use crate::record::{self, Subject};
-use crate::store::{ActionResult, Blob, Store, Verdict};
-use crate::trust::Role;
+use crate::store::{ActionResult, Blob, Verdict};
 
 /// What to enter.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,24 +41,6 @@ pub(crate) struct PlanParams {
     pub(crate) candidates: Vec<Name>,
     pub(crate) suites: Vec<SuiteParams>,
     pub(crate) gates: serde_json::Value,
-}
-
-/// A store's ledger. It never extends a log that is older or other than the one last seen here, signs
-/// if there is a log key, and demands a signature if the trust file names one.
-pub fn open_ledger(store: &Store) -> Result<Ledger, LedgerError> {
-    let custody = store.custody();
-    let ledger = Ledger::open(store.root().join("ledger"))?
-        .remembering(ledger_memory(store))
-        .trusting(custody.log_keys());
-    Ok(match custody.signer(Role::Log)? {
-        Some(key) => ledger.signing(key),
-        None => ledger,
-    })
-}
-
-/// Where a store remembers the last head it accepted: beside the ledger, not in it.
-pub fn ledger_memory(store: &Store) -> Memory {
-    Memory::at(store.root().join("heads"))
 }
 
 fn leaf_digest(leaf: &Leaf) -> Result<Sha256, StageError> {
@@ -91,7 +72,7 @@ impl Stage for LedgerStage {
         let extract: LedgerExtract = record::from_bytes(&bytes)
             .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
         let records: Vec<Sha256> = extract.entries.iter().map(|place| place.record).collect();
-        let found = open_ledger(context.store)?.find_records(&records)?;
+        let found = context.store.ledger()?.find_records(&records)?;
         for (place, leaves) in extract.entries.iter().zip(found) {
             let there = leaves.iter().any(|leaf| {
                 leaf.index == place.index && leaf_digest(leaf).is_ok_and(|digest| digest == place.leaf)
@@ -176,7 +157,7 @@ fn final_uses(
 /// How often the ledger says that these cases were used as a final suite.
 fn uses_of(context: &Context<'_>, cases: Option<Sha256>) -> Result<usize, StageError> {
     let mut uses = 0;
-    for leaf in open_ledger(context.store)?.leaves()? {
+    for leaf in context.store.ledger()?.leaves()? {
         uses += usize::from(leaf.predicate_type == FinalUse::TYPE && leaf.subject == cases);
     }
     Ok(uses)
@@ -215,7 +196,7 @@ pub(crate) const PROOF: &str = "proof.";
 
 /// A proof for every decision, against the checkpoint of now: it can be checked without this ledger.
 fn prove(context: &Context<'_>, leaves: &[Leaf]) -> Result<BTreeMap<String, Blob>, StageError> {
-    let ledger = open_ledger(context.store)?;
+    let ledger = context.store.ledger()?;
     let mut proofs = BTreeMap::new();
     for leaf in leaves {
         let Some(candidate) = &leaf.candidate else { continue };
@@ -228,7 +209,7 @@ fn prove(context: &Context<'_>, leaves: &[Leaf]) -> Result<BTreeMap<String, Blob
 fn append(context: &Context<'_>, entries: Vec<NewEntry>) -> Result<Vec<Leaf>, StageError> {
     // The ledger never names a record that a power cut could still take.
     context.store.settle()?;
-    Ok(open_ledger(context.store)?.append(entries, context.now)?)
+    Ok(context.store.ledger()?.append(entries, context.now)?)
 }
 
 fn extract(

@@ -34,6 +34,9 @@ pub(crate) struct Params {
     pub(crate) gates: serde_json::Value,
     pub(crate) suites: Vec<SuiteParams>,
     pub(crate) smoke: serde_json::Value,
+    /// Whom gates mean by the champion, if this candidate has such a gate and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) champion: Option<Name>,
 }
 
 /// A suite as the plan declares it; its cases are an input.
@@ -77,6 +80,7 @@ impl Stage for LineageStage {
             gates: params.gates,
             suites: bound_suites(context, &params.suites)?,
             smoke: params.smoke,
+            champion: params.champion.as_ref().map(|name| ancestor(context, name)).transpose()?,
             compatibility: compatibility.sha256,
         };
         let summary = format!("{} of {} models", template.operator.name, template.parents.len());

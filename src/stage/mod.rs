@@ -27,6 +27,8 @@ mod recipe;
 mod registry;
 mod review;
 mod revoked;
+mod rival;
+mod significance;
 mod smoke;
 mod source;
 
@@ -34,9 +36,9 @@ use crate::store::ActionResult;
 
 pub use action::Action;
 pub use context::{Context, Made, StageError};
+pub use eval::ask_again;
 pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
-pub use ledger::{ledger_memory, open_ledger};
 pub use operator::recompute;
 pub use registry::registry_folder;
 

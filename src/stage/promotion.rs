@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::{rivals, rows_of};
+use super::comparison::rows_of;
 use super::context::of;
+use super::rival::{NOBODY, Rival};
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
@@ -23,6 +24,7 @@ use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
 use crate::record::smoke::RuntimeSmoke;
+use crate::record::source::SourceArtifact;
 use crate::record::{self, Record, Subject};
 use crate::store::{ActionResult, Verdict};
 
@@ -89,15 +91,6 @@ pub(crate) struct MetricRule {
     pub(crate) margin: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) confidence: Option<f64>,
-}
-
-/// Compared with whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Rival {
-    BestParent,
-    Parent(Name),
-    NoOp(Name),
 }
 
 pub(super) struct PromotionStage;
@@ -296,9 +289,14 @@ impl Case<'_> {
         };
         let (mut state, mut finding) = limits(rule, ours.value, 3);
         let mut evidence = ours.evidence;
-        if rule.versus.is_some() {
-            let Some((name, theirs)) = self.rival(rule)? else {
-                return Ok((GateState::Pending, "waits for its parents' evaluations".to_owned(), evidence));
+        if let Some(rival) = &rule.versus {
+            let models = rival.models(self.parents);
+            if models.is_empty() {
+                return Ok((GateState::Pending, NOBODY.to_owned(), evidence));
+            }
+            let Some((name, theirs)) = self.best(rule, rival, &models)? else {
+                let whose = models.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+                return Ok((GateState::Pending, format!("waits for the evaluations of {whose}"), evidence));
             };
             let lower = less_is_better(rule);
             let needed = if lower { theirs.value - rule.margin } else { theirs.value + rule.margin };
@@ -348,15 +346,26 @@ impl Case<'_> {
         Ok((row.state, row.finding.clone(), row.evidence.clone()))
     }
 
-    fn rival(&self, rule: &MetricRule) -> Result<Option<(Name, Mean)>, StageError> {
+    /// The best of some models; none if one of them was not measured.
+    fn best(
+        &self,
+        rule: &MetricRule,
+        rival: &Rival,
+        models: &[Name],
+    ) -> Result<Option<(Name, Mean)>, StageError> {
         let lower = less_is_better(rule);
         let mut best: Option<(Name, Mean)> = None;
-        for name in rivals(rule, self.parents) {
-            let introduced =
-                self.context.optional(&of("source", name)).map(|digest| self.context.store.read(&digest));
-            let subject = introduced.transpose()?.map(|bytes| Subject::of(&bytes));
+        for name in models {
+            let introduced = self.context.optional_record::<SourceArtifact>(&of("source", name))?;
+            let subject = match &introduced {
+                Some((source, subject)) => {
+                    rival.is(name, source)?;
+                    Some(subject)
+                }
+                None => None,
+            };
             let input = |suite: &Name| format!("eval-of.{name}.{suite}");
-            let Some(mean) = self.mean(rule, input, subject.as_ref())? else { return Ok(None) };
+            let Some(mean) = self.mean(rule, input, subject)? else { return Ok(None) };
             let better = |best: &Mean| if lower { mean.value < best.value } else { mean.value > best.value };
             if best.as_ref().is_none_or(|(_, best)| better(best)) {
                 best = Some((name.clone(), mean));

@@ -105,6 +105,6 @@ fn eligible(context: &Context<'_>, member: &Member) -> Result<Result<PoolParent,
         return Ok(Err("refused".to_owned()));
     }
     let (manifest, _) = context.record::<CandidateManifest>(&of("candidate", &member.name))?;
-    let trained = manifest.claims.source_kind == TRAINED;
+    let trained = manifest.claims.is_trained();
     Ok(Ok(parent(manifest.artifact, manifest.licences, manifest.data, trained)))
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
-use super::{Context, Kind, Made, Stage, StageError};
+use super::significance::significance;
+use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::record::candidate::CandidateManifest;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::review::{Member, PopulationReview};
+use crate::record::significance::Significance;
 use crate::record::smoke::RuntimeSmoke;
 use crate::record::source::SourceArtifact;
 use crate::review::{self, Descriptor, Direction, Entry, Objective};
@@ -21,6 +23,8 @@ use crate::store::Verdict;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
     pub(crate) cycle: Name,
+    /// What the random draws of comparisons are named by.
+    pub(crate) seed: String,
     /// Suites, and `artifact_bytes`.
     pub(crate) objectives: Vec<String>,
     /// Those of the suites whose main metric is better when lower.
@@ -45,7 +49,12 @@ impl Stage for ReviewStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
+    }
+
+    fn weight(&self) -> Weight {
+        // Bootstraps of every two use every core.
+        Weight::Heavy
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -59,13 +68,13 @@ impl Stage for ReviewStage {
         let behaviour: Vec<Descriptor> = measured.iter().map(Row::descriptor).collect();
         let novelty =
             if behaviour.is_empty() { Vec::new() } else { review::novelty(&behaviour, NEIGHBOURS)? };
+        let of = |id: &str| measured.iter().find(|row| row.name.as_str() == id);
+        let order: Vec<&Row> = ranking.iter().filter_map(|placed| of(&placed.id)).collect();
+        let significance = significance(context, &params.seed, &params.objectives, &order)?;
         let members: Vec<Member> = ranking
             .iter()
-            .map(|placed| {
-                let row = measured
-                    .iter()
-                    .find(|row| row.name.as_str() == placed.id)
-                    .expect("only they were ranked");
+            .zip(&order)
+            .map(|(placed, row)| {
                 let novelty = novelty.iter().find(|novelty| novelty.id == placed.id);
                 Member {
                     name: row.name.clone(),
@@ -82,10 +91,19 @@ impl Stage for ReviewStage {
         let front = members.iter().filter(|member| member.rank == 0).map(|member| member.name.as_str());
         let summary = match front.collect::<Vec<_>>().join(", ") {
             nobody if nobody.is_empty() => "nobody could be ranked".to_owned(),
-            front => format!("first front: {front}"),
+            front => format!("first front: {front}{}", sure(&significance)),
         };
-        let record = PopulationReview { cycle: params.cycle, objectives, members, unranked };
+        let record = PopulationReview { cycle: params.cycle, objectives, members, unranked, significance };
         context.made(&record, Verdict::Pass, summary)
+    }
+}
+
+/// How many differences are more than chance, where any could be.
+fn sure(significance: &Significance) -> String {
+    let sure = significance.pairs.iter().filter(|pair| pair.is_sure()).count();
+    match significance.family {
+        0 => String::new(),
+        all => format!("; {sure} of {all} differences are sure"),
     }
 }
 
@@ -97,10 +115,12 @@ impl Params {
 }
 
 /// One model with everything measured of it.
-struct Row {
-    name: Name,
+pub(super) struct Row {
+    pub(super) name: Name,
     kind: &'static str,
-    manifest: Sha256,
+    pub(super) manifest: Sha256,
+    /// Whose evaluations are its own: those of the parent that stays are also those of doing nothing.
+    pub(super) measured_as: Name,
     vector: BTreeMap<String, f64>,
     evidence: Vec<Sha256>,
     /// What it answered to the smoke prompts.
@@ -108,6 +128,14 @@ struct Row {
 }
 
 impl Row {
+    pub(super) fn is_no_op(&self) -> bool {
+        self.kind == NO_OP
+    }
+
+    pub(super) fn is_parent(&self) -> bool {
+        self.kind == "parent"
+    }
+
     fn descriptor(&self) -> Descriptor {
         Descriptor { id: self.name.to_string(), outputs: self.answers.clone() }
     }
@@ -136,6 +164,7 @@ fn gather(context: &Context<'_>, params: &Params) -> Result<Gathered, StageError
             name,
             kind: NO_OP,
             manifest: stays.manifest,
+            measured_as: stays.name.clone(),
             vector: stays.vector.clone(),
             evidence: stays.evidence.clone(),
             answers: stays.answers.clone(),
@@ -188,7 +217,8 @@ fn row(
         evidence.push(record.sha256);
     }
     let answers = smoke.prompts.iter().map(|run| run.text.clone()).collect();
-    Ok(Ok(Row { name: name.clone(), kind, manifest: manifest.sha256, vector, evidence, answers }))
+    let (own, manifest) = (name.clone(), manifest.sha256);
+    Ok(Ok(Row { name: own.clone(), kind, manifest, measured_as: own, vector, evidence, answers }))
 }
 
 /// The evaluator's first metric is what it is for.

@@ -3,7 +3,7 @@
 //! Like the ledger and the registry this is shared and changes without any action changing, so stages
 //! ask again whenever a cached result is to be used.
 
-use super::{Context, StageError, open_ledger};
+use super::{Context, StageError};
 use crate::base::digest::Sha256;
 use crate::pedigree::taint::{Revoked, Taint, Tracer};
 use crate::pedigree::{Pedigree, PedigreeError};
@@ -31,7 +31,7 @@ impl Context<'_> {
 
     /// Which entry retired a candidate.
     pub(super) fn retired(&self, manifest: Sha256) -> Result<Option<u64>, StageError> {
-        let revoked = Revoked::of(&open_ledger(self.store)?).map_err(stage_error)?;
+        let revoked = Revoked::of(&self.store.ledger()?).map_err(stage_error)?;
         Ok(revoked.retired.get(&manifest).copied())
     }
 
@@ -39,7 +39,7 @@ impl Context<'_> {
         &self,
         ask: impl FnOnce(&mut Tracer<'_>) -> Result<Option<Taint>, PedigreeError>,
     ) -> Result<Option<Taint>, StageError> {
-        let revoked = Revoked::of(&open_ledger(self.store)?).map_err(stage_error)?;
+        let revoked = Revoked::of(&self.store.ledger()?).map_err(stage_error)?;
         if revoked.is_empty() {
             return Ok(None);
         }
@@ -49,10 +49,12 @@ impl Context<'_> {
     }
 }
 
-fn stage_error(error: PedigreeError) -> StageError {
+pub(super) fn stage_error(error: PedigreeError) -> StageError {
     match error {
         PedigreeError::Store(error) => error.into(),
         PedigreeError::Ledger(error) => error.into(),
-        circle @ PedigreeError::Circle(_) => StageError::Refused(circle.to_string()),
+        other @ (PedigreeError::Circle(_) | PedigreeError::Unknown(_)) => {
+            StageError::Refused(other.to_string())
+        }
     }
 }

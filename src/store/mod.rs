@@ -8,9 +8,10 @@
 //!   evidence/          approvals and other facts brought from outside       (evidence)
 //!   cycles/NAME/log    what happened to every stage, append-only            (log)
 //!   attestations/      signed statements about records                (attestations)
-//!   ledger/            the promotion ledger
+//!   ledger/            the promotion ledger                              (ledger)
 //!   runs/NAME/         every record of a cycle by name, for people          (view)
 //!   registry/NAME/     admitted models for browsers
+//!   releases/NAME/     what that was published as, where it is signed           (releases)
 //!   index/stamps       which files were hashed when; may be deleted         (stamps)
 //!   tmp/               files being written
 //! ```
@@ -23,8 +24,10 @@ mod actions;
 mod attestations;
 mod cas;
 mod evidence;
+mod ledger;
 mod log;
 mod models;
+mod releases;
 mod stamps;
 mod view;
 

@@ -4,7 +4,9 @@
 //! and other programs read: the records by name, the ledger, the registry.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -127,4 +129,47 @@ fn random_moments_are_survived() {
         recovers(&space, &format!("kill number {i}"));
     }
     assert!(killed >= 20, "only {killed} runs were cut off");
+}
+
+/// Every batch of cases that was answered: the file that says so, and its inode, which another writing of
+/// it would change. What was being written when the process died has another kind of name.
+fn batches(space: &Space) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![space.path(".studbook/actions")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_hexdigit())
+                && std::fs::read_to_string(&path).is_ok_and(|text| text.contains("outcomes from case "))
+            {
+                found.insert(path, entry.metadata().unwrap().ino());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn killed_while_it_asks_it_asks_again_only_the_batch_that_ran() {
+    let space = Space::new();
+    let case = |i: u32| format!("{{\"id\":\"c{i}\",\"prompt\":\"p{i}=\",\"expected\":\"{i}\"}}\n");
+    space.write("suite.jsonl", (0..1280).map(case).collect::<String>().as_bytes());
+    // 1,280 cases are 20 batches for each of 4 parents and 3 children.
+    let mut run = space.command(&["run", "plan.toml", "--quiet", "--threads", "2"]).spawn().unwrap();
+    while batches(&space).len() < 12 {
+        assert!(run.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let kept = batches(&space);
+    assert!(kept.len() < 7 * 20, "killed too late");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let all = batches(&space);
+    assert_eq!(all.len(), 7 * 20, "each batch is there once");
+    for (path, inode) in kept {
+        assert_eq!(all.get(&path), Some(&inode), "{} was asked again", path.display());
+    }
 }

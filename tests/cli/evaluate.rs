@@ -178,6 +178,58 @@ fn cases_that_cannot_be_asked_are_named_with_file_and_line() {
     space.studbook(&["check", "plan.toml"]).exits(2).complains("the suite has no cases");
 }
 
+#[test]
+fn what_it_takes_to_run_is_a_fact_that_gates_can_ask_for() {
+    let space = Space::new();
+    let case = "{\"id\":\"chat\",\"prompt_tokens\":8,\"new_tokens\":4}\n";
+    space.write("loads.jsonl", case.as_bytes());
+    let evals = "\n[[eval]]\nname = \"phone\"\nkind = \"resource\"\ncases = \"loads.jsonl\"\n\n\
+                 [[gate]]\nname = \"fits\"\nkind = \"metric\"\nmetric = \"memory_bytes\"\nsuites = [\"phone\"]\nmax = 1000\n\n[review]\nobjectives = [\"digits\"]";
+    space.write("plan.toml", PLAN.replacen("\n[review]", evals, 1).as_bytes());
+    let report = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(0).json();
+    let because = report["candidates"][0]["because"].as_str().unwrap();
+    assert!(because.starts_with("fits: memory_bytes "), "{report}");
+    let found = &sidecar(&space, "average.phone")["metrics"];
+    // Twelve tokens of keys and values of one head of four, a row of 260 logits, and the weights.
+    let config = config();
+    let weights = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap().len();
+    let memory = found["memory_bytes"]["value"].as_f64().unwrap();
+    let more = f64::from(12 * 2 * 4 * 4 + config.vocab_size * 4);
+    assert!(memory > more && memory < more + weights as f64, "{memory}");
+    assert_eq!(found["bytes_per_token"]["n"], 1);
+    assert_eq!(sidecar(&space, "one.phone")["metrics"], *found, "the same shape takes the same");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+}
+
+#[test]
+fn the_review_says_which_differences_are_more_than_chance() {
+    let space = space();
+    space.studbook(&["run", "plan.toml"]).exits(3).complains(" differences are sure");
+    let review = space.studbook(&["review", "plan.toml", "--format", "json"]).exits(0).json();
+    let significance = &review["significance"];
+    let names = |value: &serde_json::Value| value.as_array().unwrap().len();
+    // Three candidates, three parents and doing nothing, which is the base; each two on both objectives.
+    assert_eq!((names(&significance["compared"]), &significance["family"]), (7, &42.into()));
+    for pair in significance["pairs"].as_array().unwrap() {
+        let number = |name: &str| pair[name].as_f64().unwrap();
+        assert!(number("p_adjusted") >= number("p") && number("p") > 0.0, "{pair}");
+        let method = if pair["objective"] == "digits" { "exact McNemar" } else { "paired bootstrap" };
+        assert_eq!(
+            (&pair["method"], &pair["n"]),
+            (&method.into(), &if pair["objective"] == "digits" { 8 } else { 12 }.into())
+        );
+    }
+    let said = space.studbook(&["review", "plan.toml"]).exits(0);
+    assert!(
+        said.out.contains("Better than, on texts:") && said.out.contains("after Holm over 42 tests"),
+        "{}",
+        said.out
+    );
+    // The tests are recomputed with everything else.
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    Space::new().studbook(&["review", "plan.toml"]).exits(2).complains("was not reviewed yet");
+}
+
 /// What the harness would have written of this model.
 fn harness(artifact: &str, version: &str, right: usize) -> (String, String) {
     let samples: String = (0..40)
@@ -325,15 +377,8 @@ fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
     assert_eq!(log.out.matches("urn:studbook:final-use:v1").count(), 2, "{}", log.out);
 }
 
-#[test]
-fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_cleanness() {
-    let space = Space::new();
-    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
-    let found = &sidecar(&space, "average.digits")["contamination"];
-    assert_eq!((&found["status"], &found["overlapping"]), (&"unknown".into(), &0.into()));
-
-    let space = Space::new();
-    let text = "all of it: p3=3 and p5=5, no more\n";
+/// Manifests that say that the parents, but not the base, were trained on this text.
+fn declare_trained(space: &Space, text: &str) {
     space.write("train.txt", text.as_bytes());
     for name in ["one", "two", "three"] {
         let bytes = std::fs::read(space.path(&format!("{name}.slm"))).unwrap();
@@ -349,6 +394,18 @@ fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_clea
         );
         space.write(&format!("{name}.source.toml"), manifest.as_bytes());
     }
+}
+
+#[test]
+fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_cleanness() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!((&found["status"], &found["overlapping"]), (&"unknown".into(), &0.into()));
+
+    let space = Space::new();
+    let text = "all of it: p3=3 and p5=5, no more\n";
+    declare_trained(&space, text);
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     let found = &sidecar(&space, "average.digits")["contamination"];
     assert_eq!(
@@ -387,4 +444,62 @@ fn quality_is_claimed_only_of_what_passed_a_gate_on_a_bound_suite() {
         assert_eq!(only_run["quality_claim"], "runtime-execution-smoke-only");
         assert_eq!(only_run["trained_quality_claim"], "not-claimed");
     }
+}
+
+/// Every claim about quality in a document, and what stands under it.
+fn claims(value: &serde_json::Value, found: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                match member.as_str().filter(|_| key.ends_with("quality_claim")) {
+                    Some(words) => found.push((key.clone(), words.to_owned())),
+                    None => claims(member, found),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| claims(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn trained_quality_is_said_in_no_other_record_than_that_of_who_passed() {
+    let space = Space::new();
+    declare_trained(&space, "a text\n");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let (mut seen, mut passed) = (0, Vec::new());
+    for folder in [".studbook/runs/tiny", ".studbook/registry/tiny"] {
+        for (name, bytes) in space.files(folder) {
+            let Ok(document) = serde_json::from_slice::<serde_json::Value>(&bytes) else { continue };
+            let mut found = Vec::new();
+            claims(&document, &mut found);
+            seen += found.len();
+            let plain = |(key, words): &(String, String)| match key.as_str() {
+                "quality_claim" => words == "runtime-execution-smoke-only",
+                _ => words == "not-claimed",
+            };
+            if !found.iter().all(plain) {
+                passed.push((name, found));
+            }
+        }
+    }
+    // Smoke runs, manifests, decisions and the selector's entry all say what may be said.
+    assert!(seen > 15, "{seen}");
+    let average: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(average.contains(&"09-admission/average.json"), "{average:?}");
+    for (name, found) in passed {
+        // The registry shows the promotion under its digest.
+        assert!(name.contains("average") || name.starts_with("records/"), "{name}: {found:?}");
+        for (key, words) in found {
+            let expected = match key.as_str() {
+                "quality_claim" => "passed-gates-on-bound-suites",
+                _ => "passed-gates: no-worse",
+            };
+            assert_eq!(words, expected, "{name}");
+        }
+    }
+    // What a browser is offered never says more than that it runs.
+    let selector = space.read(".studbook/registry/tiny/selector.json");
+    assert!(selector.contains("\"trained_quality_claim\":\"not-claimed\""), "{selector}");
+    assert!(!selector.contains("passed-gates"), "{selector}");
 }

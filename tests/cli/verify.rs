@@ -58,7 +58,8 @@ fn a_good_store_holds_and_can_be_computed_again() {
             .unwrap_or_else(|| panic!("{candidate}\n{}", said.out));
     }
     let one = space.studbook(&["verify", "plan.toml", "--recompute", "--candidate", "ties"]).exits(0);
-    assert_eq!(one.out.matches("MATCH").count(), 1, "{}", one.out);
+    // Its model, and what it answered.
+    assert_eq!(one.out.matches("MATCH").count(), 2, "{}", one.out);
     space.studbook(&["verify", "plan.toml", "--candidate", "ties"]).exits(2).complains("--recompute");
     let json = space.studbook(&["verify", "plan.toml", "--format", "json"]).exits(0).json();
     assert_eq!(json["failed"], 0);
@@ -325,4 +326,38 @@ fn a_replaced_model_in_the_registry() {
     refused(&space, "registry", "average");
     space.studbook(&["run", "plan.toml"]).exits(3);
     space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn the_threat_of_outcomes_forged_in_the_cache() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+    assert_eq!(said.out.matches("asked again: MATCH").count(), 7, "{}", said.out);
+    // Another wrong answer is still a wrong answer: the forged file holds in itself.
+    let honest = space.read(".studbook/runs/tiny/07-eval/average.digits.outcomes.jsonl");
+    let at = honest.find("\"output\":\"").unwrap() + "\"output\":\"".len();
+    let forged = format!("{}x{}", &honest[..at], &honest[at..]);
+    let hex = |text: &str| studbook::base::digest::Digest::of(text.as_bytes()).to_hex();
+    let (old, new) = (hex(&honest), hex(&forged));
+    space.write(&format!(".studbook/objects/{}/{}", &new[..2], &new[2..]), forged.as_bytes());
+    for (name, bytes) in space.files(".studbook/actions") {
+        let text = String::from_utf8(bytes).unwrap();
+        if !text.contains(&old) {
+            continue;
+        }
+        let path = format!(".studbook/actions/{name}");
+        if text.contains("\"record\":") {
+            // The sidecar will be derived anew, from what it finds.
+            std::fs::remove_file(space.path(&path)).unwrap();
+        } else {
+            let text = text.replace(&old, &new);
+            let lengths = [honest.len(), forged.len()].map(|length| format!("\"bytes\":{length}"));
+            space.write(&path, text.replace(&lengths[0], &lengths[1]).as_bytes());
+        }
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(space.read(".studbook/runs/tiny/07-eval/average.digits.outcomes.jsonl"), forged);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4).says("asked again: MISMATCH");
 }

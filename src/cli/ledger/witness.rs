@@ -9,7 +9,6 @@ use crate::cli::context::Terminal;
 use crate::cli::exit::{Exit, UsageError};
 use crate::ledger::note::is_key_name;
 use crate::ledger::{Head, Ledger, Memory, Note};
-use crate::stage::ledger_memory;
 use crate::trust::keyring::read_secret;
 
 /// What a witness needs is a few hashes, not the log: the tiles prove that it only grew.
@@ -64,8 +63,8 @@ pub(super) fn cosign(args: &Args, command: &LedgerCosign, terminal: &Terminal) -
 pub(super) fn sign(args: &Args, command: &LedgerSign, terminal: &Terminal) -> anyhow::Result<Exit> {
     let store = existing_store(args, command.of.plan.as_deref())?;
     let key = read_secret(&command.key)?;
-    // Not by `open_ledger`: that demands the very signature that is missing.
-    let memory = ledger_memory(&store);
+    // Not by `Store::ledger`: that demands the very signature that is missing.
+    let memory = store.ledger_memory();
     let ledger = Ledger::open(store.root().join("ledger"))?;
     let remembered = memory.recall(&ledger.head()?.origin)?;
     let sign = |head: &Head, note: &mut Note| note.sign(&head.origin, &key);

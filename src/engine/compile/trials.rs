@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Bound, Compiler, Draft, eval_params, model_of};
+use super::draft::Draft;
+use super::models::eval_params;
+use super::{Bound, Compiler, model_of};
 use crate::engine::graph::{From, Need, StageIndex};
 use crate::plan::Candidate;
 use crate::stage::{Greedy, Kind, trial};

@@ -1,5 +1,4 @@
-//! What a file of the `llama` architecture means: a configuration, and a tokenizer if it is one of
-//! ours.
+//! What a file of the `llama` architecture means: a configuration, and the tokenizer that it carries.
 //!
 //! | fact | configuration |
 //! |---|---|
@@ -43,6 +42,9 @@ pub enum MeaningError {
     /// A tokenizer section that is none.
     #[error("the fact `studbook.tokenizer.slm1`: {0}")]
     Tokenizer(String),
+    /// A vocabulary that cannot be used.
+    #[error("the file's vocabulary cannot be used: {0}")]
+    Vocabulary(String),
 }
 
 /// The configuration that the facts describe. `tied` says whether there is no output matrix.
@@ -119,9 +121,12 @@ fn vocabulary(facts: &Facts) -> Option<u32> {
     }
 }
 
-/// The SLM1 tokenizer that a file of ours carries.
+/// The SLM1 tokenizer that a file of ours carries; in any other, that of its own vocabulary.
 pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     match facts.get(TOKENIZER) {
+        #[cfg(feature = "engine")]
+        None => super::vocabulary::tokenizer(facts),
+        #[cfg(not(feature = "engine"))]
         None => Ok(None),
         Some(Fact::Bytes(section)) => Tokenizer::from_section(section)
             .map(Some)

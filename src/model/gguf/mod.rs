@@ -16,7 +16,7 @@
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
-//! * [`meaning`]: facts to a configuration and back.
+//! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
 
@@ -25,6 +25,8 @@ pub mod meaning;
 pub mod read;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "engine")]
+pub mod vocabulary;
 pub mod write;
 
 pub use facts::{Fact, Facts};

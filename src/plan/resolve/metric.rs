@@ -7,7 +7,7 @@ use crate::base::located::Located;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Measure};
 use crate::plan::file::GateSection;
-use crate::plan::resolved::{ARTIFACT_BYTES, MetricGate, Suite, Versus};
+use crate::plan::resolved::{ARTIFACT_BYTES, CHAMPION, MetricGate, Suite, Versus};
 
 const VERSUS_BEST_PARENT: &str = "best-parent";
 const VERSUS_NO_OP: &str = "no-op";
@@ -168,6 +168,17 @@ impl Resolver<'_> {
     }
 
     fn versus(&mut self, versus: &Located<String>) -> Option<Versus> {
+        if versus.value == CHAMPION {
+            let otherwise = self.file.champion.as_ref().and_then(|section| section.otherwise.as_ref());
+            let otherwise = otherwise.and_then(|otherwise| self.rival(otherwise)).map(Box::new);
+            let manifest = self.champion.as_ref().map(|champion| champion.manifest);
+            return Some(Versus::Champion { manifest, otherwise });
+        }
+        self.rival(versus)
+    }
+
+    /// Somebody of this plan.
+    fn rival(&mut self, versus: &Located<String>) -> Option<Versus> {
         if versus.value == VERSUS_BEST_PARENT {
             return Some(Versus::BestParent);
         }
@@ -187,7 +198,7 @@ impl Resolver<'_> {
         let parent = self.known.parents.get(versus.value.as_str()).copied();
         if parent.is_none() {
             self.unknown("parent", versus, |known| {
-                known.parents.keys().copied().chain([VERSUS_BEST_PARENT, VERSUS_NO_OP]).collect()
+                known.parents.keys().copied().chain([VERSUS_BEST_PARENT, VERSUS_NO_OP, CHAMPION]).collect()
             });
         }
         parent.map(|section| Versus::Parent(section.name.value.clone()))

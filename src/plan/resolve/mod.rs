@@ -11,7 +11,7 @@
 //! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
-//! * `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
+//! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
 //! * `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
 //!   greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
@@ -23,6 +23,7 @@
 
 mod budget;
 mod candidates;
+mod champion;
 mod children;
 mod gates;
 mod metric;
@@ -30,6 +31,7 @@ mod names;
 mod options;
 mod parameters;
 mod parents;
+mod registry;
 mod review;
 mod rules;
 mod selection;
@@ -46,7 +48,7 @@ use std::path::Path;
 
 use self::names::Known;
 use super::file::PlanFile;
-use super::resolved::Plan;
+use super::resolved::{Champion, Plan};
 use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::{Digest, Sha256};
 use crate::store::Store;
@@ -59,7 +61,8 @@ pub fn resolve(
     store: &Store,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
-    let mut resolver = Resolver { file, folder, store, known: Known::of(file), cases: BTreeMap::new(), out };
+    let mut resolver =
+        Resolver { file, folder, store, known: Known::of(file), cases: BTreeMap::new(), champion: None, out };
     let plan = resolver.plan(sha256)?;
     let whole = out.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
     if whole {
@@ -78,6 +81,8 @@ struct Resolver<'p> {
     known: Known<'p>,
     /// Every case, and the suites it is in.
     cases: BTreeMap<Digest, BTreeSet<String>>,
+    /// Whom gates mean by the champion.
+    champion: Option<Champion>,
     out: &'p mut Vec<Diagnostic>,
 }
 
@@ -93,12 +98,13 @@ impl Resolver<'_> {
         let smoke = self.smoke();
         let suites = self.suites();
         self.labels_differ(&candidates);
+        self.find_champion(&candidates);
         let gates = self.gates(&suites);
         self.selections(&candidates, &suites, &gates);
         let review = self.review(&suites);
         self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();
-        let registry_budget = self.registry_budget();
+        let registry = self.registry();
         if let Some(budget) = budget {
             self.within_budget(budget, &candidates, &models);
         }
@@ -111,10 +117,11 @@ impl Resolver<'_> {
             smoke,
             suites,
             gates,
+            champion: self.champion.take(),
             review,
             texts,
             pool_size,
-            registry_budget,
+            registry,
         })
     }
 

@@ -137,7 +137,7 @@ impl Resolver<'_> {
         recipe: &'s Located<String>,
     ) -> Option<(Origin, Model<'s>)> {
         let pool = self.pool(recipe)?;
-        let parent = self.place(section, recipe, &pool)?;
+        let parent = self.place(section.place.as_ref(), recipe, &pool)?;
         let cycle = pool.cycle;
         match self.store.locate(&parent.artifact) {
             Ok(path) => {
@@ -156,7 +156,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn pool(&mut self, recipe: &Located<String>) -> Option<ParentPool> {
+    pub(super) fn pool(&mut self, recipe: &Located<String>) -> Option<ParentPool> {
         let path = self.folder.join(&recipe.value);
         if !self.file_exists(&path, recipe) {
             return None;
@@ -172,17 +172,17 @@ impl Resolver<'_> {
         pool.map_err(|why| self.mistake(refused(why))).ok()
     }
 
-    fn place(
+    pub(super) fn place(
         &mut self,
-        section: &ParentSection,
+        given: Option<&Located<u64>>,
         recipe: &Located<String>,
         pool: &ParentPool,
     ) -> Option<PoolParent> {
-        let place = section.place.as_ref().map_or(1, |place| place.value);
+        let place = given.map_or(1, |place| place.value);
         let index = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
         let chosen = index.and_then(|index| pool.parents.get(index));
         if chosen.is_none() {
-            let span = section.place.as_ref().map_or(&recipe.span, |place| &place.span);
+            let span = given.map_or(&recipe.span, |place| &place.span);
             let expected = match pool.parents.len() {
                 0 => "expected a pool with parents; this one is empty".to_owned(),
                 places => format!("expected 1 to {places}: the pool has {}", count(places, "place")),

@@ -38,7 +38,7 @@ fn metric_gates(plan: &Plan) -> impl Iterator<Item = &MetricGate> {
 
 fn used_parents(plan: &Plan) -> BTreeSet<&str> {
     let of_candidates = plan.candidates.iter().flat_map(|c| c.parents.iter().chain(&c.base));
-    let rivals = metric_gates(plan).filter_map(|rule| match &rule.versus {
+    let rivals = metric_gates(plan).filter_map(|rule| match rule.versus.as_ref()?.settled() {
         Some(Versus::Parent(parent) | Versus::NoOp(parent)) => Some(parent),
         _ => None,
     });
