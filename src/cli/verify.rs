@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::args::{Args, Format, Verify};
-use super::context::{Terminal, load};
+use super::context::{Terminal, load, now};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::engine::verify::{Checked, Options, verify};
@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, command: &Verify, terminal: &Terminal) -> anyhow:
     {
         return Err(UsageError::new(format!("the plan has no candidate `{name}`")).into());
     }
-    let options = Options { recompute: command.recompute, candidate };
+    let options = Options { recompute: command.recompute, candidate, now: now() };
     let mut told = Vec::new();
     let text = command.format == Format::Text;
     let mut tell = |checked: &Checked| {
