@@ -30,6 +30,22 @@ pub(crate) fn widest<W: Work>(work: W) -> W::Done {
     work.run()
 }
 
+/// Asks the processor to have this at hand soon. It changes nothing but the time.
+#[inline(always)]
+pub(crate) fn fetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        #[expect(unsafe_code, reason = "the one way to ask")]
+        // SAFETY: every x86-64 has the instruction; it never faults, and the place is a valid one anyhow.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Not with `fma`: nothing asks for it, and so nothing can be fused by mistake.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
@@ -54,17 +70,17 @@ pub(crate) static NARROW: std::sync::atomic::AtomicBool = std::sync::atomic::Ato
 
 /// Defines functions that run with the widest vectors there are.
 ///
-/// They have one lifetime, named, because their arguments are carried in a struct.
+/// Their lifetimes are named, because their arguments are carried in a struct.
 macro_rules! wide {
-    ($($(#[$note:meta])* $vis:vis fn $name:ident<$life:lifetime>(
+    ($($(#[$note:meta])* $vis:vis fn $name:ident<$($life:lifetime),+>(
         $($arg:ident: $type:ty),* $(,)?
     ) $(-> $done:ty)? $body:block)*) => {$(
         $(#[$note])*
-        $vis fn $name<$life>($($arg: $type),*) $(-> $done)? {
-            struct Call<$life> {
+        $vis fn $name<$($life),+>($($arg: $type),*) $(-> $done)? {
+            struct Call<$($life),+> {
                 $($arg: $type),*
             }
-            impl<$life> $crate::base::wide::Work for Call<$life> {
+            impl<$($life),+> $crate::base::wide::Work for Call<$($life),+> {
                 type Done = $crate::base::wide::wide!(@done $($done)?);
 
                 #[inline(always)]

@@ -112,6 +112,8 @@ pub(super) enum Command {
     Revoke(Revoke),
     /// No longer offer an admitted candidate, without blame
     Retire(Retire),
+    /// Make an earlier admission the registry's default again
+    Rollback(Retire),
     /// Print a completion script for a shell
     Completions(Completions),
 }

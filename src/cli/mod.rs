@@ -29,6 +29,7 @@ mod registry;
 mod reporter;
 mod review;
 mod revoke;
+mod rollback;
 mod run;
 mod smoke;
 mod status;
@@ -91,6 +92,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Lineage(command) => lineage::run(args, command, terminal),
         Command::Revoke(command) => revoke::revoke(args, command, terminal),
         Command::Retire(command) => revoke::retire(args, command, terminal),
+        Command::Rollback(command) => rollback::run(args, command, terminal),
         Command::Completions(command) => completions::run(command, terminal),
     }
 }

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf, RegistryServe, Run};
-use super::context::{Terminal, load, stopped_by_ctrl_c};
+use super::context::{Loaded, Terminal, load, now, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
 use crate::disk::IoContext;
-use crate::registry;
 use crate::registry::serve::{Folder, Serving};
+use crate::registry::tuf::{Keys, Published};
+use crate::registry::{self, CheckedRegistry, RegistryError};
 use crate::stage::registry_folder;
+use crate::trust::Trust;
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &command.command {
@@ -23,23 +25,49 @@ pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow
 fn build(args: &Args, of: &RegistryOf, terminal: &Terminal) -> anyhow::Result<Exit> {
     let run = Run { plan: of.plan.clone(), fail_fast: false, format: Format::Text };
     let exit = super::run::run(args, &run, terminal)?;
-    let folder = folder_of(args, &of.plan)?;
-    let checked = registry::check(&folder)?;
+    let loaded = load(args, &of.plan)?;
+    let folder = folder_of(&loaded, &of.plan)?;
+    let custody = loaded.store.custody();
+    let (checked, published) = whole(&folder, custody.trust())?;
     let place = match &of.out {
         Some(out) => {
             copy(&folder, out)?;
-            registry::check(out)?;
+            whole(out, custody.trust())?;
             out
         }
         None => &folder,
     };
+    let mut out = terminal.out();
     let count = checked.selector.entries.len();
-    writeln!(terminal.out(), "registry: {count} models, {} bytes, {}", checked.model_bytes, place.display())?;
+    writeln!(out, "registry: {count} models, {} bytes, {}", checked.model_bytes, place.display())?;
+    if let Some(default) = &checked.selector.default {
+        writeln!(out, "default: {default}")?;
+    }
+    let why = match (published, Keys::of(custody)?, &loaded.plan.registry.expires) {
+        (Some(published), ..) => {
+            let (version, expires) = (published.version, &published.expires);
+            writeln!(out, "signed metadata: version {version}, until {expires}")?;
+            return Ok(exit);
+        }
+        (None, None, _) => "there is no registry key (studbook keys new registry)",
+        (None, Some(_), None) => "the plan has no `expires` under [registry]",
+        (None, Some(_), Some(_)) => "it was built before there was a key",
+    };
+    writeln!(out, "signed metadata: none, {why}; nothing tells how old this registry may be")?;
     Ok(exit)
 }
 
-fn folder_of(args: &Args, plan: &Path) -> anyhow::Result<PathBuf> {
-    let loaded = load(args, plan)?;
+/// Everything a folder must be to be offered, whatever lies beside it.
+fn whole(
+    folder: &Path,
+    trust: Option<&Trust>,
+) -> Result<(CheckedRegistry, Option<Published>), RegistryError> {
+    let checked = registry::check(folder)?;
+    let entries = registry::snapshot::check(folder, &checked.selector)?;
+    Ok((checked, registry::tuf::check(folder, trust, entries, &now())?))
+}
+
+fn folder_of(loaded: &Loaded, plan: &Path) -> anyhow::Result<PathBuf> {
     let folder = registry_folder(&loaded.store, &loaded.plan.cycle.name);
     if folder.join("selector.json").is_file() {
         return Ok(folder);
@@ -76,9 +104,15 @@ fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let folder = if command.plan.is_dir() { command.plan.clone() } else { folder_of(args, &command.plan)? };
     // What is not what it says is not offered.
-    let checked = registry::check(&folder)?;
+    let (folder, (checked, _)) = if command.plan.is_dir() {
+        (command.plan.clone(), whole(&command.plan, None)?)
+    } else {
+        let loaded = load(args, &command.plan)?;
+        let folder = folder_of(&loaded, &command.plan)?;
+        let found = whole(&folder, loaded.store.custody().trust())?;
+        (folder, found)
+    };
     let stop = stopped_by_ctrl_c()?;
     let content = Folder::new(&folder).at("open the folder", &folder)?;
     let serving = Serving::start(Arc::new(content), command.port)?;

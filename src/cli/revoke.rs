@@ -88,7 +88,7 @@ pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyh
     Ok(Exit::Complete)
 }
 
-fn reason(text: &str) -> anyhow::Result<String> {
+pub(super) fn reason(text: &str) -> anyhow::Result<String> {
     if text.trim().is_empty() {
         return Err(UsageError::new("a reason is needed").hint("give one with --reason TEXT").into());
     }
@@ -122,7 +122,7 @@ fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(
 }
 
 /// Stores the record and enters it; the same one again is the entry that is there.
-fn enter<T: Record>(
+pub(super) fn enter<T: Record>(
     store: &Store,
     pedigree: &Pedigree,
     kind: EntryKind,

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::args::{Args, Format, Verify};
-use super::context::{Terminal, load};
+use super::context::{Terminal, load, now};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::dossier;
@@ -82,6 +82,6 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
     {
         return Err(UsageError::new(format!("the plan has no candidate `{name}`")).into());
     }
-    let options = Options { recompute: command.recompute, candidate };
+    let options = Options { recompute: command.recompute, candidate, now: now() };
     Ok(verify(&loaded.graph, &loaded.store, &options, &mut |checked| told.tell(checked))?)
 }

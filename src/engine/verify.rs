@@ -27,6 +27,8 @@ pub struct Options {
     pub recompute: bool,
     /// Only this candidate's operator.
     pub candidate: Option<Name>,
+    /// RFC 3339 now: signed metadata expires.
+    pub now: String,
 }
 
 /// One thing that was checked.
@@ -79,7 +81,7 @@ pub fn verify(
     if preview.results.iter().flatten().count() > 0 {
         attest::check(graph, store, &preview.results, &mut tell);
         tell(check_ledger(store));
-        tell(check_registry(store, &graph.cycle));
+        tell(check_registry(store, &graph.cycle, &options.now));
     }
     Ok(all)
 }
@@ -225,22 +227,28 @@ fn check_ledger(store: &Store) -> Checked {
     }
 }
 
-fn check_registry(store: &Store, cycle: &Name) -> Checked {
+fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
     let what = "registry".to_owned();
     let folder = registry_folder(store, cycle);
     if !folder.exists() {
         return Checked { what, ok: true, finding: "not built".to_owned() };
     }
-    let checked = || -> Result<usize, RegistryError> {
+    let checked = || -> Result<String, RegistryError> {
         let found = registry::check(&folder)?;
-        registry::check_admissions(&found.selector, &store.ledger()?)?;
-        Ok(found.selector.entries.len())
+        let log = store.ledger()?;
+        registry::check_admissions(&found.selector, &log)?;
+        let size = registry::snapshot::check(&folder, &found.selector)?;
+        let published = registry::tuf::check(&folder, store.custody().trust(), size, now)?;
+        registry::tuf::check_release(published.as_ref(), cycle, &log.leaves()?)?;
+        let entries = found.selector.entries.len();
+        let signed = match published {
+            Some(published) => format!("metadata version {} until {}", published.version, published.expires),
+            None => "no signed metadata".to_owned(),
+        };
+        Ok(format!("{entries} entries, every file as bound, every admission in the ledger; {signed}"))
     };
     match checked() {
-        Ok(entries) => {
-            let finding = format!("{entries} entries, every file as bound, every admission in the ledger");
-            Checked { what, ok: true, finding }
-        }
+        Ok(finding) => Checked { what, ok: true, finding },
         Err(error) => Checked { what, ok: false, finding: error.to_string() },
     }
 }

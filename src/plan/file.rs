@@ -286,4 +286,8 @@ pub struct RecipeSection {
 pub struct RegistrySection {
     /// Largest model a browser is asked to load.
     pub budget: Option<Located<Bytes>>,
+    /// Until when its signed metadata holds.
+    pub expires: Option<Located<String>>,
+    /// Until when the root of that holds.
+    pub root_expires: Option<Located<String>>,
 }

@@ -364,7 +364,11 @@ fn recipe(mut table: Table<'_, '_>) -> RecipeSection {
 }
 
 fn registry(mut table: Table<'_, '_>) -> RegistrySection {
-    let section = RegistrySection { budget: table.optional("budget") };
+    let section = RegistrySection {
+        budget: table.optional("budget"),
+        expires: table.optional("expires"),
+        root_expires: table.optional("root_expires"),
+    };
     table.finish();
     section
 }

@@ -50,8 +50,8 @@ pub struct Plan {
     pub texts: BTreeMap<Name, Vec<DeclaredText>>,
     /// How many parents the recipe selects.
     pub pool_size: u64,
-    /// Largest model the registry takes.
-    pub registry_budget: u64,
+    /// The page of admitted models.
+    pub registry: RegistryPlan,
 }
 
 /// `[cycle]`
@@ -391,4 +391,15 @@ pub struct Review {
     pub objectives: Vec<Objective>,
     /// The parent that stays if nothing is done.
     pub no_op: Option<Name>,
+}
+
+/// `[registry]`
+#[derive(Debug, Clone, Serialize)]
+pub struct RegistryPlan {
+    /// Largest model it takes, in bytes.
+    pub budget: u64,
+    /// Until when its signed metadata holds: `2027-06-30T00:00:00Z`. None signs nothing.
+    pub expires: Option<String>,
+    /// Until when the root of that holds; none is as long.
+    pub root_expires: Option<String>,
 }

@@ -39,3 +39,32 @@ pub struct RegistryRow {
 impl Record for SelectorRegistry {
     const TYPE: &'static str = "urn:studbook:selector-registry:v1";
 }
+
+/// A registry as it was published with signed metadata: what, with the ledger, determines every byte of it.
+/// It is entered in the ledger, so that nobody's older registry can pass for the newest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryRelease {
+    /// The cycle.
+    pub cycle: Name,
+    /// The ledger entry of the publication before, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<u64>,
+    /// SHA-256 of `selector.json`.
+    pub selector: Sha256,
+    /// The digest of the page.
+    pub page: Sha256,
+    /// The keys of which one must have signed the ledger's checkpoint.
+    pub log_keys: Vec<Sha256>,
+    /// The key that signs it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_signer: Option<Sha256>,
+    /// Until when the metadata holds.
+    pub expires: String,
+    /// SHA-256 of every root of the metadata, oldest first.
+    pub roots: Vec<Sha256>,
+}
+
+impl Record for RegistryRelease {
+    const TYPE: &'static str = "urn:studbook:registry-release:v1";
+}

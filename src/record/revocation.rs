@@ -1,4 +1,4 @@
-//! What is taken back, or no longer offered, and why. The ledger entry that binds one makes it count.
+//! What is taken back, no longer offered, or gone back to, and why. The ledger entry that binds one makes it count.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,4 +36,22 @@ pub struct Retirement {
 
 impl Record for Retirement {
     const TYPE: &'static str = "urn:studbook:retirement:v1";
+}
+
+/// A registry's default goes back to an earlier admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// The manifest of the candidate gone back to.
+    pub subject: Sha256,
+    /// The manifest of the default that is left.
+    pub from: Sha256,
+    /// The ledger entry of the decision that made that the default: going back twice is two decisions.
+    pub follows: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Record for Rollback {
+    const TYPE: &'static str = "urn:studbook:rollback:v1";
 }

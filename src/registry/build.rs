@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::RegistryError;
 use super::check::{describe_model, manifest_names};
+use super::paths::{FOLDERS, admission_path, evidence_path, manifest_path};
 use super::selector::{
     Claims, Evidence, EvidenceKind, FORMAT, ModelFile, SELECTOR_BUDGET, SELECTOR_VERSION, Selector,
-    SelectorEntry, manifest_path, record_path,
+    SelectorEntry,
 };
 use super::site;
 use crate::base::digest::Sha256;
@@ -15,9 +16,6 @@ use crate::base::name::Name;
 use crate::disk::lock::Lock;
 use crate::disk::mmap::Mapped;
 use crate::disk::{IoContext, atomic, fault};
-
-/// The folders whose every file the selector names.
-pub(super) const FOLDERS: [&str; 3] = ["models", "manifests", "records"];
 
 /// What to offer: an admitted candidate and where its parts are.
 #[derive(Debug, Clone)]
@@ -37,13 +35,30 @@ pub struct NewRegistryEntry {
     /// Where the ledger says so.
     pub ledger_index: u64,
     /// The records to show with it.
-    pub evidence: Vec<(EvidenceKind, Vec<u8>)>,
+    pub evidence: Vec<NewEvidence>,
     /// What is claimed about it.
     pub claims: Claims,
     /// SPDX licence expression.
     pub licence: String,
     /// Most bytes its model may have; at most [`SELECTOR_BUDGET`].
     pub budget_bytes: u64,
+}
+
+/// A record to show with an entry.
+#[derive(Debug, Clone)]
+pub struct NewEvidence {
+    /// What it is.
+    pub kind: EvidenceKind,
+    /// What an evaluation measured on.
+    pub suite: Option<Name>,
+    /// Its bytes.
+    pub record: Vec<u8>,
+}
+
+impl NewEvidence {
+    fn described(&self) -> Evidence {
+        Evidence { kind: self.kind, suite: self.suite.clone(), sha256: Sha256::of(&self.record) }
+    }
 }
 
 /// A registry as it was written.
@@ -70,10 +85,16 @@ pub struct BuiltFile {
 
 /// Makes `folder` the registry of exactly these entries, with the page that shows them. The ledger that
 /// admitted them is put beside them by [`snapshot::write`](super::snapshot::write).
-pub fn build(folder: &Path, mut entries: Vec<NewRegistryEntry>) -> Result<Built, RegistryError> {
+///
+/// `default` chooses among the entries; see [`default_of`](super::default_of).
+pub fn build(
+    folder: &Path,
+    mut entries: Vec<NewRegistryEntry>,
+    default: &dyn Fn(&[SelectorEntry]) -> Option<Name>,
+) -> Result<Built, RegistryError> {
     entries.sort_by(|a, b| a.id.cmp(&b.id));
-    let described = entries.iter().map(describe).collect::<Result<_, _>>()?;
-    let selector = Selector { version: SELECTOR_VERSION, entries: described };
+    let described = entries.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
+    let selector = Selector { version: SELECTOR_VERSION, default: default(&described), entries: described };
     selector.validate()?;
     let selector_bytes = selector.to_bytes()?;
 
@@ -92,12 +113,14 @@ pub fn build(folder: &Path, mut entries: Vec<NewRegistryEntry>) -> Result<Built,
         // Read again from here on: what is written is what was just compared with its digest.
         put(folder, &model.path, model.sha256, &|| Ok(Mapped::open(&new.model)?.as_ref().to_vec()))?;
         files.insert(BuiltFile { path: model.path.clone(), bytes: model.bytes, sha256: model.sha256 });
-        let path = manifest_path(entry.manifest);
-        put(folder, &path, entry.manifest, &|| Ok(new.manifest.clone()))?;
-        files.insert(BuiltFile { path, bytes: new.manifest.len() as u64, sha256: entry.manifest });
-        for record in std::iter::once(&new.admission).chain(new.evidence.iter().map(|(_, record)| record)) {
+        let mut records = vec![
+            (manifest_path(entry.manifest, &entry.id), &new.manifest),
+            (admission_path(entry.admission, &entry.id), &new.admission),
+        ];
+        let evidence = new.evidence.iter().zip(&entry.evidence);
+        records.extend(evidence.map(|(new, named)| (evidence_path(named, &entry.id), &new.record)));
+        for (path, record) in records {
             let sha256 = Sha256::of(record);
-            let path = record_path(sha256);
             put(folder, &path, sha256, &|| Ok(record.clone()))?;
             files.insert(BuiltFile { path, bytes: record.len() as u64, sha256 });
         }
@@ -125,7 +148,7 @@ fn describe(new: &NewRegistryEntry) -> Result<SelectorEntry, RegistryError> {
     }
     let (context, vocab) =
         describe_model(mapped.as_ref()).map_err(|why| RegistryError::Model { id: id(), why })?;
-    let model = ModelFile::of(mapped.as_ref());
+    let model = ModelFile::of(mapped.as_ref(), &new.id);
     let sha256 = model.sha256;
     manifest_names(&new.manifest, &model).map_err(|why| RegistryError::Manifest { id: id(), why })?;
     let entry = SelectorEntry {
@@ -135,11 +158,7 @@ fn describe(new: &NewRegistryEntry) -> Result<SelectorEntry, RegistryError> {
         manifest: Sha256::of(&new.manifest),
         admission: Sha256::of(&new.admission),
         ledger_index: new.ledger_index,
-        evidence: new
-            .evidence
-            .iter()
-            .map(|(kind, record)| Evidence { kind: *kind, sha256: Sha256::of(record) })
-            .collect(),
+        evidence: new.evidence.iter().map(NewEvidence::described).collect(),
         format: FORMAT.to_owned(),
         context,
         vocab,
@@ -177,7 +196,7 @@ fn put(
 /// Removes what the selector does not name: artifacts no longer offered, and leftovers.
 fn remove_unlisted(folder: &Path, files: &BTreeSet<BuiltFile>) -> Result<(), RegistryError> {
     let listed: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    for path in super::check::files_in(folder)? {
+    for path in super::content::named_by_content(folder)? {
         if !listed.contains(path.as_str()) {
             let path = folder.join(path);
             std::fs::remove_file(&path).at("remove", &path)?;

@@ -5,14 +5,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::RegistryError;
-use super::build::FOLDERS;
-use super::selector::{
-    MAX_SELECTOR, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry, manifest_path, record_path,
-};
-use super::site;
+use super::paths::{FOLDERS, admission_path, evidence_path, manifest_path};
+use super::selector::{MAX_SELECTOR, ModelFile, SELECTOR_BUDGET, Selector, SelectorEntry};
+use super::{RegistryError, content, default_of, site};
 use crate::base::canonical;
 use crate::base::digest::Sha256;
+use crate::base::name::Name;
 use crate::disk::IoContext;
 use crate::disk::mmap::{Mapped, Stamp};
 use crate::ledger::{EntryKind, Leaf, Ledger};
@@ -47,14 +45,12 @@ pub fn check(folder: &Path) -> Result<CheckedRegistry, RegistryError> {
     let mut model_bytes = 0;
     for entry in &selector.entries {
         check_entry(folder, entry)?;
-        listed.insert(manifest_path(entry.manifest));
-        listed.insert(record_path(entry.admission));
-        listed.extend(entry.evidence.iter().map(|evidence| record_path(evidence.sha256)));
+        listed.extend(record_paths(entry).map(|(path, _)| path));
         if listed.insert(entry.model.path.clone()) {
             model_bytes += entry.model.bytes;
         }
     }
-    if let Some(path) = files_in(folder)?.into_iter().find(|path| !listed.contains(path)) {
+    if let Some(path) = content::named_by_content(folder)?.into_iter().find(|path| !listed.contains(path)) {
         return Err(RegistryError::Unlisted { path });
     }
     for (path, bytes) in site::files() {
@@ -71,7 +67,7 @@ fn check_entry(folder: &Path, entry: &SelectorEntry) -> Result<(), RegistryError
     let model = &entry.model;
     let file = open_plain(folder, &model.path, SELECTOR_BUDGET)?;
     let bytes = file.as_ref();
-    let found = ModelFile::of(bytes);
+    let found = ModelFile::of(bytes, &entry.id);
     entry.expect("the length of the model", model.bytes, found.bytes)?;
     entry.expect("the SHA-256 of the model", model.sha256, found.sha256)?;
     entry.expect("the BLAKE3 of the model", model.blake3, found.blake3)?;
@@ -82,19 +78,25 @@ fn check_entry(folder: &Path, entry: &SelectorEntry) -> Result<(), RegistryError
     entry.expect("the context", entry.context, context)?;
     entry.expect("the vocabulary", entry.vocab, vocab)?;
 
-    let manifest = open_plain(folder, &manifest_path(entry.manifest), MAX_MANIFEST)?;
-    entry.expect("the SHA-256 of the manifest", entry.manifest, Sha256::of(manifest.as_ref()))?;
-    manifest_names(manifest.as_ref(), model).map_err(|why| RegistryError::Manifest { id: id(), why })?;
-    let records = entry.evidence.iter().map(|evidence| evidence.sha256);
-    for sha256 in std::iter::once(entry.admission).chain(records) {
-        let record = open_plain(folder, &record_path(sha256), MAX_MANIFEST)?;
+    for (path, sha256) in record_paths(entry) {
+        let record = open_plain(folder, &path, MAX_MANIFEST)?;
         entry.expect("the SHA-256 of a record", sha256, Sha256::of(record.as_ref()))?;
     }
-    Ok(())
+    let manifest = open_plain(folder, &manifest_path(entry.manifest, &entry.id), MAX_MANIFEST)?;
+    manifest_names(manifest.as_ref(), model).map_err(|why| RegistryError::Manifest { id: id(), why })
+}
+
+/// Every record of an entry: the manifest, the admission, the evidence.
+pub fn record_paths(entry: &SelectorEntry) -> impl Iterator<Item = (String, Sha256)> {
+    let own = [
+        (manifest_path(entry.manifest, &entry.id), entry.manifest),
+        (admission_path(entry.admission, &entry.id), entry.admission),
+    ];
+    own.into_iter().chain(entry.evidence.iter().map(|one| (evidence_path(one, &entry.id), one.sha256)))
 }
 
 /// Maps a file that is no link, and is the one that was examined.
-fn open_plain(folder: &Path, path: &str, most: u64) -> Result<Mapped, RegistryError> {
+pub(super) fn open_plain(folder: &Path, path: &str, most: u64) -> Result<Mapped, RegistryError> {
     let bad = |why: String| RegistryError::File { path: path.to_owned(), why };
     let full = folder.join(path);
     let metadata = match std::fs::symlink_metadata(&full) {
@@ -114,20 +116,6 @@ fn open_plain(folder: &Path, path: &str, most: u64) -> Result<Mapped, RegistryEr
         return Err(bad("changed while it was opened".to_owned()));
     }
     Ok(mapped)
-}
-
-/// Everything in the folders, as paths inside the registry, in order.
-pub(super) fn files_in(folder: &Path) -> Result<Vec<String>, RegistryError> {
-    let mut paths = Vec::new();
-    for name in FOLDERS {
-        let path = folder.join(name);
-        for item in std::fs::read_dir(&path).at("list", &path)? {
-            let item = item.at("list", &path)?;
-            paths.push(format!("{name}/{}", item.file_name().to_string_lossy()));
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// Context and vocabulary from the header of an SLM1 file, at the offsets its description gives.
@@ -177,12 +165,17 @@ fn names(value: &Value, digests: &[String; 2]) -> bool {
     }
 }
 
-/// The entry that took an admission back, if one did.
+/// The entry that took an admission back, if one did. An entry without a manifest is about whatever has its
+/// candidate's name.
 pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
     leaves.iter().filter(|later| later.index > leaf.index).find(|later| {
-        let about = later.subject == leaf.subject
-            || (later.candidate.is_some()
-                && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate));
+        let about = match later.subject {
+            Some(subject) => Some(subject) == leaf.subject,
+            None => {
+                later.candidate.is_some()
+                    && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate)
+            }
+        };
         matches!(later.kind, EntryKind::Revocation | EntryKind::Retirement) && about
     })
 }
@@ -190,7 +183,11 @@ pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
 /// Refuses entries that the ledger did not admit at the index they name, for the manifest they
 /// name, or whose admission was taken back later. The ledger itself is checked while it is read.
 pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), RegistryError> {
-    let leaves = ledger.leaves()?;
+    check_admissions_in(selector, &ledger.leaves()?)
+}
+
+/// The same of entries that were checked already.
+pub(super) fn check_admissions_in(selector: &Selector, leaves: &[Leaf]) -> Result<(), RegistryError> {
     for entry in &selector.entries {
         let id = || entry.id.to_string();
         let not_admitted = |why: &str| RegistryError::NotAdmitted {
@@ -208,323 +205,18 @@ pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), Regi
         if leaf.subject != Some(entry.manifest) {
             return Err(not_admitted("admits another manifest"));
         }
-        if let Some(later) = taken_back(leaf, &leaves) {
+        if let Some(later) = taken_back(leaf, leaves) {
             return Err(RegistryError::Revoked { id: id(), index: later.index });
         }
+    }
+    let default = default_of(&selector.entries, leaves);
+    if selector.default != default {
+        let shown = |id: &Option<Name>| id.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+        let (found, expected) = (shown(&selector.default), shown(&default));
+        return Err(RegistryError::Selector(format!("has the default {found}, the ledger says {expected}")));
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::super::selector::{Claims, EvidenceKind, SourceKind, model_path};
-    use super::super::{NewRegistryEntry, build};
-    use super::*;
-    use crate::base::digest::Digest;
-    use crate::ledger::NewEntry;
-
-    /// The header of an SLM1 file and something behind it; the registry reads no further.
-    fn model_bytes(number: u8) -> Vec<u8> {
-        let mut bytes = vec![number; 300];
-        bytes[..4].copy_from_slice(b"SLM1");
-        bytes[20..24].copy_from_slice(&260_u32.to_le_bytes());
-        bytes[52..56].copy_from_slice(&(64 + u32::from(number)).to_le_bytes());
-        bytes
-    }
-
-    fn new_entry(sources: &Path, number: u8) -> NewRegistryEntry {
-        let bytes = model_bytes(number);
-        let model = sources.join(format!("{number}.bin"));
-        std::fs::write(&model, &bytes).unwrap();
-        let model_sha256 = Sha256::of(&bytes);
-        NewRegistryEntry {
-            id: format!("c{number}").parse().unwrap(),
-            model,
-            model_sha256,
-            manifest: format!("{{\"artifact\":{{\"digest\":[\"{model_sha256}\"]}}}}").into_bytes(),
-            cycle: "spring".parse().unwrap(),
-            admission: format!("admission {number}").into_bytes(),
-            ledger_index: u64::from(number),
-            evidence: vec![(EvidenceKind::Promotion, format!("gates of {number}").into_bytes())],
-            claims: Claims::smoke_only(SourceKind::DeterministicSmoke),
-            licence: "MIT".to_owned(),
-            budget_bytes: SELECTOR_BUDGET,
-        }
-    }
-
-    struct Place {
-        _folder: tempfile::TempDir,
-        sources: PathBuf,
-        registry: PathBuf,
-    }
-
-    fn place() -> Place {
-        let folder = tempfile::tempdir().unwrap();
-        let [sources, registry] = ["sources", "registry"].map(|name| folder.path().join(name));
-        std::fs::create_dir(&sources).unwrap();
-        Place { _folder: folder, sources, registry }
-    }
-
-    impl Place {
-        fn build(&self, numbers: impl IntoIterator<Item = u8>) -> super::super::Built {
-            let entries = numbers.into_iter().map(|number| new_entry(&self.sources, number)).collect();
-            build(&self.registry, entries).unwrap()
-        }
-    }
-
-    #[test]
-    fn what_is_built_holds_and_is_the_same_every_time() {
-        let place = place();
-        let built = place.build([2, 0, 1]);
-        let checked = check(&place.registry).unwrap();
-        assert_eq!((checked.selector_sha256, &checked.selector), (built.selector_sha256, &built.selector));
-        assert_eq!(checked.model_bytes, 900);
-        assert_eq!(built.selector.entries[2].context, 66);
-        let other = self::place();
-        assert_eq!(other.build([0, 1, 2]), built, "neither order nor place matter");
-        for file in &built.files {
-            let bytes = std::fs::read(place.registry.join(&file.path)).unwrap();
-            assert_eq!((file.bytes, file.sha256), (bytes.len() as u64, Sha256::of(&bytes)), "{}", file.path);
-        }
-        assert_eq!(built.files.len(), 13);
-    }
-
-    #[test]
-    fn what_is_no_longer_offered_is_removed() {
-        let place = place();
-        place.build([0, 1]);
-        std::fs::write(place.registry.join("models/.tmp-left"), b"x").unwrap();
-        std::fs::write(place.registry.join(".tmp-left"), b"x").unwrap();
-        std::fs::write(place.registry.join("notes.txt"), b"a note").unwrap();
-        place.build([1]);
-        assert_eq!(files_in(&place.registry).unwrap().len(), 4);
-        assert!(!place.registry.join(".tmp-left").exists());
-        assert!(place.registry.join("notes.txt").exists(), "the rest of the site is not ours");
-        assert_eq!(check(&place.registry).unwrap().selector.entries.len(), 1);
-        assert_eq!(place.build([]).files.len(), 1);
-        assert_eq!(check(&place.registry).unwrap().model_bytes, 0);
-    }
-
-    #[test]
-    fn what_must_not_be_offered_is_refused_and_nothing_is_written() {
-        let place = place();
-        let good = place.build([0]);
-        let refused = |change: &dyn Fn(&mut NewRegistryEntry)| {
-            let mut entry = new_entry(&place.sources, 1);
-            change(&mut entry);
-            let entries = vec![new_entry(&place.sources, 0), entry];
-            let error = build(&place.registry, entries).unwrap_err();
-            assert_eq!(check(&place.registry).unwrap().selector_sha256, good.selector_sha256);
-            error
-        };
-        let error = refused(&|entry| entry.id = "c0".parse().unwrap());
-        assert!(matches!(error, RegistryError::DuplicateId(_)), "{error}");
-        let error = refused(&|entry| {
-            let mut bytes = model_bytes(1);
-            bytes.resize(SELECTOR_BUDGET as usize + 1, 0);
-            std::fs::write(&entry.model, bytes).unwrap();
-        });
-        assert!(
-            matches!(&error, RegistryError::OverBudget { id, bytes: 33_554_433, .. } if id == "c1"),
-            "{error}"
-        );
-        let error = refused(&|entry| entry.budget_bytes = 299);
-        assert!(matches!(error, RegistryError::OverBudget { budget: 299, .. }), "{error}");
-        let error = refused(&|entry| entry.budget_bytes = SELECTOR_BUDGET + 1);
-        assert!(matches!(error, RegistryError::Drift { .. }), "{error}");
-        let error = refused(&|entry| entry.model_sha256 = Sha256::of(b"other"));
-        assert!(error.to_string().contains("SHA-256 of the model file"), "{error}");
-        let error = refused(&|entry| entry.manifest = b"{\"artifact\":\"another\"}".to_vec());
-        assert!(matches!(error, RegistryError::Manifest { .. }), "{error}");
-        let error = refused(&|entry| entry.manifest = b"{".to_vec());
-        assert!(matches!(error, RegistryError::Manifest { .. }), "{error}");
-        let error = refused(&|entry| std::fs::write(&entry.model, b"GGUF").unwrap());
-        assert!(matches!(error, RegistryError::Model { .. }), "{error}");
-        let error = refused(&|entry| entry.licence = "<script>".to_owned());
-        assert!(matches!(error, RegistryError::Drift { what: "the licence", .. }), "{error}");
-    }
-
-    /// Every byte of every file: flipped, removed, doubled.
-    #[test]
-    fn no_mutant_is_accepted() {
-        let place = place();
-        let built = place.build([0, 1]);
-        let mut accepted = Vec::new();
-        for file in &built.files {
-            let path = place.registry.join(&file.path);
-            let good = std::fs::read(&path).unwrap();
-            for at in 0..good.len() {
-                let mut flipped = good.clone();
-                flipped[at] ^= 1;
-                let mut shorter = good.clone();
-                shorter.remove(at);
-                let mut longer = good.clone();
-                longer.insert(at, good[at]);
-                for (how, bytes) in [("flipped", flipped), ("removed", shorter), ("doubled", longer)] {
-                    std::fs::write(&path, bytes).unwrap();
-                    // Ids, routes, licences, admissions and indices are right in themselves when
-                    // changed; the ledger and the selector's own digest tell.
-                    if check(&place.registry)
-                        .is_ok_and(|checked| checked.selector_sha256 == built.selector_sha256)
-                    {
-                        accepted.push((file.path.clone(), at, how));
-                    }
-                }
-            }
-            std::fs::write(&path, good).unwrap();
-        }
-        assert_eq!(accepted, []);
-        check(&place.registry).unwrap();
-    }
-
-    #[test]
-    fn links_extras_and_swaps_are_refused() {
-        let place = place();
-        let built = place.build([0, 1]);
-        let [first, second] = [0, 1].map(|at| place.registry.join(&built.selector.entries[at].model.path));
-        let keep = place.sources.join("keep");
-
-        std::fs::rename(&first, &keep).unwrap();
-        let missing = check(&place.registry).unwrap_err();
-        assert!(matches!(&missing, RegistryError::File { why, .. } if why == "is missing"), "{missing}");
-        std::os::unix::fs::symlink(&keep, &first).unwrap();
-        let link = check(&place.registry).unwrap_err();
-        assert!(matches!(&link, RegistryError::File { why, .. } if why.contains("plain")), "{link}");
-        std::fs::remove_file(&first).unwrap();
-        std::fs::copy(&second, &first).unwrap();
-        let swapped = check(&place.registry).unwrap_err();
-        assert!(
-            matches!(swapped, RegistryError::Drift { what: "the SHA-256 of the model", .. }),
-            "{swapped}"
-        );
-        place.build([0, 1]);
-        check(&place.registry).expect("building again repairs it");
-
-        let extra = place.registry.join(model_path(Sha256::of(b"extra")));
-        std::fs::write(&extra, b"x").unwrap();
-        assert!(matches!(check(&place.registry), Err(RegistryError::Unlisted { .. })));
-        std::fs::remove_file(&extra).unwrap();
-
-        let models = place.registry.join("models");
-        std::fs::rename(&models, place.sources.join("models")).unwrap();
-        std::os::unix::fs::symlink(place.sources.join("models"), &models).unwrap();
-        assert!(matches!(check(&place.registry), Err(RegistryError::File { .. })));
-        assert!(build(&place.registry, Vec::new()).is_err(), "nothing is removed through a link");
-        assert_eq!(std::fs::read_dir(place.sources.join("models")).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_wrong_description_of_a_right_file_is_refused() {
-        let place = place();
-        let built = place.build([0, 1]);
-        let path = place.registry.join("selector.json");
-        let edited = |change: &dyn Fn(&mut Selector)| {
-            let mut selector = built.selector.clone();
-            change(&mut selector);
-            std::fs::write(&path, selector.to_bytes().unwrap()).unwrap();
-            check(&place.registry).unwrap_err().to_string()
-        };
-        assert!(
-            edited(&|selector| selector.entries[0].context = 65)
-                .contains("c0: the context is 65, expected 64")
-        );
-        assert!(edited(&|selector| selector.entries[0].vocab = 261).contains("the vocabulary is 261"));
-        assert!(edited(&|selector| selector.entries[0].model.bytes = 299).contains("length"));
-        assert!(edited(&|selector| selector.entries[0].model.blake3 = Digest::of(b"x")).contains("BLAKE3"));
-        // Mix and match: each file is right, together they are not.
-        let other = built.selector.entries[1].manifest;
-        assert!(edited(&|selector| selector.entries[0].manifest = other).contains("names neither"));
-        assert!(edited(&|selector| drop(selector.entries.pop())).contains("not named by the selector"));
-    }
-
-    #[test]
-    fn only_what_the_ledger_admits_is_served() {
-        let place = place();
-        let built = place.build([0, 1]);
-        let ledger = Ledger::open(place.sources.join("ledger")).unwrap();
-        let now = || "2026-01-31T12:00:00Z".to_owned();
-        let entry = |at: usize, kind: EntryKind| NewEntry {
-            kind,
-            cycle: "spring".parse().unwrap(),
-            candidate: Some(built.selector.entries[at].id.clone()),
-            subject: Some(built.selector.entries[at].manifest),
-            record: built.selector.entries[at].admission,
-            predicate_type: "https://slsa.dev/verification_summary/v1".to_owned(),
-            registration: kind.is_decision().then_some(0),
-        };
-        let plan = NewEntry { candidate: None, subject: None, ..entry(0, EntryKind::Plan) };
-        ledger.append(vec![plan], &now).unwrap();
-        let mut later = built.selector.clone();
-        later.entries.iter_mut().for_each(|entry| entry.ledger_index += 1);
-        let refused = |selector: &Selector| check_admissions(selector, &ledger).unwrap_err().to_string();
-        assert!(refused(&later).contains("c0 has no admission: ledger entry 1 does not exist"));
-        ledger.append(vec![entry(0, EntryKind::Admission), entry(1, EntryKind::Refusal)], &now).unwrap();
-        assert!(refused(&later).contains("ledger entry 2 is a refusal"));
-        let mut selector = later.clone();
-        ledger.append(vec![entry(1, EntryKind::Admission)], &now).unwrap();
-        selector.entries[1].ledger_index = 3;
-        check_admissions(&selector, &ledger).unwrap();
-
-        let mut other = selector.clone();
-        other.entries[1].admission = Sha256::of(b"replayed");
-        assert!(refused(&other).contains("another admission record"));
-        let mut other = selector.clone();
-        other.entries[1].manifest = selector.entries[0].manifest;
-        assert!(refused(&other).contains("another manifest"));
-
-        let taken_back =
-            NewEntry { subject: None, record: Sha256::of(b"why"), ..entry(1, EntryKind::Revocation) };
-        ledger.append(vec![taken_back], &now).unwrap();
-        assert!(refused(&selector).contains("c1 was taken back by ledger entry 4"));
-        selector.entries.pop();
-        check_admissions(&selector, &ledger).unwrap();
-    }
-
-    const CHILD: &str = "STUDBOOK_TEST_REGISTRY";
-
-    /// Not a test of its own: what the process started by the test below does.
-    #[test]
-    #[ignore = "run by another test in a process of its own"]
-    fn child_process() {
-        let Ok(root) = std::env::var(CHILD) else { return };
-        let root = PathBuf::from(root);
-        let entries = [1, 2].map(|number| new_entry(&root.join("sources"), number)).to_vec();
-        build(&root.join("registry"), entries).unwrap();
-    }
-
-    #[test]
-    fn killed_while_building_it_is_the_old_registry_or_the_new_one() {
-        let reference = place();
-        let new = reference.build([1, 2]);
-        for (fault, finished) in [
-            ("registry-file-written:1", false),
-            ("registry-file-written:4", false),
-            ("file-written:5", false),
-            ("registry-selector-written:1", true),
-        ] {
-            for how in ["kill", "full"] {
-                let place = place();
-                let old = place.build([0]);
-                let status = std::process::Command::new(std::env::current_exe().unwrap())
-                    .args(["--exact", "registry::check::tests::child_process", "--ignored", "--quiet"])
-                    .env(CHILD, place.registry.parent().unwrap())
-                    .env("STUDBOOK_FAULT", format!("{fault}:{how}"))
-                    .stdout(std::process::Stdio::null())
-                    .stderr(std::process::Stdio::null())
-                    .status()
-                    .unwrap();
-                assert!(!status.success(), "{fault}");
-                let bytes = std::fs::read(place.registry.join("selector.json")).unwrap();
-                let served = if finished { &new } else { &old };
-                assert_eq!(Sha256::of(&bytes), served.selector_sha256, "{fault}");
-                for entry in &served.selector.entries {
-                    check_entry(&place.registry, entry).expect("whatever the selector names is there");
-                }
-                assert_eq!(place.build([1, 2]), new);
-                check(&place.registry).unwrap();
-            }
-        }
-    }
-}
+mod tests;

@@ -96,7 +96,8 @@ enum Said {
 
 /// Runs a job in a browser.
 pub fn drive(browser: &Chromium, job: Job<'_>) -> Result<Driven, DriveError> {
-    let model = ModelFile::of(job.model);
+    let id = "candidate".parse().expect("a proper name");
+    let model = ModelFile::of(job.model, &id);
     let order = json!({
         "budget": SELECTOR_BUDGET,
         "model": model,

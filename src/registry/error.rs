@@ -2,6 +2,7 @@
 
 use crate::disk::DiskError;
 use crate::ledger::LedgerError;
+use crate::trust::TrustError;
 
 /// What is wrong, and with which entry or file.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,45 @@ pub enum RegistryError {
     /// The ledger could not be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A key cannot be used, or may not publish.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Metadata that is not what it must be.
+    #[error("{path} {why}; build the registry again, or get it from somewhere else")]
+    Metadata {
+        /// The document, or the file that it is about.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Metadata whose time is over: whoever shows it may be hiding what came later.
+    #[error(
+        "the registry's metadata expired on {expires}, and it is {now}; write a later `expires` in its plan and build it again"
+    )]
+    Expired {
+        /// Until when it held.
+        expires: String,
+        /// What time it was said to be.
+        now: String,
+    },
+    /// A registry older than the ledger says.
+    #[error(
+        "the registry's metadata has version {found}, the ledger says at least {least}: it was rolled back; build it again"
+    )]
+    RolledBack {
+        /// What is there.
+        found: u64,
+        /// What must be.
+        least: u64,
+    },
+    /// A signature that cannot be made.
+    #[error("{what} cannot be signed: {why}; put the key back, or see `studbook keys new registry`")]
+    NoKey {
+        /// Which document.
+        what: String,
+        /// The reason.
+        why: String,
+    },
     /// The selector is not the document it must be.
     #[error("selector.json {0}; build the registry again")]
     Selector(String),

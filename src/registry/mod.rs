@@ -5,12 +5,13 @@
 //! was not admitted, never promise what the bytes do not hold, and never be seen half written:
 //!
 //! ```text
-//! models/<sha256>.slm       the artifact, named by its content
-//! manifests/<sha256>.json   the candidate manifest; its digest is the candidate's identity
-//! records/<sha256>.json     its admission, its gates, its lineage, its measurements
-//! ledger.json, .jsonl       the ledger that admitted it, whole
-//! index.html, app, ...      the page, the same for every registry
-//! selector.json             who is who: canonical JSON, sorted by id, replaced last and whole
+//! models/<sha256>.average.slm                 the artifact, named by its content
+//! manifests/<sha256>.average.json             the candidate manifest; its digest is the candidate's identity
+//! records/<sha256>.average.admission.json     its admission, its gates, its lineage, its measurements
+//! checkpoint, ledger.jsonl, proofs/           the ledger that admitted it, whole
+//! index.html, app/, ...                       the page, the same for every registry
+//! selector.json                               who is who: canonical JSON, sorted by id, replaced last and whole
+//! metadata/                                   with registry keys: signed, and until when
 //! ```
 //!
 //! Files are copied, not linked: a link would let a later edit of the source reach the browser, and
@@ -18,10 +19,11 @@
 //! after them, what it no longer names is removed last; an interrupted build leaves the old
 //! registry or the new one, and building again finishes the work.
 //!
-//! * [`selector`]: the entries and what each must satisfy in itself.
-//! * [`mod@build`]: writing the folder.
+//! * [`selector`]: the entries and what each must satisfy in itself. [`default`]: which one is meant.
+//! * [`mod@build`]: writing the folder. [`paths`], `content`: what lies where.
 //! * [`mod@check`]: re-hashing everything, and asking the ledger.
 //! * [`site`]: the page that people see. [`snapshot`]: the ledger, as the page checks it.
+//! * [`tuf`]: signed metadata over all of it, against old and mixed registries.
 //! * [`serve`]: both on this machine, for those without a server.
 //! * [`drive`]: a model run in a real browser, by the page's own parts.
 //! * [`base64`]: the encoding of browser integrity strings.
@@ -29,15 +31,21 @@
 pub mod base64;
 pub mod build;
 pub mod check;
+mod content;
+pub mod default;
 pub mod drive;
 mod error;
+pub mod paths;
 pub mod selector;
 pub mod serve;
 pub mod site;
 pub mod snapshot;
+pub mod tuf;
 
-pub use build::{Built, BuiltFile, NewRegistryEntry, build};
-pub use check::{CheckedRegistry, check, check_admissions, taken_back};
+pub use build::{Built, BuiltFile, NewEvidence, NewRegistryEntry, build};
+pub use check::{CheckedRegistry, check, check_admissions, record_paths, taken_back};
+pub use content::is_fixed;
+pub use default::{default_of, line_of};
 pub use error::RegistryError;
 pub use selector::{
     Claims, Evidence, EvidenceKind, ModelFile, PIECE, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
 use super::base64::integrity;
+use super::paths::model_path;
 use crate::base::canonical;
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 
 /// The selector format written here; no other is read.
-pub const SELECTOR_VERSION: u32 = 2;
+pub const SELECTOR_VERSION: u32 = 3;
 /// Most bytes of a model a selector may offer.
 pub const SELECTOR_BUDGET: u64 = 33_554_432;
 /// Largest selector that is read.
@@ -33,6 +34,9 @@ pub const FORMAT: &str = "slm1";
 pub struct Selector {
     /// [`SELECTOR_VERSION`].
     pub version: u32,
+    /// The entry that is meant where none is named; see [`default_of`](super::default_of). None if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Name>,
     /// By id, in byte order, each once.
     pub entries: Vec<SelectorEntry>,
 }
@@ -75,7 +79,7 @@ pub struct SelectorEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFile {
-    /// `models/<sha256>.slm`.
+    /// `models/<sha256>.<id>.slm`.
     pub path: String,
     /// Length.
     pub bytes: u64,
@@ -91,12 +95,15 @@ pub struct ModelFile {
     pub pieces: Vec<Sha256>,
 }
 
-/// A record that a page shows, at [`record_path`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A record that a page shows, at [`evidence_path`](super::paths::evidence_path).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// What it is.
     pub kind: EvidenceKind,
+    /// What an evaluation measured on; of no other kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<Name>,
     /// SHA-256 of the record.
     pub sha256: Sha256,
 }
@@ -166,27 +173,12 @@ pub enum TrainedQualityClaim {
     NotClaimed,
 }
 
-/// Where the model with this digest lies.
-pub fn model_path(sha256: Sha256) -> String {
-    format!("models/{sha256}.slm")
-}
-
-/// Where the manifest with this digest lies.
-pub fn manifest_path(sha256: Sha256) -> String {
-    format!("manifests/{sha256}.json")
-}
-
-/// Where the record with this digest lies.
-pub fn record_path(sha256: Sha256) -> String {
-    format!("records/{sha256}.json")
-}
-
 impl ModelFile {
-    /// The description of a file with these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    /// The description of an entry's file with these bytes.
+    pub fn of(bytes: &[u8], id: &Name) -> Self {
         let sha256 = Sha256::of(bytes);
         Self {
-            path: model_path(sha256),
+            path: model_path(sha256, id),
             bytes: bytes.len() as u64,
             sha256,
             blake3: Digest::of(bytes),
@@ -231,6 +223,11 @@ impl Selector {
                 return Err(RegistryError::Selector(why));
             }
         }
+        if let Some(default) =
+            self.default.as_ref().filter(|id| !self.entries.iter().any(|one| one.id == **id))
+        {
+            return Err(RegistryError::Selector(format!("has the default {default}, which is no entry")));
+        }
         self.entries.iter().try_for_each(SelectorEntry::validate)
     }
 }
@@ -243,7 +240,7 @@ impl SelectorEntry {
         if path.starts_with('/') || path.contains("..") || path.contains(['\\', '%', ':', '?', '#', '\0']) {
             return Err(RegistryError::Traversal { id: id(), path: path.chars().take(200).collect() });
         }
-        self.expect("the model path", path, &model_path(*sha256))?;
+        self.expect("the model path", path, &model_path(*sha256, &self.id))?;
         self.expect("the integrity", &self.model.integrity, &integrity(*sha256))?;
         self.expect("the format", &self.format, FORMAT)?;
         self.expect("the route", &self.route, &self.id)?;
@@ -254,6 +251,10 @@ impl SelectorEntry {
         }
         self.expect("the piece length", self.model.piece_bytes, PIECE as u64)?;
         self.expect("the number of pieces", self.model.pieces.len() as u64, bytes.div_ceil(PIECE as u64))?;
+        for evidence in &self.evidence {
+            let measured = evidence.kind == EvidenceKind::Evaluation;
+            self.expect("whether evidence names a suite", evidence.suite.is_some(), measured)?;
+        }
         if *self.admission.as_bytes() == [0; 32] {
             let why = "its admission digest is all zeros".to_owned();
             return Err(RegistryError::NotAdmitted { id: id(), why });
@@ -303,7 +304,7 @@ pub(super) mod tests {
             id: id.parse().unwrap(),
             cycle: "cycle".parse().unwrap(),
             model: ModelFile {
-                path: model_path(sha256),
+                path: model_path(sha256, &id.parse().unwrap()),
                 bytes: 1000,
                 sha256,
                 blake3: Digest::of(id.as_bytes()),
@@ -314,7 +315,11 @@ pub(super) mod tests {
             manifest: Sha256::of(b"manifest"),
             admission: Sha256::of(b"admission"),
             ledger_index: 3,
-            evidence: vec![Evidence { kind: EvidenceKind::Promotion, sha256: Sha256::of(b"promotion") }],
+            evidence: vec![Evidence {
+                kind: EvidenceKind::Promotion,
+                suite: None,
+                sha256: Sha256::of(b"promotion"),
+            }],
             format: FORMAT.to_owned(),
             context: 64,
             vocab: 260,
@@ -327,7 +332,11 @@ pub(super) mod tests {
 
     #[test]
     fn a_selector_has_one_spelling() {
-        let selector = Selector { version: SELECTOR_VERSION, entries: vec![entry("a"), entry("b")] };
+        let selector = Selector {
+            version: SELECTOR_VERSION,
+            default: Some("a".parse().unwrap()),
+            entries: vec![entry("a"), entry("b")],
+        };
         let bytes = selector.to_bytes().unwrap();
         assert_eq!(Selector::from_bytes(&bytes).unwrap(), selector);
         let text = String::from_utf8(bytes).unwrap();
@@ -335,8 +344,10 @@ pub(super) mod tests {
             r#""claims":{"quality_claim":"runtime-execution-smoke-only","source_kind":"converted-trained","trained_quality_claim":"not-claimed"}"#
         ));
         for (from, to, why) in [
-            ("\"version\":2", "\"version\":1", "version 1"),
-            ("\"version\":2", "\"version\":2,\"extra\":1", "unknown field"),
+            ("\"version\":3", "\"version\":2", "version 2"),
+            ("\"version\":3", "\"version\":3,\"extra\":1", "unknown field"),
+            ("\"default\":\"a\"", "\"default\":\"d\"", "the default d, which is no entry"),
+            ("\"kind\":\"promotion\"", "\"kind\":\"evaluation\"", "whether evidence names a suite"),
             ("{", " {", "canonically"),
             ("not-claimed", "claimed", "unknown variant"),
             ("runtime-execution-smoke-only", "assistant-quality", "unknown variant"),
@@ -366,7 +377,7 @@ pub(super) mod tests {
             let error = broken(&|entry| path.clone_into(&mut entry.model.path));
             assert!(matches!(error, RegistryError::Traversal { .. }), "{path}: {error}");
         }
-        let error = broken(&|entry| entry.model.path = model_path(Sha256::of(b"other")));
+        let error = broken(&|entry| entry.model.path = model_path(Sha256::of(b"other"), &entry.id));
         assert!(matches!(error, RegistryError::Drift { what: "the model path", .. }), "{error}");
         let error = broken(&|entry| entry.model.bytes = SELECTOR_BUDGET + 1);
         assert!(matches!(error, RegistryError::OverBudget { .. }), "{error}");

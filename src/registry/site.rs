@@ -17,8 +17,8 @@ macro_rules! parts {
     ($($path:literal),* $(,)?) => { &[$(($path, include_bytes!(concat!("site/", $path)))),*] };
 }
 
-/// Everything but the HTML, at the paths it is served from.
-const PARTS: &[(&str, &[u8])] = parts![
+/// Everything but the HTML, as it is written.
+const SOURCES: &[(&str, &[u8])] = parts![
     "app/compare.js",
     "app/engine.js",
     "app/files.js",
@@ -34,6 +34,28 @@ const PARTS: &[(&str, &[u8])] = parts![
     "studbook.wasm",
 ];
 
+/// Everything but the HTML, at the paths it is served from: scripts and styles without comments and indentation,
+/// which are for those who read them here.
+static PARTS: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
+    let served = |(path, bytes): &(&'static str, &[u8])| {
+        let text = [".js", ".css"].iter().any(|end| path.ends_with(end));
+        (*path, if text { lean(bytes) } else { bytes.to_vec() })
+    };
+    SOURCES.iter().map(served).collect()
+});
+
+/// A script without what only people need. No text of ours goes over a line's end, so lines can be looked at
+/// one by one; a test holds that.
+fn lean(script: &[u8]) -> Vec<u8> {
+    let script = std::str::from_utf8(script).expect("scripts are text");
+    let lines = script.lines().map(str::trim).filter(|line| !line.is_empty() && !is_comment(line));
+    lines.flat_map(|line| [line, "\n"]).collect::<String>().into_bytes()
+}
+
+fn is_comment(line: &str) -> bool {
+    line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"))
+}
+
 /// What a page may do: run its own scripts and the runtime, fetch from where it came, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' '{map}'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; \
@@ -41,22 +63,25 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' '
 
 /// The page that runs one job for a driver instead of showing a registry.
 pub const SMOKE: &str = "smoke.html";
+/// Its script, which no registry has.
+const DRIVEN: &str = "app/smoke.js";
 
 static PAGES: LazyLock<[(&str, Vec<u8>); 2]> = LazyLock::new(|| {
     [("index.html", include_str!("site/index.html")), (SMOKE, include_str!("site/smoke.html"))]
-        .map(|(path, template)| (path, fill(template).into_bytes()))
+        .map(|(path, template)| (path, fill(template, path == SMOKE).into_bytes()))
 });
 
 /// The files of the page as they are served.
 pub fn files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     let pages =
         PAGES.iter().filter(|(path, _)| *path != SMOKE).map(|(path, bytes)| (*path, bytes.as_slice()));
-    PARTS.iter().copied().chain(pages)
+    let own = PARTS.iter().filter(|(path, _)| *path != DRIVEN);
+    own.map(|(path, bytes)| (*path, bytes.as_slice())).chain(pages)
 }
 
 /// The page that a driver of a browser opens, with all its parts.
 pub fn smoke_files() -> impl Iterator<Item = (&'static str, &'static [u8])> {
-    PARTS.iter().copied().chain(PAGES.iter().map(|(path, bytes)| (*path, bytes.as_slice())))
+    PARTS.iter().chain(&*PAGES).map(|(path, bytes)| (*path, bytes.as_slice()))
 }
 
 /// The digest of the runtime a page runs.
@@ -66,9 +91,10 @@ pub fn runtime_sha256() -> Sha256 {
 }
 
 /// The import map: the integrity of every module, wherever it is imported.
-fn import_map() -> String {
+fn import_map(smoke: bool) -> String {
     let mut map = String::from("{\"integrity\":{");
-    for (path, bytes) in PARTS.iter().filter(|(path, _)| path.ends_with(".js")) {
+    let scripts = PARTS.iter().filter(|(path, _)| path.ends_with(".js") && (smoke || *path != DRIVEN));
+    for (path, bytes) in scripts {
         let comma = if map.ends_with('{') { "" } else { "," };
         // Writing to a text cannot fail.
         let _ = write!(map, "{comma}\"./{path}\":\"{}\"", integrity(Sha256::of(bytes)));
@@ -77,11 +103,11 @@ fn import_map() -> String {
 }
 
 /// Replaces `{policy}`, `{map}` and `{integrity of PATH}`.
-fn fill(template: &str) -> String {
-    let map = import_map();
+fn fill(template: &str, smoke: bool) -> String {
+    let map = import_map(smoke);
     let policy = POLICY.replace("{map}", &integrity(Sha256::of(map.as_bytes())));
     let mut text = template.replace("{policy}", &policy).replace("{map}", &map);
-    for (path, bytes) in PARTS {
+    for (path, bytes) in &*PARTS {
         text = text.replace(&format!("{{integrity of {path}}}"), &integrity(Sha256::of(bytes)));
     }
     text
@@ -95,6 +121,12 @@ pub(super) fn write(folder: &Path) -> Result<(), RegistryError> {
         atomic::replace(&folder.join(path), bytes)?;
     }
     Ok(())
+}
+
+/// The digest of the whole page: of the names and digests of its files.
+pub fn digest() -> Sha256 {
+    let lines: String = files().map(|(path, bytes)| format!("{} {path}\n", Sha256::of(bytes))).collect();
+    Sha256::of(lines.as_bytes())
 }
 
 /// Whether the folder has the page of this version.
@@ -124,7 +156,7 @@ mod tests {
     #[test]
     fn scripts_are_small_and_never_write_markup() {
         let mut bytes = 0;
-        for (path, script) in PARTS.iter().filter(|(path, _)| path.ends_with(".js")) {
+        for (path, script) in files().filter(|(path, _)| path.ends_with(".js")) {
             let script = std::str::from_utf8(script).unwrap();
             bytes += script.len();
             for bad in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
@@ -136,8 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_of_scripts_is_for_people() {
+        assert_eq!(lean(b"// a\n/** b */\nlet x = 1; // c\n\n    x();\n"), b"let x = 1; // c\nx();\n");
+        for (path, source) in SOURCES.iter().filter(|(path, _)| path.ends_with(".js")) {
+            for line in std::str::from_utf8(source).unwrap().lines().map(str::trim) {
+                let quotes = line.matches('`').count();
+                assert!(quotes % 2 == 0, "{path}: a text goes on after {line:?}");
+                assert!(!line.contains("/*") || is_comment(line), "{path}: a comment goes on after {line:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_runtime_is_small() {
         let (_, wasm) = PARTS.iter().find(|(path, _)| *path == "studbook.wasm").unwrap();
-        assert!(wasm.starts_with(b"\0asm") && wasm.len() < 272_000, "{} bytes", wasm.len());
+        assert!(wasm.starts_with(b"\0asm") && wasm.len() < 250_000, "{} bytes", wasm.len());
     }
 }

@@ -1,7 +1,11 @@
 //! Keys and values, and attention over them. Memory is taken as positions come.
 
 use super::config::Dimensions;
-use crate::tensor::kernel::dot;
+use crate::base::wide::wide;
+use crate::tensor::kernel::{dots, exp};
+
+/// Keys whose products with a query are summed together.
+const TOGETHER: usize = 4;
 
 /// Keys and values of one block for the positions so far.
 #[derive(Debug, Clone, Default)]
@@ -23,40 +27,92 @@ impl Memory {
         self.values.truncate(numbers);
     }
 
-    /// Attention of all heads of one query at `position` over itself and everything before it.
-    pub fn attend(&self, position: usize, query: &[f32], out: &mut [f32], dimensions: &Dimensions) {
+    /// Attention of all heads of one query at `position` over itself and everything before it. `scores` is
+    /// room to work in.
+    pub fn attend(
+        &self,
+        position: usize,
+        query: &[f32],
+        out: &mut [f32],
+        dimensions: &Dimensions,
+        scores: &mut Vec<f32>,
+    ) {
         let &Dimensions { head, kv, .. } = dimensions;
         let share = dimensions.heads / dimensions.kv_heads;
         let scale = 1.0 / libm::sqrtf(head as f32);
-        let mut scores = vec![0.0; position + 1];
+        scores.resize(position + 1, 0.0);
         let heads = query.chunks_exact(head).zip(out.chunks_exact_mut(head));
         for (index, (query, out)) in heads.enumerate() {
             let start = index / share * head;
-            for (score, keys) in scores.iter_mut().zip(self.keys.chunks_exact(kv)) {
-                *score = dot(query, &keys[start..start + head]) * scale;
-            }
-            softmax(&mut scores);
-            out.fill(0.0);
-            for (score, values) in scores.iter().zip(self.values.chunks_exact(kv)) {
-                for (sum, value) in out.iter_mut().zip(&values[start..start + head]) {
-                    *sum += score * value;
-                }
-            }
+            likenesses(query, &self.keys[start..], kv, scale, scores);
+            softmax(scores);
+            weigh(scores, &self.values[start..], kv, out);
         }
     }
 }
 
-/// Softmax, stabilised by the largest score; added up in order.
-pub fn softmax(scores: &mut [f32]) {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = libm::expf(*score - largest);
-        sum += *score;
+wide! {
+    /// The products of a query with the key that begins every `stride` numbers.
+    fn likenesses<'a>(query: &'a [f32], keys: &'a [f32], stride: usize, scale: f32, scores: &'a mut [f32]) {
+        let key = |position: usize| &keys[position * stride..][..query.len()];
+        let (groups, last) = scores.as_chunks_mut::<TOGETHER>();
+        let done = groups.len() * TOGETHER;
+        for (group, scores) in groups.iter_mut().enumerate() {
+            let sums = dots(std::array::from_fn(|place| key(group * TOGETHER + place)), query);
+            *scores = sums.map(|sum: f32| sum * scale);
+        }
+        for (place, score) in last.iter_mut().enumerate() {
+            let [sum] = dots([key(done + place)], query);
+            *score = sum * scale;
+        }
     }
-    for score in scores {
-        *score /= sum;
+
+    /// The sum of the values that begin every `stride` numbers, each times its score, in their order.
+    fn weigh<'a>(scores: &'a [f32], values: &'a [f32], stride: usize, out: &'a mut [f32]) {
+        let width = out.len();
+        let (many, rest) = out.as_chunks_mut::<32>();
+        let (few, last) = rest.as_chunks_mut::<8>();
+        let mut place = 0;
+        for out in many {
+            columns(scores, &values[place..], stride, out);
+            place += out.len();
+        }
+        for out in few {
+            columns(scores, &values[place..], stride, out);
+            place += out.len();
+        }
+        last.fill(0.0);
+        for (score, values) in scores.iter().zip(values.chunks(stride)) {
+            for (sum, value) in last.iter_mut().zip(&values[place..width]) {
+                *sum += score * value;
+            }
+        }
     }
+
+    /// Softmax, stabilised by the largest score; added up in order.
+    pub fn softmax<'a>(scores: &'a mut [f32]) {
+        let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        for score in scores.iter_mut() {
+            *score = exp(*score - largest);
+        }
+        let sum = scores.iter().fold(0.0, |sum, score| sum + score);
+        for score in scores.iter_mut() {
+            *score /= sum;
+        }
+    }
+}
+
+/// Sums of neighbouring columns, which stay in registers while all values pass by.
+#[inline(always)]
+fn columns<const N: usize>(scores: &[f32], values: &[f32], stride: usize, out: &mut [f32; N]) {
+    let mut sums = [0.0_f32; N];
+    for (score, values) in scores.iter().zip(values.chunks(stride)) {
+        let Some(values) = values.first_chunk::<N>() else { break };
+        for column in 0..N {
+            sums[column] += score * values[column];
+        }
+    }
+    *out = sums;
 }
 
 #[cfg(test)]

@@ -6,12 +6,7 @@
 //! its neighbours are, a batch has the bits of its sequences alone, and a prompt has the bits of its tokens
 //! fed one by one.
 //!
-//! ```text
-//! x  = embedding of the token
-//! each block:  x += wo * attention(rope(wq * a), rope(wk * a), wv * a)     a = rms_norm(x)
-//!              x += w2 * (silu(w1 * f) . (w3 * f))                         f = rms_norm(x)
-//! logits = output * rms_norm(x)
-//! ```
+//! One pass is `pass`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,17 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::attention::Memory;
 use super::config::Dimensions;
 use super::error::RuntimeError;
+use super::pass::{Pass, Row};
 use super::rope::Rope;
-use super::weights::{Layer, Layout, Linear, Weights};
+use super::weights::Layout;
 use crate::model::checkpoint::Checkpoint;
 use crate::tensor::blocks;
-use crate::tensor::kernel::dot;
 
 /// Rows of one pass: enough to use each weight often, few enough that activations stay small.
 const TILE: usize = 256;
-
-/// Numbers of an activation worth handing to another thread.
-const PIECE: usize = 1 << 13;
 
 /// A network ready to run. Cheap to open and to clone: weights stay where they are mapped.
 #[derive(Clone)]
@@ -59,18 +51,9 @@ pub struct Session {
     model: Model,
     context: usize,
     position: usize,
-    rope: Arc<Rope>,
-    memories: Vec<Memory>,
-    logits: Vec<f32>,
-}
-
-/// One token of a pass.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    session: usize,
-    position: usize,
-    token: u32,
-    wanted: bool,
+    pub(super) rope: Arc<Rope>,
+    pub(super) memories: Vec<Memory>,
+    pub(super) logits: Vec<f32>,
 }
 
 impl Model {
@@ -125,8 +108,11 @@ impl Model {
             session.logits.clear();
         }
         let pass = Pass { weights, dimensions, spread };
-        for tile in rows.chunks(TILE) {
-            pass.run(sessions, tile);
+        let mut run = || rows.chunks(TILE).for_each(|tile| pass.run(sessions, tile));
+        if spread {
+            blocks::inside(run)
+        } else {
+            run()
         }
         Ok(())
     }
@@ -260,122 +246,6 @@ impl fmt::Debug for Session {
             .field("context", &self.context)
             .finish_non_exhaustive()
     }
-}
-
-struct Pass<'a> {
-    weights: Weights<'a>,
-    dimensions: &'a Dimensions,
-    spread: bool,
-}
-
-impl Pass<'_> {
-    fn run(&self, sessions: &mut [&mut Session], rows: &[Row]) {
-        let hidden = self.dimensions.hidden;
-        let mut x = vec![0.0; rows.len() * hidden];
-        let embedding = self.weights.embedding();
-        for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
-            embedding.copy_row(row.token as usize, x);
-        }
-        for index in 0..self.weights.layers() {
-            let layer = self.weights.layer(index);
-            self.attention(index, &layer, sessions, rows, &mut x);
-            self.feed_forward(&layer, &mut x);
-        }
-        self.logits(sessions, rows, &x);
-    }
-
-    fn attention(
-        &self,
-        index: usize,
-        layer: &Layer<'_>,
-        sessions: &mut [&mut Session],
-        rows: &[Row],
-        x: &mut [f32],
-    ) {
-        let &Dimensions { query: width, kv, .. } = self.dimensions;
-        let normed = self.rms_norm(x, layer.attention_norm);
-        let mut queries = self.product(&layer.query, &normed);
-        let mut keys = self.product(&layer.key, &normed);
-        let values = self.product(&layer.value, &normed);
-        for (place, row) in rows.iter().enumerate() {
-            let session = &mut *sessions[row.session];
-            let (key, value) = (&mut keys[place * kv..][..kv], &values[place * kv..][..kv]);
-            session.rope.turn(row.position, &mut queries[place * width..][..width]);
-            session.rope.turn(row.position, key);
-            session.memories[index].push(key, value);
-        }
-        let memories: Vec<_> = sessions.iter().map(|session| &session.memories[index]).collect();
-        let mut attended = vec![0.0; queries.len()];
-        self.pieces(&mut attended, width, |first, out| {
-            for (place, out) in out.chunks_exact_mut(width).enumerate().map(|(at, out)| (first + at, out)) {
-                let Row { session, position, .. } = rows[place];
-                let query = &queries[place * width..][..width];
-                memories[session].attend(position, query, out, self.dimensions);
-            }
-        });
-        add(x, &self.product(&layer.output, &attended));
-    }
-
-    fn feed_forward(&self, layer: &Layer<'_>, x: &mut [f32]) {
-        let normed = self.rms_norm(x, layer.ffn_norm);
-        let mut gate = self.product(&layer.gate, &normed);
-        let up = self.product(&layer.up, &normed);
-        self.pieces(&mut gate, 1, |first, gate| {
-            for (gate, up) in gate.iter_mut().zip(&up[first..]) {
-                *gate = silu(*gate) * up;
-            }
-        });
-        add(x, &self.product(&layer.down, &gate));
-    }
-
-    fn logits(&self, sessions: &mut [&mut Session], rows: &[Row], x: &[f32]) {
-        let &Dimensions { hidden, vocab, .. } = self.dimensions;
-        let wanted = || rows.iter().zip(x.chunks_exact(hidden)).filter(|(row, _)| row.wanted);
-        let last: Vec<f32> = wanted().flat_map(|(_, x)| x).copied().collect();
-        let logits = self.product(&self.weights.output(), &self.rms_norm(&last, self.weights.norm()));
-        for ((row, _), logits) in wanted().zip(logits.chunks_exact(vocab)) {
-            sessions[row.session].logits.extend_from_slice(logits);
-        }
-    }
-
-    fn product(&self, linear: &Linear<'_>, inputs: &[f32]) -> Vec<f32> {
-        let matrix = linear.matrix;
-        let mut out = vec![0.0; inputs.len() / matrix.columns() * matrix.rows()];
-        matrix.multiply(inputs, &mut out, self.spread);
-        if !linear.bias.is_empty() {
-            out.chunks_exact_mut(linear.bias.len()).for_each(|row| add(row, linear.bias));
-        }
-        out
-    }
-
-    fn rms_norm(&self, x: &[f32], gain: &[f32]) -> Vec<f32> {
-        let mut out = Vec::with_capacity(x.len());
-        for row in x.chunks_exact(gain.len()) {
-            let root = libm::sqrtf(dot(row, row) / row.len() as f32 + self.dimensions.epsilon);
-            out.extend(row.iter().zip(gain).map(|(x, gain)| x / root * gain));
-        }
-        out
-    }
-
-    /// `work(first, piece)` on pieces of whole units, `first` being the number of the piece's first unit.
-    fn pieces(&self, data: &mut [f32], unit: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
-        let units = PIECE.div_ceil(unit);
-        if self.spread && data.len() > units * unit {
-            blocks::for_each_chunk(data, units * unit, |index, piece| work(index * units, piece));
-        } else {
-            work(0, data);
-        }
-    }
-}
-
-fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
-    }
-}
-
-fn silu(x: f32) -> f32 {
-    x / (1.0 + libm::expf(-x))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! * [`config`]: the dimensions, checked once.
 //! * [`weights`]: which tensor is which matrix; everything stays in the mapped file.
 //! * [`rope`]: positions as angles. [`attention`]: keys and values, causal attention.
-//! * [`forward`]: sessions and the pass itself, for one sequence or many.
+//! * [`forward`]: sessions, one or many. `pass`: one pass through the network.
 //! * [`sample`]: from logits to the next token.
 //! * [`generate()`]: from a prompt to text, one or thousands.
 //! * [`resources`]: what it takes to run a model.
@@ -27,6 +27,7 @@ pub mod config;
 pub mod error;
 pub mod forward;
 pub mod generate;
+mod pass;
 pub mod resources;
 pub mod rope;
 pub mod sample;

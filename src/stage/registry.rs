@@ -1,5 +1,8 @@
 //! Part 13: `registry`: a folder of admitted models that any static server can show to a browser.
 
+mod earlier;
+mod release;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,13 +12,15 @@ use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::ledger::Leaf;
 use crate::model::slm1;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::ledger::LedgerExtract;
 use crate::record::registry::{RegistryRow, SelectorRegistry};
-use crate::registry::selector::{manifest_path, record_path};
-use crate::registry::{self, Claims, EvidenceKind, NewRegistryEntry, Selector, SourceKind, site, snapshot};
+use crate::registry::{
+    self, Claims, EvidenceKind, NewEvidence, NewRegistryEntry, Selector, SourceKind, site, snapshot,
+};
 use crate::store::{ActionResult, Store, Verdict};
 
 /// Whom to show, up to which size.
@@ -24,6 +29,9 @@ use crate::store::{ActionResult, Store, Verdict};
 pub(crate) struct Params {
     pub(crate) cycle: Name,
     pub(crate) budget: u64,
+    /// Until when signed metadata holds, and its root.
+    pub(crate) expires: Option<String>,
+    pub(crate) root_expires: Option<String>,
     pub(crate) candidates: Vec<Name>,
     pub(crate) suites: Vec<Name>,
 }
@@ -41,7 +49,7 @@ impl Stage for RegistryStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {
@@ -53,74 +61,25 @@ impl Stage for RegistryStage {
         let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
         let log = context.store.ledger()?;
         let leaves = log.leaves()?;
-        let (mut entries, mut rows, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        let mut offer = Offer::default();
+        let line = registry::line_of(&params.cycle, &leaves);
         for candidate in &params.candidates {
-            let Some((admission, subject)) =
-                context.optional_record::<AdmissionRecord>(&of("admission", candidate))?
-            else {
-                continue;
-            };
-            if !admission.admitted {
-                continue;
-            }
-            let (manifest, manifest_subject) =
-                context.record::<CandidateManifest>(&of("candidate", candidate))?;
-            if admission.manifest != Some(manifest_subject.sha256) {
-                return Err(StageError::Refused(format!(
-                    "the admission of `{candidate}` is of another manifest"
-                )));
-            }
-            if let Some(entry) = context.retired(manifest_subject.sha256)? {
-                left_out.push((candidate.clone(), format!("retired by ledger entry {entry}")));
-                continue;
-            }
-            let logged = ledger.entries.iter().find(|place| place.record == subject.sha256);
-            let Some(logged) = logged.filter(|place| place.kind == "admission") else {
-                return Err(StageError::Refused(format!(
-                    "the admission of `{candidate}` is not in the ledger"
-                )));
-            };
-            if manifest.format != slm1::NAME {
-                let why = format!("a browser loads .slm files; this is {}", manifest.format);
-                left_out.push((candidate.clone(), why));
-                continue;
-            }
-            let leaf = leaves.get(usize::try_from(logged.index).unwrap_or(usize::MAX));
-            if let Some(later) = leaf.and_then(|leaf| registry::taken_back(leaf, &leaves)) {
-                left_out.push((candidate.clone(), format!("taken back by ledger entry {}", later.index)));
-                continue;
-            }
-            if manifest.artifact.bytes > params.budget {
-                let why =
-                    format!("{} bytes are over the budget of {}", manifest.artifact.bytes, params.budget);
-                left_out.push((candidate.clone(), why));
-                continue;
-            }
-            rows.push(RegistryRow {
-                candidate: candidate.clone(),
-                manifest: manifest_subject.sha256,
-                admission: subject.sha256,
-                artifact: manifest.artifact.sha256,
-            });
-            entries.push(NewRegistryEntry {
-                id: candidate.clone(),
-                model: context.store.locate(&context.input(&of("artifact", candidate))?)?,
-                model_sha256: manifest.artifact.sha256,
-                manifest: context.store.read(&context.input(&of("candidate", candidate))?)?,
-                admission: context.store.read(&context.input(&of("admission", candidate))?)?,
-                cycle: params.cycle.clone(),
-                ledger_index: logged.index,
-                evidence: evidence(context, candidate, &params.suites)?,
-                claims: Claims::smoke_only(source_kind(&manifest.claims.source_kind)),
-                licence: licence(&manifest.licences),
-                budget_bytes: params.budget,
-            });
+            offer.candidate(context, &params, &ledger, &leaves, candidate)?;
         }
+        earlier::bring_back(context, &params, &leaves, &line, &mut offer)?;
+        let Offer { entries, rows, left_out } = offer;
         let folder = registry_folder(context.store, &params.cycle);
-        let built = registry::build(&folder, entries)?;
+        let signing = release::signing(context, &params, &leaves)?;
+        let built = registry::build(&folder, entries, &|entries| registry::default_of(entries, &leaves))?;
         registry::check_admissions(&built.selector, &log)?;
-        snapshot::write(&folder, &log)?;
-        let summary = format!("{} admitted models", rows.len());
+        let mut summary = format!("{} admitted models", rows.len());
+        match signing {
+            Some(signing) => {
+                let version = signing.publish(context, &folder, &built)?;
+                summary += &format!(", metadata version {version} until {}", signing.expires());
+            }
+            None => drop(snapshot::write(&folder, &log, &release::log_keys(context), &built.selector)?),
+        }
         let record = SelectorRegistry {
             cycle: params.cycle,
             selector: built.selector_sha256,
@@ -144,22 +103,23 @@ impl Stage for RegistryStage {
             }
         }
         let folder = registry_folder(context.store, &params.cycle);
-        if !site::is_current(&folder) || !snapshot::is_current(&folder, &context.store.ledger()?)? {
+        let Ok(bytes) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
+        if !site::is_current(&folder) || Sha256::of(&bytes) != record.selector {
             return Ok(false);
         }
-        let Ok(selector) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
-        if Sha256::of(&selector) != record.selector {
+        let (log, selector) = (context.store.ledger()?, Selector::from_bytes(&bytes)?);
+        if !snapshot::is_current(&folder, &log, &release::log_keys(context), &selector)?
+            || selector.default != registry::default_of(&selector.entries, &log.leaves()?)
+            || !release::still_holds(context, &params, &folder, &log)?
+        {
             return Ok(false);
         }
         // Whole files are compared by their stamps; `verify` reads them again.
-        for entry in Selector::from_bytes(&selector)?.entries {
+        for entry in selector.entries {
             let model = context.store.hash_file(&folder.join(&entry.model.path));
-            let manifest = std::fs::read(folder.join(manifest_path(entry.manifest)));
-            let mut records = entry.evidence.iter().map(|evidence| evidence.sha256).chain([entry.admission]);
             let whole = model.is_ok_and(|blob| blob.digest == entry.model.blake3)
-                && manifest.is_ok_and(|bytes| Sha256::of(&bytes) == entry.manifest)
-                && records.all(|sha256| {
-                    std::fs::read(folder.join(record_path(sha256))).is_ok_and(|it| Sha256::of(&it) == sha256)
+                && registry::record_paths(&entry).all(|(path, sha256)| {
+                    std::fs::read(folder.join(path)).is_ok_and(|it| Sha256::of(&it) == sha256)
                 });
             if !whole {
                 return Ok(false);
@@ -169,24 +129,113 @@ impl Stage for RegistryStage {
     }
 }
 
+/// What is offered so far, and what is not.
+#[derive(Default)]
+struct Offer {
+    entries: Vec<NewRegistryEntry>,
+    rows: Vec<RegistryRow>,
+    left_out: Vec<(Name, String)>,
+}
+
+impl Offer {
+    /// Takes in a candidate of the plan if it was admitted and may be offered.
+    fn candidate(
+        &mut self,
+        context: &Context<'_>,
+        params: &Params,
+        ledger: &LedgerExtract,
+        leaves: &[Leaf],
+        candidate: &Name,
+    ) -> Result<(), StageError> {
+        let Some((admission, subject)) =
+            context.optional_record::<AdmissionRecord>(&of("admission", candidate))?
+        else {
+            return Ok(());
+        };
+        if !admission.admitted {
+            return Ok(());
+        }
+        let (manifest, manifest_subject) =
+            context.record::<CandidateManifest>(&of("candidate", candidate))?;
+        if admission.manifest != Some(manifest_subject.sha256) {
+            return Err(StageError::Refused(format!(
+                "the admission of `{candidate}` is of another manifest"
+            )));
+        }
+        let logged = ledger.entries.iter().find(|place| place.record == subject.sha256);
+        let Some(logged) = logged.filter(|place| place.kind == "admission") else {
+            return Err(StageError::Refused(format!("the admission of `{candidate}` is not in the ledger")));
+        };
+        let leaf = leaves.get(usize::try_from(logged.index).unwrap_or(usize::MAX));
+        let manifest_sha256 = manifest_subject.sha256;
+        if let Some(why) = unfit(context, params, &manifest, manifest_sha256, leaf.zip(Some(leaves)))? {
+            self.left_out.push((candidate.clone(), why));
+            return Ok(());
+        }
+        self.rows.push(RegistryRow {
+            candidate: candidate.clone(),
+            manifest: manifest_sha256,
+            admission: subject.sha256,
+            artifact: manifest.artifact.sha256,
+        });
+        self.entries.push(NewRegistryEntry {
+            id: candidate.clone(),
+            model: context.store.locate(&context.input(&of("artifact", candidate))?)?,
+            model_sha256: manifest.artifact.sha256,
+            manifest: context.store.read(&context.input(&of("candidate", candidate))?)?,
+            admission: context.store.read(&context.input(&of("admission", candidate))?)?,
+            cycle: params.cycle.clone(),
+            ledger_index: logged.index,
+            evidence: evidence(context, candidate, &params.suites)?,
+            claims: Claims::smoke_only(source_kind(&manifest.claims.source_kind)),
+            licence: licence(&manifest.licences),
+            budget_bytes: params.budget,
+        });
+        Ok(())
+    }
+}
+
+/// Why an admitted candidate is not offered; none if it is.
+fn unfit(
+    context: &Context<'_>,
+    params: &Params,
+    manifest: &CandidateManifest,
+    sha256: Sha256,
+    logged: Option<(&Leaf, &[Leaf])>,
+) -> Result<Option<String>, StageError> {
+    if let Some(entry) = context.retired(sha256)? {
+        return Ok(Some(format!("retired by ledger entry {entry}")));
+    }
+    if manifest.format != slm1::NAME {
+        return Ok(Some(format!("a browser loads .slm files; this is {}", manifest.format)));
+    }
+    if let Some(later) = logged.and_then(|(leaf, leaves)| registry::taken_back(leaf, leaves)) {
+        return Ok(Some(format!("taken back by ledger entry {}", later.index)));
+    }
+    let bytes = manifest.artifact.bytes;
+    Ok((bytes > params.budget).then(|| format!("{bytes} bytes are over the budget of {}", params.budget)))
+}
+
 /// The records a page shows, as they are in the store.
 fn evidence(
     context: &Context<'_>,
     candidate: &Name,
     suites: &[Name],
-) -> Result<Vec<(EvidenceKind, Vec<u8>)>, StageError> {
-    let one = |kind: EvidenceKind, word: &str| (kind, of(word, candidate));
+) -> Result<Vec<NewEvidence>, StageError> {
+    let one = |kind: EvidenceKind, word: &str| (kind, None, of(word, candidate));
     let mut wanted = vec![
         one(EvidenceKind::Promotion, "promotion"),
         one(EvidenceKind::Lineage, "lineage"),
         one(EvidenceKind::Smoke, "smoke"),
     ];
-    let measured = suites.iter().map(|suite| (EvidenceKind::Evaluation, format!("eval.{candidate}.{suite}")));
+    let measured = suites
+        .iter()
+        .map(|suite| (EvidenceKind::Evaluation, Some(suite.clone()), format!("eval.{candidate}.{suite}")));
     wanted.extend(measured);
     let mut found = Vec::new();
-    for (kind, input) in wanted {
+    for (kind, suite, input) in wanted {
         if let Some(digest) = context.optional(&input) {
-            found.push((kind, context.store.read(&digest)?));
+            found.push(NewEvidence { kind, suite, record: context.store.read(&digest)? });
         }
     }
     Ok(found)

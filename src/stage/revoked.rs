@@ -49,7 +49,7 @@ impl Context<'_> {
     }
 }
 
-fn stage_error(error: PedigreeError) -> StageError {
+pub(super) fn stage_error(error: PedigreeError) -> StageError {
     match error {
         PedigreeError::Store(error) => error.into(),
         PedigreeError::Ledger(error) => error.into(),

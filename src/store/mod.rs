@@ -11,6 +11,7 @@
 //!   ledger/            the promotion ledger                              (ledger)
 //!   runs/NAME/         every record of a cycle by name, for people          (view)
 //!   registry/NAME/     admitted models for browsers
+//!   releases/NAME/     what that was published as, where it is signed           (releases)
 //!   index/stamps       which files were hashed when; may be deleted         (stamps)
 //!   tmp/               files being written
 //! ```
@@ -26,6 +27,7 @@ mod evidence;
 mod ledger;
 mod log;
 mod models;
+mod releases;
 mod stamps;
 mod view;
 

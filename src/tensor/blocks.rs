@@ -63,6 +63,33 @@ where
     }
 }
 
+/// `work(item)` on every item; `spread` allows other threads to help.
+pub fn for_each<T, F>(items: &mut [T], spread: bool, work: F)
+where
+    T: Send,
+    F: Fn(&mut T) + Send + Sync,
+{
+    #[cfg(feature = "engine")]
+    if spread && items.len() > 1 {
+        items.par_iter_mut().with_max_len(1).for_each(work);
+        return;
+    }
+    let _ = spread;
+    items.iter_mut().for_each(work);
+}
+
+/// Does all of some work inside the pool: threads that help with its parts are woken once and not for each.
+pub fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "engine")]
+    {
+        rayon::scope(|_| work())
+    }
+    #[cfg(not(feature = "engine"))]
+    {
+        work()
+    }
+}
+
 /// How many pieces can run at once.
 pub fn workers() -> usize {
     #[cfg(feature = "engine")]

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::keyring;
 use super::{Keyring, PublicKey, Role, SecretKey, TRUST_FILE, Trust, TrustError, TrustedKey};
+use crate::base::name::Name;
 
 /// The folder of keys beside a plan, where no other is named.
 pub const KEYS_FOLDER: &str = "keys";
@@ -66,6 +68,18 @@ impl Custody {
             claims: file.role.claims().to_vec(),
         });
         Ok(Trust::of(known))
+    }
+
+    /// Every key of a role, `ROLE` and `ROLE.NAME`, by stem, with its secret half where that is at hand.
+    pub fn keys_of(&self, role: Role) -> Result<Vec<(Name, PublicKey, Option<SecretKey>)>, TrustError> {
+        let Some(ring) = &self.keyring else { return Ok(Vec::new()) };
+        let mut keys = Vec::new();
+        for file in ring.list()?.into_iter().filter(|file| file.role == role) {
+            let secret =
+                if file.signs { Some(keyring::read_secret(&ring.secret_path(&file.stem))?) } else { None };
+            keys.push((file.stem, file.public, secret));
+        }
+        Ok(keys)
     }
 
     /// The keys of which one must have signed a checkpoint; none at all demand nothing.

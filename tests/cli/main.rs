@@ -25,6 +25,7 @@ mod lm_eval;
 mod merge;
 mod mergekit;
 mod misfits;
+mod registry;
 mod resume;
 mod run;
 mod signed_ledger;

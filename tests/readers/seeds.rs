@@ -25,7 +25,7 @@ use studbook::record;
 use studbook::record::approval::Approval;
 use studbook::registry::{
     Claims, Evidence, EvidenceKind, ModelFile, PIECE, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,
-    base64,
+    base64, selector::SELECTOR_VERSION,
 };
 use studbook::tensor::dtype::DType;
 use studbook::tensor::quantize;
@@ -344,7 +344,7 @@ fn selector(ids: &[&str]) -> Vec<u8> {
             id: id.parse().unwrap(),
             cycle: "first".parse().unwrap(),
             model: ModelFile {
-                path: format!("models/{sha256}.slm"),
+                path: format!("models/{sha256}.{id}.slm"),
                 bytes: 1000,
                 sha256,
                 blake3: Digest::of(id.as_bytes()),
@@ -355,17 +355,24 @@ fn selector(ids: &[&str]) -> Vec<u8> {
             manifest: Sha256::of(b"manifest"),
             admission: Sha256::of(b"admission"),
             ledger_index: 3,
-            evidence: vec![Evidence { kind: EvidenceKind::Promotion, sha256: Sha256::of(b"promotion") }],
+            evidence: vec![Evidence {
+                kind: EvidenceKind::Promotion,
+                suite: None,
+                sha256: Sha256::of(b"promotion"),
+            }],
             format: "slm1".to_owned(),
             context: 64,
             vocab: 260,
             claims: Claims::smoke_only(SourceKind::ConvertedTrained),
             licence: "Apache-2.0 AND (MIT OR BSD-3-Clause)".to_owned(),
-            route: "arithmetic".parse().unwrap(),
+            route: id.parse().unwrap(),
             budget_bytes: SELECTOR_BUDGET,
         }
     };
-    Selector { version: 1, entries: ids.iter().map(entry).collect() }.to_bytes().unwrap()
+    let default = Some(ids[0].parse().unwrap());
+    Selector { version: SELECTOR_VERSION, default, entries: ids.iter().map(entry).collect() }
+        .to_bytes()
+        .unwrap()
 }
 
 fn approval() -> Vec<u8> {

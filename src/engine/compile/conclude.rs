@@ -63,7 +63,9 @@ impl Compiler<'_> {
         let suites: Vec<&Name> = plan.suites.iter().map(|suite| &suite.name).collect();
         let params = json!({
             "cycle": cycle,
-            "budget": plan.registry_budget,
+            "budget": plan.registry.budget,
+            "expires": plan.registry.expires,
+            "root_expires": plan.registry.root_expires,
             "candidates": names,
             "suites": suites,
         });

@@ -32,6 +32,7 @@ mod names;
 mod options;
 mod parameters;
 mod parents;
+mod registry;
 mod review;
 mod rules;
 mod selection;
@@ -105,7 +106,7 @@ impl Resolver<'_> {
         let review = self.review(&suites);
         self.uses_kept(&suites, &gates, &review);
         let pool_size = self.pool_size();
-        let registry_budget = self.registry_budget();
+        let registry = self.registry();
         if let Some(budget) = budget {
             self.within_budget(budget, &candidates, &models);
         }
@@ -123,7 +124,7 @@ impl Resolver<'_> {
             review,
             texts,
             pool_size,
-            registry_budget,
+            registry,
         })
     }
 

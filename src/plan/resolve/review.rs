@@ -1,11 +1,10 @@
-//! What the cycle leaves behind: the review's objectives, the pool's size, the registry's limit.
+//! What the cycle leaves behind: the review's objectives and the pool's size.
 
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::file::ReviewSection;
 use crate::plan::resolved::{ARTIFACT_BYTES, Objective, Review, Suite};
-use crate::registry::SELECTOR_BUDGET;
 
 const DEFAULT_POOL: u64 = 2;
 
@@ -59,18 +58,6 @@ impl Resolver<'_> {
         }
         given.map_or(DEFAULT_POOL, |given| given.value)
     }
-
-    pub(super) fn registry_budget(&mut self) -> u64 {
-        let given = self.file.registry.as_ref().and_then(|section| section.budget.as_ref());
-        if let Some(given) = given.filter(|given| given.value.0 > SELECTOR_BUDGET) {
-            let message = format!("the selector cannot be asked to load {} bytes", given.value.0);
-            self.mistake(
-                Diagnostic::error(message, given.span.clone())
-                    .expected(format!("expected at most {SELECTOR_BUDGET}, its model budget")),
-            );
-        }
-        given.map_or(SELECTOR_BUDGET, |given| given.value.0)
-    }
 }
 
 /// A plan that ranks by nothing in particular ranks by every suite that may select, and by the size of
@@ -115,7 +102,5 @@ mod tests {
     fn limits_hold() {
         let found = mistakes(&GOOD.replace("[recipe]\nparents = 2", "[recipe]\nparents = 0"));
         assert_eq!(found[0].message, "the recipe selects no parents");
-        let found = mistakes(&format!("{GOOD}\n[registry]\nbudget = \"1 GB\"\n"));
-        assert_eq!(found[0].message, "the selector cannot be asked to load 1000000000 bytes");
     }
 }

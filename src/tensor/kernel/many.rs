@@ -1,140 +1,214 @@
 //! A matrix times many inputs: what a prompt or a batch costs.
 //!
-//! A block of rows is widened once and stays near the core while every input passes by; within it two
-//! rows meet four inputs, and their eight sums stay in registers. Long rows are cut: the lanes of every sum
-//! are put away and taken up again, which changes neither their order nor a bit.
+//! Three rows meet three inputs, and their nine sums stay in registers: each number that is read is used three
+//! times. Both sides are laid out for that first, so that a tile reads two streams and nothing else. Long rows
+//! are cut, that a block of rows may stay near the core while every input passes by; the lanes of every sum are
+//! put away and taken up again, which changes neither their order nor a bit.
+//!
+//! ```text
+//! packed inputs   cut of columns, group of inputs, chunk of eight columns, input
+//! packed rows     cut of columns, group of rows,   chunk of eight columns, row       of one block of rows
+//! ```
 
+use std::cell::Cell;
 use std::ops::Range;
 
-use super::lanes::{LANES, Lanes, added_up, multiply_add, rest};
-use super::{Matrix, Payload};
+use super::Matrix;
+use super::lanes::{LANES, Lanes, multiply_add, rest};
+use crate::base::wide::{fetch, wide};
+
+/// Rows and inputs of a tile. Nine sums, three rows, an input and a product are 14 vectors of the 16 that AVX2
+/// has; where a sum takes two vectors, as in wasm, four sums do.
+const TILE: usize = if cfg!(target_arch = "wasm32") { 2 } else { 3 };
+
+/// Groups of rows in a block.
+const GROUPS: usize = 24 / TILE;
 
 /// Rows of a block.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = GROUPS * TILE;
 
-/// Inputs that pass by together.
-const INPUTS: usize = 32;
+/// Chunks of [`LANES`] columns that a row is cut into: so much of a block of rows, and of three inputs, fits the
+/// nearest cache.
+const CHUNKS: usize = 32;
 
-/// Chunks of [`LANES`] that a row is cut into: two rows and four inputs of this length fit the nearest cache.
-const CHUNKS: usize = 64;
+/// The sums of a tile: of every input with every row.
+type Sums = [[Lanes; TILE]; TILE];
 
-/// The rows of `range` times every input: `out` is rows of `range.len()` numbers.
-#[cfg_attr(feature = "engine", multiversion::multiversion(targets("x86_64+avx+avx2")))]
-pub(super) fn multiply(matrix: &Matrix<'_>, range: Range<usize>, inputs: &[f32], out: &mut [f32]) {
-    let columns = matrix.columns;
-    let in_place = matches!(matrix.payload, Payload::F32(_));
-    let mut buffer = vec![0.0; if in_place { 0 } else { ROWS * columns }];
-    let mut lanes = vec![[0.0; LANES]; ROWS * INPUTS];
-    for first in range.clone().step_by(ROWS) {
-        let rows = first..range.end.min(first + ROWS);
-        let mut scales = [1.0; ROWS];
-        let weights = match matrix.payload {
-            Payload::F32(numbers) => &numbers[rows.start * columns..rows.end * columns],
-            _ => {
-                let buffers = buffer.chunks_exact_mut(columns);
-                for ((row, buffer), scale) in rows.clone().zip(buffers).zip(&mut scales) {
-                    *scale = matrix.widen(row, buffer);
-                }
-                &buffer[..rows.len() * columns]
+/// Room to work in, kept by each thread: it would be cleared anew for every piece otherwise.
+#[derive(Default)]
+struct Room {
+    row: Vec<f32>,
+    rows: Vec<Lanes>,
+    sums: Vec<Sums>,
+}
+
+thread_local! {
+    static ROOM: Cell<Room> = Cell::default();
+}
+
+/// Inputs laid out for tiles.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    count: usize,
+    columns: usize,
+    numbers: Vec<Lanes>,
+}
+
+impl Packed {
+    /// Rows of `columns` numbers, packed; `spread` allows other threads to help.
+    pub(super) fn pack(&mut self, inputs: &[f32], columns: usize, spread: bool) {
+        let (count, chunks) = (inputs.len() / columns, columns.div_ceil(LANES));
+        (self.count, self.columns) = (count, columns);
+        self.numbers.resize(count * chunks, [0.0; LANES]);
+        let cut = |index: usize, out: &mut [Lanes]| {
+            let (mut inputs, mut out) = (inputs, out);
+            let length = out.len() / count;
+            while !inputs.is_empty() {
+                let (group, others) = inputs.split_at(inputs.len().min(TILE * columns));
+                let (place, rest) = out.split_at_mut(group.len() / columns * length);
+                pack(group, columns, index * CHUNKS, place);
+                (inputs, out) = (others, rest);
             }
         };
-        let panels = inputs.chunks(INPUTS * columns).zip(out.chunks_mut(INPUTS * range.len()));
-        for (inputs, out) in panels {
-            lanes.fill([0.0; LANES]);
-            block(weights, inputs, columns, &mut lanes);
-            let places = out.chunks_exact_mut(range.len()).enumerate();
-            for (input, out) in places {
-                for (row, scale) in scales.iter().enumerate().take(rows.len()) {
-                    let [[sum]] = added_up(&[[lanes[row * INPUTS + input]]]);
-                    out[rows.start - range.start + row] = sum * scale;
+        if spread {
+            crate::tensor::blocks::for_each_chunk(&mut self.numbers, CHUNKS * count, cut);
+        } else {
+            self.numbers.chunks_mut(CHUNKS * count).enumerate().for_each(|(index, out)| cut(index, out));
+        }
+    }
+}
+
+/// Puts the chunks from `first` on of all `rows` side by side, as many as `out` has room for.
+#[inline(always)]
+fn pack(rows: &[f32], columns: usize, first: usize, out: &mut [Lanes]) {
+    let count = rows.len() / columns;
+    for (place, row) in rows.chunks_exact(columns).enumerate() {
+        let (whole, _) = row.as_chunks::<LANES>();
+        let places = out.iter_mut().skip(place).step_by(count);
+        for (out, at) in places.zip(first..) {
+            *out = if at < whole.len() { whole[at] } else { rest(row) };
+        }
+    }
+}
+
+/// The rows of `range` times every input: `out` has a slice for each, of `range.len()` numbers.
+pub(super) fn multiply(matrix: &Matrix<'_>, range: Range<usize>, inputs: &Packed, out: &mut [&mut [f32]]) {
+    let mut room = ROOM.take();
+    for first in range.clone().step_by(ROWS) {
+        let block = first..range.end.min(first + ROWS);
+        multiply_block(matrix, block, inputs, &mut room, first - range.start, out);
+    }
+    ROOM.set(room);
+}
+
+/// A block of rows times every input, to `place` in each slice of `out`.
+fn multiply_block(
+    matrix: &Matrix<'_>,
+    block: Range<usize>,
+    inputs: &Packed,
+    room: &mut Room,
+    place: usize,
+    out: &mut [&mut [f32]],
+) {
+    let &Packed { count, columns, ref numbers } = inputs;
+    let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
+    let Room { row, rows, sums } = room;
+    row.resize(TILE * columns, 0.0);
+    rows.resize(groups * TILE * chunks, [0.0; LANES]);
+    let mut scales = [1.0; ROWS];
+    pack_rows(matrix, block.clone(), row, rows, &mut scales);
+    sums.clear();
+    sums.resize(count.div_ceil(TILE) * groups, [[[0.0; LANES]; TILE]; TILE]);
+    for (rows, numbers) in rows.chunks(CHUNKS * groups * TILE).zip(numbers.chunks(CHUNKS * count)) {
+        let mut numbers = numbers.chunks(numbers.len() / count * TILE).peekable();
+        for sums in sums.chunks_exact_mut(groups) {
+            let Some(group) = numbers.next() else { break };
+            strip(rows, group, numbers.peek().copied().unwrap_or_default(), sums);
+        }
+    }
+    let mut done = [[[0.0; TILE]; TILE]; GROUPS];
+    for (sums, out) in sums.chunks_exact(groups).zip(out.chunks_mut(TILE)) {
+        add_up(sums, &mut done);
+        for (input, out) in out.iter_mut().enumerate() {
+            let tiles = out[place..place + block.len()].chunks_mut(TILE).zip(scales.as_chunks::<TILE>().0);
+            for ((out, scales), done) in tiles.zip(&done) {
+                for ((out, scale), sum) in out.iter_mut().zip(scales).zip(&done[input]) {
+                    *out = sum * scale;
                 }
             }
         }
     }
 }
 
-/// Adds every product of a block of rows with a panel of inputs to its lanes.
+/// Widens and packs a block of rows. Those that fill up the last group are zeros.
 #[inline(always)]
-fn block(weights: &[f32], inputs: &[f32], columns: usize, lanes: &mut [Lanes]) {
-    let (rows, count, whole) = (weights.len() / columns, inputs.len() / columns, columns / LANES);
-    for start in (0..whole).step_by(CHUNKS) {
-        let cut = start * LANES..whole.min(start + CHUNKS) * LANES;
-        let row = |row: usize| weights[row * columns..][cut.clone()].as_chunks::<LANES>().0;
-        let input = |input: usize| inputs[input * columns..][cut.clone()].as_chunks::<LANES>().0;
-        let mut at = 0;
-        while at < count {
-            let together = if count - at >= 4 { 4 } else { 1 };
-            let mut first = 0;
-            while first < rows {
-                let lanes = &mut lanes[first * INPUTS + at..];
-                match (together, rows - first) {
-                    (4, 2..) => {
-                        pair(row(first), row(first + 1), std::array::from_fn(|b| input(at + b)), lanes);
-                    }
-                    (4, _) => tile::<1, 4>([row(first)], std::array::from_fn(|b| input(at + b)), lanes),
-                    (_, 2..) => tile([row(first), row(first + 1)], [input(at)], lanes),
-                    _ => tile([row(first)], [input(at)], lanes),
-                }
-                first += 2;
+fn pack_rows(
+    matrix: &Matrix<'_>,
+    block: Range<usize>,
+    buffer: &mut [f32],
+    out: &mut [Lanes],
+    scales: &mut [f32; ROWS],
+) {
+    let columns = matrix.columns;
+    let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
+    for group in 0..groups {
+        for (place, buffer) in buffer.chunks_exact_mut(columns).enumerate() {
+            let row = block.start + group * TILE + place;
+            if row < block.end {
+                scales[group * TILE + place] = matrix.widen(row, buffer);
+            } else {
+                buffer.fill(0.0);
             }
-            at += together;
         }
-    }
-    if whole * LANES < columns {
-        for (row, weights) in weights.chunks_exact(columns).enumerate() {
-            for (input, inputs) in inputs.chunks_exact(columns).enumerate() {
-                multiply_add(&mut lanes[row * INPUTS + input], &rest(weights), &rest(inputs));
-            }
+        for (cut, first) in out.chunks_mut(CHUNKS * groups * TILE).zip((0..chunks).step_by(CHUNKS)) {
+            let length = cut.len() / groups;
+            pack(buffer, columns, first, &mut cut[group * length..(group + 1) * length]);
         }
     }
 }
 
-/// `A` rows times `B` inputs, their lanes in registers meanwhile.
-#[inline(always)]
-fn tile<const A: usize, const B: usize>(rows: [&[Lanes]; A], inputs: [&[Lanes]; B], lanes: &mut [Lanes]) {
-    let mut sums = [[[0.0; LANES]; B]; A];
-    for a in 0..A {
-        for b in 0..B {
-            sums[a][b] = lanes[a * INPUTS + b];
-        }
-    }
-    // Said once, so that the loop below needs no bounds checks and stays in registers.
-    let length = rows[0].len();
-    let rows = rows.map(|row| &row[..length]);
-    let inputs = inputs.map(|input| &input[..length]);
-    for chunk in 0..length {
-        for a in 0..A {
-            for b in 0..B {
-                multiply_add(&mut sums[a][b], &rows[a][chunk], &inputs[b][chunk]);
+wide! {
+    /// Adds every product of the groups of rows with one group of inputs to its lanes. The `next` inputs are
+    /// fetched little by little meanwhile: nothing else would ask for them in time.
+    fn strip<'a>(rows: &'a [Lanes], inputs: &'a [Lanes], next: &'a [Lanes], sums: &'a mut [Sums]) {
+        let length = rows.len() / sums.len();
+        let mut next = next.chunks(length.div_ceil(sums.len()) * TILE);
+        for (rows, sums) in rows.chunks_exact(length).zip(sums) {
+            next.next().unwrap_or_default().iter().step_by(2).for_each(fetch);
+            match inputs.len() * TILE / length {
+                TILE => tile::<TILE>(rows, inputs, sums),
+                2 => tile::<2>(rows, inputs, sums),
+                _ => tile::<1>(rows, inputs, sums),
             }
         }
     }
-    for a in 0..A {
-        for b in 0..B {
-            lanes[a * INPUTS + b] = sums[a][b];
+
+    /// The lanes of every sum of up to [`GROUPS`] tiles added up, in the order of [`super::lanes::added_up`]:
+    /// whole steps of the tree one after the other, since vectors are made of neighbouring sums here.
+    fn add_up<'a>(sums: &'a [Sums], done: &'a mut [[[f32; TILE]; TILE]; GROUPS]) {
+        let mut halves = [[0.0_f32; LANES / 2]; GROUPS * TILE * TILE];
+        for (half, lanes) in halves.iter_mut().zip(sums.as_flattened().as_flattened()) {
+            for lane in 0..LANES / 2 {
+                half[lane] = lanes[lane] + lanes[lane + LANES / 2];
+            }
+        }
+        for (done, half) in done.as_flattened_mut().as_flattened_mut().iter_mut().zip(&halves) {
+            *done = (half[0] + half[2]) + (half[1] + half[3]);
         }
     }
 }
 
-/// Two rows times four inputs. Written out: as one array of eight sums they would not stay in registers
-/// (measured with rustc 1.95).
+/// Adds every product of a group of rows with `B` inputs to its lanes, which stay in registers meanwhile.
 #[inline(always)]
-fn pair(upper: &[Lanes], lower: &[Lanes], inputs: [&[Lanes]; 4], lanes: &mut [Lanes]) {
-    let (above, below) = lanes.split_at_mut(INPUTS);
-    let (Some(above), Some(below)) = (above.first_chunk_mut::<4>(), below.first_chunk_mut::<4>()) else {
-        return;
-    };
-    let (mut a, mut b) = (*above, *below);
-    let length = upper.len();
-    let lower = &lower[..length];
-    let inputs = inputs.map(|input| &input[..length]);
-    for chunk in 0..length {
-        for (place, input) in inputs.iter().enumerate() {
-            multiply_add(&mut a[place], &upper[chunk], &input[chunk]);
-        }
-        for (place, input) in inputs.iter().enumerate() {
-            multiply_add(&mut b[place], &lower[chunk], &input[chunk]);
+fn tile<const B: usize>(rows: &[Lanes], inputs: &[Lanes], sums: &mut Sums) {
+    let Some(sums) = sums.first_chunk_mut::<B>() else { return };
+    let mut lanes = *sums;
+    for (rows, inputs) in rows.as_chunks::<TILE>().0.iter().zip(inputs.as_chunks::<B>().0) {
+        for b in 0..B {
+            for a in 0..TILE {
+                multiply_add(&mut lanes[b][a], &rows[a], &inputs[b]);
+            }
         }
     }
-    (*above, *below) = (a, b);
+    *sums = lanes;
 }

@@ -13,18 +13,20 @@
 //! ```
 //!
 //! A matrix product is the same dot product many times over. It holds several sums in registers at once,
-//! two weight rows against four inputs (`many`) or four rows against one input (`one`), but each sum keeps
-//! the order above: feeding tokens one by one, in a prompt, or beside other sequences cannot change a bit. Both loops are
-//! compiled twice, for any x86-64 and for AVX2, and the processor's own is taken at run time; wider vectors
-//! change how many lanes go together, not what is added to what.
+//! three weight rows against three inputs (`many`) or four rows against one input (`one`), but each sum keeps
+//! the order above: feeding tokens one by one, in a prompt, or beside other sequences cannot change a bit. Both
+//! loops are compiled twice, for any x86-64 and for AVX2 (`base::wide`), and the processor's own is
+//! taken at run time; wider vectors change how many lanes go together, not what is added to what.
 //!
 //! Quantised payloads stay where they lie. A row is widened when its turn comes and shared by all inputs.
 //! For q8_0 the row's one scale multiplies the finished sum; for q4_0, whose rows have many, it multiplies
 //! each weight, which makes the sum that of the dequantised row. Every other encoding is widened to f32 as
 //! it is read everywhere else.
 
+use std::cell::Cell;
 use std::ops::Range;
 
+mod exp;
 mod lanes;
 mod many;
 mod one;
@@ -34,15 +36,20 @@ use super::dtype::DType;
 use super::quantize;
 use super::view::TensorView;
 
+pub use exp::exp;
 pub use lanes::{LANES, dot, dots};
 
 use lanes::Lanes;
+use many::Packed;
 
-/// Multiplications worth handing to another thread: of many inputs, of one.
-const PIECE: usize = 1 << 20;
-const PIECE_OF_ONE: usize = 1 << 16;
+/// Multiplications worth handing to another thread: of many inputs, of few.
+const PIECE: usize = 1 << 21;
+const PIECE_OF_FEW: usize = 1 << 16;
 
-/// Rows that go together in every loop.
+/// So few inputs are not worth laying anything out for: rows are read again for each.
+const FEW: usize = 2;
+
+/// Rows that go together when there are few inputs.
 const ROWS: usize = 16;
 
 /// A weight matrix where it lies: rows of outputs, columns of inputs.
@@ -120,46 +127,7 @@ impl<'a> Matrix<'a> {
     /// The matrix times every input; `inputs` and `out` are rows of [`Self::columns`] and [`Self::rows`]
     /// numbers. `spread` allows other threads to help; it never changes a bit.
     pub fn multiply(&self, inputs: &[f32], out: &mut [f32], spread: bool) {
-        let count = inputs.len() / self.columns;
-        debug_assert_eq!((inputs.len(), out.len()), (count * self.columns, count * self.rows));
-        let worth = if count == 1 { PIECE_OF_ONE } else { PIECE };
-        // Whole groups of rows, or their last ones would be alone.
-        let piece = (worth / (self.columns * count.max(1))).next_multiple_of(ROWS);
-        if !spread || piece >= self.rows || blocks::workers() == 1 {
-            self.multiply_rows(0..self.rows, inputs, out);
-        } else if count == 1 {
-            blocks::for_each_chunk(out, piece, |index, out| {
-                self.multiply_rows(index * piece..index * piece + out.len(), inputs, out);
-            });
-        } else {
-            self.multiply_pieces(piece, inputs, out);
-        }
-    }
-
-    /// Pieces of rows lie scattered in `out`: each fills a buffer of its own, copied when all are done.
-    fn multiply_pieces(&self, piece: usize, inputs: &[f32], out: &mut [f32]) {
-        let count = inputs.len() / self.columns;
-        let ranges = blocks::ranges(self.rows, piece);
-        let parts = blocks::map(&ranges, |_, range| {
-            let mut part = vec![0.0; count * range.len()];
-            self.multiply_rows(range.clone(), inputs, &mut part);
-            part
-        });
-        for (range, part) in ranges.iter().zip(&parts) {
-            let targets = out.chunks_exact_mut(self.rows);
-            for (target, source) in targets.zip(part.chunks_exact(range.len())) {
-                target[range.clone()].copy_from_slice(source);
-            }
-        }
-    }
-
-    /// The rows of `range` times every input: `out` is rows of `range.len()` numbers.
-    fn multiply_rows(&self, range: Range<usize>, inputs: &[f32], out: &mut [f32]) {
-        if inputs.len() == self.columns {
-            one::multiply(self, range, inputs, out);
-        } else {
-            many::multiply(self, range, inputs, out);
-        }
+        multiply([(*self, out)], inputs, spread);
     }
 
     /// A row's weights, in place or widened into `buffer`, and what its sums are multiplied by.
@@ -201,6 +169,77 @@ impl<'a> Matrix<'a> {
             }
         }
     }
+}
+
+/// Several matrices times the same inputs, each as [`Matrix::multiply`] does it: threads meet once for all.
+pub fn multiply<const N: usize>(products: [(Matrix<'_>, &mut [f32]); N], inputs: &[f32], spread: bool) {
+    let columns = products.first().map_or(1, |(matrix, _)| matrix.columns);
+    let count = inputs.len() / columns;
+    for (matrix, out) in &products {
+        debug_assert_eq!((inputs.len(), out.len()), (count * matrix.columns, count * matrix.rows));
+    }
+    let spread = spread && blocks::workers() > 1;
+    if count <= FEW {
+        multiply_few(products, inputs, columns, spread);
+    } else {
+        multiply_many(products, inputs, columns, spread);
+    }
+}
+
+fn multiply_few<const N: usize>(
+    products: [(Matrix<'_>, &mut [f32]); N],
+    inputs: &[f32],
+    columns: usize,
+    spread: bool,
+) {
+    // Whole groups of rows, or their last ones would be alone.
+    let piece = (PIECE_OF_FEW / columns).next_multiple_of(ROWS);
+    let mut pieces = Vec::new();
+    for (matrix, out) in products {
+        let piece = if spread { piece } else { matrix.rows };
+        for (input, out) in inputs.chunks_exact(columns).zip(out.chunks_exact_mut(matrix.rows)) {
+            let outs = out.chunks_mut(piece).enumerate();
+            pieces.extend(outs.map(|(index, out)| (matrix, index * piece, input, out)));
+        }
+    }
+    blocks::for_each(&mut pieces, spread, |(matrix, first, input, out)| {
+        one::multiply(matrix, *first..*first + out.len(), input, out);
+    });
+}
+
+fn multiply_many<const N: usize>(
+    products: [(Matrix<'_>, &mut [f32]); N],
+    inputs: &[f32],
+    columns: usize,
+    spread: bool,
+) {
+    let count = inputs.len() / columns;
+    let piece = (PIECE / (columns * count)).next_multiple_of(many::ROWS);
+    let mut packed = PACKED.take();
+    packed.pack(inputs, columns, spread);
+    // Pieces of rows lie scattered in `out`: each has a slice for every input.
+    let mut pieces: Vec<(Matrix<'_>, Range<usize>, Vec<&mut [f32]>)> = Vec::new();
+    for (matrix, out) in products {
+        let before = pieces.len();
+        let ranges = blocks::ranges(matrix.rows, if spread { piece } else { matrix.rows });
+        pieces.extend(ranges.into_iter().map(|range| (matrix, range, Vec::with_capacity(count))));
+        for mut row in out.chunks_exact_mut(matrix.rows) {
+            for (_, range, outs) in &mut pieces[before..] {
+                let (out, rest) = row.split_at_mut(range.len());
+                outs.push(out);
+                row = rest;
+            }
+        }
+    }
+    blocks::for_each(&mut pieces, spread, |(matrix, range, out)| {
+        many::multiply(matrix, range.clone(), &packed, out);
+    });
+    PACKED.set(packed);
+}
+
+thread_local! {
+    /// Room for inputs, kept: see [`many`].
+    static PACKED: Cell<Packed> = Cell::default();
 }
 
 /// Signed nibbles, the low one first.
@@ -402,6 +441,28 @@ mod tests {
                 for (input, out) in inputs.chunks(columns).zip(out.chunks(rows)) {
                     prop_assert_eq!(out[row].to_bits(), (plain(&weights, input) * scale).to_bits());
                 }
+            }
+        }
+    }
+
+    /// What processors without AVX2 run.
+    #[test]
+    fn narrow_vectors_give_the_same_bits() {
+        use crate::base::wide::NARROW;
+        use std::sync::atomic::Ordering;
+        for dtype in DType::ALL {
+            let tensor = Tensor::of(dtype, 50, 288);
+            let matrix = Matrix::new(tensor.view(), None).unwrap();
+            for count in [1, 2, 3, 10] {
+                let inputs = numbers(count * 288, 9);
+                let products = [false, true].map(|narrow| {
+                    NARROW.store(narrow, Ordering::Relaxed);
+                    let mut out = vec![f32::NAN; count * 50];
+                    matrix.multiply(&inputs, &mut out, false);
+                    NARROW.store(false, Ordering::Relaxed);
+                    out.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>()
+                });
+                assert_eq!(products[0], products[1], "{dtype}, {count} inputs");
             }
         }
     }

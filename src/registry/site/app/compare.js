@@ -1,6 +1,6 @@
 // One prompt, one model or two, one answer each.
 
-import { bytesText, element } from "./view.js";
+import { bytesText, countText, element } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -90,7 +90,7 @@ export class Bench {
             shown.end(result.reason, [
                 ["tokens", String(result.tokens.length)],
                 ["first after", `${Math.round((first ?? performance.now()) - began)} ms`],
-                ["speed", speed ? `${Math.round(speed)} tokens/s` : "too short to say"],
+                ["speed", speed ? `${countText(Math.round(speed))} tokens/s` : "too short to say"],
                 ["memory", bytesText(result.memory)],
                 ["model from", from],
             ]);

@@ -9,13 +9,23 @@ export function refuse(why) {
 }
 
 export const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** The bytes that a base64 text stands for; null if it is none. */
+export function base64(text) {
+    try {
+        return typeof text === "string" && text !== "" ? Uint8Array.from(atob(text), (one) => one.charCodeAt(0)) : null;
+    } catch {
+        return null;
+    }
+}
+
 export const sha256 = (bytes) => crypto.subtle.digest("SHA-256", bytes);
 
 const PLAIN = /^[a-z0-9][a-z0-9._-]*(\/[a-z0-9][a-z0-9._-]*)*$/;
 
 /** The address of a path inside the registry. */
 export function address(path, base) {
-    if (typeof path !== "string" || path.length > 200 || !PLAIN.test(path) || path.includes("..")) {
+    if (typeof path !== "string" || path.length > 300 || !PLAIN.test(path) || path.includes("..")) {
         refuse(`${JSON.stringify(String(path).slice(0, 80))} is not a plain path inside the registry`);
     }
     const url = new URL(path, base);

@@ -2,10 +2,11 @@
 
 import { Bench } from "./compare.js";
 import { Engine, missing } from "./engine.js";
-import { ledger } from "./ledger.js";
+import { bytesOf, same } from "./files.js";
+import { defaultOf, ledger } from "./ledger.js";
 import { BUDGET, evidence, selector } from "./selector.js";
 import { metadata } from "./tuf.js";
-import { bytesText, details, digestText, element } from "./view.js";
+import { bytesText, details, digestText, element, licenceText } from "./view.js";
 
 const base = new URL(".", location.href);
 const at = (id) => document.getElementById(id);
@@ -22,8 +23,9 @@ class Registry {
     #found = new Map();
     #refused = new Map();
 
-    constructor(entries, log) {
+    constructor(entries, chosen, log) {
         this.entries = entries;
+        this.chosen = chosen;
         this.log = log;
         this.bench = new Bench(new Engine(BUDGET), base, (id) => this.verified(id));
         for (const id of ["search", "size", "sort"]) at(id).addEventListener("input", () => this.list());
@@ -56,7 +58,8 @@ class Registry {
         this.list();
         const good = this.entries.filter((entry) => !this.#refused.has(entry.id));
         this.bench.offer(good);
-        if (good.length > 0) await this.show(good[0].id, false);
+        const first = good.find((entry) => entry.id === this.chosen) ?? good[0];
+        if (first) await this.show(first.id, false);
         return good.length;
     }
 
@@ -72,7 +75,7 @@ class Registry {
         const measured = found.evaluations.flatMap((one) => Object.entries(one.metrics).slice(0, 1).map(([, metric]) => `${one.suite.name} ${metric.value.toFixed(3)}`));
         const button = element("button.name", { type: "button", "aria-describedby": `about-${entry.id}`, onclick: () => this.show(entry.id, true) }, entry.id);
         const about = element("p", { id: `about-${entry.id}` }, `${operator}, ${found.manifest.identity.quantisation.name}, ${bytesText(entry.model.bytes)}`);
-        const card = element("li.card", { "data-id": entry.id }, element("h3", {}, button), about, element("p.hint", {}, measured.join(" · ") || "not measured"), element("p.badges", {}, element("span.badge.good", {}, "verified"), element("span.badge", {}, entry.licence)));
+        const card = element("li.card", { "data-id": entry.id }, element("h3", {}, button), about, element("p.hint", {}, measured.join(" · ") || "not measured"), element("p.badges", {}, element("span.badge.good", {}, "verified"), entry.id === this.chosen ? element("span.badge.good", {}, "default") : null, element("span.badge", {}, licenceText(entry.licence))));
         this.#cards.set(entry.id, { card, words: `${entry.id} ${entry.cycle} ${operator} ${entry.licence} ${found.manifest.identity.quantisation.name}`.toLowerCase() });
     }
 
@@ -104,14 +107,23 @@ async function start() {
     if (lacks) return end(`this browser lacks ${lacks}`);
     try {
         const vouched = await metadata(base);
-        const [entries, log] = await Promise.all([selector(base, vouched), ledger(base, vouched)]);
-        const registry = new Registry(entries, log);
+        const read = vouched?.bytes ?? ((path, most) => bytesOf(path, base, most));
+        const [{ entries, default: chosen }, log] = await Promise.all([selector(read), ledger(base, read)]);
+        const registry = new Registry(entries, chosen === defaultOf(entries, log.leaves) ? chosen : null, log);
         const good = await registry.verifyAll();
         const bad = entries.length - good;
+        // An entry that lies about its manifest moves the default; then it is that entry which is refused.
+        if (bad === 0) same(chosen, registry.chosen ?? defaultOf(entries, log.leaves), "the default");
         at("state").textContent = `${good} verified ${good === 1 ? "model" : "models"}${bad > 0 ? `, ${bad} refused` : ""}`;
         at("state").dataset.state = bad > 0 ? "partly" : "verified";
-        const trust = log.known ? "it continues the one this browser has seen before" : "this browser sees it for the first time";
-        at("ledger").replaceChildren(`Ledger ${log.head.origin}: ${log.head.size} entries, head `, digestText(log.head.head), ", Merkle root ", digestText(log.root), `; ${trust}. `, vouched ? `Signed metadata, version ${vouched.version}.` : "No signed metadata: nothing says how old this registry may be.");
+        const trust = log.known ? "it extends the one this browser has seen before" : "this browser sees it for the first time";
+        const signature = log.signed ? "signed by its log" : "unsigned";
+        at("ledger").replaceChildren(
+            `Ledger ${log.head.origin}: ${log.head.size} entries under the root `,
+            digestText(log.head.root),
+            `, ${signature}; ${trust}. `,
+            vouched ? `Signed metadata, version ${vouched.version}, until ${vouched.expires.slice(0, 10)}.` : "No signed metadata: nothing says how old this registry may be.",
+        );
     } catch (error) {
         end(error.message);
     }

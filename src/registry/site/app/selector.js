@@ -1,6 +1,7 @@
 // The selector: what each entry must satisfy in itself, before any of its files is fetched.
 
-import { bytesOf, digested, fields, isCount, isDigest, isName, parsed, record, refuse, same } from "./files.js";
+import { digested, fields, hex, isCount, isDigest, isName, parsed, record, refuse, same, sha256 } from "./files.js";
+import { untainted } from "./ledger.js";
 
 export const BUDGET = 33_554_432;
 const PIECE = 262_144;
@@ -12,13 +13,12 @@ const CLAIMS = ["source_kind", "quality_claim", "trained_quality_claim"];
 const SOURCES = ["deterministic-smoke", "converted-trained", "undeclared"];
 const EVIDENCE = ["promotion", "lineage", "smoke", "evaluation"];
 
-/** The selector, vouched for by metadata where there is some, every entry checked in itself. */
-export async function selector(base, vouched) {
-    const bytes = await bytesOf("selector.json", base, MOST);
-    await vouched?.check("selector.json", bytes);
-    const value = parsed(bytes, "selector.json");
-    fields(value, ["version", "entries"], "selector.json");
-    same(value.version, 2, "the version of selector.json");
+/** The selector, every entry checked in itself. `read(path, most)` gives the bytes of a file of the registry. */
+export async function selector(read) {
+    const value = parsed(await read("selector.json", MOST), "selector.json");
+    const names = ["version", "entries"];
+    fields(value, "default" in value ? [...names, "default"] : names, "selector.json");
+    same(value.version, 3, "the version of selector.json");
     if (!Array.isArray(value.entries)) refuse("selector.json has no list of entries");
     const ids = new Set();
     const routes = new Set();
@@ -29,7 +29,8 @@ export async function selector(base, vouched) {
         ids.add(entry.id);
         routes.add(entry.route);
     }
-    return value.entries;
+    if (value.default !== undefined && !ids.has(value.default)) refuse("the default is no entry");
+    return value;
 }
 
 function check(entry) {
@@ -45,7 +46,7 @@ function check(entry) {
     for (const count of [model.bytes, entry.ledger_index, entry.context, entry.vocab, entry.budget_bytes]) {
         if (!isCount(count)) refuse(`${id}: ${String(count).slice(0, 40)} is not a count`);
     }
-    same(model.path, `models/${model.sha256}.slm`, `${id}: the model path`);
+    same(model.path, `models/${model.sha256}.${id}.slm`, `${id}: the model path`);
     same(entry.route, id, `${id}: the route`);
     same(entry.format, "slm1", `${id}: the format`);
     same(model.piece_bytes, PIECE, `${id}: the piece length`);
@@ -59,7 +60,9 @@ function check(entry) {
     if (typeof entry.licence !== "string" || !/^[\w .+\-():]{1,1024}$/.test(entry.licence)) refuse(`${id}: the licence is no licence expression`);
     if (!Array.isArray(entry.evidence) || entry.evidence.length > 64) refuse(`${id}: the evidence is no list`);
     for (const item of entry.evidence) {
-        fields(item, ["kind", "sha256"], `evidence of ${id}`);
+        const measured = item.kind === "evaluation";
+        fields(item, measured ? ["kind", "sha256", "suite"] : ["kind", "sha256"], `evidence of ${id}`);
+        if (measured && !isName(item.suite)) refuse(`${id}: an evaluation on no suite`);
         if (!EVIDENCE.includes(item.kind) || !isDigest(item.sha256)) refuse(`${id}: evidence of no known kind`);
     }
 }
@@ -70,14 +73,14 @@ const TYPES = { promotion: "promotion-template", lineage: "lineage-template", sm
 /** Follows an entry to its manifest, its admission and what that rests on; everything must agree. */
 export async function evidence(entry, base, ledger) {
     const { id, model } = entry;
-    const admitted = record(await digested(`records/${entry.admission}.json`, entry.admission, base, MOST), "admission-record", `the admission of ${id}`);
+    const admitted = record(await digested(`records/${entry.admission}.${id}.admission.json`, entry.admission, base, MOST), "admission-record", `the admission of ${id}`);
     same(admitted.admitted, true, `${id}: admitted`);
     same(admitted.candidate, id, `the candidate of the admission of ${id}`);
     same(admitted.cycle, entry.cycle, `the cycle of the admission of ${id}`);
     same(admitted.manifest, entry.manifest, `the manifest that the admission of ${id} is about`);
-    const leaf = ledger.admission(entry);
+    const leaf = await ledger.admission(entry);
 
-    const manifest = record(await digested(`manifests/${entry.manifest}.json`, entry.manifest, base, MOST), "candidate-manifest", `the manifest of ${id}`);
+    const manifest = record(await digested(`manifests/${entry.manifest}.${id}.json`, entry.manifest, base, MOST), "candidate-manifest", `the manifest of ${id}`);
     same(manifest.candidate, id, `the candidate of the manifest of ${id}`);
     same(manifest.artifact.sha256, model.sha256, `${id}: the SHA-256 of the model`);
     same(manifest.artifact.blake3, model.blake3, `${id}: the BLAKE3 of the model`);
@@ -87,12 +90,14 @@ export async function evidence(entry, base, ledger) {
     for (const claim of CLAIMS) same(manifest.claims[claim], entry.claims[claim], `${id}: ${claim}`);
 
     const found = { manifest, admitted, leaf, promotion: null, lineage: null, smoke: null, evaluations: [] };
-    for (const { kind, sha256 } of entry.evidence) {
-        const body = record(await digested(`records/${sha256}.json`, sha256, base, MOST), TYPES[kind], `the ${kind} of ${id}`);
+    for (const { kind, suite, sha256: digest } of entry.evidence) {
+        const name = suite === undefined ? kind : `${kind}.${suite}`;
+        const body = record(await digested(`records/${digest}.${id}.${name}.json`, digest, base, MOST), TYPES[kind], `the ${kind} of ${id}`);
         if (kind === "evaluation" || kind === "smoke") same(body.subject.manifest, entry.manifest, `${id}: the subject of its ${kind}`);
-        if (kind === "promotion") same(sha256, admitted.promotion, `${id}: the promotion it was admitted by`);
-        if (kind === "lineage") same(sha256, manifest.lineage, `${id}: the lineage its manifest binds`);
-        if (kind === "evaluation") found.evaluations.push({ ...body, sha256 });
+        if (kind === "promotion") same(digest, admitted.promotion, `${id}: the promotion it was admitted by`);
+        if (kind === "lineage") same(digest, manifest.lineage, `${id}: the lineage its manifest binds`);
+        if (kind === "evaluation") same(body.suite.name, suite, `${id}: the suite of an evaluation`);
+        if (kind === "evaluation") found.evaluations.push({ ...body, sha256: digest });
         else found[kind] = body;
     }
     if (!found.promotion) refuse(`${id} shows no promotion`);
@@ -100,7 +105,15 @@ export async function evidence(entry, base, ledger) {
     same(found.promotion.manifest, entry.manifest, `${id}: the manifest that was promoted`);
     const open = found.promotion.gates.filter((gate) => gate.state !== "passed");
     if (found.promotion.gates.length === 0 || open.length > 0) refuse(`${id} was admitted past the gate ${open[0]?.gate}`);
+    const names = await Promise.all(manifest.data.map(async (name) => hex(await sha256(new TextEncoder().encode(name)))));
+    untainted(id, new Set([entry.manifest, ...digestsIn(manifest), ...digestsIn(found.lineage), ...names]), ledger.leaves);
     const bound = new Set(found.promotion.gates.flatMap((gate) => gate.evidence));
     for (const sidecar of found.evaluations) sidecar.bound = bound.has(sidecar.sha256);
     return found;
+}
+
+/** Every digest that a record names, at any depth. */
+function digestsIn(value) {
+    if (isDigest(value)) return [value];
+    return value !== null && typeof value === "object" ? Object.values(value).flatMap(digestsIn) : [];
 }

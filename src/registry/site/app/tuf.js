@@ -4,7 +4,7 @@
 // first seen and followed from there; delegations are not used. A registry that had metadata once and has
 // none now is refused, or removing it would be the way around it.
 
-import { bytesOf, hex, isCount, parsed, refuse, same, sha256 } from "./files.js";
+import { bytesOf, hex, isCount, isDigest, parsed, refuse, same, sha256 } from "./files.js";
 
 const MOST = 4 << 20;
 const MAX_ROOTS = 64;
@@ -99,6 +99,7 @@ export async function metadata(base, now = Date.now()) {
     const seen = { ...memory, root: text };
     let named = { version: null };
     let listed = null;
+    let until = root.expires;
     for (const role of ROLES.slice(1)) {
         const consistent = root.consistent_snapshot === true && role !== "timestamp";
         const path = `metadata/${consistent ? `${named.version}.` : ""}${role}.json`;
@@ -110,6 +111,7 @@ export async function metadata(base, now = Date.now()) {
             refuse(`${path} has version ${body.version}, this browser has seen ${memory[role]}: it was rolled back`);
         }
         unexpired(body, path, now);
+        if (body.expires < until) until = body.expires;
         seen[role] = body.version;
         const next = ROLES[ROLES.indexOf(role) + 1];
         if (next) {
@@ -126,12 +128,16 @@ export async function metadata(base, now = Date.now()) {
     }
     return {
         version: seen.timestamp,
-        /** Refuses a file that the metadata does not list, or lists otherwise. */
-        check: async (path, bytes) => {
+        expires: until,
+        /** A file by its name: what the metadata lists, from where it lies under its content. */
+        bytes: async (path, most) => {
             if (!Object.hasOwn(listed, path)) refuse(`${path} is not among the files that the metadata lists`);
             const target = listed[path];
-            if (!isCount(target.length) || !target.hashes?.sha256) refuse(`the metadata lists ${path} without length or digest`);
+            if (!isCount(target.length) || !isDigest(target.hashes?.sha256)) refuse(`the metadata lists ${path} without length or digest`);
+            const place = root.consistent_snapshot === true ? path.replace(/[^/]*$/, (name) => `${target.hashes.sha256}.${name}`) : path;
+            const bytes = await bytesOf(place, base, most);
             await fits(bytes, target, path);
+            return bytes;
         },
     };
 }

@@ -18,6 +18,9 @@ export const bytesText = (bytes) =>
     bytes < 1024 ? `${bytes} B` : bytes < 1 << 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
 export const countText = (count) => count.toLocaleString("en");
 
+/** What licence a model has; NONE grants nothing. */
+export const licenceText = (licence) => (licence === "NONE" ? "no licence granted" : licence);
+
 /** A digest, short to read and whole to copy. */
 export const digestText = (digest) => element("code.digest", { title: digest }, digest.slice(0, 12));
 
@@ -49,7 +52,7 @@ export function details(entry, found) {
     const claims = admitted.claims ?? manifest.claims;
     const parts = [element("h2", { id: "detail-title" }, entry.id)];
     parts.push(
-        element("p.badges", {}, element("span.badge.good", {}, "verified"), element("span.badge", {}, `admitted in ${entry.cycle}`), element("span.badge", {}, entry.licence)),
+        element("p.badges", {}, element("span.badge.good", {}, "verified"), element("span.badge", {}, `admitted in ${entry.cycle}`), element("span.badge", {}, licenceText(entry.licence))),
         rows([
             ["Parameters", countText(manifest.identity.parameters)],
             ["Stored as", manifest.identity.quantisation.name, `, ${bytesText(entry.model.bytes)}`],

@@ -1,0 +1,168 @@
+//! One pass of tokens through every block.
+//!
+//! ```text
+//! x  = embedding of the token
+//! each block:  x += wo * attention(rope(wq * a), rope(wk * a), wv * a)     a = rms_norm(x)
+//!              x += w2 * (silu(w1 * f) . (w3 * f))                         f = rms_norm(x)
+//! logits = output * rms_norm(x)
+//! ```
+//!
+//! Several matrices that are multiplied with the same numbers are multiplied together: threads meet once.
+
+use super::config::Dimensions;
+use super::forward::Session;
+use super::weights::{Layer, Linear, Weights};
+use crate::base::wide::wide;
+use crate::tensor::blocks;
+use crate::tensor::kernel::{dots, exp, multiply};
+
+/// Numbers of an activation worth handing to another thread.
+const PIECE: usize = 1 << 13;
+
+/// One token of a pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) session: usize,
+    pub(super) position: usize,
+    pub(super) token: u32,
+    pub(super) wanted: bool,
+}
+
+/// One pass of rows through a network.
+pub(super) struct Pass<'a> {
+    pub(super) weights: Weights<'a>,
+    pub(super) dimensions: &'a Dimensions,
+    /// Whether other threads may help.
+    pub(super) spread: bool,
+}
+
+impl Pass<'_> {
+    /// Feeds the rows, remembers their keys and values, and adds the logits wanted to their sessions.
+    pub(super) fn run(&self, sessions: &mut [&mut Session], rows: &[Row]) {
+        let hidden = self.dimensions.hidden;
+        let mut x = vec![0.0; rows.len() * hidden];
+        let embedding = self.weights.embedding();
+        for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
+            embedding.copy_row(row.token as usize, x);
+        }
+        for index in 0..self.weights.layers() {
+            let layer = self.weights.layer(index);
+            self.attention(index, &layer, sessions, rows, &mut x);
+            self.feed_forward(&layer, &mut x);
+        }
+        self.logits(sessions, rows, &x);
+    }
+
+    fn attention(
+        &self,
+        index: usize,
+        layer: &Layer<'_>,
+        sessions: &mut [&mut Session],
+        rows: &[Row],
+        x: &mut [f32],
+    ) {
+        let &Dimensions { query: width, kv, .. } = self.dimensions;
+        let normed = self.rms_norm(x, layer.attention_norm);
+        let [mut queries, mut keys, values] =
+            self.products([&layer.query, &layer.key, &layer.value], &normed);
+        for (place, row) in rows.iter().enumerate() {
+            let session = &mut *sessions[row.session];
+            let (key, value) = (&mut keys[place * kv..][..kv], &values[place * kv..][..kv]);
+            session.rope.turn(row.position, &mut queries[place * width..][..width]);
+            session.rope.turn(row.position, key);
+            session.memories[index].push(key, value);
+        }
+        let memories: Vec<_> = sessions.iter().map(|session| &session.memories[index]).collect();
+        let mut attended = vec![0.0; queries.len()];
+        self.pieces(&mut attended, width, |first, out| {
+            let mut scores = Vec::new();
+            for (place, out) in out.chunks_exact_mut(width).enumerate().map(|(at, out)| (first + at, out)) {
+                let Row { session, position, .. } = rows[place];
+                let query = &queries[place * width..][..width];
+                memories[session].attend(position, query, out, self.dimensions, &mut scores);
+            }
+        });
+        let [output] = self.products([&layer.output], &attended);
+        add(x, &output);
+    }
+
+    fn feed_forward(&self, layer: &Layer<'_>, x: &mut [f32]) {
+        let normed = self.rms_norm(x, layer.ffn_norm);
+        let [mut gate, up] = self.products([&layer.gate, &layer.up], &normed);
+        self.pieces(&mut gate, 1, |first, gate| let_through(gate, &up[first..]));
+        let [down] = self.products([&layer.down], &gate);
+        add(x, &down);
+    }
+
+    fn logits(&self, sessions: &mut [&mut Session], rows: &[Row], x: &[f32]) {
+        let &Dimensions { hidden, vocab, .. } = self.dimensions;
+        let wanted = || rows.iter().zip(x.chunks_exact(hidden)).filter(|(row, _)| row.wanted);
+        let last: Vec<f32> = wanted().flat_map(|(_, x)| x).copied().collect();
+        if last.is_empty() {
+            return;
+        }
+        let normed = self.rms_norm(&last, self.weights.norm());
+        let [logits] = self.products([&self.weights.output()], &normed);
+        for ((row, _), logits) in wanted().zip(logits.chunks_exact(vocab)) {
+            sessions[row.session].logits.extend_from_slice(logits);
+        }
+    }
+
+    /// The products of the same inputs with several matrices, biases added.
+    fn products<const N: usize>(&self, linears: [&Linear<'_>; N], inputs: &[f32]) -> [Vec<f32>; N] {
+        let mut outs =
+            linears.map(|Linear { matrix, .. }| vec![0.0; inputs.len() / matrix.columns() * matrix.rows()]);
+        let mut places = outs.iter_mut();
+        let products =
+            linears.map(|linear| (linear.matrix, places.next().map(Vec::as_mut_slice).unwrap_or_default()));
+        multiply(products, inputs, self.spread);
+        for (linear, out) in linears.iter().zip(&mut outs).filter(|(linear, _)| !linear.bias.is_empty()) {
+            out.chunks_exact_mut(linear.bias.len()).for_each(|row| add(row, linear.bias));
+        }
+        outs
+    }
+
+    fn rms_norm(&self, x: &[f32], gain: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len()];
+        self.pieces(&mut out, gain.len(), |first, out| {
+            normalise(&x[first * gain.len()..][..out.len()], gain, self.dimensions.epsilon, out);
+        });
+        out
+    }
+
+    /// `work(first, piece)` on pieces of whole units, `first` being the number of the piece's first unit.
+    fn pieces(&self, data: &mut [f32], unit: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+        let units = PIECE.div_ceil(unit);
+        if self.spread && data.len() > units * unit {
+            blocks::for_each_chunk(data, units * unit, |index, piece| work(index * units, piece));
+        } else {
+            work(0, data);
+        }
+    }
+}
+
+fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+wide! {
+    /// Every row of `x` divided by the root of its mean square, times the gains.
+    fn normalise<'a>(x: &'a [f32], gain: &'a [f32], epsilon: f32, out: &'a mut [f32]) {
+        for (row, out) in x.chunks_exact(gain.len()).zip(out.chunks_exact_mut(gain.len())) {
+            let [squares] = dots([row], row);
+            let root = libm::sqrtf(squares / row.len() as f32 + epsilon);
+            for ((out, x), gain) in out.iter_mut().zip(row).zip(gain) {
+                *out = x / root * gain;
+            }
+        }
+    }
+
+    /// `silu(gate) * up`, in the place of `gate`.
+    fn let_through<'a>(gate: &'a mut [f32], up: &'a [f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The registry from the command line: published with signed metadata, and its default rolled back.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::space::{Said, Space, said};
+
+/// A cycle whose registry can be signed until 2027.
+fn space() -> Space {
+    let space = Space::new();
+    for role in ["log", "registry"] {
+        space.studbook(&["keys", "new", role]).exits(0);
+    }
+    space.write(
+        "plan.toml",
+        (space.read("plan.toml") + "\n[registry]\nexpires = \"2027-01-01\"\n").as_bytes(),
+    );
+    space
+}
+
+fn build(space: &Space) -> Said {
+    space.studbook(&["registry", "build", "plan.toml"]).exits(3)
+}
+
+fn timestamp(space: &Space) -> Value {
+    serde_json::from_str(&space.read(".studbook/registry/tiny/metadata/timestamp.json")).unwrap()
+}
+
+fn version(space: &Space) -> u64 {
+    timestamp(space)["signed"]["version"].as_u64().unwrap()
+}
+
+/// Exchanges the registry of the store.
+fn show(space: &Space, files: &std::collections::BTreeMap<String, Vec<u8>>) {
+    std::fs::remove_dir_all(space.path(".studbook/registry/tiny")).unwrap();
+    for (path, bytes) in files {
+        space.write(&format!(".studbook/registry/tiny/{path}"), bytes);
+    }
+}
+
+#[test]
+fn a_registry_is_published_until_a_date_and_its_versions_only_rise() {
+    let space = space();
+    build(&space).says("default: average").says("until 2027-01-01T00:00:00Z");
+    let first = version(&space);
+    let files = space.files(".studbook/registry/tiny");
+    build(&space).says(" 0 executed");
+    assert_eq!(space.files(".studbook/registry/tiny"), files, "nothing changed, nothing is signed again");
+    space
+        .studbook(&["verify", "plan.toml"])
+        .exits(0)
+        .says(&format!("metadata version {first} until 2027-01-01"));
+    // Made anew, it is the same: nothing of it came from a clock.
+    std::fs::remove_dir_all(space.path(".studbook/registry/tiny")).unwrap();
+    build(&space);
+    assert_eq!(space.files(".studbook/registry/tiny"), files);
+    // Another date is another publication, and so is the first one again.
+    space.edit("plan.toml", "2027-01-01", "2028-01-01");
+    build(&space);
+    assert_eq!(version(&space), first + 1);
+    assert!(space.path(".studbook/registry/tiny/metadata/2.root.json").exists(), "the root would end first");
+    space.edit("plan.toml", "2028-01-01", "2027-01-01");
+    build(&space);
+    assert_eq!(version(&space), first + 2);
+    assert_eq!(timestamp(&space)["signed"]["expires"], "2027-01-01T00:00:00Z");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn an_old_or_expired_registry_is_refused() {
+    let space = space();
+    build(&space);
+    let old = space.files(".studbook/registry/tiny");
+    space.edit("plan.toml", "2027-01-01", "2027-06-01");
+    build(&space);
+    let new = space.files(".studbook/registry/tiny");
+    show(&space, &old);
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("it was rolled back");
+    let without = new.iter().filter(|(path, _)| !path.starts_with("metadata/"));
+    show(&space, &without.map(|(path, bytes)| (path.clone(), bytes.clone())).collect());
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("but ledger entry");
+    show(&space, &new);
+    let later =
+        |arguments: &[&str]| said(space.command(arguments).env("STUDBOOK_NOW", "2027-06-02T00:00:00Z"));
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    later(&["verify", "plan.toml"]).exits(4).says("metadata expired on 2027-06-01");
+    let expired = "metadata expired on 2027-06-01T00:00:00Z, and it is 2027-06-02T00:00:00Z";
+    later(&["registry", "serve", "plan.toml", "--port", "0"]).exits(4).complains(expired);
+    later(&["registry", "build", "plan.toml"]).exits(4).complains("write a later `expires`");
+}
+
+#[test]
+fn without_key_or_date_nothing_is_signed_and_it_says_so() {
+    let space = Space::new();
+    build(&space).says("signed metadata: none, there is no registry key");
+    assert!(!space.path(".studbook/registry/tiny/metadata").exists());
+    space.studbook(&["verify", "plan.toml"]).exits(0).says("no signed metadata");
+    space.studbook(&["keys", "new", "registry"]).exits(0);
+    build(&space).says("signed metadata: none, the plan has no `expires` under [registry]");
+    space.write(
+        "plan.toml",
+        (space.read("plan.toml") + "\n[registry]\nexpires = \"2027-01-01\"\n").as_bytes(),
+    );
+    build(&space).says("signed metadata: version");
+    // What was signed once is never shown unsigned: browsers that saw it would refuse it.
+    std::fs::rename(space.path("keys"), space.path("away")).unwrap();
+    build(&space);
+    space.edit("plan.toml", "parents = 2", "parents = 1");
+    space.edit("plan.toml", "expires = \"2027-01-01\"", "expires = \"2028-01-01\"");
+    space
+        .studbook(&["registry", "build", "plan.toml"])
+        .exits(1)
+        .complains("published this registry with signed metadata")
+        .complains("it needs a registry key");
+}
+
+/// `STUDBOOK_TUF_PYTHON` names a Python that has the package `tuf`; without it this test says so and passes.
+#[test]
+fn python_tuf_reads_a_built_registry() {
+    let Some(python) = std::env::var_os("STUDBOOK_TUF_PYTHON") else {
+        #[expect(clippy::print_stderr, reason = "the one message of a test that cannot run here")]
+        {
+            eprintln!("NOT RUN: STUDBOOK_TUF_PYTHON names no Python with the package tuf");
+        }
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tuf_accepts.py");
+    let space = space();
+    // Not before 2100: python-tuf asks the clock.
+    space.edit("plan.toml", "2027-01-01", "2100-01-01");
+    build(&space);
+    space.studbook(&["registry", "build", "plan.toml", "--out", "first"]).exits(3);
+    space.edit("plan.toml", "2100-01-01", "2101-01-01");
+    space.studbook(&["registry", "build", "plan.toml", "--out", "second"]).exits(3);
+    let read = |source: &str| {
+        let mut command = Command::new(&python);
+        command.arg(script).arg(source).current_dir(space.path("")).arg("--again").arg("seen");
+        std::fs::create_dir_all(space.path("seen")).unwrap();
+        said(&mut command)
+    };
+    let first = read("first").exits(0).json();
+    let second = read("second").exits(0).json();
+    assert_eq!(second["versions"]["root"], 2);
+    assert_eq!(second["versions"]["timestamp"], first["versions"]["timestamp"].as_u64().unwrap() + 1);
+    let targets = second["targets"].as_object().unwrap();
+    for name in
+        ["selector.json", "models/average.slm", "records/average.evaluation.digits.json", "index.html"]
+    {
+        assert!(targets.contains_key(name), "no {name} in {:?}", targets.keys());
+    }
+    let said = read("first");
+    assert!(said.code != Some(0) && said.err.contains("timestamp"), "{}", said.err);
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tuf_metadata.json");
+    let fixture = crate::space::said(Command::new(&python).arg(script).arg(fixture)).exits(0).json();
+    assert_eq!(
+        fixture["versions"],
+        serde_json::json!({ "root": 2, "timestamp": 7, "snapshot": 7, "targets": 7 })
+    );
+}
+
+/// The cycle of the plan with two admitted candidates, `average` and then `tasks`.
+fn two_admitted() -> Space {
+    let space = Space::new();
+    space.edit("plan.toml", "min = 0.5\ncandidates = [\"tasks\"]", "min = 0.0\ncandidates = [\"tasks\"]");
+    space
+}
+
+#[test]
+fn the_default_goes_back_to_an_earlier_admission() {
+    let space = two_admitted();
+    build(&space).says("2 models").says("default: tasks");
+    let back = |whom: &str| {
+        space.studbook(&["rollback", whom, "--plan", "plan.toml", "--reason", "it rhymes badly"])
+    };
+    back("tasks").exits(2).complains("is the last admission already");
+    back("ties").exits(2).complains("the ledger never admitted it");
+    back("nobody").exits(2).complains("has no candidate");
+    back("average").exits(0).says("the default of tiny goes back to tiny/average");
+    build(&space).says("2 models").says("default: average");
+    space.studbook(&["ledger", "log", "plan.toml"]).exits(0).says("rollback");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    // Forward again is a decision, too; then the same way back is a new one.
+    back("tasks").exits(0);
+    build(&space).says("default: tasks");
+    back("average").exits(0);
+    build(&space).says("default: average");
+    let empty = ["rollback", "tasks", "--plan", "plan.toml", "--reason", " "];
+    space.studbook(&empty).exits(2).complains("a reason is needed");
+}
+
+#[test]
+fn nothing_goes_back_to_what_was_taken_back() {
+    for (verb, why) in [("retire", "retires it"), ("revoke", "revokes")] {
+        let space = two_admitted();
+        build(&space);
+        space
+            .studbook(&[verb, "average", "--plan", "plan.toml", "--reason", "its data was not ours"])
+            .exits(0);
+        let back = ["rollback", "average", "--plan", "plan.toml", "--reason", "it was better"];
+        space.studbook(&back).exits(2).complains("nothing goes back to tiny/average").complains(why);
+        build(&space).says("1 models").says("default: tasks");
+    }
+}
+
+#[test]
+fn an_earlier_candidate_of_the_same_name_is_offered_again() {
+    let space = two_admitted();
+    build(&space);
+    let selector = |space: &Space| -> Value {
+        serde_json::from_str(&space.read(".studbook/registry/tiny/selector.json")).unwrap()
+    };
+    let manifest = |value: &Value| value["entries"][1]["manifest"].as_str().unwrap().to_owned();
+    let first = selector(&space);
+    space.edit("plan.toml", "lambda = 0.5", "lambda = 0.25");
+    build(&space).says("default: tasks");
+    let second = selector(&space);
+    assert_ne!(manifest(&first), manifest(&second));
+    let digest = manifest(&first);
+    space.studbook(&["rollback", &digest, "--plan", "plan.toml", "--reason", "0.5 was better"]).exits(0);
+    build(&space).says("2 models").says("default: tasks");
+    let third = selector(&space);
+    assert_eq!(third["entries"], first["entries"], "the same files, the same evidence");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
