@@ -193,8 +193,10 @@ wide! {
         rest_group[..rest.len()].copy_from_slice(rest);
         let groups = groups.iter().chain((!rest.is_empty()).then_some(&rest_group));
         for (group, first) in groups.zip((first..).step_by(GROUP)) {
-            // What fills the last group up is negative: not within.
-            if group.iter().fold(false, |any, magnitude| any | is_within(*magnitude)) {
+            // What is below wraps around and so is far above; what fills the last group up is, too.
+            let above_low = group.iter().map(|magnitude| magnitude.wrapping_sub(low.cast_unsigned()));
+            let nearest = above_low.fold(u32::MAX, u32::min);
+            if nearest <= high.abs_diff(low) {
                 // Which ones is a coin toss: all are written, those that are not within over again.
                 let (mut found, mut count) = ([0; GROUP], 0);
                 for (magnitude, index) in group.iter().zip(first..) {

@@ -54,6 +54,8 @@ pub(super) fn significance(
 /// What one model did on one suite.
 struct Measured {
     outcomes: Vec<Outcome>,
+    /// On the evaluator's main metric, read once for all comparisons.
+    scores: Vec<Score>,
     evaluator: &'static dyn Evaluator,
 }
 
@@ -70,11 +72,10 @@ impl Measured {
             return Err(StageError::Refused(why));
         }
         let Some(evaluator) = evaluate::find(&sidecar.suite.kind) else { return Ok(None) };
-        Ok(Some(Self { outcomes: outcome::from_jsonl(&bytes)?, evaluator }))
-    }
-
-    fn scores(&self) -> Result<Vec<Score>, StageError> {
-        self.outcomes.iter().map(|outcome| Ok(self.evaluator.scores(outcome)?[0])).collect()
+        let outcomes = outcome::from_jsonl(&bytes)?;
+        let score = |outcome: &Outcome| -> Result<Score, StageError> { Ok(evaluator.scores(outcome)?[0]) };
+        let scores = outcomes.iter().map(score).collect::<Result<_, _>>()?;
+        Ok(Some(Self { outcomes, scores, evaluator }))
     }
 }
 
@@ -90,7 +91,7 @@ fn compare(
     }
     let metric = ours.evaluator.metrics()[0];
     let sign = if metric.better == Better::Higher { 1.0 } else { -1.0 };
-    let stratum = Stratum { ours: ours.scores()?, theirs: theirs.scores()?, values: metric.values };
+    let stratum = Stratum { ours: ours.scores.clone(), theirs: theirs.scores.clone(), values: metric.values };
     let purpose = ["review", seed, objective, one.as_str(), other.as_str()];
     let test = decide::test(&[stratum], 0.0, sign, &purpose)?;
     let p = (2.0 * test.meets.min(test.misses)).min(1.0);
