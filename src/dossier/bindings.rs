@@ -9,9 +9,9 @@ use crate::record::receipt::Used;
 /// The reason is a sentence.
 type Held = Result<(), String>;
 
-fn same<T: PartialEq>(what: &str, bound: &T, found: &T) -> Held
+fn same<T>(what: &str, bound: &T, found: &T) -> Held
 where
-    T: std::fmt::Display,
+    T: PartialEq + std::fmt::Display,
 {
     if bound == found { Ok(()) } else { Err(format!("{what}: the record binds {bound}, found {found}")) }
 }

@@ -110,9 +110,9 @@ impl Model {
         let pass = Pass { weights, dimensions, spread };
         let mut run = || rows.chunks(TILE).for_each(|tile| pass.run(sessions, tile));
         if spread {
-            blocks::inside(run)
+            blocks::inside(run);
         } else {
-            run()
+            run();
         }
         Ok(())
     }

@@ -152,7 +152,7 @@ fn predicate_of_one_type_offered_as_another() {
                     ADMISSION_BUNDLE.to_owned(),
                     all["bundles/08-promotion/ties.sigstore.json"].clone(),
                 ),
-            )
+            );
         },
         "attestation of admission:ties: the predicate is",
     );
@@ -307,7 +307,7 @@ fn samples_cut() {
             outcomes(all, |mut lines| {
                 lines.pop();
                 lines
-            })
+            });
         },
         "eval:ties.digits: ",
     );
@@ -320,7 +320,7 @@ fn samples_reordered() {
             outcomes(all, |mut lines| {
                 lines.swap(0, 1);
                 lines
-            })
+            });
         },
         "eval:ties.digits: ",
     );
@@ -333,7 +333,7 @@ fn samples_duplicated() {
             outcomes(all, |mut lines| {
                 lines[1] = lines[0];
                 lines
-            })
+            });
         },
         "eval:ties.digits: ",
     );
@@ -385,7 +385,7 @@ fn admission_replayed_for_another_candidate() {
 fn admission_replayed_for_another_policy() {
     let theirs = &fixture().other.documents;
     let replay = |all: &mut Documents| {
-        drop(all.insert(LINEAGE.to_owned(), theirs["records/03-lineage/average.json"].clone()))
+        drop(all.insert(LINEAGE.to_owned(), theirs["records/03-lineage/average.json"].clone()));
     };
     refused(replay, "the lineage template is of tiny/average");
 }

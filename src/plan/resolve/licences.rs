@@ -37,7 +37,7 @@ impl Resolver<'_> {
             None | Some(("allow", _)) => {}
             Some(("refuse", _)) => policy.refuse_undeclared = true,
             Some((_, word)) => {
-                self.unknown("word for parents without a licence", word, |_| vec!["allow", "refuse"])
+                self.unknown("word for parents without a licence", word, |_| vec!["allow", "refuse"]);
             }
         }
         Some(policy)

@@ -10,13 +10,12 @@ pub fn exp(x: f32) -> f32 {
     // Constants of FreeBSD's e_expf.c: ln 2 in two parts, and the polynomial.
     const LN2_HIGH: f32 = 6.931_457_5e-1;
     const LN2_LOW: f32 = 1.428_606_8e-6;
-    const INVERSE_LN2: f32 = 1.442_695;
     const P1: f32 = 1.666_662_5e-1;
     const P2: f32 = -2.766_733_3e-3;
     let magnitude = f32::from_bits(x.to_bits() & 0x7fff_ffff);
     // How often ln 2 is taken away: beyond the ends of f32 the answer is known, so any number will do there.
     let times = match magnitude.to_bits() {
-        0x3f85_1593.. => whole(INVERSE_LN2 * magnitude.min(128.0) + 0.5),
+        0x3f85_1593.. => whole(std::f32::consts::LOG2_E * magnitude.min(128.0) + 0.5),
         0x3eb1_7219.. => 1.0,
         _ => 0.0,
     };

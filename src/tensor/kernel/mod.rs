@@ -207,6 +207,9 @@ fn multiply_few<const N: usize>(
     });
 }
 
+/// Some rows of a matrix, and where their products go: a slice for every input.
+type PieceOfMany<'a> = (Matrix<'a>, Range<usize>, Vec<&'a mut [f32]>);
+
 fn multiply_many<const N: usize>(
     products: [(Matrix<'_>, &mut [f32]); N],
     inputs: &[f32],
@@ -218,7 +221,7 @@ fn multiply_many<const N: usize>(
     let mut packed = PACKED.take();
     packed.pack(inputs, columns, spread);
     // Pieces of rows lie scattered in `out`: each has a slice for every input.
-    let mut pieces: Vec<(Matrix<'_>, Range<usize>, Vec<&mut [f32]>)> = Vec::new();
+    let mut pieces: Vec<PieceOfMany<'_>> = Vec::new();
     for (matrix, out) in products {
         let before = pieces.len();
         let ranges = blocks::ranges(matrix.rows, if spread { piece } else { matrix.rows });
