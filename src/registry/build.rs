@@ -202,10 +202,11 @@ fn remove_unlisted(folder: &Path, files: &BTreeSet<BuiltFile>) -> Result<(), Reg
             std::fs::remove_file(&path).at("remove", &path)?;
         }
     }
-    for item in std::fs::read_dir(folder).at("list", folder)? {
-        let item = item.at("list", folder)?;
-        if item.file_name().to_string_lossy().starts_with(".tmp-") {
-            std::fs::remove_file(item.path()).at("remove", item.path())?;
+    atomic::remove_leftovers(folder)?;
+    for name in ["app", "metadata", "proofs"] {
+        let folder = folder.join(name);
+        if std::fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir()) {
+            atomic::remove_leftovers(&folder)?;
         }
     }
     Ok(())
