@@ -356,7 +356,7 @@ fn threshold_moved_after_the_run() {
         let moved = |it: &mut Value| it["body"]["gates"][0]["gate"]["rule"]["metric"]["max"] = json!(900_000);
         say(all, layout::REGISTRATION, moved);
     };
-    refused(both, "ledger: the entry of the plan is about something else");
+    refused(both, "ledger: the entry of the decision is about something else");
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn ledger_truncated_replaced_forked_or_rolled_back() {
 fn ledger_of_another_origin_or_key() {
     let home = tempfile::tempdir().unwrap();
     ledger(home.path(), &[1]);
-    let error = Ledger::open_as(home.path(), "example.com/log").unwrap().head().unwrap_err();
+    let error = Ledger::open_as(home.path(), "example.com/log").err().unwrap();
     assert!(matches!(error, LedgerError::Origin { .. }), "{error}");
     let stranger = SecretKey::from_seed(&[8; 32]).public();
     let error = Ledger::open(home.path()).unwrap().trusting(vec![stranger]).check(None).unwrap_err();

@@ -71,10 +71,19 @@ fn load_bearing(space: &Space) -> Vec<PathBuf> {
         found.insert(space.path(&format!(".studbook/actions/{}/{}", &hex[..2], &hex[2..])));
         found.extend(result.outputs.values().map(|blob| store.object_path(&blob.digest)));
     }
-    for folder in ["evidence", "attestations", "ledger", "registry"] {
+    // What was signed of an earlier run's records is nothing that this one rests on.
+    let blobs: Vec<PathBuf> = found.iter().cloned().collect();
+    let signed = |blob: &PathBuf| {
+        let record = Sha256::of(&std::fs::read(blob).unwrap());
+        space.path(&format!(".studbook/attestations/{record}.json"))
+    };
+    found.extend(blobs.iter().map(signed));
+    for folder in ["evidence", "ledger", "registry"] {
         found.extend(files(&space.path(&format!(".studbook/{folder}"))));
     }
-    found.into_iter().filter(|path| path.is_file()).collect()
+    // A lock says nothing.
+    let is_lock = |path: &PathBuf| path.ends_with("lock") || path.ends_with(".lock");
+    found.into_iter().filter(|path| path.is_file() && !is_lock(path)).collect()
 }
 
 /// Puts one file in another state and back.
