@@ -29,7 +29,7 @@
 //! first is needed only for a new root, and can be kept elsewhere.
 //!
 //! * [`document`]: the documents and how they are spelled. [`keys`]: who signs which.
-//! * [`publish`]: making and writing them. [`mod@check`]: a reader's whole way through them.
+//! * [`mod@publish`]: making and writing them. [`mod@check`]: a reader's whole way through them.
 
 pub mod check;
 pub mod document;
