@@ -556,9 +556,9 @@ pub(super) struct KeysNew {
     /// Whose, where a role has several keys; the files are then called ROLE.NAME
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// The folder to put it in
-    #[arg(long, default_value = "keys", value_name = "DIR")]
-    pub(super) out: PathBuf,
+    /// The folder to put it in; that of `--keys`, or else `keys`, by default
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
     /// Add it to this trust file
     #[arg(long, value_name = "FILE")]
     pub(super) trust: Option<PathBuf>,
@@ -566,9 +566,9 @@ pub(super) struct KeysNew {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KeysList {
-    /// The folder of keys
-    #[arg(default_value = "keys", value_name = "DIR")]
-    pub(super) folder: PathBuf,
+    /// The folder of keys; that of `--keys`, or else `keys`, by default
+    #[arg(value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,

@@ -25,22 +25,23 @@ struct Shown<'a> {
     signs: Option<bool>,
 }
 
-pub(super) fn run(command: &Keys, terminal: &Terminal) -> anyhow::Result<Exit> {
+pub(super) fn run(command: &Keys, keys: Option<&Path>, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let keys = keys.unwrap_or(Path::new("keys"));
     match &command.command {
-        KeysCommand::New(command) => new(command, terminal),
-        KeysCommand::List(command) => list(command, terminal),
+        KeysCommand::New(command) => new(command, keys, terminal),
+        KeysCommand::List(command) => list(command, keys, terminal),
         KeysCommand::Show(command) => show(command, terminal),
     }
 }
 
-fn new(command: &KeysNew, terminal: &Terminal) -> anyhow::Result<Exit> {
+fn new(command: &KeysNew, keys: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
     let role = Role::from_word(&command.role).ok_or_else(|| {
         let roles = Role::ALL.map(Role::word).join(", ");
         UsageError::new(format!("there is no role `{}`", command.role)).hint(format!("one of {roles}"))
     })?;
     let name = command.name.as_deref().map(str::parse).transpose();
     let name = name.map_err(|error| UsageError::new(format!("--name: {error}")))?;
-    let ring = Keyring::at(&command.out);
+    let ring = Keyring::at(command.out.as_deref().unwrap_or(keys));
     let key = ring.generate(role, name.as_ref())?;
     let entry = Trust::entry(key.stem.as_str(), role, &key.public);
     writeln!(terminal.out(), "{}", key.public.id())?;
@@ -69,8 +70,8 @@ fn add_to(path: &Path, entry: &str) -> anyhow::Result<()> {
     Ok(atomic::replace(path, text.as_bytes())?)
 }
 
-fn list(command: &KeysList, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let keys = Keyring::at(&command.folder).list()?;
+fn list(command: &KeysList, keys: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let keys = Keyring::at(command.folder.as_deref().unwrap_or(keys)).list()?;
     if command.format == Format::Json {
         let rows: Vec<Shown<'_>> = keys.iter().map(shown).collect();
         terminal.json(&rows)?;

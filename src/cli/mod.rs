@@ -88,7 +88,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Smoke(command) => smoke::run(args, command, terminal),
         Command::Registry(command) => registry::run(args, command, terminal),
         Command::Ledger(command) => ledger::run(args, command, terminal),
-        Command::Keys(command) => keys::run(command, terminal),
+        Command::Keys(command) => keys::run(command, args.keys.as_deref(), terminal),
         Command::Lineage(command) => lineage::run(args, command, terminal),
         Command::Revoke(command) => revoke::revoke(args, command, terminal),
         Command::Retire(command) => revoke::retire(args, command, terminal),

@@ -22,6 +22,10 @@ fn a_key_is_made_listed_shown_and_trusted() {
     }
     assert!(space.read("trust.toml").contains("[keys.\"producer\"]"));
     space.studbook(&["keys", "new", "producer"]).exits(2).complains("a key is never replaced");
+    // Where keys are read from is where they are put.
+    space.studbook(&["keys", "new", "log", "--keys", "elsewhere"]).exits(0);
+    assert!(space.path("elsewhere/log.pem").exists() && !space.path("keys/log.pem").exists());
+    space.studbook(&["keys", "list", "--keys", "elsewhere"]).exits(0).says("log");
     space.studbook(&["keys", "new", "king"]).exits(2).complains("one of producer, evaluator");
     space.studbook(&["keys", "show", "trust.toml"]).exits(2).complains("trust.toml");
 }
