@@ -12,6 +12,7 @@ use crate::engine::graph::{From, Need, StageIndex};
 use crate::evaluate::Measure;
 use crate::evaluate::harness::External;
 use crate::plan::{Candidate, GateRule, MetricGate, Plan, Versus};
+use crate::record::comparison::GateComparisons;
 use crate::stage::Kind;
 
 impl Compiler<'_> {
@@ -67,7 +68,7 @@ impl Compiler<'_> {
             return None;
         }
         let params = json!({ "cycle": plan.cycle.name, "seed": plan.cycle.seed, "tests": tests });
-        let mut draft = Draft::new(Kind::Eval, "comparisons", &params);
+        let mut draft = Draft::new(Kind::Eval, GateComparisons::LABEL, &params);
         for (name, stage) in introduced {
             draft = draft.record_of(name, stage, Need::End);
         }
