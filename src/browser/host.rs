@@ -1,8 +1,9 @@
 //! Models and answers behind handles, one page at a time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::handles::Handles;
+pub use super::handles::MAX_HANDLES;
 use crate::base::digest::Digest;
 use crate::model::slm1::{self, Slm1Error};
 use crate::model::values::{ValueError, validate_values};
@@ -16,9 +17,6 @@ pub const DEFAULT_BUDGET: usize = 33_554_432;
 
 /// Longest prompt in bytes.
 pub const MAX_PROMPT: usize = 1 << 20;
-
-/// Most models at a time, and most answers.
-pub const MAX_HANDLES: usize = 64;
 
 /// Tokens of a prompt that are read in one step: a page gets a word in after each.
 pub const PROMPT_STEP: usize = 64;
@@ -97,8 +95,8 @@ pub struct Host {
     budget: usize,
     input: Words,
     output: Vec<u8>,
-    models: BTreeMap<u32, Model>,
-    answers: BTreeMap<u32, Option<Answer>>,
+    models: Handles<Model>,
+    answers: Handles<Option<Answer>>,
     next: u32,
 }
 
@@ -115,8 +113,8 @@ impl Host {
             budget: DEFAULT_BUDGET,
             input: Words { words: Vec::new(), bytes: 0 },
             output: Vec::new(),
-            models: BTreeMap::new(),
-            answers: BTreeMap::new(),
+            models: Handles::new("model"),
+            answers: Handles::new("answer"),
             next: 1,
         }
     }
@@ -158,9 +156,7 @@ impl Host {
         if input.bytes > self.budget {
             return Err(HostError::OverBudget { bytes: input.bytes, budget: self.budget });
         }
-        if self.models.len() == MAX_HANDLES {
-            return Err(HostError::Full { kind: "model" });
-        }
+        self.models.room()?;
         let checkpoint = slm1::read::read(Arc::new(input))?;
         validate_values(&checkpoint)?;
         let model = Model::new(Arc::new(checkpoint))?;
@@ -172,17 +168,15 @@ impl Host {
     /// Forgets a model; answers that it is giving go on.
     pub fn close_model(&mut self, model: u32) -> Result<(), HostError> {
         self.output.clear();
-        self.models.remove(&model).map(drop).ok_or(HostError::Unknown { kind: "model", handle: model })
+        self.models.close(model)
     }
 
     /// Begins an answer to the prompt in the input. Nothing is computed yet.
     pub fn start(&mut self, model: u32, max_tokens: usize, sampling: Sampling) -> Result<u32, HostError> {
         let input = std::mem::take(&mut self.input);
         self.output.clear();
-        let model = self.models.get(&model).ok_or(HostError::Unknown { kind: "model", handle: model })?;
-        if self.answers.len() == MAX_HANDLES {
-            return Err(HostError::Full { kind: "answer" });
-        }
+        let model = self.models.get(model)?;
+        self.answers.room()?;
         if input.bytes > MAX_PROMPT {
             return Err(HostError::Prompt(format!(
                 "has {} bytes, at most {MAX_PROMPT} are read",
@@ -200,8 +194,7 @@ impl Host {
     /// The next bit of work of an answer: a slice of the prompt, or a token.
     pub fn step(&mut self, answer: u32) -> Result<Step, HostError> {
         self.output.clear();
-        let place =
-            self.answers.get_mut(&answer).ok_or(HostError::Unknown { kind: "answer", handle: answer })?;
+        let place = self.answers.get_mut(answer)?;
         let Some(running) = place else {
             return Err(HostError::Unknown { kind: "running answer", handle: answer });
         };
@@ -238,12 +231,12 @@ impl Host {
     /// Forgets an answer.
     pub fn close_answer(&mut self, answer: u32) -> Result<(), HostError> {
         self.output.clear();
-        self.answers.remove(&answer).map(drop).ok_or(HostError::Unknown { kind: "answer", handle: answer })
+        self.answers.close(answer)
     }
 
     fn running(&self, answer: u32) -> Result<&Answer, HostError> {
         let unknown = HostError::Unknown { kind: "running answer", handle: answer };
-        self.answers.get(&answer).and_then(Option::as_ref).ok_or(unknown)
+        self.answers.get(answer)?.as_ref().ok_or(unknown)
     }
 
     /// A page would need years to use them up.

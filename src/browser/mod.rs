@@ -17,7 +17,7 @@
 //! A page stops an answer by not asking for its next step. Models and answers are handles; none is ever
 //! given twice, so a stale one is an error and never another model.
 //!
-//! * [`host`]: all of it, in safe Rust; tested natively.
+//! * [`host`]: all of it, in safe Rust; tested natively. `handles`: what is open.
 //! * `abi`: the exports, for wasm32 only. A page is trusted to write inside the input it asked for, and the
 //!   module's memory is its own: a page that does not can only spoil its own answers.
 //!
@@ -29,4 +29,5 @@
 pub mod abi;
 #[cfg(feature = "engine")]
 pub mod chromium;
+mod handles;
 pub mod host;

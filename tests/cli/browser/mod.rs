@@ -4,6 +4,7 @@
 //! failure. `STUDBOOK_SCREENSHOTS=DIR` keeps pictures of the page.
 
 mod gate;
+mod keyboard;
 mod metadata;
 mod refuses;
 mod runs;

@@ -4,6 +4,14 @@ import { bytesText, countText, element } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 
+/** One button instead of another; who was on the other with the keyboard is on the one. */
+function enable(one, other) {
+    const focused = document.activeElement === at(other);
+    at(one).disabled = false;
+    at(other).disabled = true;
+    if (focused) at(one).focus();
+}
+
 /** The models a page has open, and the running of them. */
 export class Bench {
     #engine;
@@ -20,6 +28,10 @@ export class Bench {
         at("ask").addEventListener("submit", (event) => {
             event.preventDefault();
             this.#run();
+        });
+        // Enter alone is a new line of the prompt.
+        at("prompt").addEventListener("keydown", (event) => {
+            if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("ask").requestSubmit();
         });
         at("stop").addEventListener("click", () => this.#abort?.abort());
         at("forget").addEventListener("click", () => this.#forget());
@@ -46,8 +58,7 @@ export class Bench {
     async #run() {
         if (this.#abort) return;
         this.#abort = new AbortController();
-        at("go").disabled = true;
-        at("stop").disabled = false;
+        enable("stop", "go");
         const ids = [at("model-a").value, at("model-b").value].filter((id) => id !== "");
         const panes = ids.map((id) => pane(id));
         at("answers").replaceChildren(...panes.map((one) => one.node));
@@ -57,8 +68,7 @@ export class Bench {
             else await this.#answer(id, panes[place]);
         }
         this.#abort = null;
-        at("go").disabled = false;
-        at("stop").disabled = true;
+        enable("go", "stop");
     }
 
     async #answer(id, shown) {
