@@ -154,7 +154,7 @@ fn a_proof_that_is_gone_is_missed() {
     for name in ["ledger/decision.tlog-proof", "ledger/plan.tlog-proof", "ledger/checkpoint"] {
         std::fs::rename(space.path(&format!("d/{name}")), space.path("aside")).unwrap();
         let said = space.studbook(&["verify", "d"]).exits(4);
-        said.says(&format!("{:?} is missing", name));
+        said.says(&format!("{name:?} is missing"));
         std::fs::rename(space.path("aside"), space.path(&format!("d/{name}"))).unwrap();
     }
     // In the registry a browser would look for it, and so does whoever verifies.
