@@ -51,7 +51,7 @@ mod tests {
     fn a_browser_is_asked_to_run_what_it_can() {
         let plan = GOOD
             .replace("kind = \"approval\"\nstatement = \"fit to be released\"", "kind = \"browser_smoke\"")
-            .replace("[cycle]", "[cycle]\nformat = \"hugging-face\"");
+            .replace("output = \"q8_0\"", "output = \"f32\"\nformat = \"hugging-face\"");
         let found = mistakes(&plan);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(

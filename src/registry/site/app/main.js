@@ -19,10 +19,8 @@ function end(why, memory = null) {
     at("go").disabled = true;
 }
 
-/**
- * The way on for who put another registry at this address: what this browser remembers of the old one is
- * forgotten, which only a person can decide.
- */
+// The way on for who put another registry at this address: what this browser remembers of the old one is
+// forgotten, which only a person can decide.
 function another(memory) {
     const forget = () => {
         localStorage.removeItem(memory);
