@@ -122,6 +122,10 @@ fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::Result<Exit> {
     // What is not what it says is not offered.
     let (folder, (checked, _)) = if command.plan.is_dir() {
+        if !command.plan.join("selector.json").is_file() {
+            let error = UsageError::new(format!("{} is no registry", command.plan.display()));
+            return Err(error.hint("make one: studbook registry build PLAN --out FOLDER").into());
+        }
         (command.plan.clone(), whole(&command.plan, None)?)
     } else {
         let loaded = load(args, &command.plan)?;

@@ -86,5 +86,7 @@ fn serving_is_for_a_registry_that_holds() {
         .exits(4)
         .complains("the SHA-256 of the model");
     space.studbook(&["registry", "build", "plan.toml", "--out", "site"]).exits(2).complains("is not empty");
+    std::fs::create_dir(space.path("empty")).unwrap();
+    space.studbook(&["registry", "serve", "empty", "--port", "0"]).exits(2).complains("empty is no registry");
     Space::new().studbook(&["registry", "serve", "plan.toml"]).exits(2).complains("has no registry yet");
 }
