@@ -90,12 +90,16 @@ impl Compiler<'_> {
     ) -> StageIndex {
         let plan = self.plan;
         let name = &candidate.name;
-        let params = json!({
+        let mut params = json!({
             "cycle": plan.cycle.name,
             "candidate": name,
             "parents": ancestors(candidate),
             "gates": gates_of(plan, candidate),
         });
+        let mut gates = plan.gates.iter().filter(|gate| gate.is_for(candidate));
+        if gates.any(|gate| matches!(gate.rule, GateRule::BrowserSmoke)) {
+            params["browser_runtime"] = json!(crate::registry::site::runtime_sha256());
+        }
         let mut draft = Draft::new(Kind::Promotion, name.as_str(), &params)
             .of(name)
             .record_of("compat", compat, Need::Verdict)
