@@ -29,6 +29,8 @@ mod misfits;
 mod registry;
 mod resume;
 mod run;
+mod selection;
 mod signed_ledger;
 mod strange_files;
+mod verdicts;
 mod verify;

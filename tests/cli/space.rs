@@ -262,6 +262,7 @@ candidates = ["ties"]
 
 [review]
 no_op = "base"
+objectives = ["digits", "artifact_bytes"]
 
 [recipe]
 parents = 2

@@ -17,6 +17,7 @@ use crate::base::name::Name;
 use crate::convert::Form;
 use crate::disk::small::read_small_text;
 use crate::model::{OpenedPackage, Package, adapter, open_package};
+use crate::pedigree::offered::{Offered, offered};
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
 use crate::plan::resolved::{Origin, Parent, Role};
@@ -139,6 +140,17 @@ impl Resolver<'_> {
         let pool = self.pool(recipe)?;
         let parent = self.place(section.place.as_ref(), recipe, &pool)?;
         let cycle = pool.cycle;
+        if let Err(why) = self.vouched(&parent) {
+            let message = format!("the pool of `{cycle}` cannot offer `{}`: {why}", parent.name);
+            self.mistake(
+                Diagnostic::error(message, recipe.span.clone())
+                    .expected("expected a pool as its cycle wrote it")
+                    .help(format!(
+                        "take the pool.toml of `{cycle}` again, unedited, with the store it ran in"
+                    )),
+            );
+            return None;
+        }
         match self.store.locate(&parent.artifact) {
             Ok(path) => {
                 let artifact = Some(parent.artifact);
@@ -153,6 +165,26 @@ impl Resolver<'_> {
                 );
                 None
             }
+        }
+    }
+
+    /// What a pool says of a parent is what the parent's own record says. The reason is a phrase.
+    fn vouched(&self, parent: &PoolParent) -> Result<(), String> {
+        let found = offered(self.store, parent.manifest).map_err(|error| error.to_string())??;
+        let said = Offered {
+            artifact: parent.artifact,
+            bytes: parent.bytes,
+            licences: parent.licences.clone(),
+            data: parent.data.clone(),
+            trained: parent.trained,
+        };
+        let differs = |what: &str| Err(format!("its record says otherwise about its {what}"));
+        match () {
+            () if said == found => Ok(()),
+            () if (said.artifact, said.bytes) != (found.artifact, found.bytes) => differs("bytes"),
+            () if said.licences != found.licences => differs("licences"),
+            () if said.data != found.data => differs("data"),
+            () => differs("training"),
         }
     }
 
