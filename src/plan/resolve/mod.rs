@@ -12,7 +12,7 @@
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
-//! * `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
+//! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
 //!   greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
@@ -21,6 +21,7 @@
 //! Plans are read whole but may hold 100,000 candidates: names are looked up in maps, sizes are
 //! computed once for each parent, values of a sweep are checked once and not in every combination.
 
+mod browser;
 mod budget;
 mod candidates;
 mod champion;
@@ -101,6 +102,7 @@ impl Resolver<'_> {
         self.labels_differ(&candidates);
         self.find_champion(&candidates);
         let gates = self.gates(&suites);
+        self.browsers_can_run(&gates, &candidates, &models);
         self.selections(&candidates, &suites, &gates);
         let licences = self.licences();
         let review = self.review(&suites);
