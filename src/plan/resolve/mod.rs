@@ -12,6 +12,7 @@
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
+//!   `demands`: what no model meets, or every one.
 //! * `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
 //!   greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
@@ -25,6 +26,7 @@ mod budget;
 mod candidates;
 mod champion;
 mod children;
+mod demands;
 mod gates;
 mod licences;
 mod metric;
