@@ -30,6 +30,35 @@ pub(crate) fn widest<W: Work>(work: W) -> W::Done {
     work.run()
 }
 
+/// Which compilation [`widest`] runs here: `avx2`, or `baseline`.
+#[cfg(feature = "engine")]
+pub(crate) fn vectors() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && !narrow() {
+        return "avx2";
+    }
+    "baseline"
+}
+
+/// What this processor has of what arithmetic could be compiled for, by the compiler's names; none on
+/// architectures that are not asked.
+#[cfg(feature = "engine")]
+pub(crate) fn features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        macro_rules! detected {
+            ($($name:tt)*) => { [$(($name, is_x86_feature_detected!($name))),*] };
+        }
+        let asked = detected!(
+            "sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "avx" "f16c" "fma" "avx2" "bmi1" "bmi2" "lzcnt"
+            "avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl"
+        );
+        asked.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
 /// Asks the processor to have this at hand soon. It changes nothing but the time.
 #[inline(always)]
 pub(crate) fn fetch<T>(place: &T) {

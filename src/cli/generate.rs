@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::args::Generate;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
-use crate::disk::IoContext;
+use crate::disk::small::read_small;
+use crate::model::huggingface::folder::MAX_COMPANION;
 use crate::model::tokenizer::HfTokenizer;
 use crate::model::{Tokenizer, Unrunnable};
 use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
@@ -68,7 +69,7 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
 /// The tokenizer of a `tokenizer.json`, or of another model.
 fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
     if path.extension().is_some_and(|extension| extension == "json") {
-        let bytes = std::fs::read(path).at("read", path)?;
+        let bytes = read_small("read", path, MAX_COMPANION)?;
         return match crate::model::tokenizer::json::from_json(&bytes) {
             Ok(tokenizer) => Ok(tokenizer),
             Err(_) => Ok(Tokenizer::HuggingFace(Arc::new(HfTokenizer::from_json(&bytes)?))),

@@ -9,7 +9,7 @@ use super::args::{Format, Keys, KeysCommand, KeysList, KeysNew, KeysShow};
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
-use crate::disk::{IoContext, atomic};
+use crate::disk::atomic;
 use crate::report::table::Table;
 use crate::trust::{KeyFile, Keyring, PublicKey, Role, Trust, TrustError, keyring};
 
@@ -59,11 +59,11 @@ fn new(command: &KeysNew, keys: &Path, terminal: &Terminal) -> anyhow::Result<Ex
 
 /// Adds a key to a trust file, made if there is none. The result is read before it replaces anything.
 fn add_to(path: &Path, entry: &str) -> anyhow::Result<()> {
-    let before = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    let before = match Trust::text(path) {
+        Err(TrustError::Disk(error)) if error.is_not_found() => {
             "# Which key may sign which record.\n".to_owned()
         }
-        other => other.at("read the trust file", path)?,
+        other => other?,
     };
     let text = format!("{}\n\n{entry}", before.trim_end());
     Trust::parse(&text, path)?;

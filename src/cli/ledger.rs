@@ -11,7 +11,7 @@ use super::args::{Args, Format, Ledger as Command, LedgerCheck, LedgerCommand, L
 use super::context::{Terminal, custody, existing_store, now};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
-use crate::disk::{IoContext, atomic};
+use crate::disk::atomic;
 use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust};
 use crate::report::table::Table;
 use crate::store::Store;
@@ -139,9 +139,9 @@ fn signed(report: &CheckReport) -> String {
 
 /// A proof needs no ledger: the entry, the checkpoint and the log's key are enough.
 fn check_proof(args: &Args, command: &LedgerCheck, path: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let file = std::fs::read_to_string(path).at("read the proof", path)?;
+    let proof = Proof::read(path)?;
     let keys = custody(args, command.of.plan.as_deref())?.log_keys();
-    let (head, leaf) = Proof::parse(&file)?.verify(None, &keys)?;
+    let (head, leaf) = proof.verify(None, &keys)?;
     match command.of.format {
         Format::Json => terminal.json(&serde_json::json!({
             "origin": head.origin,

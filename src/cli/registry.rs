@@ -7,11 +7,14 @@ use std::sync::Arc;
 use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf, RegistryServe, Run};
 use super::context::{Loaded, Terminal, load, now, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
+use crate::base::name::Name;
 use crate::disk::IoContext;
+use crate::engine::preview::preview;
+use crate::record::{self, registry::SelectorRegistry};
 use crate::registry::serve::{Folder, Serving};
 use crate::registry::tuf::{Keys, Published};
 use crate::registry::{self, CheckedRegistry, RegistryError};
-use crate::stage::registry_folder;
+use crate::stage::{Kind, registry_folder};
 use crate::trust::Trust;
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -40,6 +43,9 @@ fn build(args: &Args, of: &RegistryOf, terminal: &Terminal) -> anyhow::Result<Ex
     let mut out = terminal.out();
     let count = checked.selector.entries.len();
     writeln!(out, "registry: {count} models, {} bytes, {}", checked.model_bytes, place.display())?;
+    for (name, why) in left_out(&loaded)? {
+        writeln!(out, "left out: {name}, {why}")?;
+    }
     if let Some(default) = &checked.selector.default {
         writeln!(out, "default: {default}")?;
     }
@@ -55,6 +61,16 @@ fn build(args: &Args, of: &RegistryOf, terminal: &Terminal) -> anyhow::Result<Ex
     };
     writeln!(out, "signed metadata: none, {why}; nothing tells how old this registry may be")?;
     Ok(exit)
+}
+
+/// Who was admitted and is not in the registry, and why.
+fn left_out(loaded: &Loaded) -> anyhow::Result<Vec<(Name, String)>> {
+    let preview = preview(&loaded.graph, &loaded.store)?;
+    let stage = loaded.graph.find(&format!("{}:{}", Kind::Registry.name(), loaded.plan.cycle.name));
+    let made = stage.and_then(|index| preview.results[index.index()].as_ref());
+    let Some(blob) = made.and_then(|made| made.outputs.get("record")) else { return Ok(Vec::new()) };
+    let record: SelectorRegistry = record::from_bytes(&loaded.store.read(&blob.digest)?)?;
+    Ok(record.left_out)
 }
 
 /// Everything a folder must be to be offered, whatever lies beside it.
@@ -106,6 +122,10 @@ fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::Result<Exit> {
     // What is not what it says is not offered.
     let (folder, (checked, _)) = if command.plan.is_dir() {
+        if !command.plan.join("selector.json").is_file() {
+            let error = UsageError::new(format!("{} is no registry", command.plan.display()));
+            return Err(error.hint("make one: studbook registry build PLAN --out FOLDER").into());
+        }
         (command.plan.clone(), whole(&command.plan, None)?)
     } else {
         let loaded = load(args, &command.plan)?;

@@ -10,12 +10,14 @@ use super::exit::{Exit, UsageError};
 use super::lineage::the_candidate;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::disk::small::read_small;
 use crate::ledger::{EntryKind, NewEntry};
 use crate::pedigree::Pedigree;
 use crate::pedigree::taint::{Revoked, Tracer};
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
+use crate::registry::selector::MAX_SELECTOR;
 use crate::store::Store;
 use crate::trust::Trust;
 
@@ -176,7 +178,7 @@ fn releases(store: &Store, manifest: Sha256) -> Vec<String> {
     let root = store.root().join("registry");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let selector = std::fs::read(entry.path().join("selector.json")).ok();
+        let selector = read_small("read", &entry.path().join("selector.json"), MAX_SELECTOR).ok();
         let selector = selector.and_then(|bytes| Selector::from_bytes(&bytes).ok());
         let offers = selector
             .is_some_and(|selector| selector.entries.iter().any(|offered| offered.manifest == manifest));

@@ -36,10 +36,16 @@ pub(super) fn run(args: &Args, command: &Smoke, terminal: &Terminal) -> anyhow::
             .into());
     }
     let preview = preview(&loaded.graph, &loaded.store)?;
-    let mut browser = None;
+    let (mut browser, mut exit) = (None, Exit::Complete);
     for (candidate, gate) in asked {
         let Some(case) = Case::of(&loaded, &preview.results, candidate)? else {
-            writeln!(terminal.err(), "{}: not made, not smoked, or refused; run it first", candidate.name)?;
+            let plan = command.plan.display();
+            let name = &candidate.name;
+            writeln!(
+                terminal.err(),
+                "{name}: not made, not smoked, or refused; run it first: studbook run {plan}"
+            )?;
+            exit = Exit::Pending;
             continue;
         };
         let browser = match &mut browser {
@@ -69,7 +75,7 @@ pub(super) fn run(args: &Args, command: &Smoke, terminal: &Terminal) -> anyhow::
     if browser.is_some() {
         writeln!(terminal.out(), "Go on with: studbook run {}", command.plan.display())?;
     }
-    Ok(Exit::Complete)
+    Ok(exit)
 }
 
 fn gates_of<'a>(loaded: &'a Loaded, candidate: &Candidate) -> impl Iterator<Item = &'a Gate> {

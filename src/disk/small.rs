@@ -35,6 +35,11 @@ pub fn read_small_text(doing: &'static str, path: &Path, most: u64) -> Result<St
         .at(doing, path)
 }
 
+/// Whether a regular file has exactly these bytes. No more than that is read.
+pub fn holds(path: &Path, bytes: &[u8]) -> bool {
+    read_small("compare", path, bytes.len() as u64).is_ok_and(|found| found == bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +58,7 @@ mod tests {
         fs::write(&path, b"\xff").unwrap();
         assert!(read_small_text("read", &path, 3).is_err());
         assert!(read_small("read", &folder.path().join("none"), 3).unwrap_err().is_not_found());
+        assert!(holds(&path, b"\xff") && !holds(&path, b"") && !holds(&path, b"\xff\xff"));
+        assert!(!holds(Path::new("/dev/zero"), b"\0") && !holds(folder.path(), b""));
     }
 }

@@ -129,8 +129,8 @@ impl Collector<'_> {
     fn relatives(&mut self, lineage: &LineageTemplate) -> Result<(), DossierError> {
         let mut models = kin(lineage);
         let mut family = BTreeSet::from([self.candidate.clone()]);
-        if !confident_gates(lineage).is_empty() && self.take(Kind::Eval, "comparisons")? {
-            let (comparisons, _) = self.needed::<GateComparisons>(Kind::Eval, "comparisons")?;
+        if !confident_gates(lineage).is_empty() && self.take(Kind::Eval, GateComparisons::LABEL)? {
+            let (comparisons, _) = self.needed::<GateComparisons>(Kind::Eval, GateComparisons::LABEL)?;
             family.extend(comparisons.rows.into_iter().map(|row| row.candidate));
         }
         let candidate = self.candidate;

@@ -134,6 +134,15 @@ impl Evidence {
     }
 }
 
+/// How many bytes the model has by its receipt; none if that cannot be read, which [`Evidence::read`] will
+/// say.
+pub(super) fn model_bytes(documents: &BTreeMap<String, Vec<u8>>) -> Option<u64> {
+    let index: Index = record::from_bytes(documents.get(layout::INDEX)?).ok()?;
+    let receipt = layout::record(Kind::Operator, index.candidate.as_str());
+    let receipt: OperatorReceipt = record::from_bytes(documents.get(&receipt)?).ok()?;
+    Some(receipt.bytes())
+}
+
 /// The names in a chain of adapters.
 fn chain(ancestor: &Ancestor, all: &mut Vec<Name>) {
     all.push(ancestor.name.clone());
@@ -219,7 +228,7 @@ impl Desk<'_> {
         let registration: Kept<PlanRegistration> = self.kept(layout::REGISTRATION.to_owned())?;
         let together = !confident_gates(&lineage.body).is_empty();
         let comparisons = match together {
-            true => self.optional_record::<GateComparisons>(Kind::Eval, "comparisons")?,
+            true => self.optional_record::<GateComparisons>(Kind::Eval, GateComparisons::LABEL)?,
             false => None,
         };
         let mut family: BTreeSet<Name> = BTreeSet::from([name.clone()]);

@@ -1,7 +1,8 @@
 //! The files of a dossier, opened once and without following a link, each step from the folder above.
 //!
-//! Documents are read whole, within bounds; the model is mapped and hashed through the handle that is used
-//! afterwards. Whatever is not a plain file with one name is refused, not skipped.
+//! Documents are read whole, within bounds. The model comes after them and is mapped and hashed through the
+//! handle that is used afterwards, if it is no longer than its receipt says: nobody hashes a disk for a lie.
+//! Whatever is not a plain file with one name is refused, not skipped.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, Mode, OFlags, openat};
 
-use super::layout;
+use super::evidence::model_bytes;
+use super::layout::{self, MODEL_FOLDER};
 use crate::base::digest::{Digest, Sha256};
 use crate::disk::mmap::Mapped;
 use crate::disk::{DiskError, IoContext, tree};
@@ -70,8 +72,16 @@ pub fn read(root: &Path) -> Result<Files, Unreadable> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(root, flags, Mode::empty()).map_err(std::io::Error::from);
     let opened = opened.at("open the dossier", root)?;
-    let mut reader = Reader { root, files: Files::default(), count: 0, bytes: 0 };
+    let mut reader =
+        Reader { root, files: Files::default(), count: 0, bytes: 0, has_model: false, model_bytes: 0 };
     reader.walk(&opened, "", 0)?;
+    // Without its receipt there is nothing to compare a model with; whoever reads the records says so.
+    if reader.has_model
+        && let Some(bytes) = model_bytes(&reader.files.documents)
+    {
+        reader.model_bytes = bytes;
+        reader.take(opened.as_fd(), MODEL_FOLDER, MODEL_FOLDER, 0)?;
+    }
     reader.files.model.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(reader.files)
 }
@@ -81,6 +91,10 @@ struct Reader<'a> {
     files: Files,
     count: usize,
     bytes: u64,
+    /// Whether there is something where the model should be; it is left for the end.
+    has_model: bool,
+    /// Bytes of the model that are still to come.
+    model_bytes: u64,
 }
 
 fn refused<T>(path: &str, why: &str) -> Result<T, Unreadable> {
@@ -102,6 +116,10 @@ impl Reader<'_> {
                 continue;
             }
             found = true;
+            if depth == 0 && name.to_bytes() == MODEL_FOLDER.as_bytes() {
+                self.has_model = true;
+                continue;
+            }
             let Ok(text) = name.to_str() else {
                 return refused(
                     &format!("{prefix}{}", name.to_string_lossy()),
@@ -146,6 +164,11 @@ impl Reader<'_> {
         }
         match path.strip_prefix(layout::MODEL) {
             Some(inner) => {
+                let bytes = metadata.len();
+                let Some(left) = self.model_bytes.checked_sub(bytes) else {
+                    return refused(path, &format!("has {bytes} bytes, more than the receipt of the model"));
+                };
+                self.model_bytes = left;
                 let model = hash(file, inner, place)?;
                 self.files.model.push(model);
             }

@@ -7,6 +7,8 @@ use crate::stage::Kind;
 /// Whose dossier it is: the first file that is read.
 pub const INDEX: &str = "dossier.json";
 /// The folder of the model's own file or files.
+pub const MODEL_FOLDER: &str = "model";
+/// What the paths of those begin with.
 pub const MODEL: &str = "model/";
 /// The model card.
 pub const CARD: &str = "README.md";

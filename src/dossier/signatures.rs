@@ -1,7 +1,7 @@
 //! Who says so: the statement of every record, derived again and compared with what was signed.
 
 use super::evidence::{Evidence, Kept};
-use crate::record::attest::{Bundle, Descriptor, Statement, predicate};
+use crate::record::attest::{Bundle, Descriptor, Statement, agree, predicate};
 use crate::record::{RecordError, source::SourceArtifact};
 use crate::trust::{Claim, Trust};
 
@@ -21,6 +21,7 @@ impl Evidence {
         let mut paths: Vec<String> = self.sources.values().map(|kept| kept.path.clone()).collect();
         paths.extend(self.manifests.values().map(|kept| kept.path.clone()));
         paths.extend(self.measured.values().map(|measured| measured.sidecar.path.clone()));
+        paths.extend(self.comparisons.iter().map(|kept| kept.path.clone()));
         let own = [
             &self.compat.path,
             &self.receipt.path,
@@ -68,6 +69,9 @@ impl Evidence {
             let subject = vec![Descriptor::new(body.subject.name.as_str(), body.subject.artifact)];
             claim(path, Claim::Evaluation, predicate::own(subject, body)?);
         }
+        if let Some(Kept { path, subject, body, .. }) = &self.comparisons {
+            claim(path, Claim::Evaluation, predicate::comparisons(body, subject.sha256)?);
+        }
         if let Some(statement) = predicate::compatibility(&self.compat.body, self.compat.subject.sha256) {
             claim(&self.compat.path, Claim::Compatibility, statement);
         }
@@ -102,14 +106,8 @@ pub(super) fn check(evidence: &Evidence, claimed: &Claimed, trust: &Trust) -> Re
     let bundle = Bundle::parse(bytes).map_err(|error| error.to_string())?;
     let verified = bundle.verify(trust, claimed.claim, &claimed.statement.predicate_type);
     let (found, key) = verified.map_err(|error| error.to_string())?;
-    if found == claimed.statement {
-        return Ok(Some(format!("signed by {} `{}`", key.role, key.name)));
-    }
-    let what = match found.subject == claimed.statement.subject {
-        true => "its predicate differs",
-        false => "it is about another subject",
-    };
-    Err(format!("the statement is not the one that follows from the record: {what}"))
+    let facts = agree(&claimed.statement, &found).map_err(|error| error.to_string())?;
+    Ok(Some(key.signed(facts.as_ref().map(|facts| facts as _))))
 }
 
 /// What a check of a record is called.

@@ -1,22 +1,26 @@
 //! Signed statements about a cycle's records: made after a run, checked by whoever verifies.
 //!
-//! What is said follows from the records alone (for a decision, also from its time in the ledger), so
-//! checking is deriving it again. A run without keys says nothing and is none the worse for it; where
+//! What is said follows from the records alone (for a decision, also from its time in the ledger; for a
+//! child, what made it is told besides), so checking is deriving it again. A run without keys says nothing and is none the worse for it; where
 //! the trust file names a key for a kind of record, a record without its statement does not pass.
 
 use super::graph::{StageGraph, StageIndex};
-use super::resolve::Results;
+use super::resolve::{Resolver, Results};
 use super::verify::Checked;
 use crate::base::digest::Sha256;
+use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::ledger::LedgerError;
-use crate::record::attest::{AttestError, Bundle, Descriptor, Statement, bundle, predicate};
+use crate::record::attest::build::MAX_NOTE;
+use crate::record::attest::{
+    AttestError, BuildFacts, Bundle, Descriptor, Statement, agree, bundle, predicate,
+};
 use crate::record::{self, Record, RecordError, Subject};
 use crate::record::{
-    admission::AdmissionRecord, candidate::CandidateManifest, compat::CompatibilityReport,
-    evaluation::EvaluationSidecar, lineage::LineageTemplate, promotion::PromotionTemplate,
-    receipt::OperatorReceipt, recipe::ParentPoolRecipe, registry::SelectorRegistry, review::PopulationReview,
-    smoke::RuntimeSmoke, source::SourceArtifact,
+    admission::AdmissionRecord, candidate::CandidateManifest, comparison::GateComparisons,
+    compat::CompatibilityReport, evaluation::EvaluationSidecar, lineage::LineageTemplate,
+    promotion::PromotionTemplate, receipt::OperatorReceipt, recipe::ParentPoolRecipe,
+    registry::SelectorRegistry, review::PopulationReview, smoke::RuntimeSmoke, source::SourceArtifact,
 };
 use crate::stage::Kind;
 use crate::store::{Store, StoreError, ViewEntry};
@@ -106,6 +110,11 @@ impl Records<'_> {
             Kind::Smoke => self.with(index, Claim::Smoke, |body: &RuntimeSmoke, record| {
                 Ok(Some(predicate::smoke(body, record)))
             }),
+            Kind::Eval if self.graph.node(index).label == GateComparisons::LABEL => {
+                self.with(index, Claim::Evaluation, |body: &GateComparisons, record| {
+                    Ok(Some(predicate::comparisons(body, record)?))
+                })
+            }
             Kind::Eval => self.with(index, Claim::Evaluation, |body: &EvaluationSidecar, _| {
                 let subject = vec![Descriptor::new(body.subject.name.as_str(), body.subject.artifact)];
                 Ok(Some(predicate::own(subject, body)?))
@@ -153,6 +162,13 @@ impl Records<'_> {
         Ok(say(&body, record)?.map(|statement| Claimed { record, claim, statement }))
     }
 
+    /// What a stage's program and machine were, if it was executed here.
+    fn built(&self, index: StageIndex) -> Result<Option<BuildFacts>, EvidenceError> {
+        let action = Resolver::new(self.graph, self.store).action(index, self.results)?;
+        let note = self.store.build_note(&action.action_key(), MAX_NOTE)?;
+        Ok(note.and_then(|note| BuildFacts::from_bytes(&note)))
+    }
+
     /// Where a stage's attestation is shown.
     fn shown(&self, index: StageIndex) -> String {
         let node = self.graph.node(index);
@@ -173,7 +189,12 @@ pub(super) fn attest(
     }
     let records = Records { graph, store, results };
     for index in &graph.order {
-        let Some(Claimed { record, claim, statement }) = records.claimed(*index)? else { continue };
+        let Some(Claimed { record, claim, mut statement }) = records.claimed(*index)? else { continue };
+        if claim == Claim::Receipt
+            && let Some(facts) = records.built(*index)?
+        {
+            statement = facts.told_in(statement);
+        }
         let there = store.attestation(record, bundle::MAX_BUNDLE)?;
         let bytes = match (store.custody().signer(claim.role())?, there) {
             (Some(key), there) => {
@@ -224,13 +245,6 @@ fn check_one(records: &Records<'_>, index: StageIndex) -> Result<Option<String>,
         )));
     };
     let (found, key) = bundle.verify(trust, claim, &statement.predicate_type)?;
-    if found == statement {
-        return Ok(Some(format!("signed by {} `{}`", key.role, key.name)));
-    }
-    let what = if found.subject == statement.subject {
-        "its predicate differs"
-    } else {
-        "it is about another subject"
-    };
-    Err(AttestError::Differs(what.to_owned()).into())
+    let facts = agree(&statement, &found)?;
+    Ok(Some(key.signed(facts.as_ref().map(|facts| facts as _))))
 }

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::attest;
 use super::graph::{StageGraph, StageIndex};
 use super::resolve::{Resolver, Results};
 use super::schedule::{End, Schedule};
+use super::{attest, build};
 use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::base::key::WriteKey;
@@ -419,6 +419,9 @@ fn work(index: StageIndex, id: &str, context: &Context<'_>, key: &ActionKey) -> 
         let document = canonical::to_vec(action).map_err(|error| StageError::Refused(error.to_string()))?;
         store.put_memo(&document)?;
         let result = ActionResult::from(stage(kind).run(context)?);
+        if kind == Kind::Operator {
+            build::note(store, key)?;
+        }
         store.record_action(key, &result)?;
         Ok(result)
     };

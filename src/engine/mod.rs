@@ -10,12 +10,13 @@
 //! * [`resolve`](mod@resolve): what a stage's inputs are this time, and so its action.
 //! * [`execute`]: runs what is ready, one event loop, rayon for arithmetic.
 //! * [`preview`]: the same walk without running: what would happen, and why.
-//! * `attest`: signed statements about records, after a run.
+//! * `attest`: signed statements about records, after a run.  `build`: what this process is, for them.
 //! * [`gates`]: which gates are pending, and what would satisfy each.
 //! * [`outcome`]: what became of every candidate.
 //! * [`verify`]: re-hashes everything a cycle binds, and recomputes its operators.
 
 mod attest;
+mod build;
 pub mod compile;
 pub mod execute;
 pub mod gates;

@@ -12,14 +12,17 @@
 //! studbook/ledger                   the checkpoint, signatures and all
 //! ```
 
+use std::path::Path;
+
 use super::LedgerError;
-use super::checkpoint::Head;
+use super::checkpoint::{Head, read_bounded};
 use super::leaf::{Leaf, MAX_LEAF};
 use super::log::log_key;
 use super::note::{MAX_NOTE, Note};
 use super::tree::{consistency_holds, inclusion_holds, leaf_hash};
 use crate::base::base64;
 use crate::base::digest::Sha256;
+use crate::disk::IoContext;
 use crate::trust::PublicKey;
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
@@ -99,6 +102,15 @@ impl Proof {
             text.push('\n');
         }
         text + "\n" + &self.checkpoint.to_text()
+    }
+
+    /// Reads a proof from a file, as [`Self::parse`] does.
+    pub fn read(path: &Path) -> Result<Self, LedgerError> {
+        match read_bounded(path, MAX_PROOF as u64)? {
+            None => Err(std::io::Error::from(std::io::ErrorKind::NotFound)).at("read the proof", path)?,
+            Some(Err(why)) => Err(bad(why)),
+            Some(Ok(bytes)) => Self::parse(std::str::from_utf8(&bytes).map_err(|_| bad("is not text"))?),
+        }
     }
 
     /// Reads a proof file. Nothing is checked yet but its form.

@@ -68,6 +68,11 @@ pub struct Tested {
     pub cases_needed: Option<u64>,
 }
 
+impl GateComparisons {
+    /// What its stage is called among the evaluations, whose names all have a dot.
+    pub const LABEL: &'static str = "comparisons";
+}
+
 impl Record for GateComparisons {
     const TYPE: &'static str = "urn:studbook:gate-comparisons:v1";
 }

@@ -50,7 +50,7 @@ impl OperatorReceipt {
     pub fn bytes(&self) -> u64 {
         match self.files.as_slice() {
             [] => self.output.bytes,
-            files => files.iter().map(|file| file.bytes).sum(),
+            files => files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes)),
         }
     }
 }

@@ -228,7 +228,25 @@ mod tests {
         let host = format!("Host: 127.0.0.1:{}\r\nConnection: close", serving.address.port());
         let got = ask(&serving, &format!("GET /a.js HTTP/1.1\r\n{host}\r\n\r\n"));
         assert!(got.starts_with("HTTP/1.1 200") && got.ends_with("export {};"), "{got}");
-        assert!(got.contains("text/javascript") && got.contains("nosniff"), "{got}");
+        assert!(
+            got.contains("text/javascript") && HEADERS.lines().all(|header| got.contains(header)),
+            "{got}"
+        );
+        for header in ["nosniff", "frame-ancestors 'none'", "no-referrer", "same-origin"] {
+            assert!(HEADERS.contains(header), "{header}");
+        }
+        for (name, kind) in [
+            ("index.html", "text/html; charset=utf-8"),
+            ("style.css", "text/css; charset=utf-8"),
+            ("selector.json", "application/json"),
+            ("studbook.wasm", "application/wasm"),
+            ("models/ab.slm", "application/octet-stream"),
+        ] {
+            std::fs::create_dir_all(root.join("models")).unwrap();
+            std::fs::write(root.join(name), "x").unwrap();
+            let got = ask(&serving, &format!("HEAD /{name} HTTP/1.1\r\n{host}\r\n\r\n"));
+            assert!(got.contains(&format!("Content-Type: {kind}\r\n")) && got.ends_with("\r\n\r\n"), "{got}");
+        }
         for (line, code) in [
             ("GET /link.js", "404"),
             ("GET /../secret", "404"),

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use super::RegistryError;
 use super::base64::integrity;
 use crate::base::digest::Sha256;
+use crate::disk::small::holds;
 use crate::disk::{IoContext, atomic};
 
 macro_rules! parts {
@@ -131,7 +132,7 @@ pub fn digest() -> Sha256 {
 
 /// Whether the folder has the page of this version.
 pub fn is_current(folder: &Path) -> bool {
-    files().all(|(path, bytes)| std::fs::read(folder.join(path)).is_ok_and(|found| found == bytes))
+    files().all(|(path, bytes)| holds(&folder.join(path), bytes))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::selector::Selector;
 use super::{RegistryError, content};
 use crate::base::digest::Sha256;
 use crate::base::{base64, canonical};
+use crate::disk::small::holds;
 use crate::disk::{IoContext, atomic};
 use crate::ledger::leaf::NO_LEAF;
 use crate::ledger::note::MAX_NOTE;
@@ -141,7 +142,7 @@ pub fn is_current(
     selector: &Selector,
 ) -> Result<bool, RegistryError> {
     let files = settled_files(ledger, keys, selector)?;
-    Ok(files.iter().all(|(path, bytes)| std::fs::read(folder.join(path)).is_ok_and(|found| found == *bytes)))
+    Ok(files.iter().all(|(path, bytes)| holds(&folder.join(path), bytes)))
 }
 
 /// Checks the ledger that a registry shows, on a machine that has no other: the chain and the root of all

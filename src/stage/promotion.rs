@@ -38,6 +38,9 @@ pub(crate) struct Params {
     /// Its parents and base: who `best-parent` is chosen from.
     pub(crate) parents: Vec<Name>,
     pub(crate) gates: Vec<GateParams>,
+    /// The runtime for browsers that this program publishes, where a gate asks for a run in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) browser_runtime: Option<Sha256>,
 }
 
 /// A gate as the plan states it.
@@ -113,6 +116,7 @@ impl Stage for PromotionStage {
             parents: &params.parents,
             candidate: context.optional_record("candidate")?,
             lineage: context.optional_record("lineage")?,
+            browser_runtime: params.browser_runtime,
         };
         case.bound()?;
         let mut gates = vec![case.compatibility()?, case.smoke()?];
@@ -172,6 +176,7 @@ struct Case<'a> {
     parents: &'a [Name],
     candidate: Option<(CandidateManifest, Subject)>,
     lineage: Option<(LineageTemplate, Subject)>,
+    browser_runtime: Option<Sha256>,
 }
 
 fn status(name: &str, state: GateState, finding: String, evidence: Vec<Sha256>) -> GateStatus {
@@ -410,6 +415,12 @@ impl Case<'_> {
         let about = (&brought.gate, brought.subject.manifest, brought.lineage);
         if about != (gate, manifest.sha256, lineage.sha256) || brought.subject != native.subject {
             return wait("the browser run that was brought is of another candidate, gate or lineage");
+        }
+        // A page that is published now carries the runtime of now.
+        if Some(brought.runtime) != self.browser_runtime {
+            return wait(
+                "the browser run that was brought is of another runtime than pages get now; run it again",
+            );
         }
         let (state, finding) = super::browser_gate::compare(&brought, &native);
         Ok((state, finding, vec![sha256, native_subject.sha256]))

@@ -12,12 +12,15 @@ use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::disk::small::read_small;
 use crate::ledger::Leaf;
 use crate::model::slm1;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::ledger::LedgerExtract;
 use crate::record::registry::{RegistryRow, SelectorRegistry};
+use crate::registry::check::MAX_MANIFEST;
+use crate::registry::selector::MAX_SELECTOR;
 use crate::registry::{
     self, Claims, EvidenceKind, NewEvidence, NewRegistryEntry, Selector, SourceKind, site, snapshot,
 };
@@ -103,7 +106,8 @@ impl Stage for RegistryStage {
             }
         }
         let folder = registry_folder(context.store, &params.cycle);
-        let Ok(bytes) = std::fs::read(folder.join("selector.json")) else { return Ok(false) };
+        let selector = read_small("read", &folder.join("selector.json"), MAX_SELECTOR);
+        let Ok(bytes) = selector else { return Ok(false) };
         if !site::is_current(&folder) || Sha256::of(&bytes) != record.selector {
             return Ok(false);
         }
@@ -119,7 +123,8 @@ impl Stage for RegistryStage {
             let model = context.store.hash_file(&folder.join(&entry.model.path));
             let whole = model.is_ok_and(|blob| blob.digest == entry.model.blake3)
                 && registry::record_paths(&entry).all(|(path, sha256)| {
-                    std::fs::read(folder.join(path)).is_ok_and(|it| Sha256::of(&it) == sha256)
+                    read_small("read", &folder.join(path), MAX_MANIFEST)
+                        .is_ok_and(|it| Sha256::of(&it) == sha256)
                 });
             if !whole {
                 return Ok(false);

@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{Blob, Store, StoreError};
 use crate::base::canonical;
 use crate::base::digest::ActionKey;
+use crate::disk::small::read_small;
 use crate::disk::{IoContext, atomic, fault};
+
+/// A folder's child has a line for each of its files.
+const MAX_RESULT: u64 = 64 << 20;
 
 /// What a stage found. All three are facts about its inputs and therefore cached; machine trouble
 /// is an error and never is.
@@ -55,10 +59,11 @@ impl Store {
     /// What is recorded of an action, whether or not its blobs are still whole.
     pub fn recorded(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
         let path = self.action_path(key);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).at("read", &path)?,
+        let bytes = match read_small("read", &path, MAX_RESULT) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            // Longer than any result can be is damaged like any other.
+            Err(error) if error.source.kind() == std::io::ErrorKind::InvalidData => Vec::new(),
+            other => other?,
         };
         let Ok(result) = canonical::from_slice::<ActionResult>(&bytes) else {
             tracing::warn!(path = %path.display(), "an action result is damaged; its stage runs again");
@@ -77,8 +82,8 @@ impl Store {
         paths.sort();
         let mut results = Vec::with_capacity(paths.len());
         for path in paths {
-            let bytes = std::fs::read(&path).at("read", &path)?;
-            results.extend(canonical::from_slice::<ActionResult>(&bytes).ok());
+            let bytes = read_small("read", &path, MAX_RESULT).ok();
+            results.extend(bytes.and_then(|bytes| canonical::from_slice::<ActionResult>(&bytes).ok()));
         }
         Ok(results)
     }

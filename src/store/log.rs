@@ -15,6 +15,10 @@ use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::base::name::Name;
 use crate::disk::IoContext;
+use crate::disk::small::read_small;
+
+/// A million events and more.
+const MAX_LOG: u64 = 512 << 20;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,10 +67,9 @@ impl Store {
     /// The last event of every stage.
     pub fn last_events(&self, cycle: &Name) -> Result<BTreeMap<String, Event>, StoreError> {
         let path = self.log_path(cycle);
-        let text = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).at("read", &path)?,
+        let text = match read_small("read", &path, MAX_LOG) {
+            Err(error) if error.is_not_found() => Vec::new(),
+            other => other?,
         };
         let events =
             text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());

@@ -5,6 +5,7 @@
 //!   version            what wrote this store; newer ones are refused, not guessed at
 //!   objects/ab/cd...   blobs under their BLAKE3 digest, read-only           (cas)
 //!   actions/ab/cd...   action key -> outputs and verdict                    (actions)
+//!   builds/ab/cd...    action key -> what it was executed on, where there are keys   (builds)
 //!   evidence/          approvals and other facts brought from outside       (evidence)
 //!   cycles/NAME/log    what happened to every stage, append-only            (log)
 //!   attestations/      signed statements about records                (attestations)
@@ -22,6 +23,7 @@
 
 mod actions;
 mod attestations;
+mod builds;
 mod cas;
 mod evidence;
 mod ledger;
@@ -43,6 +45,7 @@ pub use view::ViewEntry;
 
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
+use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, atomic};
 use crate::model::adapter::AdapterError;
 use crate::model::{Listing, ModelError};
@@ -51,6 +54,7 @@ use crate::trust::Custody;
 /// The layout this program writes.
 const VERSION: u32 = 1;
 const VERSION_PREFIX: &str = "studbook-store ";
+const MAX_VERSION: u64 = 4096;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -170,10 +174,10 @@ impl Store {
     /// Opens a store to read; one that does not exist is an empty one. Writes nothing.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let version = root.join("version");
-        match std::fs::read_to_string(&version) {
+        match read_small_text("read", &version, MAX_VERSION) {
             Ok(text) => check_version(root, &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).at("read", &version)?,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
         }
         let stamps = stamps::Stamps::load(&root.join("index/stamps"));
         let (unsettled, listings, custody) = (Mutex::default(), Mutex::default(), Custody::default());

@@ -19,7 +19,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::digest::Digest;
 use crate::disk::mmap::Stamp;
+use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, atomic};
+
+/// A line for each file that was hashed.
+const MAX_STAMPS: u64 = 256 << 20;
 
 /// How long a file must have been still: well above every file system's timestamp granularity.
 const STILL: i128 = 20_000_000;
@@ -49,7 +53,7 @@ pub(super) struct Stamps {
 
 impl Stamps {
     pub(super) fn load(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = read_small_text("read", path, MAX_STAMPS).unwrap_or_default();
         let entries = parse(&text).unwrap_or_default();
         Self { entries: Mutex::new(entries), changed: AtomicBool::new(false) }
     }
@@ -85,7 +89,9 @@ impl Stamps {
         }
         let mut entries = self.entries.lock().expect("no code panics while holding this").clone();
         // Another process may have saved meanwhile: keep what it learned, too.
-        for (path, theirs) in parse(&std::fs::read_to_string(path).unwrap_or_default()).unwrap_or_default() {
+        for (path, theirs) in
+            parse(&read_small_text("read", path, MAX_STAMPS).unwrap_or_default()).unwrap_or_default()
+        {
             entries.entry(path).or_insert(theirs);
         }
         let mut sorted: Vec<_> = entries.iter().collect();

@@ -10,6 +10,7 @@ use super::{Blob, Store, StoreError};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
 use crate::disk::lock::Lock;
+use crate::disk::small::holds;
 use crate::disk::{DiskError, IoContext, atomic, fault};
 
 /// One file of the view.
@@ -37,7 +38,7 @@ impl Store {
         entries.sort();
         let folder = self.view_folder(cycle);
         let manifest = manifest_text(&entries);
-        if std::fs::read_to_string(folder.join(MANIFEST)).is_ok_and(|old| old == manifest)
+        if holds(&folder.join(MANIFEST), manifest.as_bytes())
             && present(&folder).is_ok_and(|present| present == wanted(&entries))
         {
             return Ok(());
@@ -71,7 +72,7 @@ impl Store {
             return Ok(());
         }
         let bytes = self.read(&entry.digest)?;
-        if std::fs::read(&path).is_ok_and(|old| old == bytes) {
+        if holds(&path, &bytes) {
             return Ok(());
         }
         Ok(atomic::replace_view(&path, &bytes)?)

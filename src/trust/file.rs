@@ -52,6 +52,14 @@ pub struct TrustedKey {
     pub claims: Vec<Claim>,
 }
 
+impl TrustedKey {
+    /// That it signed, and what its owner says besides, in words.
+    pub fn signed(&self, besides: Option<&dyn std::fmt::Display>) -> String {
+        let who = format!("signed by {} `{}`", self.role, self.name);
+        besides.map_or(who.clone(), |besides| format!("{who}, who says: {besides}"))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -70,6 +78,11 @@ struct Entry {
 impl Trust {
     /// Reads a trust file.
     pub fn load(path: &Path) -> Result<Self, TrustError> {
+        Self::parse(&Self::text(path)?, path)
+    }
+
+    /// The text of a trust file.
+    pub fn text(path: &Path) -> Result<String, TrustError> {
         let mut text = String::new();
         let file = std::fs::File::open(path).at("open the trust file", path)?;
         let read = file.take(MAX_TRUST_FILE + 1).read_to_string(&mut text).at("read the trust file", path)?;
@@ -77,7 +90,7 @@ impl Trust {
             let why = format!("a trust file has at most {MAX_TRUST_FILE} bytes");
             return Err(TrustError::File { path: path.to_owned(), line: 1, column: 1, why });
         }
-        Self::parse(&text, path)
+        Ok(text)
     }
 
     /// Reads the text of a trust file; `path` is for messages.

@@ -70,6 +70,43 @@ fn every_record_that_claims_something_is_signed_by_its_role() {
     space.studbook(&["verify", "plan.toml"]).exits(0);
 }
 
+/// The receipt says nothing of the machine, the provenance does; and it stays as it was told when the child
+/// comes out of the cache, even by another program.
+#[test]
+fn provenance_names_the_program_and_the_processor() {
+    let space = attested();
+    let definition = |space: &Space| {
+        statement(&shown(space, "04-operator/average"))["predicate"]["buildDefinition"].clone()
+    };
+    let told = definition(&space);
+    let machine = told["internalParameters"].as_object().unwrap();
+    assert_eq!(machine.keys().collect::<Vec<_>>(), ["architecture", "features", "system", "vectors"]);
+    assert_eq!(machine["architecture"], std::env::consts::ARCH);
+    let program = told["resolvedDependencies"].as_array().unwrap().last().unwrap().clone();
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_studbook")).unwrap();
+    assert_eq!(program["digest"]["sha256"], studbook::base::digest::Sha256::of(&binary).to_hex());
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(
+        "attestation of operator:average: signed by producer `producer`, who says: made by studbook 0.1.0 (",
+    );
+    let receipt = space.read(".studbook/runs/tiny/04-operator/average.json");
+    for word in [std::env::consts::ARCH, "avx2", "baseline"] {
+        assert!(!receipt.contains(word), "{word} in {receipt}");
+    }
+    // Signed anew from the cache, it is the same.
+    let before = space.read(&kept(&space, "04-operator/average"));
+    std::fs::remove_dir_all(space.path(".studbook/attestations")).unwrap();
+    space.studbook(&["run", "plan.toml"]).exits(3).says(" 0 executed");
+    assert_eq!(space.read(&kept(&space, "04-operator/average")), before);
+    // What was made before there were keys is signed without: nobody took it down.
+    let unsigned = Space::new();
+    unsigned.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert!(!unsigned.path(".studbook/builds").exists());
+    unsigned.studbook(&["keys", "new", "producer"]).exits(0);
+    unsigned.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(definition(&unsigned)["internalParameters"], serde_json::json!({}));
+    assert_eq!(unsigned.read(".studbook/runs/tiny/04-operator/average.json"), receipt);
+}
+
 /// The file the store keeps of what is shown under this name.
 fn kept(space: &Space, name: &str) -> String {
     let wanted = space.read(&format!(".studbook/runs/tiny/{name}.sigstore.json"));

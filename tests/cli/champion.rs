@@ -157,3 +157,47 @@ fn the_threat_of_a_champion_that_was_refused_or_taken_back() {
     space.studbook(&["revoke", &name("average"), "--plan", "plan.toml", "--reason", "wrong data"]).exits(0);
     space.studbook(&["run", "next.toml"]).exits(2).complains("there is no telling who the champion is");
 }
+
+/// The dossier shows whom it was compared with: the champion's record, sidecar and outcomes, bound by the
+/// lineage, so that a lesser champion put in its place is found out.
+#[test]
+fn a_dossier_holds_the_champion_it_was_compared_with() {
+    let space = space();
+    for role in ["producer", "evaluator", "promoter", "log", "registry"] {
+        space.studbook(&["keys", "new", role, "--trust", "trust.toml"]).exits(0);
+    }
+    // As good as the champion is sure enough where the margin is wide.
+    let wide = SURELY.replace("margin = 0.1", "margin = -0.9");
+    space.write("next.toml", format!("{NEXT}{wide}").as_bytes());
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["run", "next.toml", "--quiet"]).exits(0);
+    space.studbook(&["verify", "next.toml"]).exits(0).says(", 0 failed");
+    space.studbook(&["export", "child", "next.toml", "--out", "out"]).exits(0);
+    let other = Space::empty();
+    let copy = |changed: Option<(&str, &str, &str)>| {
+        let _ = std::fs::remove_dir_all(other.path("d"));
+        for (name, bytes) in space.files("out") {
+            other.write(&format!("d/{name}"), &bytes);
+        }
+        if let Some((name, from, to)) = changed {
+            other.edit(&format!("d/{name}"), from, to);
+        }
+        other.write("trust.toml", space.read("trust.toml").as_bytes());
+        other.studbook(&["verify", "d", "--trust", "trust.toml"])
+    };
+    let said = copy(None).exits(0).says("promotion:child: derived again: same bytes");
+    said.says("attestation of eval:comparisons: signed by evaluator `evaluator`");
+    for name in ["records/01-source/champion.json", "records/07-eval/champion.digits.outcomes.jsonl"] {
+        assert!(other.path(&format!("d/{name}")).is_file(), "{name}");
+    }
+    // Another champion than the lineage binds, a worse one, one whose outcomes were improved upon, or none.
+    let source = "records/01-source/champion.json";
+    copy(Some((source, "\"q8_0\"", "\"q4_0\""))).exits(4).says("the source record of `champion`");
+    let lineage = "records/03-lineage/child.json";
+    copy(Some((lineage, "\"champion\":{\"blake3\":\"", "\"champion\":{\"blake3\":\"0"))).exits(4);
+    let outcomes = "records/07-eval/champion.digits.outcomes.jsonl";
+    copy(Some((outcomes, "\"c1\"", "\"c9\""))).exits(4).says("eval:champion.digits: ");
+    copy(None);
+    std::fs::remove_file(other.path(&format!("d/{source}"))).unwrap();
+    other.studbook(&["verify", "d"]).exits(4).says("the source record of the parent `champion` is missing");
+}

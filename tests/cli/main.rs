@@ -18,6 +18,7 @@ mod dry_run;
 mod evaluate;
 mod formats;
 mod greedy;
+mod hostile;
 mod keys;
 mod licences;
 mod lineage;

@@ -12,6 +12,7 @@ use crate::engine::graph::{From, Need, StageIndex};
 use crate::evaluate::Measure;
 use crate::evaluate::harness::External;
 use crate::plan::{Candidate, GateRule, MetricGate, Plan, Versus};
+use crate::record::comparison::GateComparisons;
 use crate::stage::Kind;
 
 impl Compiler<'_> {
@@ -67,7 +68,7 @@ impl Compiler<'_> {
             return None;
         }
         let params = json!({ "cycle": plan.cycle.name, "seed": plan.cycle.seed, "tests": tests });
-        let mut draft = Draft::new(Kind::Eval, "comparisons", &params);
+        let mut draft = Draft::new(Kind::Eval, GateComparisons::LABEL, &params);
         for (name, stage) in introduced {
             draft = draft.record_of(name, stage, Need::End);
         }
@@ -89,12 +90,16 @@ impl Compiler<'_> {
     ) -> StageIndex {
         let plan = self.plan;
         let name = &candidate.name;
-        let params = json!({
+        let mut params = json!({
             "cycle": plan.cycle.name,
             "candidate": name,
             "parents": ancestors(candidate),
             "gates": gates_of(plan, candidate),
         });
+        let mut gates = plan.gates.iter().filter(|gate| gate.is_for(candidate));
+        if gates.any(|gate| matches!(gate.rule, GateRule::BrowserSmoke)) {
+            params["browser_runtime"] = json!(crate::registry::site::runtime_sha256());
+        }
         let mut draft = Draft::new(Kind::Promotion, name.as_str(), &params)
             .of(name)
             .record_of("compat", compat, Need::Verdict)

@@ -13,6 +13,8 @@ use crate::tensor::dtype::DType;
 /// What a plan must know of the children of a model.
 #[derive(Debug, Clone)]
 pub(super) struct ChildFacts {
+    /// Their format.
+    pub(super) format: Target,
     /// Their exact length.
     pub(super) bytes: u64,
     /// Their tensors' names.
@@ -51,7 +53,7 @@ impl Resolver<'_> {
             why: error.to_string(),
         })?;
         let tensors = child.planned().iter().map(|planned| planned.name.clone()).collect();
-        Ok(ChildFacts { bytes: child.total_bytes(), tensors })
+        Ok(ChildFacts { format: form.format, bytes: child.total_bytes(), tensors })
     }
 
     /// Only children that somebody declares must be possible. Each reason is told once.

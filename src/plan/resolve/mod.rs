@@ -13,8 +13,8 @@
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
 //!   `demands`: what no model meets, or every one.
-//! * `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
-//!   greedy soups.
+//! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
+//!   chose them. `selection`: what chooses the parents of greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
@@ -22,6 +22,7 @@
 //! Plans are read whole but may hold 100,000 candidates: names are looked up in maps, sizes are
 //! computed once for each parent, values of a sweep are checked once and not in every combination.
 
+mod browser;
 mod budget;
 mod candidates;
 mod champion;
@@ -103,6 +104,7 @@ impl Resolver<'_> {
         self.labels_differ(&candidates);
         self.find_champion(&candidates);
         let gates = self.gates(&suites);
+        self.browsers_can_run(&gates, &candidates, &models);
         self.selections(&candidates, &suites, &gates);
         let licences = self.licences();
         let review = self.review(&suites);

@@ -9,6 +9,7 @@ use super::statement::{Descriptor, Statement, described};
 use crate::base::digest::Sha256;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
+use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
 use crate::record::lineage::{Ancestor, LineageTemplate};
 use crate::record::promotion::{GateState, PromotionTemplate};
@@ -63,8 +64,8 @@ pub fn compatibility(report: &CompatibilityReport, record: Sha256) -> Option<Sta
     Some(Statement::new(subject, SCAI, json!({ "attributes": attributes })))
 }
 
-/// What was done to whom, with every parameter. Results do not depend on the machine, so nothing of it
-/// is said, and no build level is claimed.
+/// What was done to whom, with every parameter. What it was done on is told by
+/// [`BuildFacts`](super::BuildFacts); no build level is claimed.
 pub fn provenance(
     receipt: &OperatorReceipt,
     record: Sha256,
@@ -126,6 +127,16 @@ pub fn smoke(smoke: &RuntimeSmoke, record: Sha256) -> Statement {
     });
     let subject = Descriptor::new(smoke.subject.name.as_str(), smoke.subject.artifact);
     Statement::new(vec![subject], TEST_RESULT, predicate)
+}
+
+/// Gates that were decided together, of every candidate among them.
+pub fn comparisons(together: &GateComparisons, record: Sha256) -> Result<Statement, RecordError> {
+    let mut subject = vec![Descriptor::new("gate-comparisons.json", record)];
+    for row in &together.rows {
+        let made = row.manifest.map(|manifest| Descriptor::new(row.candidate.as_str(), manifest));
+        subject.extend(made.filter(|made| !subject.contains(made)));
+    }
+    own(subject, together)
 }
 
 /// The gates that passed; none if none did, for SVR knows no negatives. `time` is when it was decided.

@@ -3,6 +3,7 @@
 import { bytesText, countText, element } from "./view.js";
 
 const at = (id) => document.getElementById(id);
+const UNBEGUN = "stopped before it began";
 
 /** One button instead of another; who was on the other with the keyboard is on the one. */
 function enable(one, other) {
@@ -29,6 +30,9 @@ export class Bench {
             event.preventDefault();
             this.#run();
         });
+        // What is wrong with a number is said at the number, so it must be seen.
+        const open = ({ target }) => target.closest("details")?.setAttribute("open", "");
+        at("ask").addEventListener("invalid", open, true);
         // Enter alone is a new line of the prompt.
         at("prompt").addEventListener("keydown", (event) => {
             if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("ask").requestSubmit();
@@ -64,7 +68,7 @@ export class Bench {
         at("answers").replaceChildren(...panes.map((one) => one.node));
         // One after the other: they share a worker, and a speed is only a speed alone.
         for (const [place, id] of ids.entries()) {
-            if (this.#abort.signal.aborted) panes[place].end("stopped before it began");
+            if (this.#abort.signal.aborted) panes[place].end(UNBEGUN);
             else await this.#answer(id, panes[place]);
         }
         this.#abort = null;
@@ -76,7 +80,9 @@ export class Bench {
         try {
             shown.say("verifying");
             const entry = await this.#verified(id);
-            const { model, from } = await this.#model(entry);
+            const { signal } = this.#abort;
+            const { model, from } = await this.#model(entry, signal);
+            signal.throwIfAborted();
             shown.say("running");
             let first = null;
             const job = {
@@ -94,24 +100,25 @@ export class Bench {
                     first ??= performance.now();
                     shown.add(text);
                 },
-                this.#abort.signal,
+                signal,
             );
             const speed = result.tokens.length > 1 ? ((result.tokens.length - 1) / result.decodeMilliseconds) * 1000 : null;
             shown.end(result.reason, [
                 ["tokens", String(result.tokens.length)],
                 ["first after", `${Math.round((first ?? performance.now()) - began)} ms`],
                 ["speed", speed ? `${countText(Math.round(speed))} tokens/s` : "too short to say"],
-                ["memory", bytesText(result.memory)],
+                ["runtime memory", bytesText(result.memory)],
                 ["model from", from],
             ]);
         } catch (error) {
-            this.#open.delete(id);
-            shown.refuse(error.message);
+            // A prompt that is refused leaves the model open for the next one.
+            if (this.#abort.signal.aborted) shown.end(UNBEGUN);
+            else shown.refuse(error.message);
         }
     }
 
     /** The open model; four stay open, of one worker only. */
-    async #model(entry) {
+    async #model(entry, signal) {
         const known = this.#open.get(entry.id);
         if (known && known.worker === this.#engine.worker) return { model: known.model, from: "memory" };
         if (known) this.#open.delete(entry.id);
@@ -120,7 +127,7 @@ export class Bench {
             this.#open.delete(oldest);
             await this.#engine.close(model).catch(() => {});
         }
-        const loaded = await this.#engine.load(entry, this.#base);
+        const loaded = await this.#engine.load(entry, this.#base, true, signal);
         this.#open.set(entry.id, { model: loaded.model, worker: this.#engine.worker });
         return loaded;
     }
@@ -137,7 +144,8 @@ export class Bench {
 
 /** Where one answer is shown. */
 function pane(id) {
-    const text = element("output.answer", { "aria-live": "polite", "aria-label": `Answer of ${id}` });
+    // Busy until it ends: a screen reader reads an answer, not its tokens.
+    const text = element("output.answer", { "aria-live": "polite", "aria-busy": "true", "aria-label": `Answer of ${id}` });
     const state = element("p.state", { role: "status" }, "waiting");
     const facts = element("dl.facts");
     const node = element("article.pane", { "data-id": id }, element("h3", {}, id), text, state, facts);
@@ -147,6 +155,7 @@ function pane(id) {
         add: (more) => text.append(more),
         end: (reason, pairs = []) => {
             state.textContent = reason;
+            text.setAttribute("aria-busy", "false");
             node.dataset.state = "ended";
             facts.replaceChildren(...pairs.flatMap(([term, value]) => [element("dt", {}, term), element("dd", {}, value)]));
         },

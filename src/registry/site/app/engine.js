@@ -13,7 +13,9 @@ export function missing() {
 /** A file of the page itself, refused by the browser unless it has the integrity the page names. */
 async function part(id) {
     const { content, dataset } = document.getElementById(id);
-    const response = await fetch(content, { integrity: dataset.integrity });
+    const response = await fetch(content, { integrity: dataset.integrity }).catch(() => {
+        throw new Error(`${content} cannot be fetched, or it is not the one that this page names`);
+    });
     if (!response.ok) throw new Error(`the server answered ${response.status} for ${content}`);
     return response;
 }
@@ -88,10 +90,9 @@ export class Engine {
         return this.#worker;
     }
 
-    /** Loads a verified entry's model: its handle, where it came from, how long it took. */
-    async load({ model }, base, keep = true) {
-        await this.#start();
-        return this.#post({
+    /** Loads a verified entry's model: its handle, where it came from, how long it took. `signal` stops it. */
+    async load({ model }, base, keep = true, signal = null) {
+        const job = {
             job: "load",
             url: new URL(model.path, base).href,
             bytes: model.bytes,
@@ -100,15 +101,20 @@ export class Engine {
             sha256: model.sha256,
             blake3: model.blake3,
             keep,
-        });
+        };
+        return this.#stoppable(job, null, signal);
     }
 
     /** Runs a prompt; `onText(text, tokens)` sees it come. `signal` stops it between two tokens. */
     async run(job, onText, signal) {
+        return this.#stoppable({ job: "run", ...job }, onText, signal);
+    }
+
+    async #stoppable(message, onText, signal) {
         await this.#start();
-        let run;
-        const result = this.#post({ job: "run", ...job }, onText, (id) => (run = id));
-        const stop = () => this.#worker?.postMessage({ job: "stop", run });
+        let of;
+        const result = this.#post(message, onText, (id) => (of = id));
+        const stop = () => this.#worker?.postMessage({ job: "stop", of });
         if (signal?.aborted) stop();
         signal?.addEventListener("abort", stop, { once: true });
         try {

@@ -1,11 +1,17 @@
 // Fetching files of this registry, and no others: from below the page's own folder, plain paths only, at
 // most so many bytes, no redirect. Everything is read once; what is parsed is what was hashed.
 
-export class Refused extends Error {}
+/** A reason that people can read; `memory` says what this browser remembers that speaks against it. */
+export class Refused extends Error {
+    constructor(why, memory = null) {
+        super(why);
+        this.memory = memory;
+    }
+}
 
-/** Ends with a reason that people can read. */
-export function refuse(why) {
-    throw new Refused(why);
+/** Ends with a reason. */
+export function refuse(why, memory) {
+    throw new Refused(why, memory);
 }
 
 export const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -145,9 +145,9 @@ async function remembered(base, head, leaves) {
         // Storage is off: every look is a first one.
     }
     if (before) {
-        if (before.size > head.size) refuse(`the ledger has ${head.size} entries, this browser has seen ${before.size}: it was rolled back`);
+        if (before.size > head.size) refuse(`the ledger has ${head.size} entries, this browser has seen ${before.size}: it was rolled back`, key);
         const then = hex(await rootOf(leaves.slice(0, before.size).map((leaf) => leaf.hash)));
-        if (then !== before.root) refuse("the ledger is another one than this browser has seen: it was rewritten");
+        if (then !== before.root) refuse("the ledger is another one than this browser has seen: it was rewritten", key);
     }
     try {
         localStorage.setItem(key, JSON.stringify({ size: head.size, root: head.root }));

@@ -12,10 +12,22 @@ const base = new URL(".", location.href);
 const at = (id) => document.getElementById(id);
 
 /** Ends the page with a reason: nothing of a registry that does not hold is shown. */
-function end(why) {
+function end(why, memory = null) {
     at("state").replaceChildren(element("span.refusal", { role: "alert" }, `Refused: ${why}`));
+    if (memory) at("state").append(another(memory));
     at("state").dataset.state = "refused";
     at("go").disabled = true;
+}
+
+// The way on for who put another registry at this address: what this browser remembers of the old one is
+// forgotten, which only a person can decide.
+function another(memory) {
+    const forget = () => {
+        localStorage.removeItem(memory);
+        location.reload();
+    };
+    const why = "Whoever rolls a registry back hopes for this click: only do it if you know that another one was put here.";
+    return element("span.another", {}, ` ${why} `, element("button.quiet", { id: "another", type: "button", onclick: forget }, "Forget the one seen before"));
 }
 
 class Registry {
@@ -96,12 +108,16 @@ class Registry {
         at("detail").replaceChildren(...details(entry, await this.#found.get(id)));
         at("detail").hidden = false;
         this.bench.choose(id);
-        for (const [other, { card }] of this.#cards) card.classList.toggle("chosen", other === id);
+        for (const [other, { card }] of this.#cards) {
+            card.classList.toggle("chosen", other === id);
+            card.querySelector("button")?.setAttribute("aria-current", String(other === id));
+        }
         if (move) at("detail").focus({ preventScroll: false });
     }
 }
 
 async function start() {
+    at("state").textContent = "Verifying…";
     at("go").disabled = true;
     const lacks = missing();
     if (lacks) return end(`this browser lacks ${lacks}`);
@@ -125,7 +141,7 @@ async function start() {
             vouched ? `Signed metadata, version ${vouched.version}, until ${vouched.expires.slice(0, 10)}.` : "No signed metadata: nothing says how old this registry may be.",
         );
     } catch (error) {
-        end(error.message);
+        end(error.message, error.memory);
     }
 }
 

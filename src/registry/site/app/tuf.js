@@ -32,7 +32,7 @@ async function signed(key, signature, message) {
 }
 
 /** Metadata of a role, vouched for by as many different keys as a root asks for. */
-async function verified(document, role, root, what) {
+async function verified(document, role, root, what, memory = null) {
     const keys = root.keys ?? {};
     const rule = root.roles?.[role];
     if (!rule || !isCount(rule.threshold) || rule.threshold < 1 || !Array.isArray(rule.keyids)) refuse(`the root names no keys for ${role}`);
@@ -41,7 +41,7 @@ async function verified(document, role, root, what) {
     for (const { keyid, sig } of Array.isArray(document.signatures) ? document.signatures : []) {
         if (rule.keyids.includes(keyid) && Object.hasOwn(keys, keyid) && (await signed(keys[keyid], sig, message))) good.add(keys[keyid].keyval.public);
     }
-    if (good.size < rule.threshold) refuse(`${what} has ${good.size} of the ${rule.threshold} signatures it needs`);
+    if (good.size < rule.threshold) refuse(`${what} has ${good.size} of the ${rule.threshold} signatures it needs`, memory);
     const body = document.signed;
     same(body._type, role, `the role of ${what}`);
     if (!/^1\./.test(String(body.spec_version))) refuse(`${what} is of another version of the framework`);
@@ -62,7 +62,7 @@ async function fits(bytes, named, what) {
 }
 
 /** The root: the remembered or the first one, followed version by version. */
-async function rootOf(base, memory, now) {
+async function rootOf(base, memory, known, now) {
     const first = memory.root ? new TextEncoder().encode(memory.root) : await bytesOf("metadata/1.root.json", base, MOST, true);
     if (first === null) return null;
     let text = new TextDecoder().decode(first);
@@ -76,7 +76,7 @@ async function rootOf(base, memory, now) {
             return { root, text };
         }
         document = parsed(next, what);
-        await verified(document, "root", root, what);
+        await verified(document, "root", root, what, known);
         const body = await verified(document, "root", document.signed, what);
         same(body.version, root.version + 1, `the version of ${what}`);
         [root, text] = [body, new TextDecoder().decode(next)];
@@ -93,7 +93,9 @@ export async function metadata(base, now = Date.now()) {
     } catch {
         // Storage is off: every look is a first one.
     }
-    const found = await rootOf(base, memory, now);
+    // What may be said by another registry at this address as well as by a false one.
+    const known = memory.root ? key : null;
+    const found = await rootOf(base, memory, known, now);
     if (found === null) return null;
     const { root, text } = found;
     const seen = { ...memory, root: text };
@@ -103,12 +105,13 @@ export async function metadata(base, now = Date.now()) {
     for (const role of ROLES.slice(1)) {
         const consistent = root.consistent_snapshot === true && role !== "timestamp";
         const path = `metadata/${consistent ? `${named.version}.` : ""}${role}.json`;
-        const bytes = await bytesOf(path, base, MOST);
+        const bytes = await bytesOf(path, base, MOST, true);
+        if (bytes === null) refuse(`${path} is missing`, known);
         await fits(bytes, named, path);
-        const body = await verified(parsed(bytes, path), role, root, path);
+        const body = await verified(parsed(bytes, path), role, root, path, known);
         if (role !== "timestamp") same(body.version, named.version, `the version of ${path}`);
         if (body.version < (memory[role] ?? 0)) {
-            refuse(`${path} has version ${body.version}, this browser has seen ${memory[role]}: it was rolled back`);
+            refuse(`${path} has version ${body.version}, this browser has seen ${memory[role]}: it was rolled back`, key);
         }
         unexpired(body, path, now);
         if (body.expires < until) until = body.expires;

@@ -75,7 +75,7 @@ export function details(entry, found) {
         const lines = found.evaluations.flatMap((sidecar) =>
             Object.entries(sidecar.metrics).map(([name, metric]) => [sidecar.suite.name, name, number(metric.value), metric.stderr === undefined || metric.stderr === null ? "" : `± ${number(metric.stderr)}`, countText(metric.n ?? sidecar.suite.n), sidecar.bound ? "a gate" : "nothing"]),
         );
-        parts.push(element("h3", {}, "Measurements"), table("Measured on held-out cases; ± is the standard error", ["suite", "metric", "value", "", "n", "decided"], lines));
+        parts.push(element("h3", {}, "Measurements"), table("Measured; ± is the standard error", ["suite", "metric", "value", "±", "n", "decided"], lines));
         parts.push(element("p.hint", {}, "Whether cases were in the training data: ", [...new Set(found.evaluations.map(({ contamination }) => (contamination?.status ? `${contamination.status}, ${countText(contamination.overlapping)} overlapping` : plain(contamination))))].join(", "), "."));
     }
     if (smoke) parts.push(element("h3", {}, "Native smoke run"), table("What it answered natively", ["prompt", "answer"], smoke.prompts.map((run) => [element("code", {}, run.prompt), element("code", {}, run.text)])));

@@ -5,7 +5,8 @@
 // into the runtime's memory, so they exist once; a piece that is wrong ends the loading.
 
 let abi = null;
-let stopped = new Set();
+const stopped = new Set(); // Jobs that nobody waits for any more.
+const loading = new Map(); // What ends the loading of a job.
 
 const utf8 = new TextDecoder();
 const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -37,8 +38,19 @@ async function init({ module, budget }) {
     return {};
 }
 
+/** Loads a model unless it is stopped. */
+async function load(job, id) {
+    const stop = new AbortController();
+    loading.set(id, stop);
+    try {
+        return await loaded(job, stop.signal);
+    } finally {
+        loading.delete(id);
+    }
+}
+
 /** The model from the cache, or from the server. Both are checked alike. */
-async function load(job) {
+async function loaded(job, signal) {
     const started = performance.now();
     const cache = job.keep && globalThis.caches ? await caches.open("studbook-models").catch(() => null) : null;
     const key = new URL(job.url);
@@ -56,6 +68,7 @@ async function load(job) {
         credentials: "omit",
         mode: "same-origin",
         cache: "no-store",
+        signal,
     });
     if (!response.ok) throw new Error(`the server answered ${response.status} for the model`);
     const model = await take(job, response, cache ? keeper(cache, key.href) : null);
@@ -203,7 +216,8 @@ const JOBS = {
 
 onmessage = async ({ data: { id, job, ...rest } }) => {
     if (job === "stop") {
-        stopped.add(rest.run);
+        if (loading.has(rest.of)) loading.get(rest.of).abort();
+        else stopped.add(rest.of);
         return;
     }
     try {
