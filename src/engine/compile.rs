@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use petgraph::graph::DiGraph;
 
 use self::draft::{Draft, each_once};
+pub(super) use self::gates::rivals_of;
 use super::graph::{From, Need, Node, StageGraph, StageIndex};
 use crate::base::name::Name;
 use crate::plan::{Candidate, Origin, Plan};

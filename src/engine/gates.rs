@@ -4,16 +4,17 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::compile::rivals_of;
 use super::graph::StageGraph;
 use super::resolve::Results;
 use super::schedule::End;
 use crate::base::name::Name;
-use crate::evaluate::Measure;
 use crate::evaluate::harness::External;
+use crate::evaluate::{self, Better, Measure};
 use crate::plan::{Candidate, Gate, GateRule, MetricGate, Plan, Versus};
 use crate::record;
 use crate::record::promotion::{GateState, GateStatus, PromotionTemplate};
-use crate::stage::Kind;
+use crate::stage::{Kind, UNLIKE};
 use crate::store::{Store, StoreError};
 
 /// A gate that nothing has decided yet.
@@ -39,6 +40,7 @@ pub fn pending(
     path: &Path,
 ) -> Result<Vec<PendingGate>, StoreError> {
     let mut found = Vec::new();
+    let waiting = Waiting { plan, graph, results, path };
     for candidate in &plan.candidates {
         let gates = plan.gates.iter().filter(|gate| gate.is_for(candidate));
         match promotion_of(graph, store, results, &candidate.name)? {
@@ -52,14 +54,19 @@ pub fn pending(
                 };
                 found.extend(gates.filter(open).map(|gate| {
                     let status = template.gates.iter().find(|status| status.gate == gate.name);
-                    match status.filter(|status| status.state == GateState::Inconclusive) {
-                        Some(status) => more_cases(status, candidate, path),
-                        None => describe(plan, gate, candidate, path),
+                    match status {
+                        Some(status) if status.state == GateState::Inconclusive => {
+                            more_cases(status, candidate, path)
+                        }
+                        Some(status) if status.finding.starts_with(UNLIKE) => {
+                            waiting.ask_alike(gate, candidate, status)
+                        }
+                        _ => waiting.describe(gate, candidate),
                     }
                 }));
             }
             None if is_lost(graph, ends, &candidate.name) => {}
-            None => found.extend(gates.map(|gate| describe(plan, gate, candidate, path))),
+            None => found.extend(gates.map(|gate| waiting.describe(gate, candidate))),
         }
     }
     Ok(found)
@@ -89,43 +96,86 @@ fn is_lost(graph: &StageGraph, ends: &[Option<End>], candidate: &Name) -> bool {
     index.is_some_and(|index| matches!(ends[index.index()], Some(End::Blocked | End::Failed)))
 }
 
-fn describe(plan: &Plan, gate: &Gate, candidate: &Candidate, path: &Path) -> PendingGate {
-    let path = path.display();
-    let (satisfied_by, command) = match &gate.rule {
-        GateRule::Metric(rule) => match external(plan, rule) {
-            Some(suite) => (
-                metric(rule),
-                format!(
-                    "studbook attest {path} {} --suite {suite} --results FILE --samples FILE --by NAME",
-                    candidate.name
-                ),
-            ),
-            None => (metric(rule), format!("studbook run {path}")),
-        },
-        GateRule::Approval(approval) if approval.keys.is_empty() => (
-            format!("an approval: {}", approval.statement),
-            format!("studbook attest {path} {} --gate {} --by NAME", candidate.name, gate.name),
-        ),
-        GateRule::Approval(approval) => {
-            let names: Vec<&str> = approval.keys.iter().map(|key| key.name.as_str()).collect();
-            let (threshold, names) = (approval.threshold, names.join(", "));
-            (
-                format!("{threshold} signed approval of {names}: {}", approval.statement),
-                format!("studbook attest {path} {} --gate {} --by NAME --key KEY", candidate.name, gate.name),
-            )
-        }
-        GateRule::BrowserSmoke => (
-            "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
-            format!("studbook smoke --browser {path}"),
-        ),
-    };
-    PendingGate { candidate: candidate.name.clone(), gate: gate.name.clone(), satisfied_by, command }
+/// What a gate that waits is looked up in.
+struct Waiting<'a> {
+    plan: &'a Plan,
+    graph: &'a StageGraph,
+    results: &'a Results,
+    path: &'a Path,
 }
 
-/// The first suite of a gate that another harness measures.
-fn external<'p>(plan: &'p Plan, rule: &MetricGate) -> Option<&'p Name> {
-    let suites = plan.suites.iter().filter(|suite| suite.kind == External::NAME);
-    suites.map(|suite| &suite.name).find(|name| rule.suites.contains(name))
+impl Waiting<'_> {
+    fn describe(&self, gate: &Gate, candidate: &Candidate) -> PendingGate {
+        let path = self.path.display();
+        let name = &candidate.name;
+        let (satisfied_by, command) = match &gate.rule {
+            GateRule::Metric(rule) => match self.missing(rule, candidate) {
+                Some((model, suite)) => {
+                    (format!("{}; missing: `{model}` on `{suite}`", metric(rule)), self.bring(model, suite))
+                }
+                None => (metric(rule), format!("studbook run {path}")),
+            },
+            GateRule::Approval(approval) if approval.keys.is_empty() => (
+                format!("an approval: {}", approval.statement),
+                format!("studbook attest {path} {name} --gate {} --by NAME", gate.name),
+            ),
+            GateRule::Approval(approval) => {
+                let names: Vec<&str> = approval.keys.iter().map(|key| key.name.as_str()).collect();
+                let (threshold, names) = (approval.threshold, names.join(", "));
+                (
+                    format!("{threshold} signed approval of {names}: {}", approval.statement),
+                    format!("studbook attest {path} {name} --gate {} --by NAME --key KEY", gate.name),
+                )
+            }
+            GateRule::BrowserSmoke => (
+                "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
+                format!("studbook smoke --browser {path}"),
+            ),
+        };
+        PendingGate { candidate: name.clone(), gate: gate.name.clone(), satisfied_by, command }
+    }
+
+    /// What to type to bring the results of another harness.
+    fn bring(&self, model: &Name, suite: &Name) -> String {
+        let path = self.path.display();
+        format!("studbook attest {path} {model} --suite {suite} --results FILE --samples FILE --by NAME")
+    }
+
+    /// All results are there, but not of the same questions: the candidate is asked again.
+    fn ask_alike(&self, gate: &Gate, candidate: &Candidate, status: &GateStatus) -> PendingGate {
+        let described = self.describe(gate, candidate);
+        let suite = match &gate.rule {
+            GateRule::Metric(rule) => rule.suites.iter().find(|suite| self.is_external(suite)),
+            GateRule::Approval(_) | GateRule::BrowserSmoke => None,
+        };
+        let command = suite.map_or(described.command, |suite| self.bring(&candidate.name, suite));
+        PendingGate {
+            candidate: described.candidate,
+            gate: described.gate,
+            satisfied_by: status.finding.clone(),
+            command,
+        }
+    }
+
+    fn is_external(&self, name: &Name) -> bool {
+        self.plan.suites.iter().any(|suite| suite.name == *name && suite.kind == External::NAME)
+    }
+
+    /// The first model, the candidate before those it is compared with, whose results of another harness a
+    /// gate still needs, and the suite.
+    fn missing<'n>(&'n self, rule: &'n MetricGate, candidate: &'n Candidate) -> Option<(&'n Name, &'n Name)> {
+        let suites: Vec<&Name> = rule.suites.iter().filter(|name| self.is_external(name)).collect();
+        let models: Vec<&Name> =
+            [&candidate.name].into_iter().chain(rivals_of(self.plan, rule, candidate)).collect();
+        let mut pairs = models.iter().flat_map(|model| suites.iter().map(move |suite| (*model, *suite)));
+        pairs.find(|(model, suite)| !self.is_there(model, suite))
+    }
+
+    fn is_there(&self, model: &Name, suite: &Name) -> bool {
+        let index = self.graph.find(&format!("{}:{model}.{suite}", Kind::Eval.name()));
+        let result = index.and_then(|index| self.results[index.index()].as_ref());
+        result.is_some_and(|result| result.outputs.contains_key("record"))
+    }
 }
 
 /// What was measured does not decide; only other cases, or more of them, can.
@@ -158,7 +208,10 @@ fn metric(rule: &MetricGate) -> String {
             Some(Versus::Champion { .. }) => "the champion",
             None => "a champion that is not there: name one, or say whom else in `[champion]`",
         };
-        format!(">= {rival} + {}", rule.margin)
+        match evaluate::measured_by(&rule.metric).map(|(_, metric)| metric.better) {
+            Some(Better::Lower) => format!("<= {rival} - {}", rule.margin),
+            _ => format!(">= {rival} + {}", rule.margin),
+        }
     }));
     format!("{what} {}", demands.join(" and "))
 }

@@ -54,7 +54,7 @@ pub trait Examinee {
 }
 
 /// One metric of an evaluator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MetricInfo {
     /// Its name.
     pub name: &'static str,
@@ -62,6 +62,33 @@ pub struct MetricInfo {
     pub better: Better,
     /// What a case can give.
     pub values: Values,
+    /// The least and the greatest it can be.
+    pub range: (f64, f64),
+}
+
+impl MetricInfo {
+    /// A share of cases that are right.
+    pub const fn share(name: &'static str) -> Self {
+        Self { name, better: Better::Higher, values: Values::Binary, range: (0.0, 1.0) }
+    }
+
+    /// Something of which less is better, and `least` is as good as can be.
+    pub const fn cost(name: &'static str, values: Values, least: f64) -> Self {
+        Self { name, better: Better::Lower, values, range: (least, f64::INFINITY) }
+    }
+
+    /// What nobody is worse than.
+    pub const fn worst(&self) -> f64 {
+        match self.better {
+            Better::Higher => self.range.0,
+            Better::Lower => self.range.1,
+        }
+    }
+
+    /// By how much two models can differ at most.
+    pub fn spread(&self) -> f64 {
+        self.range.1 - self.range.0
+    }
 }
 
 /// Which way is better.
@@ -112,6 +139,9 @@ pub trait Measure: Sync {
     const VERSION: u32;
     /// One sentence for people.
     const ABOUT: &'static str;
+    /// Whether a model that does well here is a good one. What it weighs, or how near it is to what it was
+    /// rounded from, says nothing about that: only on gates of quality may claims of quality rest.
+    const QUALITY: bool;
     /// Its metrics; the first is what it is for.
     const METRICS: &'static [MetricInfo];
     /// The options it takes.
@@ -145,6 +175,8 @@ pub trait Evaluator: Sync {
     fn version(&self) -> u32;
     /// One sentence for people.
     fn about(&self) -> &'static str;
+    /// Whether a model that does well here is a good one, so that claims of quality may rest on it.
+    fn measures_quality(&self) -> bool;
     /// Its metrics; the first is what it is for.
     fn metrics(&self) -> &'static [MetricInfo];
     /// The options it takes.
@@ -206,6 +238,10 @@ impl<M: Measure> Evaluator for M {
 
     fn about(&self) -> &'static str {
         M::ABOUT
+    }
+
+    fn measures_quality(&self) -> bool {
+        M::QUALITY
     }
 
     fn metrics(&self) -> &'static [MetricInfo] {
@@ -286,6 +322,11 @@ pub fn find(name: &str) -> Option<&'static dyn Evaluator> {
     EVALUATORS.iter().copied().find(|evaluator| evaluator.name() == name)
 }
 
+/// The evaluator that measures the metric `name`, and that metric: no two have one of the same name.
+pub fn measured_by(name: &str) -> Option<(&'static dyn Evaluator, &'static MetricInfo)> {
+    EVALUATORS.iter().find_map(|evaluator| Some((*evaluator, evaluator.metric(name)?.1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::options::OPTION_NAMES;
@@ -307,6 +348,7 @@ mod tests {
         let all: Vec<&MetricInfo> = EVALUATORS.iter().flat_map(|evaluator| evaluator.metrics()).collect();
         for (at, metric) in all.iter().enumerate() {
             assert!(all[..at].iter().all(|other| other.name != metric.name), "{}", metric.name);
+            assert!(metric.range.0 < metric.range.1 && measured_by(metric.name).unwrap().1 == *metric);
         }
     }
 }

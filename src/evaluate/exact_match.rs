@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble};
 use super::options::Options;
 use super::suite::sound_text;
 
@@ -41,8 +41,8 @@ impl Measure for ExactMatch {
     const NAME: &'static str = "exact_match";
     const VERSION: u32 = 2;
     const ABOUT: &'static str = "the share of cases answered with exactly the expected text";
-    const METRICS: &'static [MetricInfo] =
-        &[MetricInfo { name: "exact_match", better: Better::Higher, values: Values::Binary }];
+    const QUALITY: bool = true;
+    const METRICS: &'static [MetricInfo] = &[MetricInfo::share("exact_match")];
     const OPTIONS: &'static [&'static str] = &["max_tokens", "stop", "normalise"];
 
     fn check(case: &Case) -> Result<(), String> {

@@ -2,22 +2,30 @@
 //!
 //! Numbers of another program are evidence only as far as they can be held against something. So the
 //! samples must add up to the results, be as many as the results say, hash to what the results say, be
-//! of the task version the plan asks for, and of this very model: the path the harness loaded it from
-//! must have the model's SHA-256 as one of its parts. What cannot be checked is refused.
+//! of the task version and the number of shots the plan asks for, and of this very model. What cannot be
+//! checked is refused.
 //!
 //! The evaluator `external` is these samples: one outcome for each document, the value being the
 //! harness's own metric.
+//!
+//! * `model`: which model was loaded, and that nothing made another one of it.
+//! * `samples`: the lines, that they are what the results say, and what was asked in each.
+//! * `rescore`: the metric again, from the log-likelihoods or the text that the model gave.
 
-use std::collections::HashSet;
+mod model;
+mod rescore;
+mod samples;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::samples::Line;
 use super::EvaluateError;
 use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
 use super::options::Options;
 use super::outcome::Outcome;
-use super::suite::MAX_CASES;
 use crate::base::canonical;
 use crate::base::digest::Sha256;
 
@@ -25,6 +33,8 @@ use crate::base::digest::Sha256;
 pub const MAX_FILE: usize = 7 << 20;
 /// How far the mean of the samples may be from the result: sums of other orders differ by less.
 const CLOSE: f64 = 1e-9;
+/// The metric of the harness that is meant if a plan does not say.
+pub const DEFAULT_METRIC: &str = "acc";
 
 /// The evaluator `external`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +51,9 @@ pub struct Case {}
 pub struct Sample {
     /// What the harness's metric was for it.
     pub value: f64,
+    /// SHA-256 of what was asked, and how: document, prompt, target, shots, settings. Only outcomes of which
+    /// it is the same are of the same case.
+    pub asked: Sha256,
     /// SHA-256 of the line of the samples file.
     pub line: Sha256,
 }
@@ -49,11 +62,17 @@ impl Measure for External {
     type Case = Case;
     type Outcome = Sample;
     const NAME: &'static str = "external";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "a metric of lm-evaluation-harness, brought with its samples";
-    const METRICS: &'static [MetricInfo] =
-        &[MetricInfo { name: "external", better: Better::Higher, values: Values::Ratio }];
-    const OPTIONS: &'static [&'static str] = &["task", "task_metric", "task_version", "harness_version"];
+    const QUALITY: bool = true;
+    const METRICS: &'static [MetricInfo] = &[MetricInfo {
+        name: "external",
+        better: Better::Higher,
+        values: Values::Ratio,
+        range: (0.0, f64::INFINITY),
+    }];
+    const OPTIONS: &'static [&'static str] =
+        &["task", "task_metric", "task_version", "harness_version", "num_fewshot"];
 
     fn check(_: &Case) -> Result<(), String> {
         Err("is none: the cases of `external` are the harness's".to_owned())
@@ -89,7 +108,7 @@ pub fn read(
     artifact: &Sha256,
 ) -> Result<Vec<Outcome>, EvaluateError> {
     let Some(task) = options.task.as_deref() else { return refuse("the plan names no task") };
-    let metric = options.task_metric.as_deref().unwrap_or("acc");
+    let metric = options.task_metric.as_deref().unwrap_or(DEFAULT_METRIC);
     for (what, bytes) in [("results", results), ("samples", samples)] {
         if bytes.len() > MAX_FILE {
             return refuse(format!("the {what} have {} bytes, at most {MAX_FILE} are read", bytes.len()));
@@ -97,58 +116,38 @@ pub fn read(
     }
     let results = canonical::value_from_slice(results)
         .or_else(|error| refuse(format!("the results are no results file: {error}")))?;
-    same_model(&results, artifact)?;
+    let settings = model::settings(&results, artifact)?;
     same_version(&results, task, options)?;
-    let (filter, value) = result(&results, task, metric)?;
-    let lines = lines(samples)?;
-    same_hash(&results, task, &lines)?;
-    let own: Vec<&Line> = lines.iter().filter(|line| line.filter() == filter).collect();
+    let shots = shots(&results, task, options)?;
+    let found = result(&results, task, metric)?;
+    let lines = samples::lines(samples)?;
+    samples::same_hash(&results, task, &lines)?;
+    let own: Vec<&Line> = lines.iter().filter(|line| line.filter() == found.filter).collect();
     let expected = results["n-samples"][task]["effective"].as_u64();
     if expected != Some(own.len() as u64) {
         let expected = expected.map_or_else(|| "nothing".to_owned(), |n| n.to_string());
         return refuse(format!("there are {} samples, the results say {expected}", own.len()));
     }
     let mut outcomes = Vec::with_capacity(own.len());
-    let mut sum = 0.0;
+    let mut values = Vec::with_capacity(own.len());
     for line in &own {
-        let found = line.value[metric].as_f64().filter(|found| found.is_finite());
-        let Some(found) = found else {
-            return refuse(format!("line {} of the samples has no number `{metric}`", line.number));
-        };
-        sum += found;
+        let value = line.number_called(metric)?;
+        if value < 0.0 {
+            return refuse(format!(
+                "line {} of the samples has the `{metric}` {value}, below 0",
+                line.number
+            ));
+        }
+        rescore::check(&results["configs"][task], metric, line, value)?;
         let Ok(id) = format!("doc-{}", line.doc).parse() else {
             return refuse(format!("line {} of the samples has a strange `doc_id`", line.number));
         };
-        outcomes.push(Outcome::new(&id, &Sample { value: found, line: line.sha256 })?);
+        values.push(value);
+        let asked = line.asked(&shots, &settings)?;
+        outcomes.push(Outcome::new(&id, &Sample { value, asked, line: line.sha256 })?);
     }
-    let mean = sum / own.len().max(1) as f64;
-    if (mean - value).abs() > CLOSE * value.abs().max(1.0) {
-        return refuse(format!("the samples come to `{metric}` {mean}, the results say {value}"));
-    }
+    found.follows_from(metric, &values)?;
     Ok(outcomes)
-}
-
-/// The path the model was loaded from has its digest as a part.
-fn same_model(results: &Value, artifact: &Sha256) -> Result<(), EvaluateError> {
-    let arguments = &results["config"]["model_args"];
-    let text = match arguments {
-        Value::String(text) => text.clone(),
-        Value::Object(members) => members["pretrained"].as_str().unwrap_or_default().to_owned(),
-        _ => return refuse("the results do not say which model was loaded (`config.model_args`)"),
-    };
-    let wanted = artifact.to_string();
-    let is_digest = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut parts = text.split(['/', '\\', '=', ',', '.', ':']).filter(is_digest);
-    match parts.next() {
-        Some(found) if found == wanted && parts.next().is_none() => Ok(()),
-        Some(found) if found != wanted => {
-            refuse(format!("the results are of the model {found}, not of {wanted}"))
-        }
-        Some(_) => refuse("the results name several models"),
-        None => refuse(format!(
-            "nothing says that the results are of this model: load it from a path with {wanted} in it"
-        )),
-    }
 }
 
 /// Versions may be numbers or texts there; `1` and `1.0` are the same.
@@ -173,8 +172,49 @@ fn same_version(results: &Value, task: &str, options: &Options) -> Result<(), Ev
     Ok(())
 }
 
-/// The value of `metric`, and the filter it was taken after: keys are `acc,none`.
-fn result(results: &Value, task: &str, metric: &str) -> Result<(String, f64), EvaluateError> {
+/// How many examples stood before each question: as many as the plan asks for, if it does.
+fn shots(results: &Value, task: &str, options: &Options) -> Result<Value, EvaluateError> {
+    let found = &results["n-shot"][task];
+    match options.num_fewshot {
+        Some(asked) if found.as_u64() != Some(asked) => {
+            refuse(format!("the results are of {found} shots of `{task}`, the plan asks for {asked}"))
+        }
+        _ => Ok(found.clone()),
+    }
+}
+
+/// A metric in the results.
+struct Found {
+    value: f64,
+    /// Its standard error, where one is given.
+    stderr: Option<f64>,
+    /// The filter it was taken after: keys are `acc,none`.
+    filter: String,
+}
+
+impl Found {
+    /// Refuses samples that do not come to it. Standard errors of a mean are the harness's: those of the
+    /// sample, with n - 1.
+    fn follows_from(&self, metric: &str, values: &[f64]) -> Result<(), EvaluateError> {
+        let close = |one: f64, other: f64| (one - other).abs() <= CLOSE * other.abs().max(1.0);
+        let n = values.len().max(1) as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        if !close(mean, self.value) {
+            return refuse(format!("the samples come to `{metric}` {mean}, the results say {}", self.value));
+        }
+        let Some(given) = self.stderr.filter(|_| values.len() > 1) else { return Ok(()) };
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        let stderr = (squares / (n - 1.0) / n).sqrt();
+        if !close(stderr, given) {
+            return refuse(format!(
+                "the samples come to a standard error of {stderr} of `{metric}`, the results say {given}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn result(results: &Value, task: &str, metric: &str) -> Result<Found, EvaluateError> {
     let Some(row) = results["results"][task].as_object() else {
         return refuse(format!("the results have no task `{task}`"));
     };
@@ -190,7 +230,10 @@ fn result(results: &Value, task: &str, metric: &str) -> Result<(String, f64), Ev
         .collect();
     match filters.as_slice() {
         [(filter, value)] => match value.as_f64().filter(|value| value.is_finite()) {
-            Some(value) => Ok(((*filter).to_owned(), value)),
+            Some(value) => {
+                let stderr = row.get(&format!("{metric}_stderr,{filter}")).and_then(Value::as_f64);
+                Ok(Found { value, stderr, filter: (*filter).to_owned() })
+            }
             None => refuse(format!("`{metric}` of `{task}` is {value}, not a number")),
         },
         [] => refuse(format!("the results have no `{metric}` of `{task}`")),
@@ -198,118 +241,12 @@ fn result(results: &Value, task: &str, metric: &str) -> Result<(String, f64), Ev
     }
 }
 
-/// One line of the samples file.
-struct Line {
-    number: usize,
-    doc: u64,
-    value: Value,
-    sha256: Sha256,
-}
-
-impl Line {
-    fn filter(&self) -> &str {
-        self.value["filter"].as_str().unwrap_or("none")
-    }
-}
-
-fn lines(samples: &[u8]) -> Result<Vec<Line>, EvaluateError> {
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
-    let text = samples.strip_suffix(b"\n").unwrap_or(samples);
-    if text.is_empty() {
-        return refuse("there are no samples");
-    }
-    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        if number > MAX_CASES {
-            return refuse(format!("there are more than {MAX_CASES} samples"));
-        }
-        let value = canonical::value_from_slice(line)
-            .or_else(|error| refuse(format!("line {number} of the samples {error}")))?;
-        let Some(doc) = value["doc_id"].as_u64() else {
-            return refuse(format!("line {number} of the samples has no `doc_id`"));
-        };
-        let line = Line { number, doc, value, sha256: Sha256::of(line) };
-        if !seen.insert((doc, line.filter().to_owned())) {
-            return refuse(format!("line {number} of the samples is about document {doc} again"));
-        }
-        found.push(line);
-    }
-    Ok(found)
-}
-
-/// The harness hashes the hashes of every document, prompt and target in order.
-fn same_hash(results: &Value, task: &str, lines: &[Line]) -> Result<(), EvaluateError> {
-    let Some(expected) = results["task_hashes"][task].as_str() else { return Ok(()) };
-    let mut all = String::new();
-    for line in lines {
-        for field in ["doc_hash", "prompt_hash", "target_hash"] {
-            all += line.value[field].as_str().unwrap_or_default();
-        }
-    }
-    let found = Sha256::of(all.as_bytes()).to_string();
-    if found != expected {
-        return refuse(format!("the samples hash to {found}, the results say {expected}"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::evaluator::Evaluator;
+    use super::testing::{artifact, options, refused, results, samples, take};
     use super::*;
     use serde_json::json;
-
-    fn artifact() -> Sha256 {
-        Sha256::of(b"model")
-    }
-
-    fn options() -> Options {
-        Options {
-            task: Some("arc_easy".to_owned()),
-            task_metric: Some("acc".to_owned()),
-            task_version: Some("1.0".to_owned()),
-            harness_version: Some("0.4.9".to_owned()),
-            ..Options::default()
-        }
-    }
-
-    fn samples() -> Vec<Value> {
-        (0..4)
-            .map(|i| {
-                json!({
-                    "doc_id": i, "doc": {"question": "q"}, "target": "0", "filter": "none", "metrics": ["acc"],
-                    "doc_hash": format!("d{i}"), "prompt_hash": format!("p{i}"), "target_hash": format!("t{i}"),
-                    "acc": f64::from(u8::from(i != 2)),
-                })
-            })
-            .collect()
-    }
-
-    fn results() -> Value {
-        let hash: String = (0..4).map(|i| format!("d{i}p{i}t{i}")).collect();
-        json!({
-            "results": {"arc_easy": {"alias": "arc_easy", "acc,none": 0.75, "acc_stderr,none": 0.25}},
-            "versions": {"arc_easy": 1.0},
-            "n-samples": {"arc_easy": {"original": 4, "effective": 4}},
-            "higher_is_better": {"arc_easy": {"acc": true}},
-            "config": {"model": "hf", "model_args": format!("pretrained=out/{}/hf,dtype=float32", artifact())},
-            "task_hashes": {"arc_easy": Sha256::of(hash.as_bytes()).to_string()},
-            "lm_eval_version": "0.4.9",
-        })
-    }
-
-    fn take(results: &Value, samples: &[Value]) -> Result<Vec<Outcome>, EvaluateError> {
-        let lines: String = samples.iter().map(|line| format!("{line}\n")).collect();
-        read(results.to_string().as_bytes(), lines.as_bytes(), &options(), &artifact())
-    }
-
-    #[track_caller]
-    fn refused(change: impl FnOnce(&mut Value, &mut Vec<Value>), why: &str) {
-        let (mut results, mut samples) = (results(), samples());
-        change(&mut results, &mut samples);
-        let error = take(&results, &samples).unwrap_err().to_string();
-        assert!(error.contains(why), "{error}");
-    }
 
     #[test]
     fn what_adds_up_is_taken_in() {
@@ -319,25 +256,6 @@ mod tests {
             (metric.value, metric.n, metric.stderr),
             (0.75, 4, Some(0.25)),
             "the harness's own numbers"
-        );
-        let mut plain = results();
-        plain["config"]["model_args"] =
-            json!({"pretrained": format!("x/{}", artifact()), "dtype": "float32"});
-        assert!(take(&plain, &samples()).is_ok());
-    }
-
-    #[test]
-    fn the_threat_of_results_of_another_model() {
-        let other = Sha256::of(b"other");
-        refused(
-            |r, _| r["config"]["model_args"] = json!(format!("pretrained=out/{other}")),
-            "are of the model",
-        );
-        refused(|r, _| r["config"]["model_args"] = json!("pretrained=gpt2"), "nothing says");
-        refused(|r, _| r["config"]["model_args"] = json!(null), "do not say which model");
-        refused(
-            |r, _| r["config"]["model_args"] = json!(format!("pretrained=out/{},peft={other}", artifact())),
-            "several models",
         );
     }
 
@@ -350,14 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn the_threat_of_other_shots_than_were_asked_for() {
+        refused(|r, _| r["n-shot"]["arc_easy"] = json!(25), "of 25 shots of `arc_easy`, the plan asks for 0");
+        refused(|r, _| drop(r.as_object_mut().unwrap().remove("n-shot")), "of null shots");
+    }
+
+    #[test]
     fn the_threat_of_samples_that_do_not_add_up() {
         refused(|r, _| r["results"]["arc_easy"]["acc,none"] = json!(0.8), "come to `acc` 0.75");
-        refused(|_, s| s[2]["acc"] = json!(1.0), "come to `acc` 1");
+        refused(|r, _| r["results"]["arc_easy"]["acc_stderr,none"] = json!(0.1), "a standard error of 0.25");
         refused(|_, s| drop(s.pop()), "hash to");
         refused(|_, s| s.swap(0, 1), "hash to");
         refused(|_, s| s[1]["doc_id"] = json!(0), "about document 0 again");
         refused(|_, s| s[1]["acc"] = json!("1"), "no number `acc`");
-        refused(|_, s| s[1]["doc_hash"] = json!("swapped"), "hash to");
+        refused(|_, s| s[1]["acc"] = json!(-1.0), "below 0");
         refused(|r, _| r["n-samples"]["arc_easy"]["effective"] = json!(5), "the results say 5");
         refused(|r, _| r["results"]["arc_easy"]["acc,none"] = json!("N/A"), "not a number");
         refused(|r, _| r["higher_is_better"]["arc_easy"]["acc"] = json!(false), "better when lower");

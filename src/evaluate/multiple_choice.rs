@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble};
 use super::options::Options;
 use super::suite::sound_text;
 use crate::runtime::score::Question;
@@ -47,17 +47,15 @@ pub struct Outcome {
 /// Most choices of a case.
 const MAX_CHOICES: usize = 64;
 
-const fn share(name: &'static str) -> MetricInfo {
-    MetricInfo { name, better: Better::Higher, values: Values::Binary }
-}
-
 impl Measure for MultipleChoice {
     type Case = Case;
     type Outcome = Outcome;
     const NAME: &'static str = "multiple_choice";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "the share of cases whose right continuation is the likeliest";
-    const METRICS: &'static [MetricInfo] = &[share("accuracy"), share("accuracy_norm")];
+    const QUALITY: bool = true;
+    const METRICS: &'static [MetricInfo] =
+        &[MetricInfo::share("accuracy"), MetricInfo::share("accuracy_norm")];
     const OPTIONS: &'static [&'static str] = &["delimiter"];
 
     fn check(case: &Case) -> Result<(), String> {

@@ -39,10 +39,13 @@ pub struct Options {
     /// The harness's own version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub harness_version: Option<String>,
+    /// Examples before each question there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_fewshot: Option<u64>,
 }
 
 /// The names of all options, as plans write them.
-pub const OPTION_NAMES: [&str; 10] = [
+pub const OPTION_NAMES: [&str; 11] = [
     "max_tokens",
     "stop",
     "normalise",
@@ -53,6 +56,7 @@ pub const OPTION_NAMES: [&str; 10] = [
     "task_metric",
     "task_version",
     "harness_version",
+    "num_fewshot",
 ];
 
 /// How texts are evened out before they are compared.
@@ -116,6 +120,7 @@ impl Options {
             self.task_metric.is_some(),
             self.task_version.is_some(),
             self.harness_version.is_some(),
+            self.num_fewshot.is_some(),
         ];
         OPTION_NAMES.into_iter().zip(there).filter_map(|(name, there)| there.then_some(name)).collect()
     }

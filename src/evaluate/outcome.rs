@@ -17,6 +17,7 @@ use super::EvaluateError;
 use super::evaluator::{Score, Values};
 use super::suite::{MAX_CASES, Suite};
 use crate::base::canonical;
+use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
 /// The largest outcomes file that is read.
@@ -49,6 +50,11 @@ impl Outcome {
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, EvaluateError> {
         T::deserialize(&self.body)
             .map_err(|error| EvaluateError::Unreadable { id: self.id.to_string(), why: error.to_string() })
+    }
+
+    /// What was asked, by its digest, where that is not a case of a suite of ours.
+    fn asked(&self) -> Option<&str> {
+        self.body["asked"].as_str()
     }
 
     fn line(&self) -> Vec<u8> {
@@ -201,17 +207,34 @@ pub fn match_metrics(recorded: &Metrics, recomputed: &Metrics) -> Result<(), Eva
     Ok(())
 }
 
-/// Refuses outcomes of two models that are not of the same cases in the same order.
+/// SHA-256 of all that was asked elsewhere, in any order; none for outcomes of our own suites.
+pub fn asked(outcomes: &[Outcome]) -> Option<Sha256> {
+    let mut all: Vec<String> = outcomes
+        .iter()
+        .map(|outcome| Some(format!("{} {}\n", outcome.id, outcome.asked()?)))
+        .collect::<Option<_>>()?;
+    all.sort();
+    Some(Sha256::of(all.concat().as_bytes()))
+}
+
+/// Refuses outcomes of two models that are not of the same cases in the same order, asked alike.
 pub fn match_pair(one: &[Outcome], other: &[Outcome]) -> Result<(), EvaluateError> {
     if one.len() != other.len() {
         return Err(EvaluateError::Pairing(format!("{} outcomes against {}", one.len(), other.len())));
     }
-    match one.iter().zip(other).find(|(one, other)| one.id != other.id) {
-        Some((one, other)) => {
-            Err(EvaluateError::Pairing(format!("case {} against case {}", one.id, other.id)))
+    for (one, other) in one.iter().zip(other) {
+        if one.id != other.id {
+            return Err(EvaluateError::Pairing(format!("case {} against case {}", one.id, other.id)));
         }
-        None => Ok(()),
+        if one.asked() != other.asked() {
+            let why = format!(
+                "case {} was asked otherwise: another document, prompt, number of shots or setting",
+                one.id
+            );
+            return Err(EvaluateError::Pairing(why));
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble, Values};
 use super::options::Options;
 use super::text::Text;
 
@@ -33,9 +33,10 @@ impl Measure for Perplexity {
     const NAME: &'static str = "perplexity";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "bits a model needs for each byte of a text";
+    const QUALITY: bool = true;
     const METRICS: &'static [MetricInfo] = &[
-        MetricInfo { name: "bits_per_byte", better: Better::Lower, values: Values::Ratio },
-        MetricInfo { name: "token_perplexity", better: Better::Lower, values: Values::Exponential },
+        MetricInfo::cost("bits_per_byte", Values::Ratio, 0.0),
+        MetricInfo::cost("token_perplexity", Values::Exponential, 1.0),
     ];
     const OPTIONS: &'static [&'static str] = &["window", "stride"];
 

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble, Values};
 use super::options::Options;
 use super::text::Text;
 
@@ -33,9 +33,10 @@ impl Measure for QuantizationDelta {
     const NAME: &'static str = "quantization_delta";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "how far a child's predictions are from those of itself in f32";
+    const QUALITY: bool = false;
     const METRICS: &'static [MetricInfo] = &[
-        MetricInfo { name: "kl_divergence", better: Better::Lower, values: Values::Ratio },
-        MetricInfo { name: "top1_agreement", better: Better::Higher, values: Values::Ratio },
+        MetricInfo::cost("kl_divergence", Values::Ratio, 0.0),
+        MetricInfo { values: Values::Ratio, ..MetricInfo::share("top1_agreement") },
     ];
     const OPTIONS: &'static [&'static str] = &["window", "stride"];
 

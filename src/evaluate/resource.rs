@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble, Values};
 use super::options::Options;
 
 /// The evaluator `resource`.
@@ -41,17 +41,17 @@ pub struct Outcome {
 /// Most tokens of a case.
 const MOST: u64 = 1 << 20;
 
-const fn less(name: &'static str) -> MetricInfo {
-    MetricInfo { name, better: Better::Lower, values: Values::Ratio }
-}
-
 impl Measure for Resource {
     type Case = Case;
     type Outcome = Outcome;
     const NAME: &'static str = "resource";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "bytes held and bytes read for a token, computed and not measured";
-    const METRICS: &'static [MetricInfo] = &[less("memory_bytes"), less("bytes_per_token")];
+    const QUALITY: bool = false;
+    const METRICS: &'static [MetricInfo] = &[
+        MetricInfo::cost("memory_bytes", Values::Ratio, 0.0),
+        MetricInfo::cost("bytes_per_token", Values::Ratio, 0.0),
+    ];
     const OPTIONS: &'static [&'static str] = &[];
 
     fn check(case: &Case) -> Result<(), String> {

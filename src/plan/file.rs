@@ -198,6 +198,8 @@ pub struct OptionsSection {
     pub task_version: Option<Located<String>>,
     /// That harness's own version.
     pub harness_version: Option<Located<String>>,
+    /// Examples before each question there.
+    pub num_fewshot: Option<Located<u64>>,
 }
 
 /// `[[gate]]`

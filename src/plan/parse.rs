@@ -291,6 +291,7 @@ fn eval(mut table: Table<'_, '_>) -> EvalSection {
             task_metric: table.optional("task_metric"),
             task_version: table.optional("task_version"),
             harness_version: table.optional("harness_version"),
+            num_fewshot: table.optional("num_fewshot"),
         },
     };
     table.finish();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::smoke::Evaluated;
 use super::{Record, Subject};
+use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::evaluate::contamination::Contamination;
 use crate::evaluate::{Metric, Options};
@@ -36,6 +37,10 @@ pub struct MeasuredSuite {
     pub kind: String,
     /// Its cases; for another harness's, what was brought of it.
     pub cases: Subject,
+    /// Of another harness's: SHA-256 of what it asked, and how. Only numbers of which it is the same can be
+    /// compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Sha256>,
     /// How many.
     pub n: u64,
     /// How they were asked.
@@ -43,5 +48,5 @@ pub struct MeasuredSuite {
 }
 
 impl Record for EvaluationSidecar {
-    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v2";
+    const TYPE: &'static str = "urn:studbook:evaluation-sidecar:v3";
 }

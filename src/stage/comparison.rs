@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::of;
 use super::promotion::{MetricRule, Rule};
-use super::rival::NOBODY;
+use super::rival::{NOBODY, UNLIKE};
 use super::{Context, Made, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
@@ -202,6 +202,10 @@ impl Tables<'_> {
             let Some(theirs) = theirs else {
                 return Ok((Err(format!("waits for the evaluations of `{rival}`")), evidence));
             };
+            if let Some(why) = unlike(&ours, &theirs) {
+                let why = format!("{UNLIKE} `{}` and `{rival}`: {why}", asked.candidate);
+                return Ok((Err(why), evidence));
+            }
             let sign = self.sign(rule)?;
             let strata = self.strata(rule, &ours, Some(&theirs))?;
             let purpose = purpose(rival.as_str());
@@ -222,7 +226,7 @@ impl Tables<'_> {
     }
 
     fn sign(&self, rule: &MetricRule) -> Result<f64, StageError> {
-        let found = evaluate::EVALUATORS.iter().find_map(|evaluator| evaluator.metric(&rule.metric));
+        let found = evaluate::measured_by(&rule.metric);
         match found.map(|(_, metric)| metric.better) {
             Some(Better::Higher) => Ok(1.0),
             Some(Better::Lower) => Ok(-1.0),
@@ -289,6 +293,12 @@ impl Tables<'_> {
         }
         Ok(strata)
     }
+}
+
+/// Why two models cannot be compared case by case: another harness may have asked them different things.
+fn unlike(ours: &Measured, theirs: &Measured) -> Option<String> {
+    let pairs = ours.suites.iter().zip(&theirs.suites);
+    pairs.filter_map(|(one, other)| outcome::match_pair(one, other).err()).map(|why| why.to_string()).next()
 }
 
 /// The rows of a candidate, by gate.

@@ -53,7 +53,7 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {
@@ -84,6 +84,7 @@ impl Stage for EvalStage {
                 name: params.suite,
                 kind: params.kind,
                 cases: Subject::of(&cases),
+                asked: None,
                 n: suite.cases.len() as u64,
                 options: params.options,
             },

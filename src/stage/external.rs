@@ -52,6 +52,7 @@ pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> 
     let (results, samples) = (evidence.results.as_bytes(), evidence.samples.as_bytes());
     let outcomes = harness::read(results, samples, &params.options, &subject.artifact)?;
     let metrics = External.recompute(&outcomes)?;
+    let asked = outcome::asked(&outcomes);
     let bytes = outcome::to_jsonl(&outcomes);
     let outcomes = context.store.put(&bytes)?;
     let summary = summary(&metrics);
@@ -61,6 +62,7 @@ pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> 
             name: params.suite,
             kind: params.kind,
             cases: Subject::of(&brought.bytes),
+            asked,
             n: metrics.values().map(|metric| metric.n).max().unwrap_or(0),
             options: params.options,
         },

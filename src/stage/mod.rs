@@ -41,6 +41,7 @@ pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::recompute;
 pub use registry::registry_folder;
+pub(crate) use rival::UNLIKE;
 
 /// What the names of outputs begin with that are one file of an artifact of several.
 pub const PART: &str = "artifact/";

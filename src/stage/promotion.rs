@@ -4,6 +4,7 @@
 //! says so. Absent evidence is pending, never passed.
 
 mod approval;
+mod claims;
 
 use std::collections::BTreeMap;
 
@@ -11,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::rows_of;
 use super::context::of;
-use super::rival::{NOBODY, Rival};
+use super::rival::{NOBODY, Rival, UNLIKE};
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::evaluate::{self, Better};
 use crate::record::browser_smoke::BrowserSmoke;
-use crate::record::candidate::{CandidateManifest, Claims};
+use crate::record::candidate::CandidateManifest;
 use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
@@ -104,7 +105,7 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -125,7 +126,7 @@ impl Stage for PromotionStage {
         gates.extend(case.not_revoked()?);
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
-        let claims = case.claims(&params.gates, &gates, decision);
+        let claims = case.claims(&params.gates, &gates, decision)?;
         let template = PromotionTemplate {
             cycle: params.cycle,
             candidate: params.candidate.clone(),
@@ -183,27 +184,6 @@ fn status(name: &str, state: GateState, finding: String, evidence: Vec<Sha256>) 
 }
 
 impl Case<'_> {
-    /// An admitted candidate may say which gates it passed on suites that its lineage bound.
-    fn claims(&self, rules: &[GateParams], gates: &[GateStatus], decision: Decision) -> Option<Claims> {
-        let (manifest, _) = self.candidate.as_ref()?;
-        let (lineage, _) = self.lineage.as_ref()?;
-        let bound = |suite: &Name| lineage.suites.iter().any(|known| known.name == *suite);
-        let measured = |name: &Name| {
-            rules.iter().any(|gate| match &gate.rule {
-                Rule::Metric(rule) => {
-                    gate.name == *name && !rule.suites.is_empty() && rule.suites.iter().all(bound)
-                }
-                Rule::Approval { .. } | Rule::BrowserSmoke => false,
-            })
-        };
-        let passed = gates.iter().filter(|gate| gate.state == GateState::Passed && measured(&gate.gate));
-        let passed: Vec<&str> = match decision {
-            Decision::Admit => passed.map(|gate| gate.gate.as_str()).collect(),
-            Decision::Refuse | Decision::Wait => Vec::new(),
-        };
-        Some(manifest.claims.clone().passed(&passed))
-    }
-
     /// The manifest must be of the lineage it stands beside.
     fn bound(&self) -> Result<(), StageError> {
         match (&self.candidate, &self.lineage) {
@@ -293,7 +273,7 @@ impl Case<'_> {
             return Ok((GateState::Pending, "waits for evaluations".to_owned(), vec![]));
         };
         let (mut state, mut finding) = limits(rule, ours.value, 3);
-        let mut evidence = ours.evidence;
+        let mut evidence = ours.evidence.clone();
         if let Some(rival) = &rule.versus {
             let models = rival.models(self.parents);
             if models.is_empty() {
@@ -303,6 +283,11 @@ impl Case<'_> {
                 let whose = models.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
                 return Ok((GateState::Pending, format!("waits for the evaluations of {whose}"), evidence));
             };
+            if let Some(suite) = ours.unlike(&theirs, &rule.suites) {
+                let finding =
+                    format!("{UNLIKE} `{}` and `{name}` on `{suite}` were not asked alike", self.name);
+                return Ok((GateState::Pending, finding, evidence));
+            }
             let lower = less_is_better(rule);
             let needed = if lower { theirs.value - rule.margin } else { theirs.value + rule.margin };
             let passed =
@@ -386,7 +371,7 @@ impl Case<'_> {
         input: impl Fn(&Name) -> String,
         subject: Option<&Subject>,
     ) -> Result<Option<Mean>, StageError> {
-        let (mut sum, mut evidence) = (0.0, Vec::new());
+        let (mut sum, mut evidence, mut asked) = (0.0, Vec::new(), Vec::new());
         for suite in &rule.suites {
             let Some((sidecar, record)) = self.context.optional_record::<EvaluationSidecar>(&input(suite))?
             else {
@@ -408,8 +393,9 @@ impl Case<'_> {
             };
             sum += metric.value;
             evidence.push(record.sha256);
+            asked.push(sidecar.suite.asked);
         }
-        Ok(Some(Mean { value: sum / rule.suites.len() as f64, evidence }))
+        Ok(Some(Mean { value: sum / rule.suites.len() as f64, evidence, asked }))
     }
 
     /// A browser's answers are evidence only beside the native ones.
@@ -452,8 +438,7 @@ impl Case<'_> {
 
 /// Which way the metric of a gate is better.
 fn less_is_better(rule: &MetricRule) -> bool {
-    let found = evaluate::EVALUATORS.iter().find_map(|evaluator| evaluator.metric(&rule.metric));
-    found.is_some_and(|(_, metric)| metric.better == Better::Lower)
+    evaluate::measured_by(&rule.metric).is_some_and(|(_, metric)| metric.better == Better::Lower)
 }
 
 /// Means of decimal fractions are not exact: 0.664 + 0.02 must not lose against 0.684.
@@ -462,6 +447,16 @@ const ROUNDING: f64 = 1e-12;
 struct Mean {
     value: f64,
     evidence: Vec<Sha256>,
+    /// What another harness asked, for each suite.
+    asked: Vec<Option<Sha256>>,
+}
+
+impl Mean {
+    /// The first suite on which another one was asked something else.
+    fn unlike<'s>(&self, other: &Self, suites: &'s [Name]) -> Option<&'s Name> {
+        let pairs = self.asked.iter().zip(&other.asked).zip(suites);
+        pairs.filter(|((one, other), _)| one != other).map(|(_, suite)| suite).next()
+    }
 }
 
 fn limits(rule: &MetricRule, value: f64, digits: usize) -> (GateState, String) {

@@ -53,6 +53,9 @@ impl Rival {
 pub(super) const NOBODY: &str =
     "waits for a champion: nobody was admitted before this cycle, and `[champion]` says nobody else";
 
+/// How a finding begins if the results of two models are not of the same questions.
+pub(crate) const UNLIKE: &str = "waits for results that can be compared:";
+
 #[cfg(test)]
 mod tests {
     use super::*;

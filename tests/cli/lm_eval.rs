@@ -3,7 +3,7 @@
 //! `tests/fixtures/lm_eval_harness.py` made the model, asked the harness, and kept what it wrote.
 
 use serde_json::Value;
-use studbook::base::digest::Digest;
+use studbook::base::digest::{Digest, Sha256};
 
 use crate::space::Space;
 
@@ -59,6 +59,7 @@ task = "choices"
 task_metric = "acc_norm"
 task_version = "1"
 harness_version = "{}"
+num_fewshot = 0
 use = "gate"
 
 [[gate]]
@@ -114,6 +115,12 @@ fn what_the_harness_wrote_is_taken_in_and_only_of_its_model() {
     let space = space();
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     let (results, samples) = (read("results.json"), read("samples_choices.jsonl"));
+    // Whose results are missing is said, and how to bring them: the candidate's, then its parent's.
+    let pending = |space: &Space| space.studbook(&["plan", "plan.toml"]).exits(0);
+    pending(&space).says("attest plan.toml same --suite theirs").says("missing: `same` on `theirs`");
+    bring(&space, "same", &results, &samples).exits(0).says("40 samples of theirs");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    pending(&space).says("attest plan.toml tiny --suite theirs").says("missing: `tiny` on `theirs`");
     bring(&space, "tiny", &results, &samples).exits(0).says("40 samples of theirs");
     let theirs = &self::results()["results"]["choices"]["acc_norm,none"];
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
@@ -123,8 +130,6 @@ fn what_the_harness_wrote_is_taken_in_and_only_of_its_model() {
         (theirs, &40.into())
     );
     // Whoever is that model byte for byte was asked, too; nobody else was.
-    bring(&space, "same", &results, &samples).exits(0);
-    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     let admission = space.read(".studbook/runs/beside/09-admission/same.json");
     assert!(admission.contains("\"admitted\":true"), "{admission}");
     bring(&space, "other", &results, &samples).exits(2).complains("the results are of the model");
@@ -132,6 +137,68 @@ fn what_the_harness_wrote_is_taken_in_and_only_of_its_model() {
     bring(&space, "tiny", &results, &short).exits(2).complains("hash to");
     let other = results.replace("\"lm_eval_version\": \"0", "\"lm_eval_version\": \"1");
     bring(&space, "tiny", &other, &samples).exits(2).complains("of lm-evaluation-harness");
+}
+
+/// The results of the same model, but of other documents after 25 examples.
+fn of_others() -> (String, String) {
+    let (mut results, mut samples) = (results(), lines(&read("samples_choices.jsonl")));
+    results["n-shot"]["choices"] = 25.into();
+    let mut hashes = String::new();
+    for sample in &mut samples {
+        sample["doc_hash"] = Sha256::of(sample["doc_hash"].as_str().unwrap().as_bytes()).to_string().into();
+        hashes.extend(["doc_hash", "prompt_hash", "target_hash"].map(|name| sample[name].as_str().unwrap()));
+    }
+    results["task_hashes"]["choices"] = Sha256::of(hashes.as_bytes()).to_string().into();
+    (results.to_string(), samples.iter().map(|sample| format!("{sample}\n")).collect())
+}
+
+#[test]
+fn the_threat_of_a_comparison_of_models_that_were_asked_other_things() {
+    let space = space();
+    let (results, samples) = (read("results.json"), read("samples_choices.jsonl"));
+    let (their_results, their_samples) = of_others();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    bring(&space, "same", &results, &samples).exits(0);
+    bring(&space, "tiny", &their_results, &their_samples).exits(2).complains("of 25 shots of `choices`");
+    space.edit("plan.toml", "num_fewshot = 0\n", "");
+    for gate in ["", "\nconfidence = 0.95\nmargin = -0.9"] {
+        let rule = "suites = [\"theirs\"]\nversus = \"tiny\"";
+        space.edit("plan.toml", rule, &format!("{rule}{gate}"));
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        bring(&space, "same", &results, &samples).exits(0);
+        bring(&space, "tiny", &their_results, &their_samples).exits(0);
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let said = space.studbook(&["plan", "plan.toml"]).exits(0);
+        said.says("waits for results that can be compared").says("attest plan.toml same --suite theirs");
+        space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+        // Asked alike, they are compared.
+        bring(&space, "tiny", &results, &samples).exits(0);
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let admission = space.read(".studbook/runs/beside/09-admission/same.json");
+        assert!(admission.contains("\"admitted\":true"), "{admission}");
+    }
+}
+
+#[test]
+fn the_threat_of_samples_whose_answers_do_not_come_to_their_values() {
+    let space = space();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let mut samples = lines(&read("samples_choices.jsonl"));
+    let at = |value: f64| samples.iter().position(|sample| sample["acc_norm"] == value).unwrap();
+    let (right, wrong) = (at(1.0), at(0.0));
+    samples[right]["acc_norm"] = 0.0.into();
+    samples[wrong]["acc_norm"] = 1.0.into();
+    let swapped: String = samples.iter().map(|sample| format!("{sample}\n")).collect();
+    let line = format!("line {} of the samples has the `acc_norm`", right.min(wrong) + 1);
+    bring(&space, "tiny", &read("results.json"), &swapped).exits(2).complains(&line);
+    let mut results = results();
+    results["results"]["choices"]["acc_norm_stderr,none"] = 0.01.into();
+    let samples = read("samples_choices.jsonl");
+    bring(&space, "tiny", &results.to_string(), &samples).exits(2).complains("a standard error of 0.079");
+    results.as_object_mut().unwrap().remove("task_hashes");
+    bring(&space, "tiny", &results.to_string(), &samples).exits(2).complains("no `task_hashes`");
+    let adapted = read("results.json").replace("dtype=float32", "dtype=float32,peft=/x/lora");
+    bring(&space, "tiny", &adapted, &samples).exits(2).complains("measure the model itself, without `peft`");
 }
 
 #[test]

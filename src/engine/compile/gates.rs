@@ -152,7 +152,11 @@ impl Compiler<'_> {
 }
 
 /// Whom a gate compares a candidate with.
-fn rivals_of<'a>(plan: &'a Plan, rule: &'a MetricGate, candidate: &'a Candidate) -> Vec<&'a Name> {
+pub(in crate::engine) fn rivals_of<'a>(
+    plan: &'a Plan,
+    rule: &'a MetricGate,
+    candidate: &'a Candidate,
+) -> Vec<&'a Name> {
     match rule.versus.as_ref().and_then(Versus::settled) {
         None => Vec::new(),
         Some(Versus::Champion { .. }) => plan.champion.iter().map(|champion| &champion.name).collect(),

@@ -25,6 +25,7 @@ impl Resolver<'_> {
             self.size_only(section);
         } else {
             self.metric_known(metric, &measured, section);
+            self.can_be_met_and_missed(section, metric);
         }
         Some(MetricGate {
             metric: metric.value.clone(),

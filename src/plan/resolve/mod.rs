@@ -12,8 +12,9 @@
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
-//! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that chose them. `selection`: what chooses the parents of
-//!   greedy soups.
+//!   `demands`: what no model meets, or every one.
+//! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
+//!   chose them. `selection`: what chooses the parents of greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
@@ -26,6 +27,7 @@ mod budget;
 mod candidates;
 mod champion;
 mod children;
+mod demands;
 mod gates;
 mod licences;
 mod metric;

@@ -13,6 +13,8 @@ use crate::plan::wording::one_of;
 const MAX_TEXT: usize = 256;
 /// Most stop texts.
 const MAX_STOPS: usize = 16;
+/// Most examples before a question.
+const MAX_SHOTS: u64 = 1 << 10;
 /// Most tokens of a window.
 const MAX_WINDOW: u64 = 1 << 20;
 
@@ -44,16 +46,17 @@ impl Resolver<'_> {
             );
         }
         Options {
-            max_tokens: self.within("max_tokens", given.max_tokens.as_ref(), MAX_TOKENS),
+            max_tokens: self.within("max_tokens", given.max_tokens.as_ref(), 1, MAX_TOKENS),
             stop,
             normalise: given.normalise.as_ref().and_then(|word| self.normalise(word)),
             delimiter: self.short("delimiter", given.delimiter.as_ref()),
-            window: self.within("window", given.window.as_ref(), MAX_WINDOW),
-            stride: self.within("stride", given.stride.as_ref(), MAX_WINDOW),
+            window: self.within("window", given.window.as_ref(), 1, MAX_WINDOW),
+            stride: self.within("stride", given.stride.as_ref(), 1, MAX_WINDOW),
             task: self.short("task", given.task.as_ref()),
             task_metric: self.short("task_metric", given.task_metric.as_ref()),
             task_version: self.short("task_version", given.task_version.as_ref()),
             harness_version: self.short("harness_version", given.harness_version.as_ref()),
+            num_fewshot: self.within("num_fewshot", given.num_fewshot.as_ref(), 0, MAX_SHOTS),
         }
     }
 
@@ -69,12 +72,12 @@ impl Resolver<'_> {
         }
     }
 
-    fn within(&mut self, key: &str, given: Option<&Located<u64>>, most: u64) -> Option<u64> {
+    fn within(&mut self, key: &str, given: Option<&Located<u64>>, least: u64, most: u64) -> Option<u64> {
         let given = given?;
-        if !(1..=most).contains(&given.value) {
+        if !(least..=most).contains(&given.value) {
             self.mistake(
                 Diagnostic::error(format!("`{key}` cannot be {}", given.value), given.span.clone())
-                    .expected(format!("expected 1 to {most}")),
+                    .expected(format!("expected {least} to {most}")),
             );
         }
         Some(given.value)
@@ -139,6 +142,7 @@ fn spans(given: &OptionsSection) -> Vec<(&'static str, std::ops::Range<usize>)> 
         ("task_metric", at(&given.task_metric)),
         ("task_version", at(&given.task_version)),
         ("harness_version", at(&given.harness_version)),
+        ("num_fewshot", at(&given.num_fewshot)),
     ];
     all.into_iter().filter_map(|(key, span)| Some((key, span?))).collect()
 }
