@@ -144,7 +144,7 @@ mod tests {
         let none = Options::default();
         let spaces = Options { normalise: Some(Normalise::Whitespace), ..none.clone() };
         let lower = Options { normalise: Some(Normalise::Lowercase), ..none.clone() };
-        let line = Options { stop: vec!["\n".to_owned()], ..none.clone() };
+        let line = Options { stop: Some(vec!["\n".to_owned()]), ..none.clone() };
         assert_eq!(run("Yes sir", &none), 1.0);
         assert_eq!((run(" Yes  sir", &none), run(" Yes  sir", &spaces)), (0.0, 1.0));
         assert_eq!((run("yes sir", &spaces), run("yes sir", &lower)), (0.0, 1.0));

@@ -71,6 +71,14 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// SHA-256 of what is asked, in whatever order and under whatever ids: suites of the same cases have the
+    /// same.
+    pub fn asked(&self) -> Sha256 {
+        let mut all: Vec<String> = self.cases.iter().map(|case| case.digest().to_hex()).collect();
+        all.sort();
+        Sha256::of(all.join("\n").as_bytes())
+    }
+
     /// Reads a suite file as the cases of an evaluator.
     pub fn read(evaluator: &dyn Evaluator, path: &Path) -> Result<Self, EvaluateError> {
         let mapped = Mapped::open(path)?;
@@ -161,6 +169,10 @@ mod tests {
         assert_eq!(unterminated.cases, suite.cases);
         assert_ne!(unterminated.sha256, suite.sha256, "other bytes are another suite");
         assert_eq!(suite.cases[1].digest(), Digest::of(br#"{"expected":"4","prompt":"2+2="}"#));
+        let renamed = GOOD.replace("add-1", "sum-7");
+        let turned: Vec<&str> = renamed.lines().rev().collect();
+        assert_eq!(parse(turned.join("\n").as_bytes()).unwrap().asked(), suite.asked(), "the same is asked");
+        assert_ne!(parse(GOOD.replace("2+2=", "2+3=").as_bytes()).unwrap().asked(), suite.asked());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suite.jsonl");
         std::fs::write(&path, GOOD).unwrap();

@@ -81,6 +81,14 @@ fn every_evaluator_leaves_outcomes_that_verify_recomputes() {
     let found = sidecar(&space, "average.choices");
     assert_eq!(found["metrics"]["accuracy"]["n"], 70);
     assert_eq!(found["suite"]["options"]["delimiter"], " ");
+    assert_eq!(
+        sidecar(&space, "average.digits")["suite"]["options"],
+        serde_json::json!({"max_tokens": 4, "normalise": "none", "stop": []}),
+        "what the plan left unsaid is said"
+    );
+    let window = |name: &str| sidecar(&space, name)["suite"]["options"].clone();
+    assert_eq!(window("average.texts"), serde_json::json!({"window": 16, "stride": 8}));
+    assert_eq!(window("average.rounding"), serde_json::json!({"window": 64, "stride": 32}));
     let found = sidecar(&space, "average.texts");
     assert!(found["metrics"]["bits_per_byte"]["value"].as_f64().unwrap() > 1.0);
     assert!(found["metrics"]["bits_per_byte"]["stderr"].as_f64().unwrap() > 0.0);
@@ -384,9 +392,15 @@ fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
     assert_eq!(registered(&space), None, "running again is no other use");
     space.edit("plan.toml", "max = 1.0\nconfidence", "max = 0.9\nconfidence");
     assert!(registered(&space).unwrap().contains("use 2 of the final suite `choices`"));
+    // The same cases in another order and under other ids are the same cases.
+    let turned: Vec<String> = choices(70).lines().rev().map(|case| format!("{case}\n")).collect();
+    space.write("choices.jsonl", turned.concat().replace("\"q", "\"case-").as_bytes());
+    assert!(registered(&space).unwrap().contains("use 3 of the final suite `choices`"));
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
     let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
-    assert_eq!(log.out.matches("urn:studbook:final-use:v1").count(), 2, "{}", log.out);
+    assert_eq!(log.out.matches("urn:studbook:final-use:v2").count(), 3, "{}", log.out);
+    let log = space.studbook(&["ledger", "log", "plan.toml"]).exits(0);
+    assert_eq!(log.out.matches(" final-use ").count(), 3, "{}", log.out);
 }
 
 /// Manifests that say that the parents, but not the base, were trained on this text.
