@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble};
+use super::evaluator::{Examinee, Measure, MetricInfo, Room, Score, Trouble};
 use super::options::Options;
 use super::suite::sound_text;
 
@@ -57,6 +57,12 @@ impl Measure for ExactMatch {
 
     fn asks(case: &Case) -> String {
         case.prompt.clone()
+    }
+
+    /// A prompt must leave room for a token of the answer.
+    fn room(case: &Case, options: &Options) -> Room {
+        let answer = Some(options.normalise().apply(&case.expected));
+        Room { texts: vec![case.prompt.clone()], more: 1, answer }
     }
 
     fn ask(cases: &[Case], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {

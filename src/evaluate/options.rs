@@ -116,11 +116,7 @@ impl Options {
     /// # Errors
     ///
     /// Those of `context`.
-    pub fn effective<E>(
-        &self,
-        takes: &[&str],
-        context: impl FnOnce() -> Result<u64, E>,
-    ) -> Result<Self, E> {
+    pub fn effective<E>(&self, takes: &[&str], context: impl FnOnce() -> Result<u64, E>) -> Result<Self, E> {
         let takes = |name: &str| takes.contains(&name);
         let mut all = self.clone();
         if takes("max_tokens") {

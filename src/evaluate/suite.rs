@@ -21,6 +21,8 @@ use crate::disk::mmap::Mapped;
 pub const MAX_SUITE: usize = 64 << 20;
 /// The most cases.
 pub const MAX_CASES: usize = 1_000_000;
+/// What some editors put before a text. It is no part of one, and other readers of JSON stumble over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The longest prompt, answer or text of a case.
 pub const MAX_TEXT: usize = 65_536;
 
@@ -94,6 +96,11 @@ impl Suite {
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         if text.is_empty() {
             return Err(EvaluateError::EmptySuite);
+        }
+        if text.starts_with(BYTE_ORDER_MARK) {
+            let why =
+                "begins with a byte order mark (the bytes EF BB BF): save the file as UTF-8 without one";
+            return Err(EvaluateError::Suite { line: 1, why: why.to_owned() });
         }
         let mut cases = Vec::new();
         let (mut ids, mut asked) = (HashMap::new(), HashMap::new());
@@ -208,7 +215,9 @@ mod tests {
         for empty in ["", "\n"] {
             assert!(matches!(parse(empty.as_bytes()), Err(EvaluateError::EmptySuite)));
         }
-        assert!(parse(b"\xef\xbb\xbf{}").is_err(), "no byte order mark");
+        let marked = [BYTE_ORDER_MARK, GOOD.as_bytes()].concat();
+        let error = parse(&marked).unwrap_err().to_string();
+        assert!(error.starts_with("line 1 of the suite begins with a byte order mark"), "{error}");
     }
 
     proptest! {

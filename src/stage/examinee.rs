@@ -101,10 +101,7 @@ fn cannot_run(name: &Name, why: &dyn std::fmt::Display) -> StageError {
 fn windows(options: &Options, model: &runtime::Model) -> Windows {
     let context = model.dimensions().context as u64;
     let Ok(all) = options.effective(&["window"], || Ok::<_, std::convert::Infallible>(context));
-    Windows {
-        window: all.window.unwrap_or(context) as usize,
-        stride: all.stride.unwrap_or(context) as usize,
-    }
+    Windows { window: all.window.unwrap_or(context) as usize, stride: all.stride.unwrap_or(context) as usize }
 }
 
 impl Examinee for Model<'_> {

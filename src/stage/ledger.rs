@@ -130,10 +130,7 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
 const FINAL: &str = "final";
 
 /// The final suites of a plan with what they ask: cases in another order or under other ids are the same.
-fn finals(
-    context: &Context<'_>,
-    registration: &PlanRegistration,
-) -> Result<Vec<(Name, Sha256)>, StageError> {
+fn finals(context: &Context<'_>, registration: &PlanRegistration) -> Result<Vec<(Name, Sha256)>, StageError> {
     let mut found = Vec::new();
     for suite in registration.suites.iter().filter(|suite| suite.r#use == FINAL) {
         let evaluator = evaluate::find(&suite.kind);
