@@ -55,6 +55,25 @@ fn logits_agree_with_transformers() {
     }
 }
 
+/// As llama.cpp stores them: rotary pairs side by side, and the scaling of their frequencies as a tensor.
+#[test]
+fn a_gguf_file_with_scaled_frequencies_gives_the_same_logits() {
+    let Reference { tokens, .. } = reference();
+    let logits = |name: &str| {
+        let model = Model::new(Arc::new(package(name).checkpoint().unwrap())).unwrap();
+        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap()
+    };
+    let (ours, theirs) = (logits("llama-llama3.gguf"), logits("llama-llama3"));
+    let worst = ours.iter().zip(&theirs).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
+    assert!(worst < 1e-5, "off by {worst:e}");
+    let mut package = package("llama-llama3.gguf");
+    package.config.as_mut().unwrap().variant.rope = crate::model::variant::RopeScale::Plain;
+    let model = Model::new(Arc::new(package.checkpoint().unwrap())).unwrap();
+    let plain = Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap();
+    let worst = plain.iter().zip(&theirs).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
+    assert!(worst > 1e-3, "without the scaling they differ, by {worst:e}");
+}
+
 #[test]
 fn a_network_that_differs_from_its_tensors_is_refused() {
     let refused = |package: &Package| package.checkpoint().unwrap_err().to_string();

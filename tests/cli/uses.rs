@@ -21,7 +21,7 @@ fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
     assert!(registered(&space).unwrap().contains("use 2 of the final suite `choices`"));
     // The same cases in another order and under other ids are the same cases.
     let turned: Vec<String> = choices(70).lines().rev().map(|case| format!("{case}\n")).collect();
-    space.write("choices.jsonl", turned.concat().replace("\"q", "\"case-").as_bytes());
+    space.write("choices.jsonl", turned.concat().replace("\"id\":\"q", "\"id\":\"case-").as_bytes());
     assert!(registered(&space).unwrap().contains("use 3 of the final suite `choices`"));
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
     let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
