@@ -242,6 +242,9 @@ pub(super) struct Merge {
     /// Most bytes of tensors in one file of a folder, such as "2 GiB"
     #[arg(long, alias = "shard-size", default_value = "5 GB", value_name = "SIZE", value_parser = size)]
     pub(super) shard: u64,
+    /// Take rows as they lie where the models' tokens differ
+    #[arg(long)]
+    pub(super) rows_by_number: bool,
     /// Leave the inputs' digests out of the receipt: saves reading them once more
     #[arg(long)]
     pub(super) no_input_digests: bool,

@@ -13,6 +13,7 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         shard_size: command.shard,
         seed: command.seed.clone(),
         replace: command.force,
+        rows_by_number: command.rows_by_number,
         input_digests: !command.no_input_digests,
     };
     let cancelled = stopped_by_ctrl_c()?;

@@ -168,8 +168,7 @@ impl<'a> Child<'a> {
     /// The matrices with a row for each token, in the child's names.
     pub fn token_matrices(&self, form: &Form) -> Vec<String> {
         let naming = form.format.naming().or(self.task.package.naming);
-        let names = ["tok_embeddings.weight", "output.weight"];
-        naming.into_iter().flat_map(|naming| names.map(|name| naming.from_slm1(name))).flatten().collect()
+        naming.map_or_else(Vec::new, |naming| naming.token_matrices().to_vec())
     }
 }
 
@@ -238,10 +237,11 @@ fn companions(
     let config = companions.iter_mut().find(|companion| companion.name == huggingface::CONFIG);
     match (config, form.dtype) {
         (Some(config), Some(dtype)) => {
-            let refuse = |error: serde_json::Error| {
+            let refuse = |error: huggingface::mend::MendError| {
                 ConvertError::Companion(huggingface::CONFIG.to_owned(), error.to_string())
             };
-            config.bytes = huggingface::config::mended(&config.bytes, Some(dtype), None).map_err(refuse)?;
+            let changes = huggingface::mend::Changes { dtype: Some(dtype), ..Default::default() };
+            config.bytes = changes.mend(&config.bytes).map_err(refuse)?;
         }
         (Some(_), None) => {}
         (None, _) if is_one => {}

@@ -42,14 +42,28 @@ impl<'a> View<'a> {
         Ok(Self { tensors, moves, by_name, tokens: None })
     }
 
+    /// With an output matrix: where there is none, the embedding matrix, which is what a model without
+    /// one computes with. `naming` is the child's; of other names nothing is known.
+    pub fn with_output(mut self, naming: Option<Naming>) -> Self {
+        let Some([embedding, output]) = naming.map(Naming::token_matrices) else { return self };
+        if self.step(&output).is_none()
+            && let Some(step) = self.step(&embedding)
+        {
+            self.moves.push(Move { to: output.clone(), ..step.clone() });
+            self.by_name.insert(output, self.moves.len() - 1);
+        }
+        self
+    }
+
     /// With one row for each of the child's tokens. A matrix of another width keeps its shape, so that
     /// whoever compares shapes says so.
     pub fn with_tokens(mut self, tokens: Tokens<'a>) -> Self {
         for step in self.moves.iter_mut().filter(|step| tokens.matrices.contains(&step.to)) {
-            if let Some(shape) = tokens.like.shape(&step.to)
-                && shape.columns() == step.shape.columns()
+            let columns = step.shape.columns();
+            if tokens.like.shape(&step.to).is_some_and(|shape| shape.columns() == columns)
+                && let Ok(shape) = Shape::new(vec![tokens.rows.len(), columns])
             {
-                step.shape = shape.clone();
+                step.shape = shape;
             }
         }
         self.tokens = Some(tokens);

@@ -13,14 +13,14 @@ use super::setting::{Given, Settings, evaluate};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::wording::count;
-use crate::model::Weights;
+use crate::convert::View;
 use crate::operator::depth::layer_of;
 use crate::operator::parameter::ParameterError;
-use crate::operator::{self, Operator, OperatorError, Parameters, Value};
+use crate::operator::{self, Operator, OperatorError, Parameters, Tensors, Value};
 use crate::tensor::shape::Shape;
 
-/// The models by the names the configuration gives them.
-pub type Models = BTreeMap<String, Weights>;
+/// The models' tensors as the child has them, by the names the configuration gives the models.
+pub type Views<'m> = BTreeMap<String, View<'m>>;
 
 /// A tensor of the child.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub struct Assembly {
     pub like: String,
     /// Its tensors, in storage order.
     pub steps: Vec<Step>,
-    /// Its layers, if they are not those of the model it is like.
-    pub layers: Option<usize>,
+    /// Its layers, each by its model and its number there, if they are not those of the model it is like.
+    pub layers: Option<Vec<(String, usize)>>,
 }
 
 /// Every model a configuration names, each once, the one that the child is like first.
@@ -64,18 +64,25 @@ pub fn named(config: &Config) -> Vec<&Located<String>> {
     models
 }
 
+/// The model that the child is like: the base, or the first one named.
+pub fn like(config: &Config) -> Result<&str, Diagnostic> {
+    let nobody = || Diagnostic::error("no model is named", 0..0).expected("expected at least one model");
+    named(config).first().map(|model| model.value.as_str()).ok_or_else(nobody)
+}
+
 /// Plans the child; the models are those that [`named`] lists.
-pub fn assemble(config: &Config, models: &Models) -> Result<Assembly, Diagnostic> {
-    let like = named(config).first().map(|model| model.value.clone()).ok_or_else(|| {
-        Diagnostic::error("no model is named", 0..0).expected("expected at least one model")
-    })?;
+pub fn assemble(config: &Config, models: &Views<'_>) -> Result<Assembly, Diagnostic> {
+    let like = like(config)?.to_owned();
     let operator = operator_of(config)?;
     let assembler = Assembler { config, models, operator };
     let (steps, layers) = match &config.slices {
         Slices::Whole(sources) => (assembler.whole(&models[&like], sources)?, None),
         Slices::Stacked(slices) => {
-            let layers = slices.iter().map(length).sum();
-            (assembler.stacked(slices)?, Some(layers))
+            let layers = slices.iter().flat_map(|slice| slice.sources.first()).flat_map(|source| {
+                let layers = source.layers.clone().unwrap_or_default();
+                layers.map(|layer| (source.model.value.clone(), layer))
+            });
+            (assembler.stacked(slices)?, Some(layers.collect()))
         }
     };
     Ok(Assembly { operator, like, steps, layers })
@@ -85,13 +92,23 @@ pub fn assemble(config: &Config, models: &Models) -> Result<Assembly, Diagnostic
 fn operator_of(config: &Config) -> Result<&'static dyn Operator, Diagnostic> {
     let method = config.method;
     let name = match method.instead {
-        Some((parameter, instead)) if config.settings.contains_key(parameter) => instead,
+        Some((parameter, instead)) if is_set(config, parameter) => instead,
         _ => method.operator,
     };
     operator::find(name).ok_or_else(|| {
         Diagnostic::error(format!("this program has no operator `{name}`"), 0..0)
             .expected(format!("expected the operator behind `{}`", method.name))
     })
+}
+
+/// Whether anybody sets a parameter that is one for all models: the merge, or a slice of it.
+fn is_set(config: &Config, parameter: &str) -> bool {
+    let slices = match &config.slices {
+        Slices::Whole(_) => &[],
+        Slices::Stacked(slices) => slices.as_slice(),
+    };
+    let mut scopes = slices.iter().map(|slice| &slice.settings).chain([&config.settings]);
+    scopes.any(|scope| scope.contains_key(parameter))
 }
 
 fn length(slice: &Slice) -> usize {
@@ -102,7 +119,7 @@ const SAME_TENSORS: &str = "expected models with the same tensors";
 
 struct Assembler<'c> {
     config: &'c Config,
-    models: &'c Models,
+    models: &'c Views<'c>,
     operator: &'static dyn Operator,
 }
 
@@ -123,8 +140,8 @@ struct Part<'c> {
 }
 
 impl<'c> Assembler<'c> {
-    fn whole(&self, like: &Weights, sources: &'c [Source]) -> Result<Vec<Step>, Diagnostic> {
-        let names = || like.infos().iter().map(|info| info.name.as_str());
+    fn whole(&self, like: &dyn Tensors, sources: &'c [Source]) -> Result<Vec<Step>, Diagnostic> {
+        let names = || like.shapes().map(|(name, _)| name);
         let depth = crate::operator::depth::Depth::of(names());
         let step = |name: &str| {
             let part = |source: &'c Source| Part {
@@ -140,10 +157,10 @@ impl<'c> Assembler<'c> {
     }
 
     /// A tensor that only another model has would be left behind.
-    fn no_more_tensors(&self, like: &Weights, sources: &[Source]) -> Result<(), Diagnostic> {
+    fn no_more_tensors(&self, like: &dyn Tensors, sources: &[Source]) -> Result<(), Diagnostic> {
         for source in sources {
-            let mut names = self.models[&source.model.value].infos().iter().map(|info| info.name.as_str());
-            if let Some(name) = names.find(|name| like.tensor(name).is_none()) {
+            let mut names = self.models[&source.model.value].shapes().map(|(name, _)| name);
+            if let Some(name) = names.find(|name| like.shape(name).is_none()) {
                 let message = format!(
                     "`{}` has a tensor `{name}`, which the first model named, whose tensors the child gets, has not",
                     source.model.value
@@ -163,7 +180,7 @@ impl<'c> Assembler<'c> {
         let mut steps = Vec::new();
         let around = |slice: &'c Slice, before: bool| -> Result<Vec<Step>, Diagnostic> {
             let template = self.template(slice)?;
-            let names = template.infos().iter().map(|info| info.name.as_str());
+            let names = template.shapes().map(|(name, _)| name);
             names
                 .filter(|name| layer_of(name).is_none() && is_before(name) == before)
                 .map(|name| self.sliced(slice, name, name.to_owned(), 0.0, None))
@@ -183,7 +200,7 @@ impl<'c> Assembler<'c> {
         Ok(steps)
     }
 
-    fn template(&self, slice: &Slice) -> Result<&'c Weights, Diagnostic> {
+    fn template(&self, slice: &Slice) -> Result<&'c View<'c>, Diagnostic> {
         let source = slice.sources.first().ok_or_else(|| {
             Diagnostic::error("this slice has no sources", slice.span.clone()).expected("expected a source")
         })?;
@@ -200,9 +217,8 @@ impl<'c> Assembler<'c> {
         let template = self.template(slice)?;
         let first = slice.sources[0].layers.as_ref().map_or(0, |layers| layers.start);
         let names: Vec<&str> = template
-            .infos()
-            .iter()
-            .map(|info| info.name.as_str())
+            .shapes()
+            .map(|(name, _)| name)
             .filter(|name| layer_of(name) == Some(first + offset))
             .collect();
         if names.is_empty() {
@@ -307,21 +323,21 @@ impl<'c> Assembler<'c> {
     {
         let mut common: Option<(&Shape, &Located<String>)> = None;
         for part in parts {
-            let Some(view) = self.models[&part.model.value].tensor(&part.tensor) else {
+            let Some(own) = self.models[&part.model.value].shape(&part.tensor) else {
                 let message = format!("`{}` has no tensor `{}`", part.model.value, part.tensor);
                 return Err(Diagnostic::error(message, part.model.span.clone()).expected(SAME_TENSORS));
             };
             match common {
-                Some((shape, other)) if shape != view.shape => {
+                Some((shape, other)) if shape != own => {
                     let message = format!(
-                        "tensor `{}` is {} in `{}` and {shape} in `{}`",
-                        part.tensor, view.shape, part.model.value, other.value
+                        "tensor `{}` is {own} in `{}` and {shape} in `{}`",
+                        part.tensor, part.model.value, other.value
                     );
                     return Err(Diagnostic::error(message, part.model.span.clone())
                         .expected("expected models of one shape, vocabulary included"));
                 }
                 Some(_) => {}
-                None => common = Some((view.shape, part.model)),
+                None => common = Some((own, part.model)),
             }
         }
         common.map(|(shape, _)| shape.clone()).ok_or_else(|| {
@@ -357,9 +373,9 @@ impl<'c> Assembler<'c> {
         }
         if self.operator.name() != method.operator
             && let Some((parameter, _)) = method.instead
-            && let Some(given) = evaluate(&[&self.config.settings], parameter, &place.name, place.depth)
         {
             let takes = Takes { name: parameter, scope: Scope::Whole, default: Default::Flag(false) };
+            let given = self.given(&takes, place, None)?;
             parameters.insert(parameter.to_owned(), value_of(&takes, given));
         }
         Ok(parameters)

@@ -26,6 +26,8 @@ pub struct Config {
     pub settings: Settings,
     /// How the child is stored, if not as the model it is like.
     pub dtype: Option<DType>,
+    /// Where it asks for rows by the base's tokens, if it does.
+    pub tokens_of_base: Option<Range<usize>>,
 }
 
 /// What a child consists of.
@@ -114,7 +116,7 @@ impl Reader {
         let base = get(entries, "base_model").and_then(|node| self.model(node));
         let settings = self.settings(entries, method);
         let dtype = self.dtype(entries);
-        self.tokenizer(entries);
+        let tokens_of_base = self.tokenizer(entries);
         if let Some(node) = get(entries, "chat_template").filter(|node| node.text() != Some("auto")) {
             self.mistake("chat templates are not supported", &node.span, "expected `auto`, or nothing");
         }
@@ -135,7 +137,7 @@ impl Reader {
             let message = format!("`{}` needs a base model", method.name);
             self.mistake(message, &(0..0), "expected `base_model`");
         }
-        Some(Config { method, base, slices: slices?, settings, dtype })
+        Some(Config { method, base, slices: slices?, settings, dtype, tokens_of_base })
     }
 
     fn map<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<Entries<'n>> {
@@ -193,11 +195,6 @@ impl Reader {
 
     fn model(&mut self, node: &Node) -> Option<Located<String>> {
         let name = self.text(node, "model")?;
-        if name.value.contains('+') && !std::path::Path::new(&name.value).exists() {
-            let message = format!("`{}` adds an adapter to a model on the way", name.value);
-            self.mistake(message, &name.span, "expected a model; merge the adapter into it first");
-            return None;
-        }
         Some(name)
     }
 
@@ -284,17 +281,28 @@ impl Reader {
         out.or(computed)
     }
 
-    /// The child's tokenizer is the base's, or the first model's.
-    fn tokenizer(&mut self, entries: Entries<'_>) {
+    /// Where the configuration asks for rows by the base's tokens. The child's tokenizer is the base's, or
+    /// the first model's, in any case.
+    fn tokenizer(&mut self, entries: Entries<'_>) -> Option<Range<usize>> {
         let expected = "expected `base`, or nothing: the child gets the base model's tokenizer";
-        if let Some(node) = get(entries, "tokenizer_source").filter(|node| node.text() != Some("base")) {
-            self.mistake("this tokenizer is not supported", &node.span, expected);
+        let plain = get(entries, "tokenizer_source");
+        let inner = get(entries, "tokenizer");
+        if let (Some(_), Some(inner)) = (plain, inner) {
+            let message = "there are `tokenizer_source` and `tokenizer`";
+            self.mistake(message, &inner.span, "expected one of them");
         }
-        let Some(node) = get(entries, "tokenizer") else { return };
-        let Some(inner) = self.map(node, "the tokenizer", &["source"]) else { return };
-        if let Some(source) = get(inner, "source").filter(|source| source.text() != Some("base")) {
+        let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source"]));
+        // mergekit's word for a tokenizer without a source is another one.
+        let source = inner.map(|inner| get(inner, "source"));
+        if source == Some(None) {
+            let place = get(entries, "tokenizer").map_or(0..0, |node| node.span.clone());
+            self.mistake("this tokenizer has no source", &place, "expected `source: base`");
+        }
+        let source = plain.or(source.flatten())?;
+        if source.text() != Some("base") {
             self.mistake("this tokenizer is not supported", &source.span, expected);
         }
+        Some(source.span.clone())
     }
 
     fn settings(&mut self, entries: Entries<'_>, method: Option<&'static Method>) -> Settings {
@@ -437,7 +445,6 @@ tokenizer_source: base
             refused(&TIES.replace("dtype: float32", "lazy: true")),
             ["the configuration has no `lazy` here"]
         );
-        assert_eq!(refused(&TIES.replace("model: one", "model: one+lora")).len(), 1);
         assert_eq!(refused(&TIES.replace("weight: 0.5", "weight: much")), ["`weight` is the text \"much\""]);
         assert_eq!(refused("merge_method: linear\n"), ["no model is named"]);
         let both = TIES.replace("weight: 0.5", "weight: much").replace("ties", "tise");

@@ -5,26 +5,30 @@
 //! minute, the receipt has the digests that tell, and the parents that it was made from are untouched.
 //! (Artifacts of a breeding cycle are on the disk before any record names them: [`crate::disk::hashed`].)
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::assemble::{Assembly, Models, Step, assemble, named};
+use super::assemble::{Assembly, Step, Views, assemble, like};
 use super::config::Config;
 use super::forget::{Forgetting, Reading};
+use super::models::{self, Models, OpenError, Opened};
+use super::tokens;
 use crate::base::canonical;
 use crate::base::diagnostic::{Diagnostic, Findings};
 use crate::base::digest::{Digest, Sha256};
+use crate::convert::ConvertError;
 use crate::disk::fresh::Durability;
 use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, fresh, space, tree};
-use crate::model::huggingface::{self, CONFIG, FolderLayout, FolderWriter, Written};
+use crate::model::adapter::AdapterError;
+use crate::model::huggingface::mend::{Changes, MendError};
+use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
 use crate::model::safetensors::{self, Metadata};
-use crate::model::{Companion, ModelError, ModelWriter, Package, Planned, Weights, WriteError, open_package};
+use crate::model::{Companion, ModelError, ModelWriter, Planned, Weights, WriteError};
 use crate::operator::{self, Application, OperatorError, TensorInputs, Tensors};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -47,6 +51,18 @@ pub enum MergeError {
     /// Where it was to go.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// An adapter that cannot be opened, or is of another model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A model's tensors in the child's names.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// The child would take the place of a model that it is made from.
+    #[error("{0} is one of the models the child is made from; choose another place")]
+    Input(PathBuf),
+    /// A small file beside the weights.
+    #[error("{0} of the child: {1}")]
+    Companion(&'static str, MendError),
     /// The receipt.
     #[error("the receipt cannot be written: {0}")]
     Receipt(String),
@@ -61,6 +77,8 @@ pub struct Options {
     pub seed: String,
     /// Whether what is there already is replaced.
     pub replace: bool,
+    /// Whether rows are taken as they lie, whatever tokens they are of.
+    pub rows_by_number: bool,
     /// Whether the inputs are hashed for the receipt, which reads them once more.
     pub input_digests: bool,
 }
@@ -120,13 +138,6 @@ const LASTING: Durability = Durability::LeftToSystem;
 
 const SCHEMA: &str = "studbook/merge-receipt/1";
 
-/// A model that was opened.
-struct Opened {
-    is_folder: bool,
-    companions: Vec<Companion>,
-    files: Vec<(String, Arc<Mapped>)>,
-}
-
 /// Reads the configuration at `path` and carries it out.
 pub fn merge(
     path: &Path,
@@ -139,13 +150,36 @@ pub fn merge(
         MergeError::Config(Findings { path: path.to_owned(), source: text.clone(), diagnostics })
     };
     let config = super::config::parse(&text).map_err(refuse)?;
-    let (models, opened) = open(&config, path).map_err(|error| match error {
+    let models = models::open(&config, path).map_err(|error| match error {
         OpenError::Mistakes(mistakes) => refuse(mistakes),
         OpenError::Model(error) => error.into(),
+        OpenError::Adapter(error) => error.into(),
     })?;
-    let assembly = assemble(&config, &models).map_err(|mistake| refuse(vec![mistake]))?;
-    let planned = plan(&assembly, &models[&assembly.like], config.dtype);
-    let inputs = tensors(&assembly, &planned, &models, &options.seed)?;
+    for opened in models.values() {
+        refuse_input(out, opened)?;
+    }
+    let like = like(&config).map_err(|mistake| refuse(vec![mistake]))?;
+    let on_top = models::adapted(&models)?;
+    let own_output = models::has_own_output(&models);
+    let view = |name: &str| models[name].view(on_top.get(name), own_output);
+    let of_like = view(like)?;
+    let views = models.keys().map(|name| Ok((name.clone(), view(name)?)));
+    let views = views.collect::<Result<Views<'_>, ConvertError>>()?;
+    let rows = match &config.tokens_of_base {
+        _ if options.rows_by_number => None,
+        None => tokens::compare(&config, &models, like).map(|()| None).map_err(refuse)?,
+        Some(place) => {
+            let rows = tokens::by_token(&config, &models, like, &of_like, place);
+            Some(rows.map_err(|mistake| refuse(vec![mistake]))?)
+        }
+    };
+    let views = match &rows {
+        None => views,
+        Some(rows) => rows.applied(views, &of_like),
+    };
+    let assembly = assemble(&config, &views).map_err(|mistake| refuse(vec![mistake]))?;
+    let planned = plan(&assembly, &models[like].package.weights, config.dtype);
+    let inputs = tensors(&assembly, &planned, &views, &options.seed)?;
     let child = Child {
         config: &config,
         assembly: &assembly,
@@ -153,11 +187,10 @@ pub fn merge(
         inputs: &inputs,
         options,
         models: &models,
-        opened: &opened,
+        changes: changes(&config, &assembly, &models, own_output, rows.and_then(|rows| rows.resized)),
     };
-    let like = &opened[&assembly.like];
-    let (application, outputs) = if like.is_folder {
-        return child.folder(like, out, &text, cancelled);
+    let (application, outputs) = if models[like].is_folder {
+        return child.folder(&models[like], out, &text, cancelled);
     } else {
         child.file(out, cancelled)?
     };
@@ -172,42 +205,39 @@ fn bytes_of(receipt: &Receipt) -> Result<Vec<u8>, MergeError> {
     canonical::to_vec(receipt).map_err(|error| MergeError::Receipt(error.to_string()))
 }
 
-enum OpenError {
-    Mistakes(Vec<Diagnostic>),
-    Model(ModelError),
-}
-
-/// Opens every model; all that are not there are told at once.
-fn open(config: &Config, path: &Path) -> Result<(Models, BTreeMap<String, Opened>), OpenError> {
-    let (mut models, mut opened, mut mistakes) = (Models::new(), BTreeMap::new(), Vec::new());
-    for model in named(config) {
-        let Some(place) = locate(&model.value, path) else {
-            mistakes.push(
-                Diagnostic::error(format!("`{}` is not here", model.value), model.span.clone())
-                    .expected("expected a folder or a file on this machine")
-                    .help("nothing is fetched; paths are relative to where you are, or to this file"),
-            );
-            continue;
-        };
-        let (weights, one) = open_one(&place).map_err(OpenError::Model)?;
-        models.insert(model.value.clone(), weights);
-        opened.insert(model.value.clone(), one);
+/// What of the child's configuration became another number.
+fn changes(
+    config: &Config,
+    assembly: &Assembly,
+    models: &Models,
+    own_output: bool,
+    vocab_size: Option<usize>,
+) -> Changes {
+    let of = |(model, layer): &(String, usize)| {
+        let config = models[model].package.companion(CONFIG);
+        (config.map_or_else(Vec::new, |file| file.bytes.clone()), *layer)
+    };
+    Changes {
+        dtype: config.dtype,
+        layers: assembly.layers.as_ref().map(|layers| layers.iter().map(of).collect()),
+        vocab_size,
+        untied: models[&assembly.like].becomes_untied(own_output),
     }
-    if mistakes.is_empty() { Ok((models, opened)) } else { Err(OpenError::Mistakes(mistakes)) }
 }
 
-fn locate(model: &str, config: &Path) -> Option<PathBuf> {
-    let beside = fresh::folder_of(config).join(model);
-    [PathBuf::from(model), beside].into_iter().find(|path| path.exists())
-}
-
-fn open_one(path: &Path) -> Result<(Weights, Opened), ModelError> {
-    let opened = open_package(path)?;
-    // The companions of a Hugging Face folder go to the child; a trained source has none, and its
-    // child is a file.
-    let is_folder = opened.is_folder && opened.package.weights.format() == huggingface::NAME;
-    let Package { weights, companions, .. } = opened.package;
-    Ok((weights, Opened { is_folder, companions, files: opened.files }))
+/// The child never takes the place of what it is made from, nor of a folder around it.
+fn refuse_input(out: &Path, opened: &Opened) -> Result<(), MergeError> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    let adapter = opened.adapter.as_ref().map(|added| &added.path);
+    for input in [&opened.path].into_iter().chain(adapter) {
+        // A folder of links is replaced as a folder, a file of it as what the link leads to.
+        let files = opened.files.iter().map(|(_, mapped)| mapped.path());
+        let mut places = files.chain([input.as_path()]).filter_map(|path| path.canonicalize().ok());
+        if places.any(|place| place.starts_with(&out)) {
+            return Err(MergeError::Input(input.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// How every tensor is stored: as asked for, or as the model that the child is like has it.
@@ -225,11 +255,11 @@ fn plan(assembly: &Assembly, like: &Weights, dtype: Option<DType>) -> Vec<Planne
 fn tensors<'a>(
     assembly: &'a Assembly,
     planned: &'a [Planned],
-    models: &'a Models,
+    views: &'a Views<'a>,
     seed: &'a str,
 ) -> Result<Vec<TensorInputs<'a>>, MergeError> {
     let source = |(model, tensor): &'a (String, String)| {
-        Tensors::source(&models[model], tensor).ok_or_else(|| OperatorError::Missing {
+        views[model].source(tensor).ok_or_else(|| OperatorError::Missing {
             tensor: tensor.clone(),
             with: assembly.like.clone(),
             without: model.clone(),
@@ -259,7 +289,7 @@ struct Child<'a> {
     inputs: &'a [TensorInputs<'a>],
     options: &'a Options,
     models: &'a Models,
-    opened: &'a BTreeMap<String, Opened>,
+    changes: Changes,
 }
 
 impl Child<'_> {
@@ -287,8 +317,9 @@ impl Child<'_> {
 
     /// Where a tensor of a model lies.
     fn place(&self, model: &str, tensor: &str) -> Option<(&Mapped, Range<usize>)> {
-        let info = self.models.get(model)?.info(tensor)?;
-        let (_, mapped) = self.opened.get(model)?.files.get(info.part)?;
+        let opened = self.models.get(model)?;
+        let info = opened.package.weights.info(tensor)?;
+        let (_, mapped) = opened.files.get(info.part)?;
         Some((mapped, info.data.clone()))
     }
 
@@ -320,7 +351,7 @@ impl Child<'_> {
             let mut writer = FolderWriter::new(&layout, folder, LASTING);
             let application = self.apply(&mut writer, cancelled)?;
             let mut outputs = writer.written().to_vec();
-            for companion in &like.companions {
+            for companion in &like.package.companions {
                 let bytes = self.companion(companion)?;
                 let path = folder.join(&companion.name);
                 std::fs::write(&path, &bytes).at("write", &path)?;
@@ -336,12 +367,11 @@ impl Child<'_> {
 
     /// A companion as the child gets it: as it is, but for what became another number.
     fn companion(&self, companion: &Companion) -> Result<Vec<u8>, MergeError> {
-        let changes = self.assembly.layers.is_some() || self.config.dtype.is_some();
-        if companion.name != CONFIG || !changes {
+        if companion.name != CONFIG || self.changes.are_none() {
             return Ok(companion.bytes.clone());
         }
-        huggingface::config::mended(&companion.bytes, self.config.dtype, self.assembly.layers)
-            .map_err(|error| MergeError::Receipt(format!("{CONFIG}: {error}")))
+        let mended = self.changes.mend(&companion.bytes);
+        mended.map_err(|error| MergeError::Companion(CONFIG, error))
     }
 
     fn receipt(&self, text: &str, application: Application, outputs: Vec<Written>) -> Receipt {
@@ -353,7 +383,7 @@ impl Child<'_> {
             method: self.config.method.name,
             operator: format!("{} {}", operator.name(), operator.version()),
             seed: self.options.seed.clone(),
-            inputs: self.opened.iter().map(|(name, opened)| self.input(name, opened)).collect(),
+            inputs: self.models.iter().map(|(name, opened)| self.input(name, opened)).collect(),
             outputs,
             application,
         }

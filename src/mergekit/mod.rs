@@ -12,12 +12,15 @@
 //! * [`config`]: the tree as a merge, every mistake at once.
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
 //! * [`assemble`]: which tensors of which models make which tensor of the child.
-//! * [`merge`]: models in, files and a receipt out. `forget`: inputs let go of meanwhile.
+//! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them. `tokens`: whose
+//!   rows are whose. `forget`: inputs let go of meanwhile.
 
 pub mod assemble;
 pub mod config;
 mod forget;
 pub mod merge;
 pub mod method;
+mod models;
 pub mod setting;
+mod tokens;
 pub mod yaml;

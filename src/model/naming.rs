@@ -55,6 +55,11 @@ impl Naming {
         names.into_iter().find_map(families)
     }
 
+    /// The matrices with a row for each token: the embedding matrix and the output matrix.
+    pub fn token_matrices(self) -> [String; 2] {
+        [AROUND[0], AROUND[2]].map(|row| row[self as usize].to_owned())
+    }
+
     /// What the tensor that SLM1 calls `name` is called here.
     pub fn from_slm1(self, name: &str) -> Option<String> {
         self.translate(Self::Slm1, name)

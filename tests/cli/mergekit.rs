@@ -11,14 +11,16 @@ use crate::space::Space;
 
 /// Equal but for the last bits. Numbers here are of about one, so the bounds are in steps of 2^-24, the
 /// most that one rounding to f32 can be off by.
-const NEAR: [(&str, u32); 13] = [
+const NEAR: [(&str, u32); 15] = [
     // mergekit multiplies and adds in one step where the processor can, with one rounding; here there
     // are two, on every processor.
     ("linear", 3),
     ("linear_filters", 3),
     ("linear_not_normalized", 3),
     ("linear_slices", 3),
+    ("tokens_linear", 3),
     // Lengths, angles and weights from sums in f32 there, in f64 here.
+    ("ties_slice_rescale", 8),
     ("slerp", 8),
     ("slerp_gradient", 8),
     ("nuslerp", 8),
@@ -42,8 +44,9 @@ fn space() -> (Space, Vec<String>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            for file in ["config.json", "model.safetensors"] {
-                space.write(&format!("{name}/{file}"), &std::fs::read(path.join(file)).unwrap());
+            for entry in std::fs::read_dir(&path).unwrap() {
+                let file = entry.unwrap().file_name().into_string().unwrap();
+                space.write(&format!("{name}/{file}"), &std::fs::read(path.join(&file)).unwrap());
             }
         } else {
             space.write(&name, &std::fs::read(&path).unwrap());
@@ -102,7 +105,7 @@ fn configurations_make_what_mergekit_makes_of_them() {
             }
         }
     }
-    assert_eq!(equal, 11, "passthrough, task arithmetic, TIES, breadcrumbs and one linear merge");
+    assert_eq!(equal, 14, "passthrough, task arithmetic, TIES, breadcrumbs and one linear merge");
 }
 
 #[test]
@@ -140,4 +143,65 @@ fn what_is_drawn_is_made_of_the_same_parts() {
             assert!((share - 0.6).abs() < 0.06, "{name}: {share} are kept");
         }
     }
+}
+
+const TWO: &str = "merge_method: linear\nmodels:\n  - {model: tokens, parameters: {weight: 0.5}}\n  \
+                   - {model: tokens_moved, parameters: {weight: 0.25}}\n";
+
+#[test]
+fn models_with_other_tokens_are_refused_unless_somebody_says_what_to_do() {
+    let (space, _) = space();
+    space.write("two.yml", TWO.as_bytes());
+    space
+        .studbook(&["merge", "two.yml", "out"])
+        .exits(2)
+        .complains("two.yml:4:")
+        .complains("tokens of `tokens` (here) and `tokens_moved` (there): 7 tokens with another id")
+        .complains("\"d\": 3 and 4")
+        .complains("`tokenizer_source: base`")
+        .complains("`--rows-by-number`");
+    space.studbook(&["merge", "two.yml", "by_number", "--rows-by-number"]).exits(0);
+    space.write("by_token.yml", format!("{TWO}tokenizer: {{source: base}}\n").as_bytes());
+    space.studbook(&["merge", "by_token.yml", "by_token"]).exits(0);
+    let (by_number, by_token) = (open(&space, "by_number"), open(&space, "by_token"));
+    for tensor in by_token.weights.tensors() {
+        let same = by_number.weights.tensor(tensor.name).unwrap().data == tensor.data;
+        assert_eq!(same, !tensor.name.contains("embed") && !tensor.name.contains("head"), "{}", tensor.name);
+    }
+    // Tokens nobody has, and a model that says none.
+    let more = TWO.replace("tokens_moved", "tokens_more");
+    space.write("more.yml", more.as_bytes());
+    space.studbook(&["merge", "more.yml", "out"]).exits(2).complains("3 tokens only there");
+    let three =
+        format!("{more}  - {{model: tokens_moved, parameters: {{weight: 1}}}}\ntokenizer_source: base\n");
+    space.write("three.yml", three.as_bytes());
+    space.studbook(&["merge", "three.yml", "out"]).exits(2).complains("`tokens_more` has no token \"d\"");
+    let silent = TWO.replace("tokens_moved", "a");
+    space.write("silent.yml", format!("{silent}tokenizer_source: base\n").as_bytes());
+    space.studbook(&["merge", "silent.yml", "out"]).exits(2).complains("`a` does not say which tokens");
+}
+
+#[test]
+fn a_child_with_fewer_rows_says_so() {
+    let (space, _) = space();
+    space.studbook(&["merge", "tokens_of_padded.yml", "out"]).exits(0);
+    assert_eq!(open(&space, "out").config.unwrap().vocab_size, 12);
+    assert_eq!(open(&space, "tokens_padded").config.unwrap().vocab_size, 16);
+}
+
+#[test]
+fn a_matrix_that_is_tied_in_some_models_is_one_of_its_own_in_the_child() {
+    let (space, _) = space();
+    // The model that the child is like has no output matrix.
+    let text = "merge_method: task_arithmetic\nbase_model: tied\nmodels:\n  \
+                - {model: a, parameters: {weight: 1}}\ndtype: float32\n";
+    space.write("m.yml", text.as_bytes());
+    space.studbook(&["merge", "m.yml", "out"]).exits(0);
+    let [tied, a, out] = ["tied", "a", "out"].map(|name| open(&space, name));
+    let is_tied = |package: &Package| package.config.as_ref().unwrap().tied_output;
+    assert!(is_tied(&tied) && !is_tied(&out));
+    let values = |package: &Package, name: &str| package.weights.tensor(name).unwrap().to_f32();
+    let (base, other) = (values(&tied, "model.embed_tokens.weight"), values(&a, "lm_head.weight"));
+    let expected: Vec<f32> = base.iter().zip(&other).map(|(b, x)| b + (x - b)).collect();
+    assert_eq!(values(&out, "lm_head.weight"), expected);
 }

@@ -141,25 +141,6 @@ pub fn torch(dtype: DType) -> &'static str {
     }
 }
 
-/// A file with another encoding, or another number of layers; everything else stays.
-pub fn mended(
-    bytes: &[u8],
-    dtype: Option<DType>,
-    layers: Option<usize>,
-) -> Result<Vec<u8>, serde_json::Error> {
-    let mut config: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes)?;
-    if let Some(layers) = layers {
-        config.insert("num_hidden_layers".to_owned(), layers.into());
-    }
-    if let Some(dtype) = dtype {
-        let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-        config.insert(key.to_owned(), torch(dtype).into());
-    }
-    let mut bytes = serde_json::to_vec_pretty(&config)?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
 /// The file of a network that came from elsewhere: a plain `llama`, its ids as SLM1 has them.
 pub fn write(config: &ModelConfig, dtype: DType) -> Vec<u8> {
     use crate::model::tokenizer::{BOS, EOS, PAD};

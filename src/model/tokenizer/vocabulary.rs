@@ -4,7 +4,7 @@
 //! compared token by token, whatever the tokenizer does with text: the ids of a `tokenizer.json`'s
 //! `model.vocab` and `added_tokens`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -74,6 +74,18 @@ impl Vocabulary {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// The token with an id.
+    pub fn token(&self, id: usize) -> Option<&str> {
+        self.ids.iter().find(|(_, own)| **own as usize == id).map(|(token, _)| token.as_str())
+    }
+
+    /// How many tokens lie in a matrix of `rows` rows; nothing if some of the rows before the last of
+    /// them are of no token.
+    pub fn dense(&self, rows: usize) -> Option<usize> {
+        let ids: BTreeSet<usize> = self.ids.values().map(|id| *id as usize).filter(|id| *id < rows).collect();
+        ids.iter().copied().eq(0..ids.len()).then_some(ids.len())
     }
 
     /// Where `self` and `other` differ; nothing if they do not.
@@ -164,6 +176,9 @@ mod tests {
              2 tokens with another id (\"a\": 0 and 1, \"b\": 1 and 0)"
         );
         assert_eq!(here.rows_in(5, &there, 4), [Some(1), Some(0), None, Some(3), None]);
+        assert_eq!((here.token(1), here.token(3)), (Some("b"), None));
+        assert_eq!((here.dense(2), here.dense(9)), (Some(2), Some(3)));
+        assert_eq!(vocabulary("{\"a\": 0, \"b\": 2}", "[]").dense(9), None);
         let many: Vec<String> = (0..9).map(|i| format!("\"t{i}\": {}", i + 3)).collect();
         let many = vocabulary(&format!("{{\"a\": 0, \"b\": 1, {}}}", many.join(", ")), "[]");
         let text = here.difference(&many).unwrap().to_string();

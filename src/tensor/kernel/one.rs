@@ -127,6 +127,20 @@ fn in_flight<U, B: Beside, const N: usize, const A: usize>(
     }
 }
 
+/// A loop of at most eight rounds, written out: a compiler that does not do so keeps the sums in memory,
+/// because only constants can choose among registers.
+macro_rules! unrolled {
+    ($round:ident < $rounds:ident, $body:expr) => {
+        unrolled!(@ $round $rounds $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $round:ident $rounds:ident $body:expr, $($number:literal)*) => {$(
+        if $number < $rounds {
+            let $round = $number;
+            $body;
+        }
+    )*};
+}
+
 #[inline(always)]
 fn sum_rows<U, B: Beside, const N: usize, const A: usize>(
     rows: [(&[U], B); A],
@@ -141,12 +155,10 @@ fn sum_rows<U, B: Beside, const N: usize, const A: usize>(
         for unit in next.next().unwrap_or_default().iter().step_by(64_usize.div_ceil(size_of::<U>())) {
             fetch(unit);
         }
-        for a in 0..A {
+        unrolled!(a < A, {
             let weights = widen(&units[a][unit], rows[a].1.at(unit));
-            for n in 0..N {
-                multiply_add(&mut lanes[a], &weights[n], &chunks[n]);
-            }
-        }
+            unrolled!(n < N, multiply_add(&mut lanes[a], &weights[n], &chunks[n]));
+        });
     }
     added_up(&lanes)
 }
