@@ -3,7 +3,7 @@
 //! Selected are admitted candidates and parents, never what was refused or still waits, and nobody where all
 //! fitness is zero: an order that says nothing is no reason to breed from anybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::context::of;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::name::Name;
-use crate::plan::pool::{ParentPool, PoolParent};
+use crate::plan::pool::{ChosenBy, ParentPool, PoolParent};
 use crate::record::Subject;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
@@ -29,6 +29,10 @@ pub(crate) struct Params {
     pub(crate) size: u64,
     pub(crate) candidates: Vec<Name>,
     pub(crate) parents: Vec<Name>,
+    /// The suites that chose, with their evaluators.
+    pub(crate) chosen_by: Vec<(Name, String)>,
+    /// What chose ancestors in earlier cycles.
+    pub(crate) inherited: Vec<ChosenBy>,
 }
 
 pub(super) struct RecipeStage;
@@ -39,7 +43,7 @@ impl Stage for RecipeStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -52,8 +56,12 @@ impl Stage for RecipeStage {
             choice.among(context, &members, &review.objectives)?;
         }
         let Choice { selected, passed_over, .. } = choice;
-        let pool =
-            ParentPool { cycle: params.cycle.clone(), review: review_subject.sha256, parents: selected };
+        let pool = ParentPool {
+            cycle: params.cycle.clone(),
+            review: review_subject.sha256,
+            parents: selected,
+            chosen_by: chosen_by(context, &params),
+        };
         let fragment = pool.to_toml();
         let blob = context.store.put(fragment.as_bytes())?;
         let names: Vec<&str> = pool.parents.iter().map(|parent| parent.name.as_str()).collect();
@@ -138,6 +146,16 @@ fn placed(member: &Member, objectives: &[Objective]) -> Result<Ranked, StageErro
         rank: u32::try_from(member.rank).unwrap_or(u32::MAX),
         crowding: member.crowding,
     })
+}
+
+/// What chose these parents, and what chose their ancestors. What another harness asked is in no file here.
+fn chosen_by(context: &Context<'_>, params: &Params) -> Vec<ChosenBy> {
+    let own = params.chosen_by.iter().filter_map(|(suite, kind)| {
+        let cases = context.optional(&of("suite", suite))?;
+        Some(ChosenBy { cycle: params.cycle.clone(), suite: suite.clone(), kind: kind.clone(), cases })
+    });
+    let all: BTreeSet<ChosenBy> = params.inherited.iter().cloned().chain(own).collect();
+    all.into_iter().collect()
 }
 
 fn eligible(context: &Context<'_>, member: &Member) -> Result<Result<PoolParent, String>, StageError> {

@@ -172,7 +172,11 @@ fn whom_no_ledger_admitted_is_in_no_pool() {
         pool.replacen("trained = false", "trained = true", 1),
         "its record says otherwise about its training",
     );
-    space.write("pool.toml", pool.as_bytes());
+    // Nor what chose it, which a gate must not ask again.
+    let (before, _) = pool.split_once("[[chosen_by]]").unwrap();
+    offered(before.to_owned(), "no cycle of this store wrote the pool as it is");
+    // A remark is no edit.
+    space.write("pool.toml", format!("# ours since spring\n{pool}").as_bytes());
     space.studbook(&["run", "second.toml", "--quiet"]).exits(3);
 }
 

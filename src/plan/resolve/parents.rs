@@ -22,6 +22,7 @@ use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
 use crate::plan::resolved::{Origin, Parent, Role};
 use crate::plan::wording::count;
+use crate::store::ActionResult;
 
 /// A pool has a few lines for each parent.
 const MAX_POOL: u64 = 4 << 20;
@@ -36,8 +37,8 @@ pub(super) struct Facts {
     pub(super) form: Form,
     /// What is known of them.
     pub(super) child: Result<ChildFacts, NoChild>,
-    /// The model, for adapters that are read beside it.
-    package: Arc<Package>,
+    /// The model, for adapters that are read beside it and cases that must fit it.
+    pub(super) package: Arc<Package>,
 }
 
 impl Resolver<'_> {
@@ -139,8 +140,8 @@ impl Resolver<'_> {
     ) -> Option<(Origin, Model<'s>)> {
         let pool = self.pool(recipe)?;
         let parent = self.place(section.place.as_ref(), recipe, &pool)?;
-        let cycle = pool.cycle;
-        if let Err(why) = self.vouched(&parent) {
+        let cycle = pool.cycle.clone();
+        if let Err(why) = self.vouched(&parent).and_then(|()| self.as_written(&pool)) {
             let message = format!("the pool of `{cycle}` cannot offer `{}`: {why}", parent.name);
             self.mistake(
                 Diagnostic::error(message, recipe.span.clone())
@@ -151,6 +152,7 @@ impl Resolver<'_> {
             );
             return None;
         }
+        self.chosen_by.extend(pool.chosen_by);
         match self.store.locate(&parent.artifact) {
             Ok(path) => {
                 let artifact = Some(parent.artifact);
@@ -185,6 +187,17 @@ impl Resolver<'_> {
             () if said.licences != found.licences => differs("licences"),
             () if said.data != found.data => differs("data"),
             () => differs("training"),
+        }
+    }
+
+    /// What is said besides of whom it offers, a recipe stage of this store said so. The reason is a phrase.
+    fn as_written(&self, pool: &ParentPool) -> Result<(), String> {
+        let digest = Digest::of(pool.to_toml().as_bytes());
+        let results = self.store.every_result().map_err(|error| error.to_string())?;
+        let wrote = |result: &ActionResult| result.outputs.get("pool").is_some_and(|it| it.digest == digest);
+        match results.iter().any(wrote) {
+            true => Ok(()),
+            false => Err("no cycle of this store wrote the pool as it is".to_owned()),
         }
     }
 
