@@ -16,13 +16,15 @@
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
-//! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer.
+//! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `tables`: from one.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
 
 pub mod facts;
 pub mod meaning;
 pub mod read;
+#[cfg(feature = "engine")]
+pub mod tables;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "engine")]
