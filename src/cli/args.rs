@@ -358,13 +358,13 @@ pub(super) struct Generate {
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub(super) max_tokens: usize,
     /// 0 always takes the likeliest token
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(long, default_value_t = 0.0, value_name = "T", allow_hyphen_values = true)]
     pub(super) temperature: f32,
     /// Choose among the K likeliest tokens, 1 to 1024
-    #[arg(long, default_value_t = 40, value_name = "K")]
+    #[arg(long, default_value_t = 40, value_name = "K", allow_hyphen_values = true)]
     pub(super) top_k: u32,
     /// Choose among the likeliest tokens that together have this probability
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    #[arg(long, default_value_t = 1.0, value_name = "P", allow_hyphen_values = true)]
     pub(super) top_p: f32,
     /// Seed of the choices
     #[arg(long, default_value_t = 1, value_name = "N")]

@@ -29,16 +29,15 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
         }
     })?;
     let model = Model::new(Arc::new(checkpoint))?;
-    let sampling = if command.temperature == 0.0 {
-        Sampling::GREEDY
-    } else {
-        Sampling {
-            temperature: command.temperature,
-            top_k: command.top_k,
-            top_p: command.top_p,
-            seed: command.seed,
-        }
+    let sampling = Sampling {
+        temperature: command.temperature,
+        top_k: command.top_k,
+        top_p: command.top_p,
+        seed: command.seed,
     };
+    // At temperature 0 nothing is drawn; numbers that mean nothing are refused all the same.
+    sampling.check().map_err(|error| UsageError::new(error.to_string()))?;
+    let sampling = if command.temperature == 0.0 { Sampling::GREEDY } else { sampling };
     let options = GenerateOptions { sampling, ..GenerateOptions::greedy(command.max_tokens) };
     let mut out = terminal.out();
     let mut lost = None;

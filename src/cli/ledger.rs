@@ -13,6 +13,7 @@ use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::disk::atomic;
 use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust};
+use crate::record::plan::FinalUse;
 use crate::report::table::Table;
 use crate::store::Store;
 
@@ -46,7 +47,7 @@ fn log(args: &Args, of: &LedgerOf, terminal: &Terminal) -> anyhow::Result<Exit> 
         let candidate = leaf.candidate.as_ref().map_or("-", |name| name.as_str());
         table.row(&[
             &leaf.index.to_string(),
-            leaf.kind.word(),
+            FinalUse::word(leaf.kind.word(), &leaf.predicate_type),
             leaf.cycle.as_str(),
             candidate,
             &leaf.record.short(),

@@ -58,10 +58,9 @@ impl<'a> Reporter<'a> {
         let id = &self.graph.node(stage).id;
         if !self.bar.is_hidden() {
             self.bar.set_message(format!("{id} {done}/{of}"));
-        } else if !self.terminal.is_quiet() && self.spoke.elapsed() >= SILENCE {
-            let mark = self.terminal.paint(&format!("{:>6}", "at"), Terminal::DIM);
-            let (width, none) = (self.width, "");
-            self.tell(&format!("{mark} {none:>7}  {id:<width$}  {done} of {of} cases"));
+        } else if is_due(self.terminal.is_quiet(), self.spoke.elapsed()) {
+            let line = how_far(self.terminal, self.width, id, done, of);
+            self.tell(&line);
         }
     }
 
@@ -102,6 +101,17 @@ impl<'a> Reporter<'a> {
     }
 }
 
+/// Whether it is time for a line about a stage that goes on.
+fn is_due(quiet: bool, silent: Duration) -> bool {
+    !quiet && silent >= SILENCE
+}
+
+/// How far a stage is, as a line under those of stages that ended.
+fn how_far(terminal: &Terminal, width: usize, id: &str, done: u64, of: u64) -> String {
+    let mark = terminal.paint(&format!("{:>6}", "at"), Terminal::DIM);
+    format!("{mark} {:>7}  {id:<width$}  {done} of {of} cases", "")
+}
+
 /// The beginning of a text, on one line.
 pub(super) fn one_line(text: &str, most: usize) -> String {
     let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -110,7 +120,19 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::*;
+    use crate::cli::args::Color;
+
+    #[test]
+    fn a_long_evaluation_says_how_far_it_is_where_there_is_no_bar() {
+        let terminal = Terminal::new(Color::Never, false);
+        let line = how_far(&terminal, 16, "eval:child.sums", 128, 1000);
+        let line = anstream::adapter::strip_str(&line).to_string();
+        assert_eq!(line, "    at          eval:child.sums   128 of 1000 cases");
+        let ended = format!("{:>6} {:>6.2}s  {:<16}  done", "done", 1.25, "eval:child.sums");
+        assert_eq!(line.find("eval"), ended.find("eval"), "under the others");
+        assert!(is_due(false, SILENCE) && !is_due(false, SILENCE / 2) && !is_due(true, SILENCE * 2));
+    }
 
     #[test]
     fn cuts_by_characters() {

@@ -127,6 +127,17 @@ impl Score {
     }
 }
 
+/// What a model must have room for, to be asked a case.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Texts, each of which is read as one sequence.
+    pub texts: Vec<String>,
+    /// Tokens of the sequence besides: some that are made, or less one that is never fed.
+    pub more: i64,
+    /// A text that must fit into the tokens of an answer to be given at all.
+    pub answer: Option<String>,
+}
+
 /// How an evaluator is written.
 pub trait Measure: Sync {
     /// A case without its id.
@@ -152,6 +163,11 @@ pub trait Measure: Sync {
 
     /// What makes a case this one: two with the same would count twice.
     fn asks(case: &Self::Case) -> String;
+
+    /// What it takes to be asked a case; nothing for texts, which are read in windows.
+    fn room(_case: &Self::Case, _options: &Options) -> Room {
+        Room::default()
+    }
 
     /// Asks: one outcome for each case.
     fn ask(
@@ -183,6 +199,8 @@ pub trait Evaluator: Sync {
     fn options(&self) -> &'static [&'static str];
     /// Checks a case; what it asks.
     fn check(&self, case: &Value) -> Result<String, String>;
+    /// What it takes to be asked a case.
+    fn room(&self, case: &Case, options: &Options) -> Result<Room, EvaluateError>;
     /// Asks and judges some cases.
     fn ask(
         &self,
@@ -256,6 +274,10 @@ impl<M: Measure> Evaluator for M {
         let case = M::Case::deserialize(case).map_err(|error| format!("cannot be read: {error}"))?;
         M::check(&case)?;
         Ok(M::asks(&case))
+    }
+
+    fn room(&self, case: &Case, options: &Options) -> Result<Room, EvaluateError> {
+        Ok(M::room(&typed::<M>(case)?, options))
     }
 
     fn ask(

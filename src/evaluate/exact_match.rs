@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble};
+use super::evaluator::{Examinee, Measure, MetricInfo, Room, Score, Trouble};
 use super::options::Options;
 use super::suite::sound_text;
 
@@ -57,6 +57,12 @@ impl Measure for ExactMatch {
 
     fn asks(case: &Case) -> String {
         case.prompt.clone()
+    }
+
+    /// A prompt must leave room for a token of the answer.
+    fn room(case: &Case, options: &Options) -> Room {
+        let answer = Some(options.normalise().apply(&case.expected));
+        Room { texts: vec![case.prompt.clone()], more: 1, answer }
     }
 
     fn ask(cases: &[Case], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {
@@ -144,7 +150,7 @@ mod tests {
         let none = Options::default();
         let spaces = Options { normalise: Some(Normalise::Whitespace), ..none.clone() };
         let lower = Options { normalise: Some(Normalise::Lowercase), ..none.clone() };
-        let line = Options { stop: vec!["\n".to_owned()], ..none.clone() };
+        let line = Options { stop: Some(vec!["\n".to_owned()]), ..none.clone() };
         assert_eq!(run("Yes sir", &none), 1.0);
         assert_eq!((run(" Yes  sir", &none), run(" Yes  sir", &spaces)), (0.0, 1.0));
         assert_eq!((run("yes sir", &spaces), run("yes sir", &lower)), (0.0, 1.0));

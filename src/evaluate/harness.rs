@@ -24,7 +24,7 @@ use serde_json::Value;
 use self::samples::Line;
 use super::EvaluateError;
 use super::evaluator::{Better, Examinee, Measure, MetricInfo, Score, Trouble, Values};
-use super::options::Options;
+use super::options::{DEFAULT_TASK_METRIC, Options};
 use super::outcome::Outcome;
 use crate::base::canonical;
 use crate::base::digest::Sha256;
@@ -33,8 +33,6 @@ use crate::base::digest::Sha256;
 pub const MAX_FILE: usize = 7 << 20;
 /// How far the mean of the samples may be from the result: sums of other orders differ by less.
 const CLOSE: f64 = 1e-9;
-/// The metric of the harness that is meant if a plan does not say.
-pub const DEFAULT_METRIC: &str = "acc";
 
 /// The evaluator `external`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +106,7 @@ pub fn read(
     artifact: &Sha256,
 ) -> Result<Vec<Outcome>, EvaluateError> {
     let Some(task) = options.task.as_deref() else { return refuse("the plan names no task") };
-    let metric = options.task_metric.as_deref().unwrap_or(DEFAULT_METRIC);
+    let metric = options.task_metric.as_deref().unwrap_or(DEFAULT_TASK_METRIC);
     for (what, bytes) in [("results", results), ("samples", samples)] {
         if bytes.len() > MAX_FILE {
             return refuse(format!("the {what} have {} bytes, at most {MAX_FILE} are read", bytes.len()));

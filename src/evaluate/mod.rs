@@ -42,7 +42,8 @@ mod text;
 
 pub use error::EvaluateError;
 pub use evaluator::{
-    Better, EVALUATORS, Evaluator, Examinee, Measure, MetricInfo, Score, Trouble, Values, find, measured_by,
+    Better, EVALUATORS, Evaluator, Examinee, Measure, MetricInfo, Room, Score, Trouble, Values, find,
+    measured_by,
 };
 pub use options::{Normalise, OPTION_NAMES, Options};
 pub use outcome::{Metric, Metrics, Outcome};

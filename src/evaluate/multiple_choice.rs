@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble};
+use super::evaluator::{Examinee, Measure, MetricInfo, Room, Score, Trouble};
 use super::options::Options;
 use super::suite::sound_text;
 use crate::runtime::score::Question;
@@ -77,6 +77,13 @@ impl Measure for MultipleChoice {
 
     fn asks(case: &Case) -> String {
         serde_json::to_string(&(&case.prompt, &case.choices)).expect("texts are JSON")
+    }
+
+    /// The last token of a choice is predicted and never fed.
+    fn room(case: &Case, options: &Options) -> Room {
+        let delimiter = options.delimiter.as_deref().unwrap_or("");
+        let whole = |choice: &String| format!("{}{delimiter}{choice}", case.prompt);
+        Room { texts: case.choices.iter().map(whole).collect(), more: -1, answer: None }
     }
 
     fn ask(cases: &[Case], model: &dyn Examinee, options: &Options) -> Result<Vec<Outcome>, Trouble> {

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluator::{Examinee, Measure, MetricInfo, Score, Trouble, Values};
+use super::evaluator::{Examinee, Measure, MetricInfo, Room, Score, Trouble, Values};
 use super::options::Options;
 
 /// The evaluator `resource`.
@@ -65,6 +65,10 @@ impl Measure for Resource {
 
     fn asks(case: &Case) -> String {
         format!("{} {}", case.prompt_tokens, case.new_tokens)
+    }
+
+    fn room(case: &Case, _: &Options) -> Room {
+        Room { more: (case.prompt_tokens + case.new_tokens) as i64, ..Room::default() }
     }
 
     fn ask(cases: &[Case], model: &dyn Examinee, _: &Options) -> Result<Vec<Outcome>, Trouble> {

@@ -21,6 +21,8 @@ use crate::disk::mmap::Mapped;
 pub const MAX_SUITE: usize = 64 << 20;
 /// The most cases.
 pub const MAX_CASES: usize = 1_000_000;
+/// What some editors put before a text. It is no part of one, and other readers of JSON stumble over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The longest prompt, answer or text of a case.
 pub const MAX_TEXT: usize = 65_536;
 
@@ -71,6 +73,14 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// SHA-256 of what is asked, in whatever order and under whatever ids: suites of the same cases have the
+    /// same.
+    pub fn asked(&self) -> Sha256 {
+        let mut all: Vec<String> = self.cases.iter().map(|case| case.digest().to_hex()).collect();
+        all.sort();
+        Sha256::of(all.join("\n").as_bytes())
+    }
+
     /// Reads a suite file as the cases of an evaluator.
     pub fn read(evaluator: &dyn Evaluator, path: &Path) -> Result<Self, EvaluateError> {
         let mapped = Mapped::open(path)?;
@@ -86,6 +96,11 @@ impl Suite {
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         if text.is_empty() {
             return Err(EvaluateError::EmptySuite);
+        }
+        if text.starts_with(BYTE_ORDER_MARK) {
+            let why =
+                "begins with a byte order mark (the bytes EF BB BF): save the file as UTF-8 without one";
+            return Err(EvaluateError::Suite { line: 1, why: why.to_owned() });
         }
         let mut cases = Vec::new();
         let (mut ids, mut asked) = (HashMap::new(), HashMap::new());
@@ -161,6 +176,10 @@ mod tests {
         assert_eq!(unterminated.cases, suite.cases);
         assert_ne!(unterminated.sha256, suite.sha256, "other bytes are another suite");
         assert_eq!(suite.cases[1].digest(), Digest::of(br#"{"expected":"4","prompt":"2+2="}"#));
+        let renamed = GOOD.replace("add-1", "sum-7");
+        let turned: Vec<&str> = renamed.lines().rev().collect();
+        assert_eq!(parse(turned.join("\n").as_bytes()).unwrap().asked(), suite.asked(), "the same is asked");
+        assert_ne!(parse(GOOD.replace("2+2=", "2+3=").as_bytes()).unwrap().asked(), suite.asked());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suite.jsonl");
         std::fs::write(&path, GOOD).unwrap();
@@ -196,7 +215,9 @@ mod tests {
         for empty in ["", "\n"] {
             assert!(matches!(parse(empty.as_bytes()), Err(EvaluateError::EmptySuite)));
         }
-        assert!(parse(b"\xef\xbb\xbf{}").is_err(), "no byte order mark");
+        let marked = [BYTE_ORDER_MARK, GOOD.as_bytes()].concat();
+        let error = parse(&marked).unwrap_err().to_string();
+        assert!(error.starts_with("line 1 of the suite begins with a byte order mark"), "{error}");
     }
 
     proptest! {

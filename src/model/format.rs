@@ -5,6 +5,7 @@ use super::gguf;
 use super::package::Package;
 use super::safetensors;
 use super::slm1::{self, Slm1Error};
+use super::variant::RopeScale;
 use super::weights::SharedBytes;
 
 /// Why a model cannot be opened.
@@ -124,6 +125,17 @@ impl Format for Gguf {
         let mut package = Package::of_weights(weights);
         let tied = package.weights.tensor("output.weight").is_none();
         package.config = gguf::meaning::config(&facts, tied).map_err(|error| error.to_string());
+        if let (Ok(config), Some(tensor)) =
+            (&mut package.config, package.weights.tensor(gguf::rope_freqs::TENSOR))
+        {
+            match gguf::rope_freqs::scale(tensor, config) {
+                Some(scale) if config.variant.rope == RopeScale::Plain => config.variant.rope = scale,
+                _ => {
+                    let why = "rotary frequencies are scaled in a way that is not known here";
+                    package.config = Err(format!("`{}`: {why}", gguf::rope_freqs::TENSOR));
+                }
+            }
+        }
         package.tokenizer = match gguf::meaning::tokenizer(&facts) {
             Ok(Some(tokenizer)) => Ok(tokenizer),
             Ok(None) => Err("the file has no vocabulary".to_owned()),

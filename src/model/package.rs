@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::checkpoint::Checkpoint;
 use super::config::{ModelConfig, tensor_table};
 use super::gguf::facts::Facts;
+use super::gguf::rope_freqs;
 use super::naming::Naming;
 use super::tokenizer::Tokenizer;
 use super::weights::Weights;
@@ -140,6 +141,10 @@ impl Package {
     ) -> Result<(), Unrunnable> {
         // Frequencies that follow from the configuration are stored by some older files.
         if view.name.ends_with(".rotary_emb.inv_freq") {
+            return Ok(());
+        }
+        // The configuration was made of it.
+        if naming == Naming::Gguf && view.name == rope_freqs::TENSOR {
             return Ok(());
         }
         // The output matrix of a tied model is its embedding matrix, and some files store it all the same.

@@ -19,6 +19,24 @@ pub struct ParentPool {
     /// The selected, best first.
     #[serde(rename = "parent", default)]
     pub parents: Vec<PoolParent>,
+    /// The cases that chose them, or ancestors of theirs: who is gated by the same is judged by that luck
+    /// once more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen_by: Vec<ChosenBy>,
+}
+
+/// A suite that chose parents.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenBy {
+    /// In which cycle.
+    pub cycle: Name,
+    /// What the suite was called there.
+    pub suite: Name,
+    /// Its evaluator.
+    pub kind: String,
+    /// BLAKE3 of its cases.
+    pub cases: Digest,
 }
 
 /// One selected parent.
@@ -77,6 +95,12 @@ mod tests {
                 licences: vec!["MIT".to_owned()],
                 data: vec![],
                 trained: true,
+            }],
+            chosen_by: vec![ChosenBy {
+                cycle: "zeroth".parse().unwrap(),
+                suite: "sums".parse().unwrap(),
+                kind: "exact_match".to_owned(),
+                cases: Digest::of(b"c"),
             }],
         };
         assert_eq!(ParentPool::from_toml(&pool.to_toml()).unwrap(), pool);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::pool::PoolParent;
+use super::pool::{ChosenBy, PoolParent};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::convert::Form;
@@ -48,6 +48,8 @@ pub struct Plan {
     pub review: Review,
     /// Training texts that parents declare.
     pub texts: BTreeMap<Name, Vec<DeclaredText>>,
+    /// What chose parents that come from pools of earlier cycles.
+    pub chosen_by: Vec<ChosenBy>,
     /// How many parents the recipe selects.
     pub pool_size: u64,
     /// The page of admitted models.

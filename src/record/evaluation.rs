@@ -43,7 +43,7 @@ pub struct MeasuredSuite {
     pub asked: Option<Sha256>,
     /// How many.
     pub n: u64,
-    /// How they were asked.
+    /// How they were asked, with all that a plan may leave unsaid.
     pub options: Options,
 }
 

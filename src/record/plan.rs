@@ -37,14 +37,21 @@ pub struct FinalUse {
     pub cycle: Name,
     /// What the plan calls the suite.
     pub suite: Name,
-    /// SHA-256 of its cases.
+    /// SHA-256 of its cases, in whatever order and under whatever ids.
     pub cases: Sha256,
     /// The registration of the plan: a plan changed and run again is another use.
     pub registration: Sha256,
 }
 
+impl FinalUse {
+    /// What people call a ledger entry of a kind and a predicate type: these are entered as plans.
+    pub fn word<'w>(kind: &'w str, predicate_type: &str) -> &'w str {
+        if predicate_type == Self::TYPE { "final-use" } else { kind }
+    }
+}
+
 impl Record for FinalUse {
-    const TYPE: &'static str = "urn:studbook:final-use:v1";
+    const TYPE: &'static str = "urn:studbook:final-use:v2";
 }
 
 impl Record for PlanRegistration {

@@ -55,6 +55,24 @@ fn logits_agree_with_transformers() {
     }
 }
 
+/// As llama.cpp stores them: rotary pairs side by side, and the scaling of their frequencies as a tensor.
+#[test]
+fn a_gguf_file_with_scaled_frequencies_gives_the_same_logits() {
+    let Reference { tokens, .. } = reference();
+    let logits = |package: &Package| {
+        let model = Model::new(Arc::new(package.checkpoint().unwrap())).unwrap();
+        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
+    };
+    let theirs = logits(&package("llama-llama3"));
+    let off = |ours: &[f32]| ours.iter().zip(&theirs).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+    let mut gguf = package("llama-llama3.gguf");
+    let worst = off(&logits(&gguf));
+    assert!(worst < 1e-5, "off by {worst:e}");
+    gguf.config.as_mut().unwrap().variant.rope = crate::model::variant::RopeScale::Plain;
+    let worst = off(&logits(&gguf));
+    assert!(worst > 1e-3, "without the scaling they differ, by {worst:e}");
+}
+
 #[test]
 fn a_network_that_differs_from_its_tensors_is_refused() {
     let refused = |package: &Package| package.checkpoint().unwrap_err().to_string();

@@ -53,7 +53,7 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn weight(&self) -> Weight {
@@ -78,6 +78,7 @@ impl Stage for EvalStage {
         let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?, &params.options)?;
         let summary = summary(&metrics);
         let contamination = contamination(context, &params, &suite)?;
+        let options = Model::new(context, &params).effective(evaluator)?;
         let sidecar = EvaluationSidecar {
             subject,
             suite: MeasuredSuite {
@@ -86,7 +87,7 @@ impl Stage for EvalStage {
                 cases: Subject::of(&cases),
                 asked: None,
                 n: suite.cases.len() as u64,
-                options: params.options,
+                options,
             },
             outcomes: Subject::of(&bytes),
             metrics,

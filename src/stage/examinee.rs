@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::eval::Params;
 use super::{Action, Context, Kind, StageError, stage};
 use crate::base::key::WriteKey;
-use crate::evaluate::{Examinee, Options, Trouble};
+use crate::base::name::Name;
+use crate::evaluate::{Evaluator, Examinee, Options, Trouble};
 use crate::runtime::resources::{Resources, resources};
 use crate::runtime::score::{self, Divergence, Likelihood, Question, Reading, Windows};
 use crate::runtime::{self, GenerateOptions, generate_batch};
@@ -32,10 +33,19 @@ impl<'a> Model<'a> {
         }
         let name = &self.params.name;
         let checkpoint = self.context.tested()?.runnable(name)?;
-        let checkpoint =
-            checkpoint.map_err(|why| StageError::Refused(format!("`{name}` cannot be run here: {why}")))?;
+        let checkpoint = checkpoint.map_err(|why| cannot_run(name, &why))?;
         let model = runtime::Model::new(Arc::new(checkpoint))?;
         Ok(self.model.get_or_init(|| model))
+    }
+
+    /// How its cases are asked, with what a plan leaves unsaid.
+    pub(super) fn effective(&self, evaluator: &dyn Evaluator) -> Result<Options, StageError> {
+        self.params.options.effective(evaluator.options(), || {
+            let name = &self.params.name;
+            let checkpoint = self.context.tested()?.runnable(name)?;
+            let checkpoint = checkpoint.map_err(|why| cannot_run(name, &why))?;
+            Ok(u64::from(checkpoint.config.max_context))
+        })
     }
 
     /// The model in f32: made as an operator stage of a plan with that output would make it, and
@@ -83,18 +93,22 @@ impl<'a> Model<'a> {
     }
 }
 
+fn cannot_run(name: &Name, why: &dyn std::fmt::Display) -> StageError {
+    StageError::Refused(format!("`{name}` cannot be run here: {why}"))
+}
+
 /// The windows that a plan says, or those that follow from the model.
 fn windows(options: &Options, model: &runtime::Model) -> Windows {
-    let window = options.window.map_or(model.dimensions().context, |window| window as usize);
-    let stride = options.stride.map_or(window.div_ceil(2), |stride| stride as usize);
-    Windows { window, stride }
+    let context = model.dimensions().context as u64;
+    let Ok(all) = options.effective(&["window"], || Ok::<_, std::convert::Infallible>(context));
+    Windows { window: all.window.unwrap_or(context) as usize, stride: all.stride.unwrap_or(context) as usize }
 }
 
 impl Examinee for Model<'_> {
     fn generate(&self, prompts: &[&str], options: &Options) -> Result<Vec<String>, Trouble> {
         // The runtime knows one stop text; of several, the answer is cut afterwards.
-        let stop = match options.stop.as_slice() {
-            [one] => Some(one.clone()),
+        let stop = match options.stop.as_deref() {
+            Some([one]) => Some(one.clone()),
             _ => None,
         };
         let options = GenerateOptions { stop, ..GenerateOptions::greedy(options.max_tokens()) };

@@ -1,6 +1,7 @@
 //! Evaluations by another harness: pending until somebody brings them, and then checked again here.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use super::eval::{Params, summary};
 use super::{Context, Made, StageError};
@@ -53,6 +54,7 @@ pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> 
     let outcomes = harness::read(results, samples, &params.options, &subject.artifact)?;
     let metrics = External.recompute(&outcomes)?;
     let asked = outcome::asked(&outcomes);
+    let Ok(options) = params.options.effective(External.options(), || Ok::<_, Infallible>(0));
     let bytes = outcome::to_jsonl(&outcomes);
     let outcomes = context.store.put(&bytes)?;
     let summary = summary(&metrics);
@@ -64,7 +66,7 @@ pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> 
             cases: Subject::of(&brought.bytes),
             asked,
             n: metrics.values().map(|metric| metric.n).max().unwrap_or(0),
-            options: params.options,
+            options,
         },
         outcomes: Subject::of(&bytes),
         metrics,

@@ -12,6 +12,7 @@ use super::lineage::{SuiteParams, bound_suites};
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::evaluate;
 use crate::ledger::{EntryKind, Leaf, NewEntry};
 use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
@@ -55,7 +56,7 @@ impl Stage for LedgerStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -112,14 +113,15 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
         predicate_type: PlanRegistration::TYPE.to_owned(),
         registration: None,
     };
-    let finals = final_uses(context, &registration, Subject::of(&bytes).sha256)?;
-    let leaves = append(context, [vec![entry], finals].concat())?;
+    let finals = finals(context, &registration)?;
+    let uses = final_uses(context, &registration, &finals, Subject::of(&bytes).sha256)?;
+    let leaves = append(context, [vec![entry], uses].concat())?;
     let mut made = extract(context, params.cycle, Vec::new(), &leaves)?;
     made.outputs.insert("registration".to_owned(), blob);
     made.summary = format!("plan registered as entry {}", leaves[0].index);
-    for suite in registration.suites.iter().filter(|suite| suite.r#use == FINAL) {
-        let uses = uses_of(context, suite.sha256)?;
-        made.summary += &format!("; use {uses} of the final suite `{}`", suite.name);
+    for (suite, cases) in &finals {
+        let uses = uses_of(context, *cases)?;
+        made.summary += &format!("; use {uses} of the final suite `{suite}`");
     }
     Ok(made)
 }
@@ -127,16 +129,30 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
 /// The use of a suite whose every use counts.
 const FINAL: &str = "final";
 
+/// The final suites of a plan with what they ask: cases in another order or under other ids are the same.
+fn finals(context: &Context<'_>, registration: &PlanRegistration) -> Result<Vec<(Name, Sha256)>, StageError> {
+    let mut found = Vec::new();
+    for suite in registration.suites.iter().filter(|suite| suite.r#use == FINAL) {
+        let evaluator = evaluate::find(&suite.kind);
+        let (Some(evaluator), Some(cases)) = (evaluator, context.optional(&of("suite", &suite.name))) else {
+            continue;
+        };
+        let cases = evaluate::Suite::parse(evaluator, &context.store.read(&cases)?)?;
+        found.push((suite.name.clone(), cases.asked()));
+    }
+    Ok(found)
+}
+
 /// An entry for every final suite of a plan.
 fn final_uses(
     context: &Context<'_>,
     registration: &PlanRegistration,
+    finals: &[(Name, Sha256)],
     sha256: Sha256,
 ) -> Result<Vec<NewEntry>, StageError> {
     let mut entries = Vec::new();
-    for suite in registration.suites.iter().filter(|suite| suite.r#use == FINAL) {
-        let Some(cases) = suite.sha256 else { continue };
-        let (cycle, name) = (registration.cycle.clone(), suite.name.clone());
+    for (name, cases) in finals {
+        let (cycle, name, cases) = (registration.cycle.clone(), name.clone(), *cases);
         let used = FinalUse { cycle: cycle.clone(), suite: name, cases, registration: sha256 };
         let bytes = record::to_bytes(&used)
             .map_err(|source| StageError::Record { input: "final-use".to_owned(), source })?;
@@ -155,10 +171,10 @@ fn final_uses(
 }
 
 /// How often the ledger says that these cases were used as a final suite.
-fn uses_of(context: &Context<'_>, cases: Option<Sha256>) -> Result<usize, StageError> {
+fn uses_of(context: &Context<'_>, cases: Sha256) -> Result<usize, StageError> {
     let mut uses = 0;
     for leaf in context.store.ledger()?.leaves()? {
-        uses += usize::from(leaf.predicate_type == FinalUse::TYPE && leaf.subject == cases);
+        uses += usize::from(leaf.predicate_type == FinalUse::TYPE && leaf.subject == Some(cases));
     }
     Ok(uses)
 }
@@ -220,7 +236,7 @@ fn extract(
 ) -> Result<Made, StageError> {
     for leaf in leaves {
         entries.push(LedgerPlace {
-            kind: leaf.kind.word().to_owned(),
+            kind: FinalUse::word(leaf.kind.word(), &leaf.predicate_type).to_owned(),
             candidate: leaf.candidate.clone(),
             record: leaf.record,
             index: leaf.index,

@@ -2,7 +2,7 @@
 //!
 //! Selected are admitted candidates and parents, never what was refused or still waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::context::of;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::name::Name;
-use crate::plan::pool::{ParentPool, PoolParent};
+use crate::plan::pool::{ChosenBy, ParentPool, PoolParent};
 use crate::record::Subject;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
@@ -27,6 +27,10 @@ pub(crate) struct Params {
     pub(crate) size: u64,
     pub(crate) candidates: Vec<Name>,
     pub(crate) parents: Vec<Name>,
+    /// The suites that chose, with their evaluators.
+    pub(crate) chosen_by: Vec<(Name, String)>,
+    /// What chose ancestors in earlier cycles.
+    pub(crate) inherited: Vec<ChosenBy>,
 }
 
 pub(super) struct RecipeStage;
@@ -37,7 +41,7 @@ impl Stage for RecipeStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -55,8 +59,12 @@ impl Stage for RecipeStage {
                 Err(why) => passed_over.push((member.name.clone(), why)),
             }
         }
-        let pool =
-            ParentPool { cycle: params.cycle.clone(), review: review_subject.sha256, parents: selected };
+        let pool = ParentPool {
+            cycle: params.cycle.clone(),
+            review: review_subject.sha256,
+            parents: selected,
+            chosen_by: chosen_by(context, &params),
+        };
         let fragment = pool.to_toml();
         let blob = context.store.put(fragment.as_bytes())?;
         let names: Vec<&str> = pool.parents.iter().map(|parent| parent.name.as_str()).collect();
@@ -76,6 +84,16 @@ impl Stage for RecipeStage {
             BTreeMap::from([("pool".to_owned(), blob), ("record".to_owned(), context.put_record(&record)?)]);
         Ok(Made { outputs, verdict: Verdict::Pass, summary })
     }
+}
+
+/// What chose these parents, and what chose their ancestors. What another harness asked is in no file here.
+fn chosen_by(context: &Context<'_>, params: &Params) -> Vec<ChosenBy> {
+    let own = params.chosen_by.iter().filter_map(|(suite, kind)| {
+        let cases = context.optional(&of("suite", suite))?;
+        Some(ChosenBy { cycle: params.cycle.clone(), suite: suite.clone(), kind: kind.clone(), cases })
+    });
+    let all: BTreeSet<ChosenBy> = params.inherited.iter().cloned().chain(own).collect();
+    all.into_iter().collect()
 }
 
 fn eligible(context: &Context<'_>, member: &Member) -> Result<Result<PoolParent, String>, StageError> {

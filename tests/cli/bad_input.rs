@@ -238,6 +238,24 @@ fn a_weight_that_is_no_number_fails_its_source_and_nobody_elses() {
 }
 
 #[test]
+fn sampling_that_means_nothing_is_refused_at_any_temperature() {
+    let space = Space::new();
+    let generate = |more: &[&str]| space.studbook(&[&["generate", "one.slm", "-p", "a"], more].concat());
+    for (more, why) in [
+        (&["--top-k", "0"][..], "top_k = 0 is out of range"),
+        (&["--top-p", "1.5"], "top_p = 1.5 is out of range"),
+        (&["--top-p", "-0.5"], "top_p = -0.5 is out"),
+        (&["--temperature", "-1"], "temperature = -1 is out"),
+        (&["--temperature", "nan"], "temperature = NaN is out"),
+        (&["--temperature", "0.8", "--top-k", "1025"], "top_k = 1025 is out"),
+    ] {
+        generate(more).exits(2).complains(why);
+    }
+    generate(&["--top-k", "-1"]).exits(2).complains("invalid value '-1' for '--top-k <K>'");
+    generate(&["--temperature", "0.8", "--top-k", "5", "--top-p", "0.9"]).exits(0);
+}
+
+#[test]
 fn suites_that_cannot_be_asked() {
     let spoil = |from: &str, to: &str| {
         let space = Space::new();

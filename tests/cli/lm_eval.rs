@@ -1,6 +1,7 @@
 //! lm-evaluation-harness beside us, on one model: its results are taken in, and ours are the same.
 //!
-//! `tests/fixtures/lm_eval_harness.py` made the model, asked the harness, and kept what it wrote.
+//! `tests/fixtures/lm_eval_harness.py` made the model, asked the harness, and kept what it wrote;
+//! `tests/fixtures/perplexity.py` read texts with it in windows, as Hugging Face documents perplexity.
 
 use serde_json::Value;
 use studbook::base::digest::{Digest, Sha256};
@@ -248,4 +249,35 @@ fn our_answers_are_theirs() {
     let source = space.read(".studbook/runs/beside/01-source/tiny.json");
     let weights = std::fs::read(format!("{FIXTURES}/model/model.safetensors")).unwrap();
     assert!(source.contains(&Digest::of(&weights).to_hex()));
+}
+
+#[test]
+fn our_perplexities_are_those_of_transformers() {
+    let space = space();
+    let fixture: Value = serde_json::from_str(include_str!("../fixtures/perplexity.json")).unwrap();
+    let cases: String = fixture["cases"].as_array().unwrap().iter().map(|case| format!("{case}\n")).collect();
+    space.write("texts.jsonl", cases.as_bytes());
+    let cuts = fixture["cuts"].as_array().unwrap();
+    let mut evals = String::new();
+    for (at, cut) in cuts.iter().enumerate() {
+        let (window, stride) = (&cut["window"], &cut["stride"]);
+        evals += &format!(
+            "[[eval]]\nname = \"texts-{at}\"\nkind = \"perplexity\"\ncases = \"texts.jsonl\"\n\
+             window = {window}\nstride = {stride}\n\n"
+        );
+    }
+    space.edit("plan.toml", "[[eval]]\nname = \"theirs\"", &format!("{evals}[[eval]]\nname = \"theirs\""));
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for (at, cut) in cuts.iter().enumerate() {
+        let ours = outcomes(&space, &format!("tiny.texts-{at}"));
+        let (theirs, tokens) = (&cut["log_likelihoods"], &cut["tokens"]);
+        for (row, ours) in ours.iter().enumerate() {
+            assert_eq!(ours["tokens"], tokens[row]);
+            let (found, expected) = (ours["log_likelihood"].as_f64().unwrap(), theirs[row].as_f64().unwrap());
+            assert!((found / expected - 1.0).abs() < 1e-5, "{cut}: {found} against {expected}");
+        }
+        let found = &sidecar(&space, &format!("tiny.texts-{at}"))["metrics"]["token_perplexity"]["value"];
+        let (found, expected) = (found.as_f64().unwrap(), cut["perplexity"].as_f64().unwrap());
+        assert!((found / expected - 1.0).abs() < 1e-4, "{cut}: {found} against {expected}");
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::draft::Draft;
 use super::{Compiler, Ends};
 use crate::base::name::Name;
-use crate::engine::graph::{Need, StageIndex};
+use crate::engine::graph::{From, Need, StageIndex};
 use crate::evaluate::{self, Better};
 use crate::plan::{Objective, Plan, Suite};
 use crate::stage::Kind;
@@ -47,10 +47,22 @@ impl Compiler<'_> {
         }
         let review = self.add(draft);
 
-        let params =
-            json!({ "cycle": cycle, "size": plan.pool_size, "candidates": names, "parents": parents });
+        let choosing: Vec<&Suite> = choosing(plan);
+        let chosen_by: Vec<(&Name, &str)> = choosing.iter().map(|suite| (&suite.name, suite.kind)).collect();
+        let params = json!({
+            "cycle": cycle,
+            "size": plan.pool_size,
+            "candidates": names,
+            "parents": parents,
+            "chosen_by": chosen_by,
+            "inherited": plan.chosen_by,
+        });
         let mut draft =
             Draft::new(Kind::Recipe, cycle.as_str(), &params).record_of("review", review, Need::Pass);
+        for suite in &choosing {
+            let Some(cases) = &suite.cases else { continue };
+            draft = draft.input(format!("suite.{}", suite.name), From::File(cases.clone()));
+        }
         for parent in &parents {
             draft = draft.record_of(format!("source.{parent}"), self.sources[*parent], Need::End);
         }
@@ -103,6 +115,20 @@ impl Compiler<'_> {
             }
         })
     }
+}
+
+/// The suites that choose: whom the review puts first, and who is in a greedy soup.
+fn choosing(plan: &Plan) -> Vec<&Suite> {
+    let ranked = |suite: &Suite| {
+        plan.review.objectives.iter().any(|objective| match objective {
+            Objective::Suite(name) => *name == suite.name,
+            Objective::ArtifactBytes => false,
+        })
+    };
+    let picked = |suite: &Suite| {
+        plan.candidates.iter().any(|one| one.selection().is_some_and(|(_, name)| name == suite.name.as_str()))
+    };
+    plan.suites.iter().filter(|suite| ranked(suite) || picked(suite)).collect()
 }
 
 /// The suites whose main metric is better when lower.

@@ -166,7 +166,7 @@ mod tests {
             &ours,
             &taken(|r, _| {
                 r["config"]["model_args"] =
-                    json!(format!("{},batch_size=8", r["config"]["model_args"].as_str().unwrap()))
+                    json!(format!("{},batch_size=8", r["config"]["model_args"].as_str().unwrap()));
             }),
         )
         .unwrap();

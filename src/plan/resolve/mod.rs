@@ -12,7 +12,7 @@
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
-//!   `demands`: what no model meets, or every one.
+//!   `demands`: what no model meets, or every one. `fits`: that cases have room in a model's context.
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
 //!   chose them. `selection`: what chooses the parents of greedy soups.
 //! * `budget`: what the plan may cost, and what it would.
@@ -28,6 +28,7 @@ mod candidates;
 mod champion;
 mod children;
 mod demands;
+mod fits;
 mod gates;
 mod licences;
 mod metric;
@@ -52,9 +53,12 @@ use std::path::Path;
 
 use self::names::Known;
 use super::file::PlanFile;
+use super::pool::ChosenBy;
 use super::resolved::{Champion, Plan};
 use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
+use crate::evaluate;
 use crate::store::Store;
 
 /// Resolves a plan; `None` only if mistakes were reported. Warnings come with a plan.
@@ -65,8 +69,17 @@ pub fn resolve(
     store: &Store,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Plan> {
-    let mut resolver =
-        Resolver { file, folder, store, known: Known::of(file), cases: BTreeMap::new(), champion: None, out };
+    let mut resolver = Resolver {
+        file,
+        folder,
+        store,
+        known: Known::of(file),
+        cases: BTreeMap::new(),
+        read: BTreeMap::new(),
+        chosen_by: BTreeSet::new(),
+        champion: None,
+        out,
+    };
     let plan = resolver.plan(sha256)?;
     let whole = out.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
     if whole {
@@ -85,6 +98,10 @@ struct Resolver<'p> {
     known: Known<'p>,
     /// Every case, and the suites it is in.
     cases: BTreeMap<Digest, BTreeSet<String>>,
+    /// The suites, as far as they can be read.
+    read: BTreeMap<Name, evaluate::Suite>,
+    /// What chose parents in earlier cycles.
+    chosen_by: BTreeSet<ChosenBy>,
     /// Whom gates mean by the champion.
     champion: Option<Champion>,
     out: &'p mut Vec<Diagnostic>,
@@ -101,6 +118,7 @@ impl Resolver<'_> {
         self.rules_meet_tensors(&candidates, &models);
         let smoke = self.smoke();
         let suites = self.suites();
+        self.suites_fit(&suites, &models);
         self.labels_differ(&candidates);
         self.find_champion(&candidates);
         let gates = self.gates(&suites);
@@ -127,6 +145,7 @@ impl Resolver<'_> {
             champion: self.champion.take(),
             review,
             texts,
+            chosen_by: std::mem::take(&mut self.chosen_by).into_iter().collect(),
             pool_size,
             registry,
         })

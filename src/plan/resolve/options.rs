@@ -28,7 +28,7 @@ impl Resolver<'_> {
         if let Some(evaluator) = evaluator {
             self.only_its_own(given, evaluator);
         }
-        let stop = given.stop.iter().flat_map(|list| &list.value).map(|stop| stop.value.clone()).collect();
+        let stop = given.stop.as_ref().map(|list| list.value.iter().map(|stop| stop.value.clone()).collect());
         self.stops(given);
         if let (Some(window), Some(stride)) = (&given.window, &given.stride)
             && stride.value > window.value

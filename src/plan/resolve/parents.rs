@@ -35,8 +35,8 @@ pub(super) struct Facts {
     pub(super) form: Form,
     /// What is known of them.
     pub(super) child: Result<ChildFacts, NoChild>,
-    /// The model, for adapters that are read beside it.
-    package: Arc<Package>,
+    /// The model, for adapters that are read beside it and cases that must fit it.
+    pub(super) package: Arc<Package>,
 }
 
 impl Resolver<'_> {
@@ -139,6 +139,7 @@ impl Resolver<'_> {
         let pool = self.pool(recipe)?;
         let parent = self.place(section.place.as_ref(), recipe, &pool)?;
         let cycle = pool.cycle;
+        self.chosen_by.extend(pool.chosen_by);
         match self.store.locate(&parent.artifact) {
             Ok(path) => {
                 let artifact = Some(parent.artifact);

@@ -122,6 +122,9 @@ impl Resolver<'_> {
                 for case in &suite.cases {
                     self.cases.entry(case.digest()).or_default().insert(name.clone());
                 }
+                if let Some(name) = &section.name {
+                    self.read.insert(name.value.clone(), suite);
+                }
             }
             Err(EvaluateError::Suite { line, why }) => self.mistake(
                 Diagnostic::error(format!("{}:{line}: the case {why}", path.display()), named.span.clone())

@@ -2,11 +2,15 @@
 //!
 //! The best of many on some cases owes part of that to luck with those cases. Who is then judged on
 //! the same cases is judged by that luck once more. So a plan that ranks and gates by one case is
-//! refused, wherever the case lies and whatever it is called, unless its suite says `use = "both"`.
+//! refused, wherever the case lies and whatever it is called, unless its suite says `use = "both"`. So is
+//! one that gates by cases that chose its parents in an earlier cycle: a pool says which those were.
 
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
+use crate::base::digest::Digest;
 use crate::base::name::Name;
+use crate::evaluate::{self, Case};
+use crate::plan::pool::ChosenBy;
 use crate::plan::resolved::{Gate, GateRule, Objective, Review, Suite, SuiteUse};
 
 impl Resolver<'_> {
@@ -48,6 +52,55 @@ impl Resolver<'_> {
             }
         }
         self.no_shared_cases(&gating, &selecting);
+        self.no_cases_that_chose_parents(&gating);
+    }
+
+    /// Nor by cases that chose the parents in an earlier cycle.
+    fn no_cases_that_chose_parents(&mut self, gating: &[&Suite]) {
+        let gating: Vec<&Suite> =
+            gating.iter().filter(|suite| suite.r#use != SuiteUse::Both).copied().collect();
+        let Some(first) = gating.first() else { return };
+        for chosen in self.chosen_by.clone() {
+            let Some(cases) = self.earlier_cases(&chosen) else {
+                let message = format!(
+                    "the cases of `{}`, by which the cycle `{}` chose parents of this plan, cannot be read from \
+                     this store: nobody can tell whether gates ask them again",
+                    chosen.suite, chosen.cycle
+                );
+                self.judged_twice(first, message);
+                continue;
+            };
+            let shared = |suite: &&Suite| {
+                let own = |case: &&Digest| {
+                    self.cases.get(*case).is_some_and(|names| names.contains(suite.name.as_str()))
+                };
+                cases.iter().filter(own).count()
+            };
+            let found = gating.iter().map(|suite| (*suite, shared(suite))).find(|(_, shared)| *shared > 0);
+            let Some((suite, shared)) = found else { continue };
+            let message = format!(
+                "{shared} of the cases of `{}`, which gates ask about, chose parents of this plan in the cycle \
+                 `{}`, as `{}`",
+                suite.name, chosen.cycle, chosen.suite
+            );
+            self.judged_twice(suite, message);
+        }
+    }
+
+    /// The cases of a suite of an earlier cycle.
+    fn earlier_cases(&self, chosen: &ChosenBy) -> Option<Vec<Digest>> {
+        let bytes = self.store.read(&chosen.cases).ok()?;
+        let suite = evaluate::Suite::parse(evaluate::find(&chosen.kind)?, &bytes).ok()?;
+        Some(suite.cases.iter().map(Case::digest).collect())
+    }
+
+    fn judged_twice(&mut self, suite: &Suite, message: String) {
+        let span = self.suite_span(suite);
+        self.mistake(
+            Diagnostic::error(message, span)
+                .expected("expected each case to choose models or to judge them")
+                .help("gate by other cases, or say that it is meant: `use = \"both\"`"),
+        );
     }
 
     fn misused(&mut self, suite: &Suite, how: &str) {
@@ -97,6 +150,7 @@ impl Resolver<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::digest::{Digest, Sha256};
     use crate::plan::SuiteUse;
     use crate::plan::resolve::testing::{Folder, GOOD};
 
@@ -130,6 +184,39 @@ mod tests {
         let plan = folder
             .plan(&GOOD.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]"));
         assert_eq!(plan.suites[0].r#use, SuiteUse::Gate);
+    }
+
+    #[test]
+    fn cases_that_chose_parents_in_an_earlier_cycle_are_known_again() {
+        let folder = Folder::new();
+        let model = folder.store().put(&std::fs::read(folder.path("one.slm")).unwrap()).unwrap();
+        let again = b"{\"id\":\"x\",\"prompt\":\"7=\",\"expected\":\"7\"}\n{\"id\":\"y\",\"expected\":\"1\",\"prompt\":\"1=\"}\n";
+        let pool = |cases: &[u8]| {
+            let cases = Digest::of(cases);
+            let sha256 = Sha256::of(b"x");
+            format!(
+                "cycle = \"first\"\nreview = \"{sha256}\"\n[[parent]]\nname = \"p\"\nartifact = \"{}\"\nbytes = {}\n\
+                 manifest = \"{sha256}\"\nrank = 0\nlicences = []\ndata = []\ntrained = false\n\
+                 [[chosen_by]]\ncycle = \"first\"\nsuite = \"sums\"\nkind = \"exact_match\"\ncases = \"{cases}\"\n",
+                model.digest, model.bytes
+            )
+        };
+        folder.write("pool.toml", pool(again).as_bytes());
+        let both = GOOD.replace("source = \"one.slm\"", "from_recipe = \"pool.toml\"");
+        let plan = both.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]");
+        let found = messages(&folder, &plan);
+        assert!(found[0].contains("cannot be read from this store"), "{found:?}");
+        folder.store().put(again).unwrap();
+        assert_eq!(
+            messages(&folder, &plan),
+            ["1 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle \
+              `first`, as `sums`"]
+        );
+        assert!(folder.check(&both).0.is_some(), "it says that it is meant");
+        let other = b"{\"id\":\"x\",\"prompt\":\"7=\",\"expected\":\"7\"}\n";
+        folder.store().put(other).unwrap();
+        folder.write("pool.toml", pool(other).as_bytes());
+        assert_eq!(folder.plan(&plan).chosen_by[0].suite.as_str(), "sums", "and handed on to the next pool");
     }
 
     #[test]

@@ -91,12 +91,11 @@ export function parsed(bytes, what) {
     }
 }
 
-/** The body of a record of one type; another type is never taken for it. */
+/** The body of a record of one type and version; another is never taken for it. */
 export function record(bytes, type, what) {
     const document = parsed(bytes, what);
     fields(document, ["body", "type"], what);
-    const known = [1, 2].some((version) => document.type === `urn:studbook:${type}:v${version}`);
-    if (!known) refuse(`${what} is a ${String(document.type).slice(0, 60)}, not a ${type}`);
+    if (document.type !== `urn:studbook:${type}`) refuse(`${what} is a ${String(document.type).slice(0, 60)}, not a ${type}`);
     return document.body;
 }
 

@@ -67,20 +67,27 @@ function check(entry) {
     }
 }
 
-/** The record types of evidence. */
-const TYPES = { promotion: "promotion-template", lineage: "lineage-template", smoke: "runtime-smoke", evaluation: "evaluation-sidecar" };
+/** The records that are read, each of the one version that this page understands. */
+const TYPES = {
+    admission: "admission-record:v2",
+    manifest: "candidate-manifest:v2",
+    promotion: "promotion-template:v2",
+    lineage: "lineage-template:v2",
+    smoke: "runtime-smoke:v1",
+    evaluation: "evaluation-sidecar:v3",
+};
 
 /** Follows an entry to its manifest, its admission and what that rests on; everything must agree. */
 export async function evidence(entry, base, ledger) {
     const { id, model } = entry;
-    const admitted = record(await digested(`records/${entry.admission}.${id}.admission.json`, entry.admission, base, MOST), "admission-record", `the admission of ${id}`);
+    const admitted = record(await digested(`records/${entry.admission}.${id}.admission.json`, entry.admission, base, MOST), TYPES.admission, `the admission of ${id}`);
     same(admitted.admitted, true, `${id}: admitted`);
     same(admitted.candidate, id, `the candidate of the admission of ${id}`);
     same(admitted.cycle, entry.cycle, `the cycle of the admission of ${id}`);
     same(admitted.manifest, entry.manifest, `the manifest that the admission of ${id} is about`);
     const leaf = await ledger.admission(entry);
 
-    const manifest = record(await digested(`manifests/${entry.manifest}.${id}.json`, entry.manifest, base, MOST), "candidate-manifest", `the manifest of ${id}`);
+    const manifest = record(await digested(`manifests/${entry.manifest}.${id}.json`, entry.manifest, base, MOST), TYPES.manifest, `the manifest of ${id}`);
     same(manifest.candidate, id, `the candidate of the manifest of ${id}`);
     same(manifest.artifact.sha256, model.sha256, `${id}: the SHA-256 of the model`);
     same(manifest.artifact.blake3, model.blake3, `${id}: the BLAKE3 of the model`);

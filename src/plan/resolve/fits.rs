@@ -1,0 +1,241 @@
+//! That what a suite asks has room in the context of the models that are asked.
+//!
+//! Children have the context and the tokens of the model they are like, so the parents say for all. What is
+//! too long would stop an evaluation after everything before it was computed; it is a mistake. An expected
+//! answer that takes more tokens than an answer may have is only never given; that is worth a warning.
+
+use std::collections::BTreeMap;
+
+use super::Resolver;
+use super::parents::Models;
+use crate::base::diagnostic::Diagnostic;
+use crate::base::digest::Digest;
+use crate::base::name::Name;
+use crate::evaluate::{self, Evaluator, Room};
+use crate::model::Checkpoint;
+use crate::plan::file::EvalSection;
+use crate::plan::resolved::Suite;
+
+/// Tokens that stand around a text at most: no tokenizer makes more tokens of one than it has bytes, and
+/// these.
+const AROUND: usize = 16;
+
+/// A model that is asked.
+struct Reader<'m> {
+    name: &'m Name,
+    context: u64,
+    checkpoint: Checkpoint,
+}
+
+impl Reader<'_> {
+    /// Tokens that are fed for a case, or a number below that if it is surely small enough.
+    fn needed(&self, room: &Room) -> u64 {
+        let encode = |text: &String| {
+            let short = (text.len() + AROUND) as i64 + room.more <= self.context as i64;
+            if short { 0 } else { self.checkpoint.tokenizer.encode_prompt(text).len() }
+        };
+        let longest = room.texts.iter().map(encode).max().unwrap_or(0) as i64;
+        (longest + room.more).max(0) as u64
+    }
+
+    fn is_longer(&self, text: &str, most: usize) -> bool {
+        text.len() > most && self.checkpoint.tokenizer.encode_text(text).len() > most
+    }
+}
+
+/// For each tokenizer the model of the smallest context.
+fn readers(models: &Models) -> Vec<Reader<'_>> {
+    let mut found: BTreeMap<Digest, Reader<'_>> = BTreeMap::new();
+    for (name, facts) in models {
+        // What cannot be run was told, and is asked nothing.
+        let Ok(checkpoint) = facts.package.checkpoint() else { continue };
+        let context = u64::from(checkpoint.config.max_context);
+        let known = found.get(&checkpoint.tokenizer.digest());
+        if known.is_none_or(|known| context < known.context) {
+            found.insert(checkpoint.tokenizer.digest(), Reader { name, context, checkpoint });
+        }
+    }
+    found.into_values().collect()
+}
+
+impl Resolver<'_> {
+    pub(super) fn suites_fit(&mut self, suites: &[Suite], models: &Models) {
+        let readers = readers(models);
+        for suite in suites {
+            let sections = &self.file.evals;
+            let named =
+                |section: &&EvalSection| section.name.as_ref().is_some_and(|name| name.value == suite.name);
+            let Some(section) = sections.iter().find(named) else { continue };
+            let Some(evaluator) = evaluate::find(suite.kind) else { continue };
+            // One mistake of a suite is enough.
+            let told = readers.iter().any(|reader| {
+                self.window_fits(section, suite, reader) || self.cases_fit(section, suite, evaluator, reader)
+            });
+            if !told {
+                self.answers_fit(section, suite, evaluator, &readers);
+            }
+        }
+    }
+
+    /// Whether a mistake was told.
+    fn window_fits(&mut self, section: &EvalSection, suite: &Suite, reader: &Reader<'_>) -> bool {
+        let given = [("window", &section.options.window), ("stride", &section.options.stride)];
+        let long = given.into_iter().find_map(|(key, given)| {
+            given.as_ref().filter(|given| given.value > reader.context).map(|given| (key, given))
+        });
+        let Some((key, long)) = long else { return false };
+        let message = format!(
+            "a `{key}` of {} tokens on `{}`: the context of `{}` has {}",
+            long.value, suite.name, reader.name, reader.context
+        );
+        self.mistake(
+            Diagnostic::error(message, long.span.clone())
+                .expected(format!("expected 1 to {}", reader.context)),
+        );
+        true
+    }
+
+    /// Whether a mistake was told.
+    fn cases_fit(
+        &mut self,
+        section: &EvalSection,
+        suite: &Suite,
+        evaluator: &dyn Evaluator,
+        reader: &Reader<'_>,
+    ) -> bool {
+        let Some(read) = self.read.get(&suite.name) else { return false };
+        let needed = read.cases.iter().enumerate().filter_map(|(at, case)| {
+            let needed = reader.needed(&evaluator.room(case, &suite.options).ok()?);
+            (needed > reader.context).then_some((at + 1, needed))
+        });
+        let long: Vec<(usize, u64)> = needed.collect();
+        let (Some((line, needed)), Some(named)) = (long.first(), &section.cases) else { return false };
+        let message = format!(
+            "{}:{line}: the case takes {needed} tokens, the context of `{}` has {}",
+            self.folder.join(&named.value).display(),
+            reader.name,
+            reader.context
+        );
+        let others = long.len() - 1;
+        let mut mistake = Diagnostic::error(message, named.span.clone())
+            .expected("expected cases that every model has room for, and for a token of an answer");
+        if others > 0 {
+            mistake = mistake.help(format!("{others} more of its cases are too long"));
+        }
+        self.mistake(mistake);
+        true
+    }
+
+    fn answers_fit(
+        &mut self,
+        section: &EvalSection,
+        suite: &Suite,
+        evaluator: &dyn Evaluator,
+        readers: &[Reader<'_>],
+    ) {
+        let (Some(read), Some(named)) = (self.read.get(&suite.name), &section.cases) else { return };
+        let most = suite.options.max_tokens();
+        if most == 0 {
+            // A mistake that was told.
+            return;
+        }
+        let long: Vec<usize> = (1..)
+            .zip(&read.cases)
+            .filter(|(_, case)| {
+                let answer = evaluator.room(case, &suite.options).ok().and_then(|room| room.answer);
+                answer.is_some_and(|answer| readers.iter().any(|reader| reader.is_longer(&answer, most)))
+            })
+            .map(|(line, _)| line)
+            .collect();
+        let Some(line) = long.first() else { return };
+        let span = section.options.max_tokens.as_ref().map_or(&named.span, |given| &given.span);
+        let message = format!(
+            "{}:{line}: the expected answer has more tokens than an answer may have, {most}",
+            self.folder.join(&named.value).display()
+        );
+        self.mistake(
+            Diagnostic::warning(message, span.clone())
+                .expected("expected a `max_tokens` that every right answer fits into")
+                .help(format!("no model can be right on {} of the {} cases", long.len(), read.cases.len())),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::resolve::testing::{Folder, GOOD};
+
+    const DIGITS: &str = "cases = \"suite.jsonl\"";
+
+    /// What is said of a suite of this kind with these cases; models have a context of 64 bytes.
+    fn said(kind: &str, cases: &str, options: &str) -> Vec<String> {
+        let folder = Folder::new();
+        folder.write("more.jsonl", cases.as_bytes());
+        let more = format!(
+            "[[eval]]\nname = \"more\"\nkind = \"{kind}\"\ncases = \"more.jsonl\"\n{options}\n\n[review]\n\
+             objectives = [\"digits\", \"more\"]"
+        );
+        assert!(GOOD.contains(DIGITS));
+        let (_, found) = folder.check(&GOOD.replace("[review]", &more));
+        let short = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
+        found.iter().map(|found| short(&found.message)).collect()
+    }
+
+    #[test]
+    fn prompts_leave_room_for_an_answer() {
+        let case =
+            |n: usize| format!("{{\"id\":\"a\",\"prompt\":\"{}\",\"expected\":\"b\"}}\n", "x".repeat(n));
+        // A token that begins the sequence, the prompt, and one of the answer.
+        assert!(said("exact_match", &case(62), "").is_empty());
+        assert_eq!(
+            said("exact_match", &case(63), ""),
+            ["more.jsonl:1: the case takes 65 tokens, the context of `base` has 64"]
+        );
+    }
+
+    #[test]
+    fn choices_fit_with_their_questions() {
+        let case = |n: usize| {
+            format!(
+                "{{\"id\":\"a\",\"prompt\":\"p\",\"choices\":[\"y\",\"{}\"],\"answer\":0}}\n",
+                "x".repeat(n)
+            )
+        };
+        assert!(said("multiple_choice", &case(62), "delimiter = \" \"").is_empty());
+        assert_eq!(
+            said("multiple_choice", &case(63), "delimiter = \" \""),
+            ["more.jsonl:1: the case takes 65 tokens, the context of `base` has 64"]
+        );
+    }
+
+    #[test]
+    fn windows_and_workloads_fit() {
+        let text = "{\"id\":\"a\",\"text\":\"any length will do\"}\n";
+        assert!(said("perplexity", text, "window = 64").is_empty());
+        assert_eq!(
+            said("perplexity", text, "window = 4096"),
+            ["a `window` of 4096 tokens on `more`: the context of `base` has 64"]
+        );
+        assert_eq!(
+            said("perplexity", text, "stride = 65"),
+            ["a `stride` of 65 tokens on `more`: the context of `base` has 64"]
+        );
+        let load = |n: u64| format!("{{\"id\":\"a\",\"prompt_tokens\":60,\"new_tokens\":{n}}}\n");
+        assert!(said("resource", &load(4), "").is_empty());
+        assert_eq!(
+            said("resource", &load(5), ""),
+            ["more.jsonl:1: the case takes 65 tokens, the context of `base` has 64"]
+        );
+    }
+
+    #[test]
+    fn answers_that_cannot_be_given_are_warned_of() {
+        let cases = "{\"id\":\"a\",\"prompt\":\"p\",\"expected\":\"four\"}\n\
+                     {\"id\":\"b\",\"prompt\":\"q\",\"expected\":\"seven\"}\n";
+        assert!(said("exact_match", cases, "max_tokens = 5").is_empty());
+        assert_eq!(
+            said("exact_match", cases, "max_tokens = 4"),
+            ["more.jsonl:2: the expected answer has more tokens than an answer may have, 4"]
+        );
+    }
+}

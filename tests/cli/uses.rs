@@ -1,0 +1,94 @@
+//! What cases may be used for: choosing or judging, once or counted; and whom models are compared with.
+
+use crate::evaluate::{choices, sidecar, space};
+use crate::space::{PLAN, Space};
+
+#[test]
+fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
+    let space = space();
+    space.edit(
+        "plan.toml",
+        "cases = \"choices.jsonl\"\nuse = \"gate\"",
+        "cases = \"choices.jsonl\"\nuse = \"final\"",
+    );
+    let registered = |space: &Space| {
+        let said = space.studbook(&["run", "plan.toml"]).exits(3);
+        said.err.lines().find(|line| line.contains("ledger:plan")).map(str::to_owned)
+    };
+    assert!(registered(&space).unwrap().contains("use 1 of the final suite `choices`"));
+    assert_eq!(registered(&space), None, "running again is no other use");
+    space.edit("plan.toml", "max = 1.0\nconfidence", "max = 0.9\nconfidence");
+    assert!(registered(&space).unwrap().contains("use 2 of the final suite `choices`"));
+    // The same cases in another order and under other ids are the same cases.
+    let turned: Vec<String> = choices(70).lines().rev().map(|case| format!("{case}\n")).collect();
+    space.write("choices.jsonl", turned.concat().replace("\"id\":\"q", "\"id\":\"case-").as_bytes());
+    assert!(registered(&space).unwrap().contains("use 3 of the final suite `choices`"));
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
+    let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
+    assert_eq!(log.out.matches("urn:studbook:final-use:v2").count(), 3, "{}", log.out);
+    let log = space.studbook(&["ledger", "log", "plan.toml"]).exits(0);
+    assert_eq!(log.out.matches(" final-use ").count(), 3, "{}", log.out);
+}
+
+/// A cycle that starts from the pool of the first one, and gates by these cases.
+fn second(space: &Space, cases: &str, r#use: &str) {
+    let plan = PLAN
+        .replace("name = \"tiny\"", "name = \"next\"")
+        .replace("source = \"one.slm\"", "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"")
+        .replace("cases = \"suite.jsonl\"\nuse = \"both\"", &format!("cases = \"{cases}\"\nuse = \"{use}\""))
+        .replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]");
+    space.write("next.toml", plan.as_bytes());
+}
+
+#[test]
+fn cases_that_chose_parents_do_not_judge_their_children_without_a_word() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let pool = space.read(".studbook/runs/tiny/12-recipe/pool.toml");
+    assert!(pool.contains("[[chosen_by]]") && pool.contains("suite = \"digits\""), "{pool}");
+    // Other order, other ids, another file: the same cases.
+    let turned: String = space.read("suite.jsonl").lines().rev().map(|case| format!("{case}\n")).collect();
+    space.write("again.jsonl", turned.replace("\"c", "\"again-").as_bytes());
+    for r#use in ["gate", "final"] {
+        second(&space, "again.jsonl", r#use);
+        space
+            .studbook(&["check", "next.toml"])
+            .exits(2)
+            .complains("8 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle `tiny`");
+    }
+    second(&space, "again.jsonl", "both");
+    space.studbook(&["check", "next.toml"]).exits(0);
+    let other = "{\"id\":\"a\",\"prompt\":\"another\",\"expected\":\"one\"}\n";
+    space.write("other.jsonl", other.as_bytes());
+    second(&space, "other.jsonl", "final");
+    space.studbook(&["run", "next.toml", "--quiet"]).exits(3);
+    // Two cycles on, it is still known who was chosen by what.
+    let pool = space.read(".studbook/runs/next/12-recipe/pool.toml");
+    assert!(pool.contains("cycle = \"tiny\""), "{pool}");
+}
+
+#[test]
+fn a_gate_compares_with_what_stays_if_nothing_is_done() {
+    let space = Space::new();
+    space.write("choices.jsonl", choices(70).as_bytes());
+    let more = "[[eval]]\nname = \"choices\"\nkind = \"multiple_choice\"\ncases = \"choices.jsonl\"\n\n\
+                [[gate]]\nname = \"worth-it\"\nkind = \"metric\"\nmetric = \"accuracy\"\nsuites = [\"choices\"]\n\
+                versus = \"no-op\"\nmargin = -0.05\n\n[review]\nobjectives = [\"digits\"]";
+    space.write("plan.toml", PLAN.replacen("[review]", more, 1).as_bytes());
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let stays = sidecar(&space, "base.choices")["metrics"]["accuracy"]["value"].as_f64().unwrap();
+    for name in ["average", "tasks", "ties"] {
+        let ours =
+            sidecar(&space, &format!("{name}.choices"))["metrics"]["accuracy"]["value"].as_f64().unwrap();
+        let text = space.read(&format!(".studbook/runs/tiny/08-promotion/{name}.json"));
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let gates = record["body"]["gates"].as_array().unwrap();
+        let gate = gates.iter().find(|gate| gate["gate"] == "worth-it").unwrap();
+        let (state, sign) = if ours >= stays - 0.05 - 1e-12 { ("passed", ">=") } else { ("failed", "<") };
+        assert_eq!(gate["state"], state, "{gate}");
+        let finding = format!("accuracy {ours:.3} {sign} {:.3}, `base` {stays:.3} + -0.05", stays - 0.05);
+        assert_eq!(gate["finding"], finding);
+    }
+    space.edit("plan.toml", "no_op = \"base\"", "");
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("does not say what stays if nothing is done");
+}
