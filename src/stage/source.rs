@@ -52,7 +52,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {
