@@ -3,7 +3,7 @@
 use studbook::base::digest::Sha256;
 use studbook::tensor::dtype::DType;
 
-use crate::space::{PLAN, Space, config, model};
+use crate::space::{OBJECTIVES, PLAN, Space, config, model};
 
 /// Cases that tiny models answer by chance: the same for everybody, so that nothing is better.
 pub(crate) fn choices(n: usize) -> String {
@@ -20,9 +20,6 @@ pub(crate) fn choices(n: usize) -> String {
 pub(crate) fn texts(n: usize) -> String {
     (0..n).map(|i| format!("{{\"id\":\"t{i}\",\"text\":\"some text {i} to read {}\"}}\n", i * 31)).collect()
 }
-
-/// What the plan ranks by, where a test has it rank by something else.
-const OBJECTIVES: &str = "objectives = [\"digits\", \"artifact_bytes\"]\n";
 
 /// A plan with every evaluator and gates with confidence.
 pub(crate) fn space() -> Space {
