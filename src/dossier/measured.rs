@@ -49,7 +49,7 @@ fn subject(evidence: &Evidence, model: &Name, measured: &Measured) -> Result<(),
 fn asked(bound: &BoundSuite, measured: &Measured) -> Result<(), String> {
     let suite = &measured.sidecar.body.suite;
     // What the plan left unsaid follows from the evaluator, but for a window from the model's context.
-    let takes = evaluate::find(&bound.kind).map(|evaluator| evaluator.options()).unwrap_or_default();
+    let takes = evaluate::find(&bound.kind).map(Evaluator::options).unwrap_or_default();
     let window = || suite.options.window.ok_or_else(|| "the sidecar says no window".to_owned());
     let options = bound.options.effective(takes, window)?;
     if (&suite.name, &suite.kind, &suite.options) != (&bound.name, &bound.kind, &options) {
