@@ -268,9 +268,12 @@ pub(super) struct Convert {
     /// Most bytes of tensors in one file of a folder, such as "2 GiB"
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) shard: Option<u64>,
-    /// An .slm file whose tokenizer the new model gets
-    #[arg(long, value_name = "MODEL")]
+    /// A tokenizer.json, or a model whose tokenizer the new one gets
+    #[arg(long, value_name = "FILE")]
     pub(super) tokenizer: Option<PathBuf>,
+    /// Leave the tokenizer out of a GGUF file
+    #[arg(long, conflicts_with = "tokenizer")]
+    pub(super) without_tokenizer: bool,
     /// Replace what is there
     #[arg(long)]
     pub(super) force: bool,

@@ -15,12 +15,16 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let target = target(command)?;
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
     let opened = open_package(&command.model)?;
-    let other = command.tokenizer.as_deref().map(crate::model::open).transpose()?;
+    if command.without_tokenizer && target != Target::Gguf {
+        return Err(UsageError::new("`--without-tokenizer` goes with GGUF files only").into());
+    }
+    let other = command.tokenizer.as_deref().map(super::generate::tokenizer).transpose()?;
     let options = Options {
         target,
         dtype,
         shard: command.shard,
-        tokenizer: other.as_ref().map(|other| &other.checkpoint.tokenizer),
+        tokenizer: other.as_ref(),
+        without_tokenizer: command.without_tokenizer,
         replace: command.force,
     };
     let cancelled = stopped_by_ctrl_c()?;

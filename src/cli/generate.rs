@@ -66,7 +66,7 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
 }
 
 /// The tokenizer of a `tokenizer.json`, or of another model.
-fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
+pub(super) fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
     if path.extension().is_some_and(|extension| extension == "json") {
         let bytes = read_small("read", path, MAX_COMPANION)?;
         return match crate::model::tokenizer::json::from_json(&bytes) {

@@ -36,6 +36,9 @@ pub struct Form {
     /// Most bytes of tensors in one file of a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<u64>,
+    /// Whether a format that can do without a tokenizer has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_tokenizer: bool,
 }
 
 impl Form {
@@ -93,7 +96,9 @@ impl<'a> Child<'a> {
                 let planned = layout.planned();
                 (Laid::Slm1(Box::new(layout)), planned)
             }
-            Target::Gguf => (Laid::Gguf(gguf_layout(&task, &planned, tokenizer)?), planned),
+            Target::Gguf => {
+                (Laid::Gguf(gguf_layout(&task, &planned, tokenizer, form.without_tokenizer)?), planned)
+            }
             Target::Safetensors => {
                 let layout = safetensors::Layout::new(planned.clone(), &metadata())?;
                 (Laid::Safetensors(layout), planned)
@@ -190,30 +195,37 @@ fn slm1_layout(
     planned: &[Planned],
     tokenizer: Option<&Tokenizer>,
 ) -> Result<slm1::Layout, ConvertError> {
-    let tokenizer = task.tokenizer(tokenizer, slm1::NAME)?;
+    let tokenizer = task.slm1_tokenizer(tokenizer, slm1::NAME)?;
     let dtype_of = |name: &str| planned.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.dtype);
     Ok(slm1::Layout::mixed(task.config(slm1::NAME)?, &tokenizer, |spec| {
         slm1::Encoding::new(dtype_of(&spec.name).unwrap_or(DType::F32))
     })?)
 }
 
-/// A file that came from GGUF says what it said, a tokenizer that is not known here included. One from
-/// elsewhere may leave the vocabulary out.
+/// A file that came from GGUF says what it said, a tokenizer that is not known here included. Any other
+/// tokenizer is written or refused; nothing is left out where nobody says so.
 fn gguf_layout(
     task: &Task<'_>,
     planned: &[Planned],
     tokenizer: Option<&Tokenizer>,
+    silent: bool,
 ) -> Result<gguf::write::Layout, ConvertError> {
+    let says_none = task.package.companion(huggingface::TOKENIZER).is_none()
+        && task.package.weights.format() == huggingface::NAME;
     let facts = match (&task.package.facts, tokenizer) {
+        _ if silent => gguf::meaning::facts(task.config(gguf::NAME)?, None),
         (Some(facts), None) => gguf::meaning::carried(facts),
+        // A folder without one: there is nothing to leave out.
+        (None, None) if says_none => gguf::meaning::facts(task.config(gguf::NAME)?, None),
         _ => {
-            let tokenizer = match (tokenizer, &task.package.tokenizer) {
-                // A vocabulary can be left out there, so a tokenizer of another kind stops nothing.
-                (None, Err(_)) => None,
-                (None, Ok(own)) if !own.is_slm1() => None,
-                _ => Some(task.tokenizer(tokenizer, gguf::NAME)?),
-            };
-            gguf::meaning::facts(task.config(gguf::NAME)?, tokenizer.as_ref())
+            let config = task.config(gguf::NAME)?;
+            let tokenizer = task.tokenizer(tokenizer, gguf::NAME)?;
+            let mut facts = gguf::meaning::facts(config, Some(&tokenizer).filter(|one| one.is_slm1()));
+            if let Tokenizer::HuggingFace(tokenizer) = &tokenizer {
+                gguf::tables::write(tokenizer, config.vocab_size, &mut facts)
+                    .map_err(|error| ConvertError::Tables(error.to_string()))?;
+            }
+            facts
         }
     };
     Ok(gguf::write::Layout::new(&facts, planned)?)

@@ -46,6 +46,8 @@ pub struct Options<'a> {
     pub shard: Option<u64>,
     /// Another tokenizer than the model's own.
     pub tokenizer: Option<&'a Tokenizer>,
+    /// Whether a file that can do without a tokenizer gets none.
+    pub without_tokenizer: bool,
     /// Whether a file that is there already is replaced.
     pub replace: bool,
 }
@@ -143,7 +145,12 @@ pub fn convert(
     out: &Path,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Application, ConvertError> {
-    let form = Form { format: options.target, dtype: options.dtype, shard: options.shard };
+    let form = Form {
+        format: options.target,
+        dtype: options.dtype,
+        shard: options.shard,
+        without_tokenizer: options.without_tokenizer,
+    };
     let task = match options.target.naming() {
         Some(naming) => Task::new(package, naming, options.target.name())?,
         None => Task::as_they_are(package),
@@ -181,7 +188,7 @@ fn to_folder(
     let bytes =
         planned.iter().fold(0_u64, |sum, tensor| sum.saturating_add(tensor.shape.elements() as u64 * 4));
     space::check(fresh::folder_of(out), bytes)?;
-    let tokenizer = task.tokenizer(options.tokenizer, trained::NAME)?;
+    let tokenizer = task.slm1_tokenizer(options.tokenizer, trained::NAME)?;
     let manifest = Manifest {
         source_kind: "converted-trained".to_owned(),
         licence: "not stated".to_owned(),
@@ -217,6 +224,7 @@ fn passthrough(
             Ok(TensorInputs {
                 name: &planned.name,
                 shape: &planned.shape,
+                dtype: planned.dtype,
                 base: None,
                 base_name: "",
                 parents: vec![source],

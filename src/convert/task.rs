@@ -24,7 +24,7 @@ pub enum ConvertError {
     },
     /// The tokenizer is not known.
     #[error(
-        "the tokenizer cannot be written as {format}: {why}; `--tokenizer FILE.slm` takes another model's"
+        "the tokenizer cannot be written as {format}: {why}; `--tokenizer FILE` takes a tokenizer.json or another model's"
     )]
     Tokenizer {
         /// What was to be written.
@@ -32,6 +32,12 @@ pub enum ConvertError {
         /// Why it is not known.
         why: String,
     },
+    /// A tokenizer that GGUF has no tables for.
+    #[error(
+        "the tokenizer cannot be written as GGUF: {0}; `--tokenizer FILE` takes another one, \
+         `--without-tokenizer` leaves it out"
+    )]
+    Tables(String),
     /// Another tokenizer that does not fit.
     #[error("the tokenizer has {tokenizer} ids and the model {model}")]
     Vocabulary {
@@ -46,6 +52,12 @@ pub enum ConvertError {
     /// A tensor that the network does not have; the other format has no place for it.
     #[error("the tensor `{0}` has no place in a llama-like network, so it cannot be written as {1}")]
     Stranger(String, &'static str),
+    /// An output matrix that the configuration says is not there.
+    #[error(
+        "the tensor `{0}` is not the embedding matrix again, as the configuration says \
+         (`tie_word_embeddings`), so one of them is wrong"
+    )]
+    Untied(String),
     /// A tensor of another shape than the configuration says.
     #[error("tensor `{tensor}` is {found}; the configuration says {expected}")]
     Shape {
@@ -149,7 +161,9 @@ impl<'a> Task<'a> {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let task = Self { package, moves };
-        match task.stranger(from, config) {
+        let [_, output] = from.token_matrices();
+        match task.stranger() {
+            Some(name) if config.tied_output && name == output => Err(ConvertError::Untied(output)),
             Some(name) => Err(ConvertError::Stranger(name.to_owned(), format)),
             None => Ok(task),
         }
@@ -189,12 +203,12 @@ impl<'a> Task<'a> {
     }
 
     /// A tensor that would be left behind. The output matrix of a tied model is the embedding matrix
-    /// again, and some files store it all the same.
-    fn stranger(&self, naming: Naming, config: &ModelConfig) -> Option<&'a str> {
+    /// again, and some files store it all the same; one of other numbers is another tensor.
+    fn stranger(&self) -> Option<&'a str> {
         let known: std::collections::HashSet<&str> =
             self.moves.iter().map(|step| step.from.as_str()).collect();
-        let output = naming.from_slm1("output.weight");
-        let tied = |name: &str| config.tied_output && output.as_deref() == Some(name);
+        let again = self.package.embeddings_again();
+        let tied = |name: &str| again.as_deref() == Some(name);
         let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
         // Frequencies that follow from the configuration are stored by some older files.
         let derived = |name: &str| name.ends_with("rotary_emb.inv_freq");
@@ -217,16 +231,24 @@ impl<'a> Task<'a> {
             (None, Ok(own)) => own.clone(),
             (None, Err(why)) => return Err(ConvertError::Tokenizer { format, why: why.clone() }),
         };
-        if !tokenizer.is_slm1() {
-            let why = format!("a {} cannot be an SLM1 tokenizer", tokenizer.kind());
-            return Err(ConvertError::Tokenizer { format, why });
+        let (ids, model) = (tokenizer.vocab_size(), self.config(format)?.vocab_size);
+        // Other people's matrices have rows to spare; SLM1's have none.
+        let fits = if tokenizer.is_slm1() { ids == model } else { ids <= model };
+        if fits { Ok(tokenizer) } else { Err(ConvertError::Vocabulary { tokenizer: ids, model }) }
+    }
+
+    /// The tokenizer, or another one that fits, as a format of SLM1 tokenizers takes it.
+    pub fn slm1_tokenizer(
+        &self,
+        other: Option<&Tokenizer>,
+        format: &'static str,
+    ) -> Result<Tokenizer, ConvertError> {
+        let tokenizer = self.tokenizer(other, format)?;
+        if tokenizer.is_slm1() {
+            return Ok(tokenizer);
         }
-        let vocab_size = self.config(format)?.vocab_size;
-        if tokenizer.vocab_size() != vocab_size {
-            let (tokenizer, model) = (tokenizer.vocab_size(), vocab_size);
-            return Err(ConvertError::Vocabulary { tokenizer, model });
-        }
-        Ok(tokenizer)
+        let why = format!("a {} cannot be an SLM1 tokenizer", tokenizer.kind());
+        Err(ConvertError::Tokenizer { format, why })
     }
 }
 

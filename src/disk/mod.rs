@@ -6,6 +6,7 @@
 //! * [`atomic`]: a small file, replaced whole or not at all.
 //! * [`small`]: small files that people write, read whole.
 //! * [`fresh`]: new files and folders for people. [`space`]: whether there is room.
+//! * [`links`]: links in a folder that somebody else made.
 //! * [`lock`]: advisory locks between processes, with a bounded wait.
 //! * [`fault`]: places where tests stop the process or refuse a write.
 //!
@@ -16,6 +17,7 @@ mod error;
 pub mod fault;
 pub mod fresh;
 pub mod hashed;
+pub mod links;
 pub mod lock;
 pub mod mmap;
 pub mod small;

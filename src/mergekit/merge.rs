@@ -270,6 +270,7 @@ fn tensors<'a>(
         Ok(TensorInputs {
             name: &planned.name,
             shape: &planned.shape,
+            dtype: planned.dtype,
             base: step.base.as_ref().map(source).transpose()?,
             base_name: step.base.as_ref().map_or("", |(model, _)| model),
             parents: step.parents.iter().map(source).collect::<Result<_, _>>()?,

@@ -77,6 +77,19 @@ impl Package {
         ((stored.dtype, stored.data) == (embedding.dtype, embedding.data)).then_some(output)
     }
 
+    /// The same network with an output matrix of its own, which is the embedding matrix again.
+    #[must_use]
+    pub fn untied(&self) -> Self {
+        let mut untied = self.clone();
+        let (Ok(config), Some(naming)) = (&mut untied.config, self.naming) else { return untied };
+        if config.tied_output {
+            let [embedding, output] = naming.token_matrices();
+            config.tied_output = false;
+            untied.weights = untied.weights.with_again(&embedding, &output);
+        }
+        untied
+    }
+
     /// The model as one that can be run: where every tensor of the network is there in its shape, every
     /// other one is known to say nothing new, and text becomes ids the network has.
     pub fn checkpoint(&self) -> Result<Checkpoint, Unrunnable> {

@@ -61,6 +61,18 @@ impl Weights {
         Self::new("nothing", Vec::new(), Vec::new())
     }
 
+    /// With the tensor `name` once more, under another name, unless there is one of that name.
+    #[must_use]
+    pub fn with_again(mut self, name: &str, again: &str) -> Self {
+        if self.info(again).is_none()
+            && let Some(info) = self.info(name).cloned()
+        {
+            self.by_name.insert(again.to_owned(), self.tensors.len());
+            self.tensors.push(TensorInfo { name: again.to_owned(), ..info });
+        }
+        self
+    }
+
     /// Name of the format they were read from.
     pub fn format(&self) -> &'static str {
         self.format

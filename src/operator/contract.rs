@@ -15,6 +15,7 @@
 use std::ops::RangeInclusive;
 
 use crate::base::rng::Philox;
+use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
 use super::error::OperatorError;
@@ -99,6 +100,8 @@ pub struct TensorInputs<'a> {
     pub name: &'a str,
     /// Its dimensions, the same in every input.
     pub shape: &'a Shape,
+    /// How the child stores it.
+    pub dtype: DType,
     /// The base's tensor.
     pub base: Option<Box<dyn Source + 'a>>,
     /// What the plan calls the base; empty without one.

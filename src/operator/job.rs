@@ -156,6 +156,7 @@ impl<'a> Job<'a> {
         Ok(TensorInputs {
             name,
             shape: &planned.shape,
+            dtype: planned.dtype,
             base: self.base.as_ref().map(find).transpose()?,
             base_name: self.base.map_or("", |base| base.name),
             parents: self.parents.iter().map(find).collect::<Result<_, _>>()?,

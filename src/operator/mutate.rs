@@ -13,12 +13,13 @@
 //! `z` has mean 0 and deviation 1: `normal` by Box and Muller from each pair of words of the
 //! tensor's random stream, or `uniform` between -√3 and √3. Element j uses word j; it is chosen if
 //! word j of a second stream is below `rate * 2^32`. Everything up to the sum is f64. Where rounding
-//! the sum to f32 would carry an element past the bound, the next f32 towards `x` is taken instead;
-//! both are compared in f64. (An output encoding coarser than f32 rounds once more, as it does with
-//! every operator.)
+//! the sum to what the child stores (f32, f16, bf16) would carry an element past the bound, the next
+//! such number towards `x` is taken instead; both are compared in f64. Where no stored number lies
+//! within the bound, which happens only if `x` itself is none, the one nearest to `x` is taken. Encodings
+//! that store elements together (q8_0, q4_0) round once more, as they do with every operator.
 //!
 //! The receipt says the RMS, the bound as a number, how many elements were chosen, and the largest
-//! and the RMS change that was made, before the output encoding.
+//! and the RMS change that was made: of f32, f16 and bf16 as stored, of others before the encoding.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +31,8 @@ use super::parameter::{Kind, Parameter, Parameters, Value};
 use super::reduce::{dot, sums};
 use super::source::PIECE;
 use crate::base::rng::Philox;
+use crate::tensor::dtype::DType;
+use crate::tensor::step::{next_towards, stored};
 
 /// The operator.
 pub struct Mutate;
@@ -68,7 +71,7 @@ impl Operator for Mutate {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -98,6 +101,7 @@ impl Operator for Mutate {
         let rms = rms(tensor);
         Ok(Box::new(Mutation {
             elements: tensor.shape.elements(),
+            dtype: tensor.dtype,
             rms,
             limit: tensor.values.number("bound") * rms,
             deviation: tensor.values.number("sigma") * rms,
@@ -174,6 +178,7 @@ fn uniform(words: [u32; 2]) -> [f64; 2] {
 
 struct Mutation {
     elements: usize,
+    dtype: DType,
     rms: f64,
     limit: f64,
     deviation: f64,
@@ -243,6 +248,15 @@ impl Mutation {
         let mut out = (exact + (noise * self.deviation).clamp(-self.limit, self.limit)) as f32;
         while distance(out) > self.limit {
             out = if out > x { out.next_down() } else { out.next_up() };
+        }
+        if let Some(near) = stored(out, self.dtype) {
+            out = near;
+            if distance(out) > self.limit {
+                out = next_towards(out, x, self.dtype);
+            }
+            if distance(out) > self.limit {
+                out = stored(x, self.dtype).unwrap_or(x);
+            }
         }
         let moved = distance(out);
         change.chosen += 1;

@@ -112,6 +112,7 @@ impl Trial {
         let tensors = [TensorInputs {
             name: "t",
             shape: &shape,
+            dtype: self.output,
             base: self.base.as_ref().map(boxed),
             base_name: "base",
             parents: self.parents.iter().map(boxed).collect(),
@@ -419,6 +420,7 @@ fn a_request_to_stop_is_heard() {
     let tensors = [TensorInputs {
         name: "t",
         shape: &shape,
+        dtype: DType::F32,
         base: None,
         base_name: "",
         parents: vec![Box::new(Memory(trial.parents[0].clone()))],
@@ -479,6 +481,7 @@ fn a_panic_in_a_kernel_comes_out_and_nothing_hangs() {
     let tensors = [TensorInputs {
         name: "t",
         shape: &shape,
+        dtype: DType::F32,
         base: None,
         base_name: "",
         parents: vec![Box::new(Memory(vec![0.0; 100_000]))],
@@ -597,8 +600,17 @@ fn random_streams_differ_by_everything_they_are_for() {
     let stream = |name, purpose| {
         let values = check(find("blend").unwrap(), &Parameters::new(), &[], 1).unwrap();
         let (base, parents, parent_names) = (None, Vec::new(), Vec::new());
-        let inputs =
-            TensorInputs { name, shape: &shape, base, base_name: "", parents, parent_names, values, purpose };
+        let inputs = TensorInputs {
+            name,
+            shape: &shape,
+            dtype: DType::F32,
+            base,
+            base_name: "",
+            parents,
+            parent_names,
+            values,
+            purpose,
+        };
         inputs.random().block(0)
     };
     let all = [

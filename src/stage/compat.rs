@@ -45,7 +45,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -112,7 +112,11 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
     let mut note = |aspect, finding| found.push((aspect, finding));
     for other in &models[1..] {
         let (here, there) = (&first.source.name, &other.source.name);
-        for Difference { kind, field, ours, theirs } in first.identity.differences(other.identity) {
+        let tied = |model: &Model<'_>| model.package.config.as_ref().is_ok_and(|config| config.tied_output);
+        // Where the child has an output matrix of its own, a tied model gives its embedding matrix.
+        let untied = (!tied(first) && tied(other)).then(|| Identity::of_package(&other.package.untied()));
+        let identity = untied.as_ref().unwrap_or(other.identity);
+        for Difference { kind, field, ours, theirs } in first.identity.differences(identity) {
             let finding = format!("{field}: `{here}` has {ours}, `{there}` has {theirs}");
             note(aspect(kind, &field, tokens_of_base), finding);
             if field == "tokenizer.digest" {

@@ -51,7 +51,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {
@@ -209,7 +209,12 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn view(&self, package: &'a Package, tensors: &'a dyn Tensors) -> Result<View<'a>, StageError> {
         let format = self.params.output.format;
-        Ok(View::new(package, tensors, format.naming(), format.name())?)
+        let view = View::new(package, tensors, format.naming(), format.name())?;
+        let [_, output] = &self.child.token_matrices(&self.params.output)[..] else { return Ok(view) };
+        if self.child.planned().iter().all(|planned| planned.name != *output) {
+            return Ok(view);
+        }
+        Ok(view.with_output(format.naming().or(self.like.package.naming)))
     }
 
     fn with_tokens<'v>(
@@ -225,15 +230,17 @@ impl<'a> Reading<'a> {
             || StageError::Refused("`vocabulary` needs parents that say which tokens they have".to_owned());
         let own = Vocabulary::of_package(package).ok_or_else(unknown)?;
         let childs = Vocabulary::of_package(&self.like.package).ok_or_else(unknown)?;
-        if own == childs {
-            return Ok(view);
-        }
         let matrices = self.child.token_matrices(&self.params.output);
         let rows = |tensors: &dyn Tensors| {
             let shape = matrices.iter().find_map(|matrix| tensors.shape(matrix));
-            shape.map(|shape| shape.dims()[0]).ok_or_else(unknown)
+            shape.map(|shape| shape.dims()[0])
         };
-        let rows = childs.rows_in(rows(like)?, &own, rows(&view)?);
+        let heights = (rows(like), rows(&view));
+        // The same tokens may have rows to spare behind them, in one model more than in another.
+        if own == childs && heights.0 == heights.1 {
+            return Ok(view);
+        }
+        let rows = childs.rows_in(heights.0.ok_or_else(unknown)?, &own, heights.1.ok_or_else(unknown)?);
         Ok(view.with_tokens(Tokens { rows, matrices, like }))
     }
 }

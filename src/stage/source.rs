@@ -53,7 +53,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {

@@ -382,6 +382,29 @@ fn a_peft_folder_becomes_a_package() {
     assert!(bytes(&space, "folder/runs/adapted/04-operator/again.slm") == expected);
     space.studbook(&["verify", "plan.toml", "--store", "folder", "--recompute"]).exits(0);
 
+    // A merge takes model and adapter in one word, and says so.
+    let text = "merge_method: linear\nmodels: [{model: base.slm+lora, parameters: {weight: 1}}]\n";
+    space.write("m.yml", text.as_bytes());
+    space.studbook(&["merge", "m.yml", "m.safetensors"]).exits(0);
+    let weights = |path: &str| studbook::model::open_package(&space.path(path)).unwrap().package.weights;
+    let (merged, bred) = (weights("m.safetensors"), weights(child));
+    for tensor in bred.tensors() {
+        assert_eq!(merged.tensor(tensor.name).unwrap().to_f32(), tensor.to_f32(), "{}", tensor.name);
+    }
+    space.write("m.yml", text.replace("+lora", "+base.slm").as_bytes());
+    space
+        .studbook(&["merge", "m.yml", "n.safetensors"])
+        .exits(2)
+        .complains("adds something that is no adapter");
+
+    // Factors that lie elsewhere are somebody else's.
+    let factors = space.path("lora/adapter_model.safetensors");
+    std::fs::rename(&factors, space.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", &factors).unwrap();
+    extract(&space, &["lora", "y.sbl"]).exits(2).complains("leads out of the adapter's folder");
+    std::fs::remove_file(&factors).unwrap();
+    std::fs::rename(space.path("elsewhere"), &factors).unwrap();
+
     space.write("lora/adapter_config.json", settings(",\"use_dora\":true").as_bytes());
     extract(&space, &["lora", "y.sbl"]).exits(2).complains("lora: adapter_config.json use_dora is true");
     space.write("lora/adapter_config.json", settings("").replace("gate", "up").as_bytes());

@@ -127,6 +127,10 @@ fn what_cannot_be_is_told() {
     bad("tensor=norm.weight ", "tensor=norm ", "the network has no tensor norm");
     std::os::unix::fs::symlink(space.path("a.slm"), space.path("t/link")).unwrap();
     bad(" tensors/norm.weight.f32", " link", "is a symbolic link");
+    bad("tensors/norm.weight.f32", "tensors/layers.0.attn_norm.weight.f32", "is that of two tensors");
+    space.write("t/tensors/old.f32", &[0; 32]);
+    exits(&["t", "c.slm"], 2).complains("the file tensors/old.f32 is no tensor's");
+    std::fs::remove_file(space.path("t/tensors/old.f32")).unwrap();
     space.write("t/tensors/norm.weight.f32", &[0; 32]);
     exits(&["t", "c.slm"], 2).complains("every element of tensor norm.weight is zero");
     space.write("t/tensors/norm.weight.f32", &f32::NAN.to_le_bytes().repeat(8));
@@ -174,4 +178,60 @@ fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
     let wild = |seed| generate(&["qwen", "--temperature", "2", "--top-k", "50", "--seed", seed]).exits(0).out;
     assert_eq!(wild("3"), wild("3"));
     assert_ne!(wild("3"), wild("4"));
+}
+
+#[test]
+fn an_output_matrix_of_its_own_is_not_dropped() {
+    let space = Space::empty();
+    let untied = studbook::model::ModelConfig { tied_output: false, ..config() };
+    space.write("u.slm", &model(&untied, "u", DType::F32));
+    space.studbook(&["convert", "u.slm", "u", "--to", "hugging-face"]).exits(0).says("12 tensors");
+    space.edit("u/config.json", "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
+    for out in ["x.slm", "x.gguf"] {
+        space
+            .studbook(&["convert", "u", out])
+            .exits(2)
+            .complains("`lm_head.weight` is not the embedding matrix again");
+        assert!(!space.path(out).exists());
+    }
+}
+
+/// A folder whose tokenizer is twelve letters, from the fixtures.
+fn letters(space: &Space, name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mergekit/tokens");
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        space.write(&format!("{name}/{file}"), &std::fs::read(folder.join(file)).unwrap());
+    }
+}
+
+#[test]
+fn byte_level_pairs_go_to_gguf_and_back() {
+    let space = space();
+    letters(&space, "l");
+    let expected = words(&space, "l");
+    space.studbook(&["convert", "l", "l.gguf"]).exits(0);
+    assert_eq!(words(&space, "l.gguf"), expected);
+    // Back from the file's own tables, and from a file at hand.
+    space.studbook(&["convert", "l.gguf", "own", "--to", "hugging-face"]).exits(0);
+    let given = ["--to", "hugging-face", "--tokenizer", "l/tokenizer.json"];
+    space.studbook(&[&["convert", "l.gguf", "given"], &given[..]].concat()).exits(0);
+    for back in ["own", "given"] {
+        assert_eq!(words(&space, back), expected, "{back}");
+        let file: serde_json::Value =
+            serde_json::from_str(&space.read(&format!("{back}/tokenizer.json"))).unwrap();
+        assert_eq!((&file["version"], &file["model"]["vocab"]["l"]), (&"1.0".into(), &11.into()));
+    }
+    space.studbook(&["convert", "l", "l.slm"]).exits(2).complains("cannot be an SLM1 tokenizer");
+    // What has no name there is refused, and left out if somebody says so.
+    space.edit("l/tokenizer.json", "\"add_prefix_space\": false", "\"add_prefix_space\": true");
+    space
+        .studbook(&["convert", "l", "n.gguf"])
+        .exits(2)
+        .complains("cuts text has no name")
+        .complains("`--without-tokenizer`");
+    space.studbook(&["convert", "l", "n.gguf", "--without-tokenizer"]).exits(0);
+    space
+        .studbook(&["generate", "n.gguf", "--prompt", "ab"])
+        .exits(2)
+        .complains("the tokenizer is not known");
 }

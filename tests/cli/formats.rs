@@ -245,3 +245,39 @@ fn no_room_is_found_out_before_anything_is_written() {
     let said = space.studbook(&["check", "plan.toml"]).exits(2);
     assert!(said.err.contains("would have") && said.err.contains("expected at most 1000"), "{}", said.err);
 }
+
+#[test]
+fn a_tied_parent_and_rows_to_spare_fit() {
+    let space = Space::empty();
+    let untied = ModelConfig { tied_output: false, ..config() };
+    space.write("base.slm", &model(&untied, "base", DType::F32));
+    space.write("tied.slm", &model(&config(), "tied", DType::F32));
+    space.write("spare.slm", &model(&config(), "spare", DType::F32));
+    for name in ["base", "tied", "spare"] {
+        space.studbook(&["convert", &format!("{name}.slm"), name, "--to", "hugging-face"]).exits(0);
+    }
+    widen(&space, "spare", &ModelConfig { vocab_size: 261, ..config() });
+    let plan = "[cycle]\nname = \"mixed\"\nseed = \"7\"\n[budget]\ncandidates = 2\nartifact = \"1 MiB\"\n\
+        disk = \"2 MiB\"\nseconds = 60\n[parents.base]\nsource = \"base\"\nrole = \"base\"\n\
+        [parents.tied]\nsource = \"tied\"\n[parents.spare]\nsource = \"spare\"\n\
+        [candidates.child]\noperator = \"blend\"\nparents = [\"base\", \"tied\"]\nweight = [0.0, 1.0]\n\
+        [candidates.rows]\noperator = \"blend\"\nparents = [\"base\", \"spare\"]\nweight = [0.0, 1.0]\n\
+        vocabulary = \"base\"\n\
+        [smoke]\nprompts = [\"ab\"]\nmax_tokens = 2\n[[gate]]\nname = \"size\"\nkind = \"metric\"\n\
+        metric = \"artifact_bytes\"\nmax = 1000000\n";
+    space.write("plan.toml", plan.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0).says("child      admitted").says("rows       admitted");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+    // Children are opened where they are shown.
+    for (child, parent) in [("child", "tied"), ("rows", "spare")] {
+        let shown = space.path(&format!(".studbook/runs/mixed/04-operator/{child}"));
+        let open = |path: &std::path::Path| studbook::model::open_package(path).unwrap().package.weights;
+        let (child, parent) = (open(&shown), open(&space.path(parent)));
+        let values = |weights: &studbook::model::Weights, name: &str| weights.tensor(name).unwrap().to_f32();
+        let embedding = values(&parent, "model.embed_tokens.weight");
+        for matrix in ["lm_head.weight", "model.embed_tokens.weight"] {
+            let found = values(&child, matrix);
+            assert_eq!(found, embedding[..found.len()], "{matrix}");
+        }
+    }
+}

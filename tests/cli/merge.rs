@@ -189,3 +189,39 @@ fn what_does_not_work_is_named_with_its_place() {
     merge(&linear.replace("model: two", "model: wide"), 2).complains("is 8x24 in `wide` and 8x16 in `one`");
     space.studbook(&["merge", "none.yml", "out"]).exits(2).complains("none.yml");
 }
+
+#[test]
+fn no_input_is_replaced() {
+    let space = space();
+    let text = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
+                - {model: two, parameters: {weight: 1}}\n";
+    space.write("m.yml", text.as_bytes());
+    std::fs::create_dir(space.path("box")).unwrap();
+    std::fs::rename(space.path("one"), space.path("box/one")).unwrap();
+    std::os::unix::fs::symlink("box/one", space.path("one")).unwrap();
+    let before = space.files("box");
+    for out in ["one", "two", "box/one", "box", "two/model.safetensors"] {
+        let said = space.studbook(&["merge", "m.yml", out, "--force"]).exits(2);
+        said.complains("is one of the models the child is made from");
+    }
+    assert!(space.files("box") == before);
+    assert!(space.path("two/model.safetensors").exists());
+}
+
+#[test]
+fn what_a_configuration_lists_by_layer_is_stacked() {
+    let space = space();
+    let types = |name: &str, types: &str| {
+        let layers = "\"num_hidden_layers\": 3";
+        space.edit(&format!("{name}/config.json"), layers, &format!("{layers}, \"layer_types\": {types}"));
+    };
+    types("one", "[\"full_attention\", \"sliding_attention\", \"full_attention\"]");
+    let text = "merge_method: passthrough\nslices:\n  - sources: [{model: one, layer_range: [0, 2]}]\n  \
+                - sources: [{model: two, layer_range: [1, 3]}]\n";
+    space.write("m.yml", text.as_bytes());
+    space.studbook(&["merge", "m.yml", "out"]).exits(2).complains("config.json of the child: `layer_types`");
+    types("two", "[\"a\", \"b\", \"c\"]");
+    space.studbook(&["merge", "m.yml", "out"]).exits(0);
+    let config: serde_json::Value = serde_json::from_str(&space.read("out/config.json")).unwrap();
+    assert_eq!(config["layer_types"], serde_json::json!(["full_attention", "sliding_attention", "b", "c"]));
+}

@@ -141,7 +141,12 @@ impl<'p> Compiler<'p> {
         });
         let mut params = self.with_form(params, candidate);
         if full {
-            params["output"] = json!(Form { format: Target::Slm1, dtype: Some(DType::F32), shard: None });
+            params["output"] = json!(Form {
+                format: Target::Slm1,
+                dtype: Some(DType::F32),
+                shard: None,
+                without_tokenizer: false
+            });
         }
         let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
             .into_iter()

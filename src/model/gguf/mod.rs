@@ -16,8 +16,8 @@
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
-//! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer. [`rope_freqs`]: how
-//!   rotary frequencies are scaled, from the tensor that says it.
+//! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `tables`: from one.
+//!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
 
@@ -25,6 +25,8 @@ pub mod facts;
 pub mod meaning;
 pub mod read;
 pub mod rope_freqs;
+#[cfg(feature = "engine")]
+pub mod tables;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "engine")]

@@ -20,13 +20,15 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 /// How Qwen2 cuts text: each digit for itself.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// The types of tokens, as sentencepiece numbers them; 5 are places that no token has.
-mod kind {
-    pub(super) const NORMAL: u64 = 1;
-    pub(super) const UNKNOWN: u64 = 2;
-    pub(super) const CONTROL: u64 = 3;
-    pub(super) const USER_DEFINED: u64 = 4;
-    pub(super) const BYTE: u64 = 6;
+/// The types of tokens, as sentencepiece numbers them.
+pub(super) mod kind {
+    pub(in super::super) const NORMAL: u64 = 1;
+    pub(in super::super) const UNKNOWN: u64 = 2;
+    pub(in super::super) const CONTROL: u64 = 3;
+    pub(in super::super) const USER_DEFINED: u64 = 4;
+    /// A place that no token has.
+    pub(in super::super) const UNUSED: u64 = 5;
+    pub(in super::super) const BYTE: u64 = 6;
 }
 
 /// The tokenizer of a file that has its own vocabulary; none if it has no such tables.
@@ -115,7 +117,8 @@ fn added(tokens: &[(&str, u64)]) -> Vec<Value> {
     found
         .map(|(id, (text, kind))| {
             let special = *kind != kind::USER_DEFINED;
-            json!({ "id": id, "content": text, "normalized": false, "special": special })
+            json!({ "id": id, "content": text, "normalized": false, "special": special,
+                    "single_word": false, "lstrip": false, "rstrip": false })
         })
         .collect()
 }
@@ -135,7 +138,11 @@ fn around(facts: &Facts, begins: bool) -> Result<Value, MeaningError> {
         single.insert(place.min(single.len()), json!({ "SpecialToken": { "id": name, "type_id": 0 } }));
         special.insert(name.to_owned(), json!({ "id": name, "ids": [id], "tokens": [name] }));
     }
-    Ok(json!({ "type": "TemplateProcessing", "single": single, "special_tokens": special }))
+    // The library insists on a form for two texts; nobody asks for it here.
+    let mut pair = single.clone();
+    let after = pair.iter().position(|piece| piece.get("Sequence").is_some()).map_or(0, |at| at + 1);
+    pair.insert(after, json!({ "Sequence": { "id": "B", "type_id": 0 } }));
+    Ok(json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special }))
 }
 
 fn sentencepiece(facts: &Facts) -> Result<Value, MeaningError> {
@@ -208,23 +215,47 @@ fn merges(
     Ok(found.into_iter().map(|(_, _, _, left, right)| json!([left, right])).collect())
 }
 
-fn byte_level(facts: &Facts) -> Result<Value, MeaningError> {
+/// How a name of `tokenizer.ggml.pre` cuts text.
+pub(super) struct Cut {
+    /// The steps of a pre-tokenizer.
+    pub(super) steps: Value,
+    /// Whether text is composed first.
+    pub(super) composed: bool,
+    /// Whether a piece that is a token is taken whole.
+    pub(super) whole: bool,
+    /// Whether a text begins with a token of its own if nothing is said.
+    begins: bool,
+}
+
+/// The names that are known here; the first of each kind is the one that is written.
+pub(super) const CUTS: [&str; 6] = ["gpt-2", "llama-bpe", "llama3", "llama-v3", "qwen2", "smollm"];
+
+/// What a name means.
+pub(super) fn cut(pre: &str) -> Option<Cut> {
+    let bytes = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": use_regex });
     let split = |pattern: &str| {
         json!([
             { "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false },
-            { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
+            bytes(false),
         ])
     };
-    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": true });
-    // How text is cut; whether it is composed first; whether a token is taken whole; whether it begins.
-    let (cuts, composed, whole, begins) = match facts.text("tokenizer.ggml.pre") {
-        Some("gpt-2") => (json!([bytes]), false, false, false),
-        Some("llama-bpe" | "llama3" | "llama-v3") => (split(LLAMA3), false, true, true),
-        Some("qwen2") => (split(QWEN2), true, false, false),
-        Some("smollm") => {
-            (json!([{ "type": "Digits", "individual_digits": true }, bytes]), false, false, false)
-        }
-        Some(other) => return refuse(format!("how `{other}` cuts text is not known here")),
+    let digits = json!({ "type": "Digits", "individual_digits": true });
+    let (steps, composed, whole, begins) = match pre {
+        "gpt-2" => (json!([bytes(true)]), false, false, false),
+        "llama-bpe" | "llama3" | "llama-v3" => (split(LLAMA3), false, true, true),
+        "qwen2" => (split(QWEN2), true, false, false),
+        "smollm" => (json!([digits, bytes(true)]), false, false, false),
+        _ => return None,
+    };
+    Some(Cut { steps, composed, whole, begins })
+}
+
+fn byte_level(facts: &Facts) -> Result<Value, MeaningError> {
+    let Cut { steps, composed, whole, begins } = match facts.text("tokenizer.ggml.pre") {
+        Some(pre) => match cut(pre) {
+            Some(cut) => cut,
+            None => return refuse(format!("how `{pre}` cuts text is not known here")),
+        },
         None => return refuse("it does not say how text is cut (`tokenizer.ggml.pre`)"),
     };
     let tokens = tokens(facts)?;
@@ -235,9 +266,9 @@ fn byte_level(facts: &Facts) -> Result<Value, MeaningError> {
     Ok(json!({
         "added_tokens": added(&tokens),
         "normalizer": composed.then(|| json!({ "type": "NFC" })),
-        "pre_tokenizer": { "type": "Sequence", "pretokenizers": cuts },
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": steps },
         "post_processor": around(facts, begins)?,
-        "decoder": { "type": "ByteLevel" },
+        "decoder": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false },
         "model": {
             "type": "BPE",
             "ignore_merges": whole,

@@ -11,6 +11,7 @@ use super::error::FolderError;
 use super::index::Index;
 use super::{NAME, order};
 use crate::disk::IoContext;
+use crate::disk::links::{Followed, follow};
 use crate::disk::mmap::Mapped;
 use crate::model::listing::Place;
 use crate::model::package::{Companion, Package};
@@ -221,11 +222,9 @@ impl Root {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.at("examine", &path)?,
         };
-        let target = path.canonicalize().at("follow the link", &path)?;
-        if target.starts_with(self.0.root()) {
-            Ok(Some(target))
-        } else {
-            Err(FolderError::Leaves { path, target })
+        match follow(self.0.root(), &path)? {
+            Followed::Inside(target) => Ok(Some(target)),
+            Followed::Outside(target) => Err(FolderError::Leaves { path, target }),
         }
     }
 
@@ -516,6 +515,18 @@ mod tests {
         symlink("nowhere", inside.join("vocab.json")).unwrap();
         assert!(refused(inside).contains("cannot follow the link"));
         std::fs::remove_file(inside.join("vocab.json")).unwrap();
+        // A download cache keeps the files of all revisions beside them.
+        let snapshot = outside.join("snapshots/1");
+        std::fs::create_dir_all(&snapshot).unwrap();
+        std::fs::create_dir(outside.join("blobs")).unwrap();
+        for (i, entry) in std::fs::read_dir(inside).unwrap().enumerate() {
+            let entry = entry.unwrap();
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), outside.join(format!("blobs/{i}"))).unwrap();
+                symlink(format!("../../blobs/{i}"), snapshot.join(entry.file_name())).unwrap();
+            }
+        }
+        open(&snapshot).unwrap();
         // The folder itself may be a link.
         symlink(inside, outside.join("model")).unwrap();
         open(&outside.join("model")).unwrap();

@@ -58,6 +58,10 @@ fn text_of(bytes: &[u8]) -> String {
 
 /// The file.
 pub fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>, JsonTokenizerError> {
+    #[cfg(feature = "engine")]
+    if let Tokenizer::HuggingFace(tokenizer) = tokenizer {
+        return of_another(tokenizer.section());
+    }
     let mut vocab: BTreeMap<String, u32> =
         (0..=255).map(|byte| (text_of(&[byte]), u32::from(byte))).collect();
     let mut merges = Vec::new();
@@ -99,6 +103,20 @@ pub fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>, JsonTokenizerError> {
         },
     });
     let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Another family's file, with the keys that say nothing of ids.
+#[cfg(feature = "engine")]
+fn of_another(section: &[u8]) -> Result<Vec<u8>, JsonTokenizerError> {
+    let json = |error: serde_json::Error| JsonTokenizerError::Json(error.to_string());
+    let mut file: Map<String, Value> = serde_json::from_slice(section).map_err(json)?;
+    file.insert("version".to_owned(), json!("1.0"));
+    for key in ["truncation", "padding"] {
+        file.insert(key.to_owned(), Value::Null);
+    }
+    let mut bytes = serde_json::to_vec_pretty(&file).map_err(json)?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -1,6 +1,6 @@
 //! A folder to tensors, everything checked.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,6 +124,7 @@ pub fn open_at(place: &Place) -> Result<Opened, TrainedError> {
         });
         files.push(mapped);
     }
+    no_other_tensors(place, &manifest)?;
     let parts = files.iter().map(|file| file.clone() as SharedBytes).collect();
     let section = Mapped::open(&inside(place, &manifest.tokenizer)?)?;
     let refuse = |source| TrainedError::Tokenizer { path: manifest.tokenizer.clone(), source };
@@ -136,6 +137,35 @@ pub fn open_at(place: &Place) -> Result<Opened, TrainedError> {
         facts: None,
     };
     Ok(Opened { package, manifest, files })
+}
+
+/// A file is one tensor's, and every file of numbers in the folder is some tensor's.
+fn no_other_tensors(place: &Place, manifest: &Manifest) -> Result<(), TrainedError> {
+    let plain = |path: &str| -> PathBuf {
+        Path::new(path).components().filter(|part| !matches!(part, Component::CurDir)).collect()
+    };
+    let mut listed = HashSet::new();
+    if let Some(twice) = manifest.tensors.iter().find(|file| !listed.insert(plain(&file.path))) {
+        return Err(TrainedError::Tensors(format!("the file {} is that of two tensors", twice.path)));
+    }
+    if place.files().is_some() {
+        return Ok(());
+    }
+    let folders: BTreeSet<&Path> = listed.iter().filter_map(|path| path.parent()).collect();
+    for folder in folders {
+        let full = place.root().join(folder);
+        let Ok(entries) = std::fs::read_dir(&full) else { continue };
+        let mut names: Vec<_> =
+            entries.map_while(Result::ok).map(|entry| folder.join(entry.file_name())).collect();
+        names.sort();
+        let is_stray =
+            |path: &&PathBuf| path.extension().is_some_and(|end| end == "f32") && !listed.contains(*path);
+        if let Some(stray) = names.iter().find(is_stray) {
+            let message = format!("the file {} is no tensor's; remove it or list it", stray.display());
+            return Err(TrainedError::Tensors(message));
+        }
+    }
+    Ok(())
 }
 
 fn text(path: &Path) -> Result<String, TrainedError> {

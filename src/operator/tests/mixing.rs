@@ -2,6 +2,7 @@
 //! `nuslerp`, `karcher`, `model_stock`.
 
 use super::*;
+use crate::tensor::step::stored;
 
 pub(super) const FIXTURE: &str = include_str!("../../../tests/fixtures/operators_mixing.json");
 
@@ -215,6 +216,28 @@ proptest! {
         }
         let Value::PerParent(taken) = &outcome.realised["taken"] else { panic!("no counts") };
         prop_assert_eq!(taken.iter().sum::<f64>(), child.len().div_ceil(length) as f64);
+    }
+
+    #[test]
+    fn no_stored_mutation_goes_beyond_its_bound(
+        x in (1_usize..200).prop_flat_map(wild),
+        bound in prop_oneof![Just(0.0), 1e-4_f64..0.1],
+        output in prop_oneof![Just(DType::BF16), Just(DType::F16)],
+    ) {
+        // A parent that the child's encoding can hold.
+        let x: Vec<f32> = x.iter().map(|x| stored(x.clamp(-6e4, 6e4), output).unwrap()).collect();
+        let mut trial = Trial::new("mutate", &x, std::slice::from_ref(&x))
+            .set("tensors", word("*"))
+            .set("sigma", Value::Number(0.1))
+            .set("bound", Value::Number(bound));
+        trial.output = output;
+        let outcome = trial.run().unwrap();
+        let number = |name: &str| match &outcome.realised[name] {
+            Value::Number(number) => *number,
+            other => panic!("{other:?}"),
+        };
+        prop_assert!(outcome.delta.max_abs <= number("limit"), "{} > {}", outcome.delta.max_abs, number("limit"));
+        prop_assert_eq!(number("max_change"), outcome.delta.max_abs);
     }
 
     #[test]

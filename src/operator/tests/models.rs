@@ -3,6 +3,7 @@
 use super::mixing::{FIXTURE, assert_near, word};
 use super::*;
 use crate::operator::pieces::pieces;
+use crate::tensor::dtype::DType;
 
 /// A model of several tensors and what becomes of it.
 struct Several {
@@ -54,6 +55,7 @@ impl Several {
             Ok(TensorInputs {
                 name: &self.tensors[i].0,
                 shape: &shapes[i],
+                dtype: DType::F32,
                 base: self.base.as_ref().map(|base| boxed(&base[i])),
                 base_name: "base",
                 parents: self.parents.iter().map(|parent| boxed(&parent[i])).collect(),

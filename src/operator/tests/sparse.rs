@@ -3,6 +3,7 @@
 use super::super::pieces::pieces;
 use super::super::trim::{kept, magnitude};
 use super::*;
+use crate::tensor::dtype::DType;
 
 fn word(word: &str) -> Value {
     Value::Choice(word.to_owned())
@@ -191,6 +192,7 @@ fn tensors_of<'a>(
     let tensor = |((name, values_of), shape): (&(&'a str, Vec<f32>), &&'a Shape)| TensorInputs {
         name,
         shape,
+        dtype: DType::F32,
         base: None,
         base_name: "",
         parents: vec![Box::new(Memory(values_of.clone()))],

@@ -39,7 +39,8 @@ impl Resolver<'_> {
         let dtype = cycle.and_then(|cycle| cycle.output.as_ref()).map(|output| output.value);
         let shard = cycle.and_then(|cycle| cycle.shard.as_ref()).map(|shard| shard.value.0);
         let slm = (format == Target::Slm1).then_some(DType::F32);
-        Form { format, dtype: dtype.or(slm), shard: shard.filter(|_| format == Target::HuggingFace) }
+        let shard = shard.filter(|_| format == Target::HuggingFace);
+        Form { format, dtype: dtype.or(slm), shard, without_tokenizer: false }
     }
 
     /// Lays a child of a model out.

@@ -1,5 +1,7 @@
 //! What can be wrong with a PEFT folder, by itself or for a model.
 
+use std::path::PathBuf;
+
 use super::config::SettingsError;
 use crate::disk::DiskError;
 use crate::model::safetensors::SafetensorsError;
@@ -11,6 +13,18 @@ pub enum PeftError {
     /// A file.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A link to a place outside.
+    #[error(
+        "{} leads out of the adapter's folder, to {}; copy the adapter with its links followed (cp -rL)",
+        path.display(),
+        target.display()
+    )]
+    Leaves {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// The settings.
     #[error("adapter_config.json {0}")]
     Settings(#[from] SettingsError),

@@ -25,7 +25,7 @@ mod factors;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use config::{Settings, SettingsError};
@@ -33,6 +33,8 @@ pub use error::PeftError;
 
 use self::factors::Lora;
 use super::Adapter;
+use crate::disk::IoContext;
+use crate::disk::links::{Followed, follow};
 use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small;
 use crate::model::listing::Place;
@@ -65,13 +67,26 @@ pub fn open(folder: &Path, base: &Package) -> Result<Adapter, PeftError> {
     open_at(&Place::folder(folder), base).map(|(adapter, _)| adapter)
 }
 
+/// A file of the folder; a link may not lead out of it.
+fn own(place: &Place, name: &str) -> Result<PathBuf, PeftError> {
+    let path = place.path(name);
+    if place.files().is_some() || std::fs::symlink_metadata(&path).is_err() {
+        return Ok(path);
+    }
+    let root = place.root().canonicalize().at("open", place.root())?;
+    match follow(&root, &path)? {
+        Followed::Inside(target) => Ok(target),
+        Followed::Outside(target) => Err(PeftError::Leaves { path, target }),
+    }
+}
+
 /// Reads an adapter whose files may lie anywhere, and gives the map of its factors, too.
 pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), PeftError> {
-    let settings = Settings::parse(&read_small("read", &place.path(CONFIG), MAX_CONFIG)?)?;
-    let path = place.path(FACTORS);
-    if !path.exists() && place.has(PICKLED) {
+    let settings = Settings::parse(&read_small("read", &own(place, CONFIG)?, MAX_CONFIG)?)?;
+    if !place.path(FACTORS).exists() && place.has(PICKLED) {
         return Err(PeftError::Pickled);
     }
+    let path = own(place, FACTORS)?;
     let mapped = Arc::new(Mapped::open(&path)?);
     let (weights, _) = safetensors::read(mapped.clone())?;
     Ok((Lora::new(settings, weights)?.for_base(base)?, mapped))
