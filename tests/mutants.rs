@@ -1,11 +1,13 @@
 //! Nothing false is accepted: seeded mutants of a signed ledger, of proofs and of attestations; in `whole`
-//! of stores, registries and dossiers.
+//! of stores and dossiers, in `registry` of published registries.
 //!
 //! Mutants of bytes (flipped, dropped, doubled, swapped, cut, replaced by another file's) and of meaning
 //! (a member of a document changed, dropped, swapped, replayed from another, and everything that can be
 //! made to fit again made to fit: chain, tiles, root, canonical spelling). The forger has no secret key.
 //! The number accepted is zero, and every refusal says why.
 
+#[path = "mutants/registry.rs"]
+mod registry;
 #[path = "cli/space.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod space;
@@ -325,7 +327,8 @@ fn paths(value: &Value, here: &str, all: &mut Vec<String>) {
         _ => return,
     };
     for (name, value) in inner {
-        let path = format!("{here}/{name}");
+        // As a JSON pointer spells it.
+        let path = format!("{here}/{}", name.replace('~', "~0").replace('/', "~1"));
         paths(value, &path, all);
         all.push(path);
     }
@@ -339,6 +342,7 @@ fn mutate_document(good: &Value, other: &Value, dice: &mut Dice) -> Value {
     let path = all[dice.below(all.len())].clone();
     let second = all[dice.below(all.len())].clone();
     let (parent, name) = path.rsplit_once('/').unwrap();
+    let name = &name.replace("~1", "/").replace("~0", "~");
     let mut new = good.clone();
     match dice.below(5) {
         0 => match new.pointer_mut(parent).unwrap() {

@@ -162,7 +162,7 @@ fn artifact(evidence: &Evidence, files: &Files) -> Result<String, String> {
             Ok(format!("{} bytes with the manifest's SHA-256", one.bytes))
         }
         (all, listed) => {
-            let listing = listing(all).ok_or("the model's files make no list")?;
+            let listing = listing(all)?;
             let bytes = listing.to_bytes();
             if Sha256::of(&bytes) != bound.sha256 || Digest::of(&bytes) != bound.blake3 {
                 let known = |name: &str| listed.iter().find(|file| file.name == name);

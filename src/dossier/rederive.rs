@@ -44,7 +44,7 @@ impl Workshop {
         for file in model {
             workshop.link(file)?;
         }
-        if let Some(listing) = listing(model) {
+        if let Ok(listing) = listing(model) {
             workshop.store.put_memo(&listing.to_bytes())?;
         }
         Ok(workshop)
@@ -225,11 +225,11 @@ fn compare(name: &str, outputs: &BTreeMap<String, Blob>, bound: &Digest) -> Rede
     }
 }
 
-/// The list of the files of a model that is a folder.
-pub(super) fn listing(model: &[ModelFile]) -> Option<Listing> {
+/// The list of the files of a model that is a folder. The reason is a sentence.
+pub(super) fn listing(model: &[ModelFile]) -> Result<Listing, String> {
     let listed =
         |file: &ModelFile| ListedFile { name: file.name.clone(), bytes: file.bytes, blake3: file.blake3 };
-    Listing::new(model.iter().map(listed).collect()).ok()
+    Listing::new(model.iter().map(listed).collect()).map_err(|error| error.to_string())
 }
 
 /// Everybody whose bytes the candidate is made of.

@@ -12,10 +12,12 @@ use super::graph::{From, StageGraph, StageIndex};
 use super::preview::{Outlook, StageOutlook, preview};
 use super::resolve::Resolver;
 use crate::base::canonical;
-use crate::base::digest::Digest;
+use crate::base::digest::{Digest, Sha256};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
-use crate::ledger::LedgerError;
+use crate::ledger::{Leaf, LedgerError};
+use crate::record::{self, registry::RegistryRelease};
+use crate::registry::tuf::{Published, publish::METADATA};
 use crate::registry::{self, RegistryError};
 use crate::stage::{Action, Context, Kind, StageError, ask_again, recompute, registry_folder, stage};
 use crate::store::{ActionResult, Event, Happened, Store, StoreError};
@@ -227,6 +229,23 @@ fn check_ledger(store: &Store) -> Checked {
     }
 }
 
+/// The roots are those that the ledger's last publication binds. A chain of them that ends early is one from
+/// before a key was changed, and holds in itself.
+fn check_roots(
+    store: &Store,
+    published: Option<&Published>,
+    last: Option<&Leaf>,
+) -> Result<(), RegistryError> {
+    let (Some(published), Some(last)) = (published, last) else { return Ok(()) };
+    let bad = |why: String| RegistryError::Metadata { path: METADATA.to_owned(), why };
+    let kept = store.release(&last.cycle, last.record).map_err(|error| bad(error.to_string()))?;
+    let release: RegistryRelease = record::from_bytes(&kept).map_err(|error| bad(error.to_string()))?;
+    if Sha256::of(&kept) == last.record && release.roots == published.roots {
+        return Ok(());
+    }
+    Err(bad(format!("does not have the roots that ledger entry {} published", last.index)))
+}
+
 fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
     let what = "registry".to_owned();
     let folder = registry_folder(store, cycle);
@@ -239,7 +258,9 @@ fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
         registry::check_admissions(&found.selector, &log)?;
         let size = registry::snapshot::check(&folder, &found.selector)?;
         let published = registry::tuf::check(&folder, store.custody().trust(), size, now)?;
-        registry::tuf::check_release(published.as_ref(), cycle, &log.leaves()?)?;
+        let leaves = log.leaves()?;
+        registry::tuf::check_release(published.as_ref(), cycle, &leaves)?;
+        check_roots(store, published.as_ref(), registry::tuf::last_release(cycle, &leaves))?;
         let entries = found.selector.entries.len();
         let signed = match published {
             Some(published) => format!("metadata version {} until {}", published.version, published.expires),

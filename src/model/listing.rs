@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::base::canonical;
 use crate::base::digest::Digest;
@@ -68,10 +69,20 @@ impl Listing {
         if let Some(file) = files.iter().find(|file| !is_inside(&file.name)) {
             return Err(ListingError(format!("{:?} is no path inside a folder", file.name)));
         }
-        match files.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            Some(pair) => Err(ListingError(format!("{:?} is listed twice", pair[0].name))),
-            None => Ok(Self { files }),
+        let mut names = BTreeMap::new();
+        for ListedFile { name, .. } in &files {
+            match names.insert(common(name), name) {
+                Some(twin) if twin == name => {
+                    return Err(ListingError(format!("{name:?} is listed twice")));
+                }
+                Some(twin) => {
+                    let why = "are one name where case or composition of letters does not count";
+                    return Err(ListingError(format!("{twin:?} and {name:?} {why}")));
+                }
+                None => {}
+            }
         }
+        Ok(Self { files })
     }
 
     /// Whether bytes begin like the document.
@@ -114,6 +125,11 @@ impl Listing {
     pub fn file(&self, name: &str) -> Option<&ListedFile> {
         self.files.iter().find(|file| file.name == name)
     }
+}
+
+/// What file systems that fold case, or compose letters, take a name for.
+fn common(name: &str) -> String {
+    name.nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
 fn is_inside(name: &str) -> bool {
@@ -193,6 +209,23 @@ mod tests {
             assert!(Listing::from_bytes(broken.as_bytes()).is_err(), "{broken}");
         }
         assert!(Listing::new(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn twins_by_case_or_composition_are_refused() {
+        for (one, other) in [
+            ("a.bin", "A.bin"),
+            ("caf\u{e9}", "cafe\u{301}"),
+            ("CAF\u{c9}/x", "cafe\u{301}/x"),
+            ("\u{1100}\u{1161}", "\u{ac00}"),
+        ] {
+            let error = Listing::new(vec![file(one), file(other)]).unwrap_err().to_string();
+            assert!(error.contains("are one name where case or composition"), "{one} {other}: {error}");
+        }
+        assert!(
+            Listing::new(vec![file("a"), file("a")]).unwrap_err().to_string().contains("is listed twice")
+        );
+        assert!(Listing::new(vec![file("cafe"), file("caf\u{e9}"), file("a-b"), file("a_b")]).is_ok());
     }
 
     #[test]

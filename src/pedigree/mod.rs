@@ -11,10 +11,11 @@
 //!
 //! * [`records`]: every record of a store that pedigrees are made of.
 //! * [`taint`]: what was taken back, and whom that reaches.
-//! * [`champion`]: whom newcomers are compared with.
+//! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
 pub mod champion;
+pub mod offered;
 pub mod records;
 pub mod taint;
 pub mod tree;

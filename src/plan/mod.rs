@@ -35,7 +35,7 @@ use crate::store::Store;
 
 pub use resolved::{
     ARTIFACT_BYTES, Approval, ApprovalKey, Budget, CHAMPION, Candidate, Champion, Cycle, DeclaredText, Gate,
-    GateRule, MetricGate, Objective, Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite,
+    GateRule, MetricGate, NO_OP, Objective, Origin, Parent, Plan, RESERVED_GATES, Review, Role, Smoke, Suite,
     SuiteUse, Versus,
 };
 

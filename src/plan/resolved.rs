@@ -272,6 +272,8 @@ impl Versus {
     }
 }
 
+/// What the review calls doing nothing.
+pub const NO_OP: &str = "no-op";
 /// What the champion is called in stages and records.
 pub const CHAMPION: &str = "champion";
 

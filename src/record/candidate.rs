@@ -47,7 +47,7 @@ pub struct Claims {
 }
 
 /// The source kind of weights that were trained.
-const TRAINED: &str = "converted-trained";
+pub const TRAINED: &str = "converted-trained";
 
 impl Claims {
     /// The claims of an artifact that has not been evaluated.

@@ -18,7 +18,7 @@ pub struct ParentPoolRecipe {
     pub rule: String,
     /// The selected, best first: name and manifest.
     pub selected: Vec<(Name, Sha256)>,
-    /// Who ranked well enough and was passed over, and why.
+    /// Who was passed over, and why.
     pub passed_over: Vec<(Name, String)>,
     /// The TOML fragment that the next plan names.
     pub fragment: Subject,

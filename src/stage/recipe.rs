@@ -1,6 +1,7 @@
 //! Part 12: `recipe`: selects whom a later cycle starts from, and writes the fragment that names them.
 //!
-//! Selected are admitted candidates and parents, never what was refused or still waits.
+//! Selected are admitted candidates and parents, never what was refused or still waits, and nobody where all
+//! fitness is zero: an order that says nothing is no reason to breed from anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,7 @@ use crate::record::candidate::CandidateManifest;
 use crate::record::recipe::ParentPoolRecipe;
 use crate::record::review::{Member, PopulationReview};
 use crate::record::source::SourceArtifact;
+use crate::review::{self, Distinct, Objective, Ranked, ReviewError};
 use crate::store::Verdict;
 
 /// How many, out of whom.
@@ -41,24 +43,19 @@ impl Stage for RecipeStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
         let (review, review_subject) = context.record::<PopulationReview>("review")?;
-        let (mut selected, mut passed_over) = (Vec::new(), Vec::new());
+        let mut choice = Choice { room: params.size, ..Choice::default() };
         // Children are what a cycle is for; the parents behind them fill the pool up.
-        let of_kind = |kind: &'static str| review.members.iter().filter(move |member| member.kind == kind);
-        for member in of_kind("candidate").chain(of_kind("parent")) {
-            if selected.len() as u64 == params.size {
-                break;
-            }
-            match eligible(context, member)? {
-                Ok(parent) => selected.push(parent),
-                Err(why) => passed_over.push((member.name.clone(), why)),
-            }
+        for kind in ["candidate", "parent"] {
+            let members: Vec<&Member> = review.members.iter().filter(|member| member.kind == kind).collect();
+            choice.among(context, &members, &review.objectives)?;
         }
+        let Choice { selected, passed_over, .. } = choice;
         let pool = ParentPool {
             cycle: params.cycle.clone(),
             review: review_subject.sha256,
@@ -68,7 +65,10 @@ impl Stage for RecipeStage {
         let fragment = pool.to_toml();
         let blob = context.store.put(fragment.as_bytes())?;
         let names: Vec<&str> = pool.parents.iter().map(|parent| parent.name.as_str()).collect();
-        let summary = format!("pool: {}", names.join(", "));
+        let summary = match names.is_empty() {
+            true => "pool: nobody".to_owned(),
+            false => format!("pool: {}", names.join(", ")),
+        };
         let record = ParentPoolRecipe {
             cycle: params.cycle,
             review: review_subject.sha256,
@@ -84,6 +84,68 @@ impl Stage for RecipeStage {
             BTreeMap::from([("pool".to_owned(), blob), ("record".to_owned(), context.put_record(&record)?)]);
         Ok(Made { outputs, verdict: Verdict::Pass, summary })
     }
+}
+
+/// A pool in the making.
+#[derive(Default)]
+struct Choice {
+    room: u64,
+    selected: Vec<PoolParent>,
+    passed_over: Vec<(Name, String)>,
+}
+
+impl Choice {
+    /// Takes whom there is room for out of those that may be parents, in the order of the review. Where
+    /// nothing that was measured tells anybody from a model that does nothing, nobody is taken.
+    fn among(
+        &mut self,
+        context: &Context<'_>,
+        members: &[&Member],
+        objectives: &[Objective],
+    ) -> Result<(), StageError> {
+        if self.room == 0 {
+            return Ok(());
+        }
+        let (mut ranked, mut offered) = (Vec::new(), BTreeMap::new());
+        for member in members {
+            match eligible(context, member)? {
+                Ok(parent) => drop(offered.insert(member.name.to_string(), parent)),
+                Err(why) => self.passed_over.push((member.name.clone(), why)),
+            }
+            ranked.push(placed(member, objectives)?);
+        }
+        let k = offered.len().min(usize::try_from(self.room).unwrap_or(usize::MAX));
+        if k == 0 {
+            return Ok(());
+        }
+        let allowed = offered.keys().cloned().collect();
+        match review::select(&ranked, &allowed, k, Distinct::No) {
+            Ok(chosen) => {
+                self.room -= chosen.len() as u64;
+                self.selected.extend(chosen.iter().filter_map(|one| offered.remove(&one.id)));
+            }
+            Err(why @ ReviewError::AllZero) => {
+                let names = offered.into_values().map(|parent| parent.name);
+                self.passed_over.extend(names.map(|name| (name, why.to_string())));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// A member as the review placed it.
+fn placed(member: &Member, objectives: &[Objective]) -> Result<Ranked, StageError> {
+    let value = |objective: &Objective| {
+        let missing = || format!("the review has no {:?} of `{}`", objective.name, member.name);
+        member.vector.get(&objective.name).copied().ok_or_else(|| StageError::Refused(missing()))
+    };
+    Ok(Ranked {
+        id: member.name.to_string(),
+        vector: objectives.iter().map(value).collect::<Result<_, _>>()?,
+        rank: u32::try_from(member.rank).unwrap_or(u32::MAX),
+        crowding: member.crowding,
+    })
 }
 
 /// What chose these parents, and what chose their ancestors. What another harness asked is in no file here.

@@ -262,3 +262,30 @@ fn licence(licences: &[String]) -> String {
         several => several.iter().map(|licence| format!("({licence})")).collect::<Vec<_>>().join(" AND "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::record::Record as _;
+    use crate::record::admission::AdmissionRecord;
+    use crate::record::candidate::CandidateManifest;
+    use crate::record::evaluation::EvaluationSidecar;
+    use crate::record::lineage::LineageTemplate;
+    use crate::record::promotion::PromotionTemplate;
+    use crate::record::smoke::RuntimeSmoke;
+
+    #[test]
+    fn the_page_reads_the_records_that_are_written() {
+        let script = include_str!("../registry/site/app/selector.js");
+        for kind in [
+            AdmissionRecord::TYPE,
+            CandidateManifest::TYPE,
+            PromotionTemplate::TYPE,
+            LineageTemplate::TYPE,
+            RuntimeSmoke::TYPE,
+            EvaluationSidecar::TYPE,
+        ] {
+            let kind = kind.strip_prefix("urn:studbook:").unwrap();
+            assert!(script.contains(&format!("\"{kind}\"")), "the page does not know {kind}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use super::significance::significance;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::plan::NO_OP;
 use crate::record::candidate::CandidateManifest;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::review::{Member, PopulationReview};
@@ -37,8 +38,6 @@ pub(crate) struct Params {
 
 /// How many neighbours novelty is measured against.
 const NEIGHBOURS: usize = 3;
-/// What doing nothing is called.
-const NO_OP: &str = "no-op";
 const ARTIFACT_BYTES: &str = "artifact_bytes";
 
 pub(super) struct ReviewStage;

@@ -42,8 +42,7 @@ pub(crate) struct Pool {
     pub(crate) trained: bool,
 }
 
-/// The source kind of weights that were trained.
-pub(super) const TRAINED: &str = "converted-trained";
+pub(super) use crate::record::candidate::TRAINED;
 
 pub(super) struct SourceStage;
 

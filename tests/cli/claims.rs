@@ -1,7 +1,7 @@
 //! What is said of a model's quality, where, and what it rests on.
 
 use crate::evaluate::{choices, declare_trained, texts};
-use crate::space::{PLAN, Space};
+use crate::space::{OBJECTIVES, PLAN, Space};
 
 /// The plan with gates that ask for quality (`some`) and gates that do not: a budget, a distance from itself
 /// in f32, a demand that everybody meets. All of them are passed.
@@ -30,7 +30,10 @@ fn graded() -> Space {
         );
     }
     let review = "[review]\nobjectives = [\"digits\"]";
-    space.write("plan.toml", PLAN.replacen("[review]", &(evals + review), 1).as_bytes());
+    space.write(
+        "plan.toml",
+        PLAN.replacen("[review]", &(evals + review), 1).replacen(OBJECTIVES, "", 1).as_bytes(),
+    );
     space
 }
 

@@ -3,7 +3,7 @@
 use studbook::base::digest::Sha256;
 use studbook::tensor::dtype::DType;
 
-use crate::space::{PLAN, Space, config, model};
+use crate::space::{OBJECTIVES, PLAN, Space, config, model};
 
 /// Cases that tiny models answer by chance: the same for everybody, so that nothing is better.
 pub(crate) fn choices(n: usize) -> String {
@@ -65,7 +65,7 @@ confidence = 0.95
 
 [review]
 objectives = ["digits", "texts"]"#;
-    space.write("plan.toml", PLAN.replacen("\n[review]", evals, 1).as_bytes());
+    space.write("plan.toml", PLAN.replacen("\n[review]", evals, 1).replacen(OBJECTIVES, "", 1).as_bytes());
     space
 }
 
@@ -193,7 +193,7 @@ fn what_it_takes_to_run_is_a_fact_that_gates_can_ask_for() {
     space.write("loads.jsonl", case.as_bytes());
     let evals = "\n[[eval]]\nname = \"phone\"\nkind = \"resource\"\ncases = \"loads.jsonl\"\n\n\
                  [[gate]]\nname = \"fits\"\nkind = \"metric\"\nmetric = \"memory_bytes\"\nsuites = [\"phone\"]\nmax = 1000\n\n[review]\nobjectives = [\"digits\"]";
-    space.write("plan.toml", PLAN.replacen("\n[review]", evals, 1).as_bytes());
+    space.write("plan.toml", PLAN.replacen("\n[review]", evals, 1).replacen(OBJECTIVES, "", 1).as_bytes());
     let report = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(0).json();
     let because = report["candidates"][0]["because"].as_str().unwrap();
     assert!(because.starts_with("fits: memory_bytes "), "{report}");

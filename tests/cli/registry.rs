@@ -81,6 +81,13 @@ fn an_old_or_expired_registry_is_refused() {
     let without = new.iter().filter(|(path, _)| !path.starts_with("metadata/"));
     show(&space, &without.map(|(path, bytes)| (path.clone(), bytes.clone())).collect());
     space.studbook(&["verify", "plan.toml"]).exits(4).says("but ledger entry");
+    // Without its newest root the chain still holds in itself: it is the one from before a change of keys.
+    let root = "metadata/2.root.json";
+    assert!(new.contains_key(root));
+    let short = new.iter().filter(|(path, _)| *path != root);
+    show(&space, &short.map(|(path, bytes)| (path.clone(), bytes.clone())).collect());
+    let why = "metadata does not have the roots that ledger entry";
+    space.studbook(&["verify", "plan.toml"]).exits(4).says(why);
     show(&space, &new);
     let later =
         |arguments: &[&str]| said(space.command(arguments).env("STUDBOOK_NOW", "2027-06-02T00:00:00Z"));

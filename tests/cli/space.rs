@@ -178,6 +178,9 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
+/// What [`PLAN`] ranks by: who ranks by something else takes it out.
+pub(crate) const OBJECTIVES: &str = "objectives = [\"digits\", \"artifact_bytes\"]\n";
+
 /// Three candidates: one that every gate lets through, one that is refused, one that waits.
 pub(crate) const PLAN: &str = r#"
 [cycle]
@@ -262,6 +265,7 @@ candidates = ["ties"]
 
 [review]
 no_op = "base"
+objectives = ["digits", "artifact_bytes"]
 
 [recipe]
 parents = 2

@@ -1,7 +1,7 @@
 //! What cases may be used for: choosing or judging, once or counted; and whom models are compared with.
 
 use crate::evaluate::{choices, sidecar, space};
-use crate::space::{PLAN, Space};
+use crate::space::{OBJECTIVES, PLAN, Space};
 
 #[test]
 fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
@@ -36,7 +36,7 @@ fn second(space: &Space, cases: &str, r#use: &str) {
         .replace("name = \"tiny\"", "name = \"next\"")
         .replace("source = \"one.slm\"", "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"")
         .replace("cases = \"suite.jsonl\"\nuse = \"both\"", &format!("cases = \"{cases}\"\nuse = \"{use}\""))
-        .replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]");
+        .replace(OBJECTIVES, "objectives = [\"artifact_bytes\"]\n");
     space.write("next.toml", plan.as_bytes());
 }
 
@@ -74,7 +74,7 @@ fn a_gate_compares_with_what_stays_if_nothing_is_done() {
     let more = "[[eval]]\nname = \"choices\"\nkind = \"multiple_choice\"\ncases = \"choices.jsonl\"\n\n\
                 [[gate]]\nname = \"worth-it\"\nkind = \"metric\"\nmetric = \"accuracy\"\nsuites = [\"choices\"]\n\
                 versus = \"no-op\"\nmargin = -0.05\n\n[review]\nobjectives = [\"digits\"]";
-    space.write("plan.toml", PLAN.replacen("[review]", more, 1).as_bytes());
+    space.write("plan.toml", PLAN.replacen("[review]", more, 1).replacen(OBJECTIVES, "", 1).as_bytes());
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     let stays = sidecar(&space, "base.choices")["metrics"]["accuracy"]["value"].as_f64().unwrap();
     for name in ["average", "tasks", "ties"] {

@@ -87,7 +87,7 @@ fn load_bearing(space: &Space) -> Vec<PathBuf> {
 }
 
 /// Puts one file in another state and back.
-fn with_changed<T>(path: &Path, bytes: Option<&[u8]>, look: impl FnOnce() -> T) -> T {
+pub(crate) fn with_changed<T>(path: &Path, bytes: Option<&[u8]>, look: impl FnOnce() -> T) -> T {
     let before = std::fs::read(path).unwrap();
     std::fs::remove_file(path).unwrap();
     if let Some(bytes) = bytes {

@@ -17,10 +17,12 @@ use crate::base::name::Name;
 use crate::convert::Form;
 use crate::disk::small::read_small_text;
 use crate::model::{OpenedPackage, Package, adapter, open_package};
+use crate::pedigree::offered::{Offered, offered};
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
 use crate::plan::resolved::{Origin, Parent, Role};
 use crate::plan::wording::count;
+use crate::store::ActionResult;
 
 /// A pool has a few lines for each parent.
 const MAX_POOL: u64 = 4 << 20;
@@ -138,7 +140,18 @@ impl Resolver<'_> {
     ) -> Option<(Origin, Model<'s>)> {
         let pool = self.pool(recipe)?;
         let parent = self.place(section.place.as_ref(), recipe, &pool)?;
-        let cycle = pool.cycle;
+        let cycle = pool.cycle.clone();
+        if let Err(why) = self.vouched(&parent).and_then(|()| self.as_written(&pool)) {
+            let message = format!("the pool of `{cycle}` cannot offer `{}`: {why}", parent.name);
+            self.mistake(
+                Diagnostic::error(message, recipe.span.clone())
+                    .expected("expected a pool as its cycle wrote it")
+                    .help(format!(
+                        "take the pool.toml of `{cycle}` again, unedited, with the store it ran in"
+                    )),
+            );
+            return None;
+        }
         self.chosen_by.extend(pool.chosen_by);
         match self.store.locate(&parent.artifact) {
             Ok(path) => {
@@ -154,6 +167,37 @@ impl Resolver<'_> {
                 );
                 None
             }
+        }
+    }
+
+    /// What a pool says of a parent is what the parent's own record says. The reason is a phrase.
+    fn vouched(&self, parent: &PoolParent) -> Result<(), String> {
+        let found = offered(self.store, parent.manifest).map_err(|error| error.to_string())??;
+        let said = Offered {
+            artifact: parent.artifact,
+            bytes: parent.bytes,
+            licences: parent.licences.clone(),
+            data: parent.data.clone(),
+            trained: parent.trained,
+        };
+        let differs = |what: &str| Err(format!("its record says otherwise about its {what}"));
+        match () {
+            () if said == found => Ok(()),
+            () if (said.artifact, said.bytes) != (found.artifact, found.bytes) => differs("bytes"),
+            () if said.licences != found.licences => differs("licences"),
+            () if said.data != found.data => differs("data"),
+            () => differs("training"),
+        }
+    }
+
+    /// What is said besides of whom it offers, a recipe stage of this store said so. The reason is a phrase.
+    fn as_written(&self, pool: &ParentPool) -> Result<(), String> {
+        let digest = Digest::of(pool.to_toml().as_bytes());
+        let results = self.store.every_result().map_err(|error| error.to_string())?;
+        let wrote = |result: &ActionResult| result.outputs.get("pool").is_some_and(|it| it.digest == digest);
+        match results.iter().any(wrote) {
+            true => Ok(()),
+            false => Err("no cycle of this store wrote the pool as it is".to_owned()),
         }
     }
 

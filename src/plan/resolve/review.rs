@@ -4,7 +4,7 @@ use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::file::ReviewSection;
-use crate::plan::resolved::{ARTIFACT_BYTES, Objective, Review, Suite};
+use crate::plan::resolved::{ARTIFACT_BYTES, NO_OP, Objective, Review, Suite};
 
 const DEFAULT_POOL: u64 = 2;
 
@@ -45,6 +45,18 @@ impl Resolver<'_> {
 
     fn no_op(&mut self, section: &ReviewSection) -> Option<crate::base::name::Name> {
         let name = section.no_op.as_ref()?;
+        let (parents, families) = (&self.file.parents, &self.file.candidates);
+        let mut named = parents.iter().map(|it| &it.name).chain(families.iter().map(|it| &it.name));
+        if let Some(taken) = named.find(|name| name.value.as_str() == NO_OP) {
+            self.mistake(
+                Diagnostic::error(
+                    format!("`{NO_OP}` is what the review calls doing nothing"),
+                    taken.span.clone(),
+                )
+                .expected("expected another name for this one")
+                .help("or leave `no_op` out of `[review]`"),
+            );
+        }
         self.parent_known(name).then(|| name.value.clone())
     }
 

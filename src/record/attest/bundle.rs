@@ -33,6 +33,9 @@ pub struct Bundle {
 struct Material {
     #[serde(rename = "publicKey")]
     public_key: Hint,
+    /// Entries of Sigstore's own log: none. Some readers miss the member where it is left out.
+    #[serde(rename = "tlogEntries")]
+    entries: [(); 0],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +76,7 @@ impl Bundle {
         let keyid = key.public().id();
         Ok(Self {
             media_type: MEDIA_TYPE.to_owned(),
-            material: Material { public_key: Hint { hint: keyid } },
+            material: Material { public_key: Hint { hint: keyid }, entries: [] },
             envelope: Envelope {
                 payload: base64::encode(&payload),
                 payload_type: PAYLOAD_TYPE.to_owned(),

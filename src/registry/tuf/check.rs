@@ -25,8 +25,8 @@ pub struct Published {
     pub expires: String,
     /// The root they hang on.
     pub root: Root,
-    /// How many roots there are, that one being the last.
-    pub roots: u64,
+    /// SHA-256 of every root there is, oldest first, that one being the last.
+    pub roots: Vec<Sha256>,
     /// Every file by the name to ask for.
     pub targets: BTreeMap<String, TargetFile>,
 }
@@ -94,7 +94,7 @@ pub fn read(folder: &Path) -> Result<Option<Published>, RegistryError> {
     if let Some(name) = targets.targets.keys().find(|name| !is_plain(name)) {
         return Err(bad(&path, format!("lists {name:?}, which is no plain path inside the registry")));
     }
-    let kept = (1..=roots).map(|version| format!("{METADATA}/{version}.root.json"));
+    let kept = (1..=roots.len()).map(|version| format!("{METADATA}/{version}.root.json"));
     let kept = kept.chain([TIMESTAMP.to_owned(), path.clone()]);
     let kept = kept.chain([format!("{METADATA}/{}.snapshot.json", snapshot.version)]);
     let kept = kept.chain(targets.targets.iter().map(|(name, file)| by_content(name, file.hashes.sha256)));
@@ -107,13 +107,13 @@ pub fn read(folder: &Path) -> Result<Option<Published>, RegistryError> {
 }
 
 /// The newest root: each is signed by its own keys and by those of the one before.
-fn last_root(folder: &Path) -> Result<(Root, u64), RegistryError> {
-    let mut last: Option<Root> = None;
+fn last_root(folder: &Path) -> Result<(Root, Vec<Sha256>), RegistryError> {
+    let (mut last, mut roots): (Option<Root>, Vec<Sha256>) = (None, Vec::new());
     let mut version = 1;
     loop {
         let path = format!("{METADATA}/{version}.root.json");
         if let Some(last) = last.take_if(|_| folder.join(&path).symlink_metadata().is_err()) {
-            return Ok((last, version - 1));
+            return Ok((last, roots));
         }
         let file = open_plain(folder, &path, MAX_METADATA)?;
         let envelope = super::document::parsed::<Root>(file.as_ref()).map_err(|why| bad(&path, why))?;
@@ -129,6 +129,7 @@ fn last_root(folder: &Path) -> Result<(Root, u64), RegistryError> {
             return Err(bad(&path, format!("calls a key {}, which is not its id", id.short())));
         }
         last = Some(root);
+        roots.push(Sha256::of(file.as_ref()));
         version += 1;
     }
 }

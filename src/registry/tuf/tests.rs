@@ -104,7 +104,7 @@ fn what_is_published_holds_and_is_the_same_every_time() {
     assert_eq!((place.publish(EXPIRES), other.publish(EXPIRES)), (1, 1));
     assert_eq!(place.files(), other.files());
     let published = place.check().unwrap().unwrap();
-    assert_eq!((published.version, published.expires.as_str(), published.roots), (1, EXPIRES, 1));
+    assert_eq!((published.version, published.expires.as_str(), published.roots.len()), (1, EXPIRES, 1));
     for file in ["selector.json", "checkpoint", "ledger.jsonl", "index.html", "app/main.js", "studbook.wasm"]
     {
         assert!(published.targets.contains_key(file), "{file}");
@@ -280,12 +280,12 @@ fn another_key_needs_the_one_before() {
     }
     place.publish(EXPIRES);
     let published = place.check().unwrap().unwrap();
-    assert_eq!((published.roots, published.root.keys.len()), (2, 3));
+    assert_eq!((published.roots.len(), published.root.keys.len()), (2, 3));
     for stem in ["registry.old", "registry.root"] {
         std::fs::remove_file(place.folder.path().join(format!("keys/{stem}.pem"))).unwrap();
     }
     place.publish("2027-06-01T00:00:00Z");
-    assert_eq!(place.check().unwrap().unwrap().roots, 2);
+    assert_eq!(place.check().unwrap().unwrap().roots.len(), 2);
     let error = roots(place.roots.clone(), &place.keys(), "2028-01-01T00:00:00Z").unwrap_err();
     assert!(error.to_string().contains("root 3 cannot be signed"), "{error}");
     // The first root alone does not lead to the second without the old key's signature.

@@ -159,7 +159,7 @@ pub(super) fn still_holds(
         return Ok(last.is_none() && (keys.is_none() || params.expires.is_none()));
     };
     let release = kept(context, params, last)?;
-    let roots = published.roots == release.roots.len() as u64;
+    let roots = published.roots == release.roots;
     if published.version != leaves.len() as u64 || params.expires.as_ref() != Some(&release.expires) || !roots
     {
         return Ok(false);

@@ -1,0 +1,62 @@
+//! Whom a parent pool may offer, and what is known of it.
+//!
+//! A pool is a text that a person copies, and can edit. What it says of licences, declared data and training
+//! would be inherited by every child; so it is held against the record that it names, and a candidate must
+//! have been admitted by the ledger. Whether it was taken back since is for the source stage to ask.
+
+use super::{Pedigree, PedigreeError};
+use crate::base::digest::{Digest, Sha256};
+use crate::ledger::EntryKind;
+use crate::record::candidate::TRAINED;
+use crate::store::Store;
+
+/// A model as its own record knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// BLAKE3 of the model.
+    pub artifact: Digest,
+    /// Its length.
+    pub bytes: u64,
+    /// Licences it carries.
+    pub licences: Vec<String>,
+    /// Data its ancestors declared.
+    pub data: Vec<String>,
+    /// Whether it or all its ancestors were trained.
+    pub trained: bool,
+}
+
+/// The admitted candidate with this manifest, or the parent with this source record; or why there is none.
+/// The reason is a phrase.
+///
+/// # Errors
+///
+/// If store or ledger cannot be read: what cannot be looked up is not offered.
+pub fn offered(store: &Store, record: Sha256) -> Result<Result<Offered, String>, PedigreeError> {
+    let pedigree = Pedigree::load(store)?;
+    if let Some(source) = pedigree.sources.get(&record) {
+        let origin = &source.origin;
+        return Ok(Ok(Offered {
+            artifact: source.artifact.blake3,
+            bytes: source.artifact.bytes,
+            licences: origin.licences.clone(),
+            data: origin.data.clone(),
+            trained: origin.source_kind == TRAINED,
+        }));
+    }
+    let Some(manifest) = pedigree.manifests.get(&record) else {
+        return Ok(Err("its record is not in this store".to_owned()));
+    };
+    let leaves = store.ledger()?.leaves()?;
+    let admits =
+        |leaf: &crate::ledger::Leaf| leaf.kind == EntryKind::Admission && leaf.subject == Some(record);
+    if !leaves.iter().any(admits) {
+        return Ok(Err("the ledger of this store did not admit it".to_owned()));
+    }
+    Ok(Ok(Offered {
+        artifact: manifest.artifact.blake3,
+        bytes: manifest.artifact.bytes,
+        licences: manifest.licences.clone(),
+        data: manifest.data.clone(),
+        trained: manifest.claims.is_trained(),
+    }))
+}
