@@ -20,10 +20,10 @@ pub(super) fn check(
     let bound = evidence.lineage().body.suites.iter().find(|bound| bound.name == *suite);
     let bound = bound.ok_or("the lineage binds no such suite")?;
     subject(evidence, model, measured)?;
-    asked(evidence, model, bound, measured)?;
     if Sha256::of(&measured.outcomes) != sidecar.outcomes.sha256 {
         return Err("the outcomes are not the bytes that the sidecar binds".to_owned());
     }
+    asked(evidence, model, bound, measured)?;
     let metrics = metrics(evidence, bound, measured)?;
     if metrics != sidecar.metrics {
         return Err("the outcomes come to other metrics than the sidecar says".to_owned());
