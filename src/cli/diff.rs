@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
-use crate::difference::{Comparison, Measures, compare};
+use crate::convert::View;
+use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::naming::Naming;
 use crate::model::{Checkpoint, Package, open_package};
-use crate::report::table::Table;
+use crate::report::table::{Table, plain};
 use crate::tensor::dtype::DType;
 
 #[derive(Serialize)]
@@ -27,7 +28,12 @@ struct Output {
 
 pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     let (first, second) = (open_package(&command.first)?, open_package(&command.second)?);
-    let comparison = compare(&first.package.weights, &second.package.weights)?;
+    let comparison = match in_names_of(&first.package, &second.package) {
+        None => compare(&first.package.weights, &second.package.weights)?,
+        Some(view) => compare_as(&first.package.weights, &view, &|name| {
+            second.package.weights.info(view.name_there(name)?).map(|info| info.dtype)
+        })?,
+    };
     let meaning = meaning(&first.package, &second.package);
     let output = Output {
         first: command.first.display().to_string(),
@@ -41,6 +47,16 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
         Format::Text => print(&output, terminal)?,
     }
     Ok(if command.exit_code && !output.same { Exit::Different } else { Exit::Complete })
+}
+
+/// The second model with the names and the order of rows that the first one has, where both say enough for
+/// that and differ in it.
+pub(super) fn in_names_of<'m>(first: &Package, second: &'m Package) -> Option<View<'m>> {
+    let (ours, theirs) = (first.naming?, second.naming?);
+    if ours == theirs {
+        return None;
+    }
+    View::new(second, &second.weights, Some(ours), first.weights.format()).ok()
 }
 
 /// What the tensors do not show: other constants, other ids. Names, shapes and encodings are shown
@@ -77,12 +93,13 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     write!(out, "{}", table.render())?;
     for tensor in &comparison.reshaped {
         let [first, second] = &tensor.shapes;
-        writeln!(out, "{} is {first} in {} and {second} in {}", tensor.name, output.first, output.second)?;
+        let name = plain(&tensor.name);
+        writeln!(out, "{name} is {first} in {} and {second} in {}", output.first, output.second)?;
     }
     for (names, model) in [(&comparison.only_first, &output.first), (&comparison.only_second, &output.second)]
     {
         for name in names {
-            writeln!(out, "only in {model}: {name}")?;
+            writeln!(out, "only in {model}: {}", plain(name))?;
         }
     }
     for Difference { field, ours, theirs, .. } in &output.meaning {

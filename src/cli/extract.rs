@@ -7,11 +7,13 @@ use serde::Serialize;
 
 use super::args::{AdapterForm, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
+use super::diff::in_names_of;
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Digest;
 use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
 use crate::disk::hashed::HashedFile;
 use crate::model::{adapter, open_package};
+use crate::operator::Tensors;
 use crate::report::table::Table;
 
 #[derive(Serialize)]
@@ -42,7 +44,9 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
         (Some(adapter), None) => keep(&base, adapter, &mut file),
         (None, Some(form)) => {
             let model = open_package(&command.model)?.package;
-            extract(&base, Changed::Model(&model), form, &mut file, &*cancelled)
+            let view = in_names_of(&base, &model);
+            let tensors = view.as_ref().map_or(&model.weights as &dyn Tensors, |view| view);
+            extract(&base, Changed::Model(&model, tensors), form, &mut file, &*cancelled)
         }
         (None, None) => {
             return Err(UsageError::new("how is the difference to be kept?")

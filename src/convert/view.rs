@@ -42,6 +42,11 @@ impl<'a> View<'a> {
         Ok(Self { tensors, moves, by_name, tokens: None })
     }
 
+    /// What the tensor that the child calls `name` is called in the model.
+    pub fn name_there(&self, name: &str) -> Option<&str> {
+        self.step(name).map(|step| step.from.as_str())
+    }
+
     /// With an output matrix: where there is none, the embedding matrix, which is what a model without
     /// one computes with. `naming` is the child's; of other names nothing is known.
     pub fn with_output(mut self, naming: Option<Naming>) -> Self {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::DifferenceError;
 use super::pair::Pair;
 use crate::model::Weights;
+use crate::operator::Tensors;
 use crate::operator::source::PIECE;
 use crate::tensor::blocks;
 use crate::tensor::dtype::DType;
@@ -85,33 +86,38 @@ impl Comparison {
 
 /// Compares two models; every weight of a tensor that is compared must be finite.
 pub fn compare(a: &Weights, b: &Weights) -> Result<Comparison, DifferenceError> {
+    compare_as(a, b, &|name| b.info(name).map(|info| info.dtype))
+}
+
+/// Compares a model with another one that is read in the first one's names; `stored` says how the other
+/// one stores a tensor.
+pub fn compare_as(
+    a: &Weights,
+    b: &dyn Tensors,
+    stored: &dyn Fn(&str) -> Option<DType>,
+) -> Result<Comparison, DifferenceError> {
     let (mut tensors, mut reshaped, mut only_first) = (Vec::new(), Vec::new(), Vec::new());
     let mut total = Sums::default();
     for info in a.infos() {
-        let Some(other) = b.tensor(&info.name) else {
+        let Some(other) = b.shape(&info.name) else {
             only_first.push(info.name.clone());
             continue;
         };
         let name = info.name.clone();
         match Pair::of(&info.name, a, b) {
-            None => reshaped.push(Reshaped { name, shapes: [info.shape.clone(), other.shape.clone()] }),
+            None => reshaped.push(Reshaped { name, shapes: [info.shape.clone(), other.clone()] }),
             Some(pair) => {
                 let sums = measure(&pair)?;
                 total.add(&sums);
-                let (shape, dtypes) = (info.shape.clone(), [info.dtype, other.dtype]);
+                let dtypes = [info.dtype, stored(&info.name).unwrap_or(info.dtype)];
+                let shape = info.shape.clone();
                 tensors.push(TensorDifference { name, shape, dtypes, measures: sums.finish() });
             }
         }
     }
-    let unknown = |name: &&str| a.tensor(name).is_none();
-    let only_second = b.infos().iter().map(|info| info.name.as_str()).filter(unknown).map(str::to_owned);
-    Ok(Comparison {
-        tensors,
-        total: total.finish(),
-        reshaped,
-        only_first,
-        only_second: only_second.collect(),
-    })
+    let names = b.shapes().map(|(name, _)| name);
+    let only_second = names.filter(|name| a.tensor(name).is_none()).map(str::to_owned).collect();
+    Ok(Comparison { tensors, total: total.finish(), reshaped, only_first, only_second })
 }
 
 /// Measures one tensor.

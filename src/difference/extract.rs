@@ -31,10 +31,10 @@ use crate::operator::{Adapted, Tensors};
 use crate::tensor::shape::Shape;
 
 /// What differs from the base.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Changed<'a> {
-    /// Another model.
-    Model(&'a Package),
+    /// Another model, and its tensors in the base's names.
+    Model(&'a Package, &'a dyn Tensors),
     /// The base with an adapter on it.
     Adapter(&'a Adapter),
 }
@@ -84,9 +84,9 @@ pub fn extract(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Extracted>, DifferenceError> {
     match changed {
-        Changed::Model(model) => {
-            let pairs = pairs(&base.weights, &model.weights)?;
-            write(&pairs, &same_model(base, model)?, form, sink, cancelled)
+        Changed::Model(model, tensors) => {
+            let pairs = pairs(&base.weights, tensors)?;
+            write(&pairs, &same_model(base, model, tensors)?, form, sink, cancelled)
         }
         Changed::Adapter(adapter) => {
             let identity = AdapterIdentity::of_package(base);
@@ -158,8 +158,13 @@ fn pairs<'a>(a: &'a dyn Tensors, b: &'a dyn Tensors) -> Result<Vec<Pair<'a>>, Di
 }
 
 /// The identity both models share. A tokenizer that one file does not tell contradicts nothing.
-fn same_model(base: &Package, model: &Package) -> Result<AdapterIdentity, DifferenceError> {
-    let (first, mut second) = (AdapterIdentity::of_package(base), AdapterIdentity::of_package(model));
+fn same_model(
+    base: &Package,
+    model: &Package,
+    tensors: &dyn Tensors,
+) -> Result<AdapterIdentity, DifferenceError> {
+    let first = AdapterIdentity::of_package(base);
+    let mut second = AdapterIdentity::of_tensors(model, &tensors.shapes().collect::<Vec<_>>());
     if first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
         second.tokenizer_checksum = first.tokenizer_checksum;
     }

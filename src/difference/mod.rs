@@ -24,7 +24,7 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Comparison, Measures, Reshaped, TensorDifference, compare};
+pub use compare::{Comparison, Measures, Reshaped, TensorDifference, compare, compare_as};
 pub use error::{DifferenceError, Side};
 pub use extract::{Changed, Extracted, Form, extract};
 pub use keep::keep;

@@ -211,7 +211,7 @@ fn extract(
     form: Form,
     sink: &mut Vec<u8>,
 ) -> Result<Vec<Extracted>, DifferenceError> {
-    super::extract::extract(base, Changed::Model(model), form, sink, &|| false)
+    super::extract::extract(base, Changed::Model(model, &model.weights), form, sink, &|| false)
 }
 
 fn on<'a>(base: &'a Checkpoint, adapter: &'a Adapter) -> Adapted<'a> {
@@ -340,7 +340,7 @@ fn models_that_do_not_belong_together_are_refused() {
         refused(&plus.into(), &bytes.into())
     };
     assert!(minus.contains("element 0 is -inf, which no adapter can hold"), "{minus}");
-    let changed = Changed::Model(&base);
+    let changed = Changed::Model(&base, &base.weights);
     let stopped = super::extract::extract(&base, changed, Form::Dense, &mut Vec::new(), &|| true);
     assert!(matches!(stopped, Err(DifferenceError::Cancelled)));
 }

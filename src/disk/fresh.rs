@@ -39,7 +39,7 @@ pub fn file<T, E: From<DiskError>>(
     write: impl FnOnce(&mut HashedFile) -> Result<T, E>,
 ) -> Result<(T, crate::base::digest::Digest, u64), E> {
     refuse_existing(out, replace)?;
-    let mut file = HashedFile::create_with_mode(folder_of(out), 0o644)?;
+    let mut file = HashedFile::create_with_exact_mode(folder_of(out), 0o644)?;
     let done = write(&mut file)?;
     let finished: Unpublished = file.finish_as(durability)?;
     let (digest, bytes) = (finished.digest, finished.bytes);
@@ -59,6 +59,13 @@ pub fn folder<T, E: From<DiskError>>(
     let folder =
         tempfile::Builder::new().prefix(".tmp-").tempdir_in(beside).at("create a folder in", beside)?;
     let done = write(folder.path())?;
+    for entry in std::fs::read_dir(folder.path()).at("list", folder.path())? {
+        let path = entry.at("list", folder.path())?.path();
+        if path.is_file() {
+            let readable = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(&path, readable).at("open to others", &path)?;
+        }
+    }
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).at("open to others", folder.path())?;
     if replace && out.exists() {

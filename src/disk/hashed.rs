@@ -6,6 +6,7 @@
 //! result is the plain BLAKE3 digest of the file.
 
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use blake3::hazmat::{ChainingValue, HasherExt};
@@ -78,6 +79,14 @@ impl HashedFile {
             subtrees: Vec::new(),
             bytes: 0,
         })
+    }
+
+    /// Starts a file with just these permissions, whatever the umask is.
+    pub fn create_with_exact_mode(folder: &Path, mode: u32) -> Result<Self, DiskError> {
+        let made = Self::create_with_mode(folder, mode)?;
+        let permissions = std::fs::Permissions::from_mode(mode);
+        made.file.as_file().set_permissions(permissions).at("open to others", folder)?;
+        Ok(made)
     }
 
     fn absorb(&mut self, bytes: &[u8]) {

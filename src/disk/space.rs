@@ -13,6 +13,10 @@ pub fn available(folder: &Path) -> Result<u64, DiskError> {
 
 /// Fails unless `needed` bytes fit into `folder`.
 pub fn check(folder: &Path, needed: u64) -> Result<(), DiskError> {
+    if !folder.is_dir() {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder");
+        return Err(missing).at("write to", folder);
+    }
     let free = match fault::point("room-asked") {
         Ok(()) => available(folder)?,
         // A test's full disk.

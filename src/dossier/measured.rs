@@ -20,10 +20,10 @@ pub(super) fn check(
     let bound = evidence.lineage().body.suites.iter().find(|bound| bound.name == *suite);
     let bound = bound.ok_or("the lineage binds no such suite")?;
     subject(evidence, model, measured)?;
-    asked(bound, measured)?;
     if Sha256::of(&measured.outcomes) != sidecar.outcomes.sha256 {
         return Err("the outcomes are not the bytes that the sidecar binds".to_owned());
     }
+    asked(evidence, model, bound, measured)?;
     let metrics = metrics(evidence, bound, measured)?;
     if metrics != sidecar.metrics {
         return Err("the outcomes come to other metrics than the sidecar says".to_owned());
@@ -46,12 +46,12 @@ fn subject(evidence: &Evidence, model: &Name, measured: &Measured) -> Result<(),
     Err(format!("the sidecar is of another model than `{model}`"))
 }
 
-fn asked(bound: &BoundSuite, measured: &Measured) -> Result<(), String> {
+fn asked(evidence: &Evidence, model: &Name, bound: &BoundSuite, measured: &Measured) -> Result<(), String> {
     let suite = &measured.sidecar.body.suite;
-    // What the plan left unsaid follows from the evaluator, but for a window from the model's context.
-    let takes = evaluate::find(&bound.kind).map(evaluate::Evaluator::options).unwrap_or_default();
-    let window = || suite.options.window.ok_or_else(|| "the sidecar says no window".to_owned());
-    let options = bound.options.effective(takes, window)?;
+    // What the plan left unsaid follows from the evaluator and, for windows, from the model's context.
+    let takes = evaluate::find(&bound.kind).map(Evaluator::options).unwrap_or_default();
+    let context = || context(evidence, model).ok_or_else(|| format!("nothing says the context of `{model}`"));
+    let options = bound.options.effective(takes, context)?;
     if (&suite.name, &suite.kind, &suite.options) != (&bound.name, &bound.kind, &options) {
         return Err("the suite was asked in another way than its lineage binds".to_owned());
     }
@@ -60,7 +60,24 @@ fn asked(bound: &BoundSuite, measured: &Measured) -> Result<(), String> {
         (None, Some(sha256)) => sha256,
         _ => return Err("the lineage and the sidecar do not agree on who measured".to_owned()),
     };
-    if suite.cases.sha256 == cases { Ok(()) } else { Err("the sidecar is about other cases".to_owned()) }
+    let outcomes = outcome::from_jsonl(&measured.outcomes).map_err(|error| error.to_string())?;
+    if suite.cases.sha256 != cases || suite.asked != outcome::asked(&outcomes) {
+        return Err("the sidecar is about other cases".to_owned());
+    }
+    Ok(())
+}
+
+/// The longest sequence of a model; of an adapter, that of the model it is added to.
+fn context(evidence: &Evidence, model: &Name) -> Option<u64> {
+    let identity = match (evidence.manifests.get(model), evidence.sources.get(model)) {
+        (Some(manifest), _) => Some(&manifest.body.identity),
+        (None, Some(source)) => match &source.body.adapter {
+            Some(adapter) => evidence.sources.get(&adapter.adapts)?.body.identity.as_ref(),
+            None => source.body.identity.as_ref(),
+        },
+        (None, None) => None,
+    };
+    Some(u64::from(identity?.architecture.as_ref()?.max_context))
 }
 
 fn metrics(evidence: &Evidence, bound: &BoundSuite, measured: &Measured) -> Result<Metrics, String> {

@@ -64,24 +64,27 @@ pub struct MetricInfo {
     pub values: Values,
     /// The least and the greatest it can be.
     pub range: (f64, f64),
+    /// What who knows nothing has, as far as that is the same for all cases: to be no worse is no quality.
+    pub ignorance: f64,
 }
 
 impl MetricInfo {
     /// A share of cases that are right.
     pub const fn share(name: &'static str) -> Self {
-        Self { name, better: Better::Higher, values: Values::Binary, range: (0.0, 1.0) }
+        Self { name, better: Better::Higher, values: Values::Binary, range: (0.0, 1.0), ignorance: 0.0 }
     }
 
     /// Something of which less is better, and `least` is as good as can be.
     pub const fn cost(name: &'static str, values: Values, least: f64) -> Self {
-        Self { name, better: Better::Lower, values, range: (least, f64::INFINITY) }
+        let range = (least, f64::INFINITY);
+        Self { name, better: Better::Lower, values, range, ignorance: f64::INFINITY }
     }
 
-    /// What nobody is worse than.
-    pub const fn worst(&self) -> f64 {
+    /// Whether a number is better than what who knows nothing has.
+    pub fn beats_ignorance(&self, value: f64) -> bool {
         match self.better {
-            Better::Higher => self.range.0,
-            Better::Lower => self.range.1,
+            Better::Higher => value > self.ignorance,
+            Better::Lower => value < self.ignorance,
         }
     }
 

@@ -68,6 +68,7 @@ impl Measure for External {
         better: Better::Higher,
         values: Values::Ratio,
         range: (0.0, f64::INFINITY),
+        ignorance: 0.0,
     }];
     const OPTIONS: &'static [&'static str] =
         &["task", "task_metric", "task_version", "harness_version", "num_fewshot"];

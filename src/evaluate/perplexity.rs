@@ -35,7 +35,8 @@ impl Measure for Perplexity {
     const ABOUT: &'static str = "bits a model needs for each byte of a text";
     const QUALITY: bool = true;
     const METRICS: &'static [MetricInfo] = &[
-        MetricInfo::cost("bits_per_byte", Values::Ratio, 0.0),
+        // Whoever finds every byte as likely as any other needs eight.
+        MetricInfo { ignorance: 8.0, ..MetricInfo::cost("bits_per_byte", Values::Ratio, 0.0) },
         MetricInfo::cost("token_perplexity", Values::Exponential, 1.0),
     ];
     const OPTIONS: &'static [&'static str] = &["window", "stride"];

@@ -307,6 +307,11 @@ impl<'c> Assembler<'c> {
         place: &Place<'c>,
         parts: &[Part<'c>],
     ) -> Option<Range<usize>> {
+        if matches!(error, OperatorError::Relation { .. }) {
+            // Weights that make no sense together: the first that somebody wrote.
+            let mut own = parts.iter().filter_map(|part| part.settings?.get("weight"));
+            return own.next().map(|setting| setting.span.clone());
+        }
         let OperatorError::Parameter { source: ParameterError::Range { name, min, max, .. }, .. } = error
         else {
             return None;

@@ -7,23 +7,21 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use serde::Serialize;
 
 use super::assemble::{Assembly, Step, Views, assemble, like};
 use super::config::Config;
 use super::forget::{Forgetting, Reading};
 use super::models::{self, Models, OpenError, Opened};
+use super::receipt::{Done, Receipt};
 use super::tokens;
 use crate::base::canonical;
 use crate::base::diagnostic::{Diagnostic, Findings};
-use crate::base::digest::{Digest, Sha256};
+use crate::base::digest::Digest;
 use crate::convert::ConvertError;
 use crate::disk::fresh::Durability;
 use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small_text;
-use crate::disk::{DiskError, IoContext, fresh, space, tree};
+use crate::disk::{DiskError, IoContext, fresh, space};
 use crate::model::adapter::AdapterError;
 use crate::model::huggingface::mend::{Changes, MendError};
 use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
@@ -83,50 +81,6 @@ pub struct Options {
     pub input_digests: bool,
 }
 
-/// What was done, and how to do it again.
-#[derive(Debug, Serialize)]
-pub struct Receipt {
-    /// Version of this record.
-    pub schema: &'static str,
-    /// SHA-256 of the configuration's text.
-    pub config_sha256: Sha256,
-    /// The configuration's text.
-    pub config: String,
-    /// The method as the configuration calls it.
-    pub method: &'static str,
-    /// The operator that it is, and its version.
-    pub operator: String,
-    /// The seed.
-    pub seed: String,
-    /// The models, by the last part of the names the configuration gives them.
-    pub inputs: Vec<Input>,
-    /// The child's files.
-    pub outputs: Vec<Written>,
-    /// What was found or drawn, and every tensor's digest and distance.
-    pub application: Application,
-}
-
-/// A model that took part.
-#[derive(Debug, Serialize)]
-pub struct Input {
-    /// The last part of its name.
-    pub model: String,
-    /// Its files.
-    pub files: Vec<InputFile>,
-}
-
-/// A file of a model.
-#[derive(Debug, Serialize)]
-pub struct InputFile {
-    /// Its name.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// BLAKE3 of its content, if it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub blake3: Option<Digest>,
-}
-
 /// The receipt's file in a folder; beside a file it is called after it.
 pub const RECEIPT: &str = "studbook-receipt.json";
 
@@ -135,8 +89,6 @@ const MAX_CONFIG: u64 = 4 << 20;
 
 /// When the child reaches the disk.
 const LASTING: Durability = Durability::LeftToSystem;
-
-const SCHEMA: &str = "studbook/merge-receipt/1";
 
 /// Reads the configuration at `path` and carries it out.
 pub fn merge(
@@ -376,28 +328,7 @@ impl Child<'_> {
     }
 
     fn receipt(&self, text: &str, application: Application, outputs: Vec<Written>) -> Receipt {
-        let operator = self.assembly.operator;
-        Receipt {
-            schema: SCHEMA,
-            config_sha256: Sha256::of(text.as_bytes()),
-            config: text.to_owned(),
-            method: self.config.method.name,
-            operator: format!("{} {}", operator.name(), operator.version()),
-            seed: self.options.seed.clone(),
-            inputs: self.models.iter().map(|(name, opened)| self.input(name, opened)).collect(),
-            outputs,
-            application,
-        }
-    }
-
-    fn input(&self, name: &str, opened: &Opened) -> Input {
-        let hash = |(name, mapped): &(String, Arc<Mapped>)| InputFile {
-            name: name.clone(),
-            bytes: mapped.stamp().bytes,
-            blake3: self.options.input_digests.then(|| tree::digest_of(mapped)),
-        };
-        // Where a model lies is this machine's business.
-        let last = Path::new(name).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Input { model: last, files: opened.files.iter().map(hash).collect() }
+        let done = Done { assembly: self.assembly, inputs: self.inputs, models: self.models };
+        done.receipt(text, self.config, self.options, application, outputs)
     }
 }

@@ -13,7 +13,7 @@
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
 //! * [`assemble`]: which tensors of which models make which tensor of the child.
 //! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them. `tokens`: whose
-//!   rows are whose. `forget`: inputs let go of meanwhile.
+//!   rows are whose. [`receipt`]: what was done. `forget`: inputs let go of meanwhile.
 
 pub mod assemble;
 pub mod config;
@@ -21,6 +21,7 @@ mod forget;
 pub mod merge;
 pub mod method;
 mod models;
+pub mod receipt;
 pub mod setting;
 mod tokens;
 pub mod yaml;

@@ -10,7 +10,7 @@ use crate::base::diagnostic::Diagnostic;
 use crate::convert::{ConvertError, View};
 use crate::disk::fresh;
 use crate::disk::mmap::Mapped;
-use crate::model::adapter::{self, Adapter, AdapterError, AdapterIdentity};
+use crate::model::adapter::{self, Adapter, AdapterError, AdapterIdentity, peft};
 use crate::model::{ModelError, Package, huggingface, open_package};
 use crate::operator::{Adapted, Tensors};
 
@@ -34,6 +34,8 @@ pub(super) struct Added {
     pub(super) path: PathBuf,
     /// The adapter.
     pub(super) adapter: Adapter,
+    /// Its files, by name.
+    pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
 /// The opened models by the names the configuration gives them.
@@ -67,7 +69,10 @@ pub(super) fn open(config: &Config, path: &Path) -> Result<Models, OpenError> {
         let mut opened = open_one(place).map_err(OpenError::Model)?;
         if let Some(place) = adapter {
             match adapter::open_for(&place, &opened.package).map_err(OpenError::Adapter)? {
-                Some(adapter) => opened.adapter = Some(Added { path: place, adapter }),
+                Some(adapter) => {
+                    let files = files_of(&place).map_err(OpenError::Adapter)?;
+                    opened.adapter = Some(Added { path: place, adapter, files });
+                }
                 None => mistakes.push(
                     Diagnostic::error(
                         format!("`{}` adds something that is no adapter", model.value),
@@ -103,11 +108,25 @@ fn open_one(path: PathBuf) -> Result<Opened, ModelError> {
     Ok(Opened { path, package: opened.package, files: opened.files, is_folder, adapter: None })
 }
 
+/// The files of an adapter, which are small beside a model's.
+fn files_of(place: &Path) -> Result<Vec<(String, Vec<u8>)>, AdapterError> {
+    let read = |path: &Path| {
+        let mapped = Mapped::open(path)?;
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok((name, mapped.as_ref().to_vec()))
+    };
+    if place.is_dir() {
+        peft::FILES.iter().map(|name| read(&place.join(name))).collect()
+    } else {
+        Ok(vec![read(place)?])
+    }
+}
+
 /// Puts every adapter on its model, after all checks that they belong together.
 pub(super) fn adapted(models: &Models) -> Result<OnTop<'_>, AdapterError> {
     let mut on_top = OnTop::new();
     for (name, opened) in models {
-        if let Some(Added { path, adapter }) = &opened.adapter {
+        if let Some(Added { path, adapter, .. }) = &opened.adapter {
             let identity = AdapterIdentity::of_package(&opened.package);
             let adapted = Adapted::new(&opened.package.weights, &identity, adapter)
                 .map_err(|error| AdapterError::InFile { path: path.clone(), source: Box::new(error) })?;

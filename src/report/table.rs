@@ -19,7 +19,7 @@ impl Table {
     pub fn row(&mut self, cells: &[&str]) {
         debug_assert_eq!(cells.len(), self.columns);
         // One row is one line, whatever a cell holds.
-        self.rows.push(cells.iter().map(|cell| cell.replace(['\n', '\r', '\t'], " ")).collect());
+        self.rows.push(cells.iter().map(|cell| plain(&cell.replace(['\n', '\r', '\t'], " "))).collect());
     }
 
     /// The text: two spaces between columns, the last one as long as it likes.
@@ -40,6 +40,13 @@ impl Table {
     }
 }
 
+/// Text as a terminal may be given it: names come from files, and a control character in one could move
+/// its cursor or worse, so it is shown as its number.
+pub fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +56,6 @@ mod tests {
         let mut table = Table::new(&["a", "bee"]);
         table.row(&["éé", "x\ny"]);
         assert_eq!(table.render(), "a   bee\néé  x y\n");
+        assert_eq!(plain("a\u{1b}[31mé\u{9b}"), "a\\u{1b}[31mé\\u{9b}");
     }
 }

@@ -296,6 +296,17 @@ fn models_are_compared() {
     // Any format: the same values are the same model.
     space.studbook(&["convert", "base.slm", "folder", "--to", "trained-source"]).exits(0);
     space.studbook(&["diff", "base.slm", "folder", "--exit-code"]).exits(0);
+    for (to, names) in [("hugging-face", "model.norm.weight"), ("x.gguf", "output_norm.weight")] {
+        let there = if to == "x.gguf" { to } else { "hf" };
+        let format: &[&str] = if to == "x.gguf" { &[] } else { &["--to", to] };
+        space.studbook(&[&["convert", "tuned.slm", there], format].concat()).exits(0);
+        space.studbook(&["diff", "tuned.slm", there, "--exit-code"]).exits(0).says("the same tensors");
+        space.studbook(&["diff", there, "tuned.slm", "--exit-code"]).exits(0).says(names);
+        // And the difference is the same package.
+        extract(&space, &["tuned.slm", "one.sbd", "--as", "dense", "--force"]).exits(0);
+        extract(&space, &[there, "two.sbd", "--as", "dense", "--force"]).exits(0);
+        assert!(bytes(&space, "one.sbd") == bytes(&space, "two.sbd"), "{there}");
+    }
     let turned = ModelConfig { rope_theta: 500.0, ..config() };
     space.write("turned.slm", &grid(&turned, base));
     let said = space.studbook(&["diff", "base.slm", "turned.slm", "--exit-code"]).exits(1);

@@ -281,3 +281,16 @@ fn a_tied_parent_and_rows_to_spare_fit() {
         }
     }
 }
+
+#[test]
+fn names_from_a_file_move_no_cursor() {
+    let space = Space::empty();
+    let header = "{\"a\\u001b[31mb\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    file.extend(1_f32.to_le_bytes());
+    space.write("e.safetensors", &file);
+    let said = space.studbook(&["inspect", "e.safetensors", "--color", "always"]).exits(0);
+    assert!(!said.out.contains('\u{1b}'), "{:?}", said.out);
+    said.says("a\\u{1b}[31mb");
+}

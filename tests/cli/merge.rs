@@ -52,6 +52,21 @@ fn a_linear_merge_is_the_average() {
     let receipt: serde_json::Value = serde_json::from_str(&space.read("out/studbook-receipt.json")).unwrap();
     assert_eq!(receipt["method"], "linear");
     assert_eq!(receipt["inputs"][0]["files"][0]["name"], "model.safetensors");
+    let files: Vec<&str> = receipt["inputs"][0]["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| {
+            assert_eq!(file["blake3"].as_str().unwrap().len(), 64);
+            file["name"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(files, ["model.safetensors", "config.json", "tokenizer.json"]);
+    assert_eq!((&receipt["inputs"][0]["like"], &receipt["inputs"][0]["base"]), (&true.into(), &false.into()));
+    let step = receipt["steps"].as_array().unwrap().iter().find(|step| step["tensor"] == UP).unwrap();
+    assert_eq!(step["parents"], serde_json::json!([["one", UP], ["two", UP]]));
+    assert_eq!(step["parameters"], serde_json::json!({"normalize": true, "weight": [1, 1]}));
+    assert_eq!(receipt["recompute"], "studbook merge CONFIG.yml OUT --seed \"0\" --shard 5000000000");
     assert_eq!(receipt["outputs"][0]["name"], "model.safetensors");
     assert!(!space.read("out/studbook-receipt.json").contains("/tmp"), "no absolute path");
     // Again there is something in the way.
@@ -148,9 +163,29 @@ fn files_and_shards() {
     for tensor in file.weights.tensors() {
         assert_eq!(folder.weights.tensor(tensor.name).unwrap().data, tensor.data, "{}", tensor.name);
     }
+    // Whatever the umask is.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 077 && exec \"$0\" merge d.yml m", env!("CARGO_BIN_EXE_studbook")]);
+    assert!(command.current_dir(space.path("")).output().unwrap().status.success());
     use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(space.path("f.safetensors")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o644);
+    for file in ["f.safetensors", "m/model.safetensors", "m/config.json", "m/studbook-receipt.json"] {
+        let mode = std::fs::metadata(space.path(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{file}");
+    }
+    // Two bare files of one name.
+    for name in ["one", "two"] {
+        let bytes = std::fs::read(space.path(&format!("{name}.safetensors"))).unwrap();
+        space.write(&format!("bare/{name}/model.safetensors"), &bytes);
+    }
+    space.write("b.yml", of("bare/one/model.safetensors", "bare/two/model.safetensors").as_bytes());
+    space.studbook(&["merge", "b.yml", "b.safetensors"]).exits(0);
+    let receipt: serde_json::Value = serde_json::from_str(&space.read("b.safetensors.receipt.json")).unwrap();
+    let model = |at: usize| receipt["inputs"][at]["model"].as_str().unwrap();
+    assert_eq!((model(0), model(1)), ("one/model.safetensors", "two/model.safetensors"));
+    space
+        .studbook(&["merge", "b.yml", "nowhere/b.safetensors"])
+        .exits(2)
+        .complains("nowhere: there is no such folder");
 }
 
 #[test]
@@ -177,6 +212,7 @@ fn what_does_not_work_is_named_with_its_place() {
         ),
         2,
     )
+    .complains("m.yml:3:")
     .complains("the weights sum to zero");
     let ties = "merge_method: ties\nbase_model: one\nmodels:\n  - model: two\n    parameters:\n      \
                 weight: 1\n      density: 1.5\n";

@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::evaluate::declare_trained;
 use crate::space::{PLAN, Space};
 
 /// Forty candidates and questions enough to be interrupted.
@@ -117,14 +118,16 @@ fn a_used_up_budget_stops_and_the_next_run_goes_on() {
 
 #[test]
 fn fail_fast_starts_nothing_new() {
-    // A case that is one, and longer than the context of any of the models: their evaluations fail.
-    let long = format!("{{\"id\":\"c1\",\"prompt\":\"{}\",\"expected\":\"1\"}}\n", "x".repeat(100));
-    let space = Space::new();
-    space.write("suite.jsonl", long.as_bytes());
+    // Evaluations look for their cases in the texts that parents were trained on, and these are others.
+    let lost = || {
+        let space = Space::new();
+        declare_trained(&space, "a text");
+        space.write("train.txt", b"another text");
+        space
+    };
+    let space = lost();
     let said = space.studbook(&["run", "plan.toml", "--fail-fast", "--threads", "1", "--format", "json"]);
     let fast = said.exits(1).json();
-    let other = Space::new();
-    other.write("suite.jsonl", long.as_bytes());
-    let slow = other.studbook(&["run", "plan.toml", "--format", "json"]).exits(1).json();
+    let slow = lost().studbook(&["run", "plan.toml", "--format", "json"]).exits(1).json();
     assert!(fast["executed"].as_u64() < slow["executed"].as_u64(), "{fast}\n{slow}");
 }

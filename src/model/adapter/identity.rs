@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::base::digest::Digest;
 use crate::model::identity::{Identity, layout_digest};
 use crate::model::package::Package;
+use crate::tensor::shape::Shape;
 
 /// A 64-bit checksum: sixteen hexadecimal digits in records, because JSON numbers end at 53 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +103,19 @@ impl AdapterIdentity {
 
     /// The fields of a model of any format. What its file does not say is 0.
     pub fn of_package(model: &Package) -> Self {
-        let infos = model.weights.infos();
-        let layout = layout_digest(infos.iter().map(|info| (info.name.as_str(), &info.shape)));
+        let infos = model.weights.infos().iter();
+        Self::of_tensors(model, &infos.map(|info| (info.name.as_str(), &info.shape)).collect::<Vec<_>>())
+    }
+
+    /// Those of a model some of whose tensors have other names.
+    pub fn of_tensors(model: &Package, tensors: &[(&str, &Shape)]) -> Self {
+        let layout = layout_digest(tensors.iter().copied());
         let tied = model.config.as_ref().is_ok_and(|config| config.tied_output);
         let tokenizer = model.tokenizer.as_ref().ok().map(crate::model::Tokenizer::digest);
         Self {
-            tensor_count: infos.len() as u64,
+            tensor_count: tensors.len() as u64,
             flags: if tied { FLAG_TIED } else { 0 },
-            parameter_count: model.weights.parameters(),
+            parameter_count: tensors.iter().map(|(_, shape)| shape.elements() as u64).sum(),
             tensor_layout_checksum: layout_checksum(&layout),
             tokenizer_checksum: tokenizer_checksum(tokenizer.as_ref()),
         }

@@ -2,7 +2,7 @@
 
 use crate::tensor::shape::{Shape, ShapeError};
 
-use super::MAX_HEADER;
+use super::{MAX_HEADER, MAX_TENSORS};
 
 /// Why a file is not a usable safetensors file: what, where, and what was expected.
 ///
@@ -114,6 +114,9 @@ pub enum SafetensorsError {
 /// What can be wrong with one entry of the header.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
+    /// More tensors than anybody stores.
+    #[error("there are more than {MAX_TENSORS} tensors, the most that are read")]
+    Many,
     /// A second `__metadata__`.
     #[error("__metadata__ comes twice")]
     MetadataTwice,

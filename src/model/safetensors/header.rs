@@ -13,7 +13,7 @@ use std::ops::Range;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::{Problem, SafetensorsError, shown};
-use super::{DTYPES, MAX_HEADER, METADATA, Metadata, dtype_word};
+use super::{DTYPES, MAX_HEADER, MAX_TENSORS, METADATA, Metadata, dtype_word};
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::{MAX_RANK, Shape, ShapeError};
 
@@ -186,6 +186,9 @@ impl<'de> Visitor<'de> for Object<'_> {
         let mut metadata = None;
         while let Some(name) = entries.next_key::<String>()? {
             if name != METADATA {
+                if tensors.len() == MAX_TENSORS {
+                    return Err(refuse(self.0, Problem::Many));
+                }
                 tensors.push(entries.next_value_seed(Tensor { name, noticed: self.0 })?);
             } else if metadata.is_some() {
                 return Err(refuse(self.0, Problem::MetadataTwice));

@@ -48,6 +48,9 @@ pub const DTYPES: [DType; 4] = [DType::F32, DType::F16, DType::BF16, DType::F64]
 /// The longest header anybody reads: what the format's own library allows.
 pub const MAX_HEADER: u64 = 100_000_000;
 
+/// Most tensors of a file: what is known of each takes memory, whatever it is.
+pub const MAX_TENSORS: usize = 1 << 19;
+
 /// The header's one entry that is no tensor.
 const METADATA: &str = "__metadata__";
 

@@ -290,6 +290,20 @@ fn very_many_tensors_are_read() {
 }
 
 #[test]
+fn more_tensors_than_anybody_stores_are_refused_before_they_take_memory() {
+    use std::fmt::Write;
+    let mut header = String::from("{");
+    for i in 0..=super::MAX_TENSORS {
+        let comma = if i == 0 { "" } else { "," };
+        let (begin, end) = (4 * i, 4 * i + 4);
+        write!(header, "{comma}\"{i}\":{{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[{begin},{end}]}}")
+            .unwrap();
+    }
+    header.push('}');
+    assert!(refused(&file(&header, 0)).contains("there are more than 524288 tensors"));
+}
+
+#[test]
 fn layouts_refuse_what_a_file_cannot_hold() {
     let error = |plans: Vec<Planned>| Layout::new(plans, &Metadata::new()).unwrap_err().to_string();
     let twice =

@@ -44,6 +44,14 @@ pub enum Slm1Error {
         /// The file's length.
         file: u64,
     },
+    /// Bytes behind the last section.
+    #[error("bytes {start} to {file}, the file's end, belong to nothing")]
+    Trailing {
+        /// The first such byte.
+        start: u64,
+        /// The file's length.
+        file: u64,
+    },
     /// The tokenizer section.
     #[error("tokenizer section (byte {at}): {source}")]
     Tokenizer {

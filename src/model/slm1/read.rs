@@ -1,7 +1,7 @@
 //! A whole file to a [`Checkpoint`]: structure only, in time that depends on the number of tensors
 //! and not on their size. What the values are is [`validate_values`](crate::model::values).
 
-use super::{NAME, Slm1Error, directory, header::Header};
+use super::{NAME, Slm1Error, align, directory, header::Header};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
@@ -13,6 +13,7 @@ pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
     let header = Header::parse(file)?;
     let tokenizer = read_tokenizer(file, &header)?;
     let entries = directory::parse(file, &header)?;
+    check_end(file, &header, &entries)?;
     // Every range was checked against a length that is a usize.
     let tensors = entries
         .into_iter()
@@ -28,6 +29,14 @@ pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
         .collect();
     let weights = Weights::new(NAME, tensors, vec![bytes]);
     Ok(Checkpoint { config: header.config, tokenizer, naming: Naming::Slm1, weights })
+}
+
+/// Nothing lies behind the last section: sections end at multiples of the alignment, and so does the file.
+fn check_end(file: &[u8], header: &Header, entries: &[directory::Entry]) -> Result<(), Slm1Error> {
+    let ends = entries.iter().flat_map(|entry| [entry.payload.end, entry.scales.end]);
+    let end = ends.chain([header.tokenizer.end]).max().unwrap_or(0);
+    let (start, file) = (align(end).unwrap_or(end), file.len() as u64);
+    if start < file { Err(Slm1Error::Trailing { start, file }) } else { Ok(()) }
 }
 
 fn read_tokenizer(file: &[u8], header: &Header) -> Result<Tokenizer, Slm1Error> {

@@ -16,11 +16,11 @@ impl MetricRule {
     /// Whether it asks for quality, and for more than everybody has.
     fn asks_for_quality(&self) -> bool {
         let Some((evaluator, metric)) = evaluate::measured_by(&self.metric) else { return false };
-        let (least, greatest) = metric.range;
-        let limited = match metric.better {
-            Better::Higher => self.min.is_some_and(|min| min > least),
-            Better::Lower => self.max.is_some_and(|max| max < greatest),
+        let limit = match metric.better {
+            Better::Higher => self.min,
+            Better::Lower => self.max,
         };
+        let limited = limit.is_some_and(|limit| metric.beats_ignorance(limit));
         let compared = self.versus.is_some() && self.margin > -metric.spread();
         evaluator.measures_quality() && (limited || compared)
     }
@@ -57,8 +57,8 @@ impl Case<'_> {
             }
             let subject = self.candidate.as_ref().map(|(_, subject)| subject);
             let found = self.mean(rule, |suite| of("eval", suite), subject)?;
-            let worst = evaluate::measured_by(&rule.metric).map(|(_, metric)| metric.worst());
-            if found.is_some_and(|found| worst.is_some_and(|worst| found.value != worst)) {
+            let Some((_, metric)) = evaluate::measured_by(&rule.metric) else { continue };
+            if found.is_some_and(|found| metric.beats_ignorance(found.value)) {
                 return Ok(true);
             }
         }
@@ -97,6 +97,9 @@ mod tests {
             ("exact_match", Some(-1.0), Some(1.0)),
             ("external", Some(0.0), None),
             ("bits_per_byte", Some(0.0), None),
+            // Whoever guesses has that.
+            ("bits_per_byte", None, Some(8.0)),
+            ("bits_per_byte", None, Some(1000.0)),
             // The wrong way round.
             ("accuracy", None, Some(0.9)),
             ("bits_per_byte", Some(2.0), None),

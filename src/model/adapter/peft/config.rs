@@ -14,10 +14,29 @@ pub struct Settings {
     rank_pattern: Vec<(String, f64)>,
     alpha_pattern: Vec<(String, f64)>,
     rslora: bool,
-    /// The modules it is for, where they are listed.
-    targets: Option<Vec<String>>,
+    /// The modules it is for, where they are named.
+    targets: Option<Targets>,
     /// Whether weights are stored in x out.
     pub fan_in_fan_out: bool,
+}
+
+/// The modules an adapter is for.
+#[derive(Debug, Clone)]
+enum Targets {
+    /// Names, or endings of names.
+    Listed(Vec<String>),
+    /// A pattern of whole names, and as it was written.
+    Pattern(Box<fancy_regex::Regex>, String),
+}
+
+impl PartialEq for Targets {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Listed(ours), Self::Listed(theirs)) => ours == theirs,
+            (Self::Pattern(_, ours), Self::Pattern(_, theirs)) => ours == theirs,
+            _ => false,
+        }
+    }
 }
 
 /// Why settings cannot be used.
@@ -68,13 +87,7 @@ impl Settings {
             rank_pattern: names("rank_pattern", raw.rank_pattern)?,
             alpha_pattern: names("alpha_pattern", raw.alpha_pattern)?,
             rslora: raw.use_rslora.unwrap_or(false),
-            targets: match raw.target_modules {
-                Some(Value::Array(names)) => {
-                    Some(names.into_iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
-                }
-                // A pattern, or "all-linear": the factors say which modules those were.
-                _ => None,
-            },
+            targets: raw.target_modules.map_or(Ok(None), targets)?,
             fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
         };
         expect(rank >= 1, "r", rank, "1 or more")?;
@@ -98,7 +111,42 @@ impl Settings {
 
     /// Whether a module is among those that the settings list.
     pub fn targets(&self, module: &str) -> bool {
-        self.targets.as_ref().is_none_or(|names| names.iter().any(|name| is_or_ends_in(module, name)))
+        match &self.targets {
+            None => true,
+            Some(Targets::Listed(names)) => names.iter().any(|name| is_or_ends_in(module, name)),
+            // One that takes too long to match matches nothing.
+            Some(Targets::Pattern(pattern, _)) => pattern.is_match(module).unwrap_or(false),
+        }
+    }
+
+    /// A name in the list that none of these modules has.
+    pub fn missing<'m>(&self, modules: impl Iterator<Item = &'m str> + Clone) -> Option<&str> {
+        let Some(Targets::Listed(names)) = &self.targets else { return None };
+        let is_there = |name: &&String| modules.clone().any(|module| is_or_ends_in(module, name));
+        names.iter().find(|name| !is_there(name)).map(String::as_str)
+    }
+}
+
+/// Which modules are meant: names, or a pattern that a whole name must match. Of `all-linear` the factors
+/// say which modules those were.
+fn targets(value: Value) -> Result<Option<Targets>, SettingsError> {
+    let wrong = |found: &Value| SettingsError::Setting {
+        key: "target_modules",
+        found: found.to_string(),
+        expected: "a list of names, or a pattern",
+    };
+    match &value {
+        Value::String(word) if word == "all-linear" => Ok(None),
+        Value::String(pattern) => match fancy_regex::Regex::new(&format!("^(?:{pattern})$")) {
+            Ok(regex) => Ok(Some(Targets::Pattern(Box::new(regex), pattern.clone()))),
+            Err(_) => Err(wrong(&value)),
+        },
+        Value::Array(names) => {
+            let name = |name: &Value| name.as_str().map(str::to_owned).ok_or_else(|| wrong(name));
+            names.iter().map(name).collect::<Result<_, _>>().map(|names| Some(Targets::Listed(names)))
+        }
+        Value::Null => Ok(None),
+        other => Err(wrong(other)),
     }
 }
 
@@ -266,6 +314,19 @@ mod tests {
         assert!(listed.targets("model.mlp.up_proj") && !listed.targets("model.up_proj"));
         assert!(!listed.targets("freq_proj"));
         assert!(settings("\"target_modules\":\"all-linear\"").unwrap().targets("anything"));
+        let modules = ["model.layers.0.self_attn.q_proj", "model.mlp.up_proj"];
+        assert_eq!(listed.missing(modules.into_iter()), None);
+        assert_eq!(listed.missing(modules[..1].iter().copied()), Some("mlp.up_proj"));
+        // A pattern is one of whole names, as with `re.fullmatch`.
+        let pattern = settings("\"target_modules\":\"model\\\\.layers\\\\.[0-3]\\\\..*q_proj\"").unwrap();
+        assert!(pattern.targets("model.layers.2.self_attn.q_proj"));
+        assert!(!pattern.targets("model.layers.7.self_attn.q_proj"));
+        assert!(!pattern.targets("model.layers.2.self_attn.q_proj.x"));
+        assert_eq!(pattern.missing([].into_iter()), None);
+        for wrong in ["\"(\"", "7", "[1]"] {
+            let error = settings(&format!("\"target_modules\":{wrong}")).unwrap_err().to_string();
+            assert!(error.contains("target_modules"), "{error}");
+        }
     }
 
     #[test]

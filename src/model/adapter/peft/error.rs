@@ -43,6 +43,9 @@ pub enum PeftError {
              (PEFT leaves copies of whole layers out with save_embedding_layers=False)"
     )]
     Stranger(String),
+    /// A module that is listed and that nothing was trained for.
+    #[error("target_modules lists `{0}`, and there are no factors of such a module")]
+    NoFactors(String),
     /// A module with two factors of a kind.
     #[error("module `{module}` has two factors {factor}")]
     Twice {

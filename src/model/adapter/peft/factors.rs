@@ -77,6 +77,9 @@ impl Lora {
                 return Err(PeftError::Twice { module: name.clone(), factor: 'A' });
             }
         }
+        if let Some(name) = self.settings.missing(self.modules.keys().map(String::as_str)) {
+            return Err(PeftError::NoFactors(name.to_owned()));
+        }
         let in_order = base.weights.infos().iter().filter_map(|info| deltas.remove(&info.name)).collect();
         let identity = Some(AdapterIdentity::of_package(base));
         Ok(Adapter::new(NAME, identity, in_order, Arc::new(data), None))

@@ -1,0 +1,214 @@
+//! What a merge did: everything that it was made from, every parameter as it was used, and the command that
+//! does it again. Where files lie is this machine's business: models are called by the last parts of their
+//! paths, as many as tell them apart.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::assemble::Assembly;
+use super::config::Config;
+use super::merge::Options;
+use super::models::{Added, Models, Opened};
+use crate::base::digest::{Digest, Sha256};
+use crate::disk::mmap::Mapped;
+use crate::disk::tree;
+use crate::model::huggingface::Written;
+use crate::operator::{Application, Parameters, TensorInputs};
+
+const SCHEMA: &str = "studbook/merge-receipt/2";
+
+/// What was done, and how to do it again.
+#[derive(Debug, Serialize)]
+pub struct Receipt {
+    /// Version of this record.
+    pub schema: &'static str,
+    /// SHA-256 of the configuration's text.
+    pub config_sha256: Sha256,
+    /// The configuration's text.
+    pub config: String,
+    /// The method as the configuration calls it.
+    pub method: &'static str,
+    /// The operator that it is, and its version.
+    pub operator: String,
+    /// The seed.
+    pub seed: String,
+    /// Whether rows were taken as they lie, whatever tokens they are of.
+    pub rows_by_number: bool,
+    /// The models, in the order of the names the configuration gives them.
+    pub inputs: Vec<Input>,
+    /// What each of the child's tensors was made from, and how.
+    pub steps: Vec<StepReceipt>,
+    /// The child's files.
+    pub outputs: Vec<Written>,
+    /// What was found or drawn, and every tensor's digest and distance.
+    pub application: Application,
+    /// The command that makes the same bytes, where the configuration and the models are.
+    pub recompute: String,
+}
+
+/// A model that took part.
+#[derive(Debug, Serialize)]
+pub struct Input {
+    /// What it is called here.
+    pub model: String,
+    /// Whether it is the base.
+    pub base: bool,
+    /// Whether the child's configuration and tokenizer are its.
+    pub like: bool,
+    /// Its files: tensors first, then configuration, tokenizer and the like, then an adapter's.
+    pub files: Vec<InputFile>,
+}
+
+/// A file of a model.
+#[derive(Debug, Serialize)]
+pub struct InputFile {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its content, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Digest>,
+}
+
+/// How a tensor was made.
+#[derive(Debug, Serialize)]
+pub struct StepReceipt {
+    /// The tensor.
+    pub tensor: String,
+    /// The base and its tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<[String; 2]>,
+    /// The models and their tensors.
+    pub parents: Vec<[String; 2]>,
+    /// Every parameter as it was used.
+    pub parameters: Parameters,
+}
+
+/// A merge that was carried out.
+pub(super) struct Done<'a> {
+    pub(super) assembly: &'a Assembly,
+    pub(super) inputs: &'a [TensorInputs<'a>],
+    pub(super) models: &'a Models,
+}
+
+impl Done<'_> {
+    pub(super) fn receipt(
+        &self,
+        text: &str,
+        config: &Config,
+        options: &Options,
+        application: Application,
+        outputs: Vec<Written>,
+    ) -> Receipt {
+        let operator = self.assembly.operator;
+        let names = short_names(self.models.keys().map(String::as_str));
+        let flag = if options.rows_by_number { " --rows-by-number" } else { "" };
+        let (seed, shard) = (&options.seed, options.shard_size);
+        Receipt {
+            schema: SCHEMA,
+            config_sha256: Sha256::of(text.as_bytes()),
+            config: text.to_owned(),
+            method: config.method.name,
+            operator: format!("{} {}", operator.name(), operator.version()),
+            seed: seed.clone(),
+            rows_by_number: options.rows_by_number,
+            inputs: self
+                .models
+                .iter()
+                .map(|(name, opened)| self.input(config, options, &names, name, opened))
+                .collect(),
+            steps: self.steps(&names),
+            outputs,
+            application,
+            recompute: format!("studbook merge CONFIG.yml OUT --seed {seed:?} --shard {shard}{flag}"),
+        }
+    }
+
+    fn steps(&self, names: &BTreeMap<&str, String>) -> Vec<StepReceipt> {
+        let called = |(model, tensor): &(String, String)| [names[model.as_str()].clone(), tensor.clone()];
+        let steps = self.assembly.steps.iter().zip(self.inputs);
+        let receipt = steps.map(|(step, inputs)| StepReceipt {
+            tensor: step.name.clone(),
+            base: step.base.as_ref().map(called),
+            parents: step.parents.iter().map(called).collect(),
+            parameters: inputs.values.parameters().clone(),
+        });
+        receipt.collect()
+    }
+
+    fn input(
+        &self,
+        config: &Config,
+        options: &Options,
+        names: &BTreeMap<&str, String>,
+        name: &str,
+        opened: &Opened,
+    ) -> Input {
+        let asked = options.input_digests;
+        let mapped = |(name, mapped): &(String, Arc<Mapped>)| InputFile {
+            name: name.clone(),
+            bytes: mapped.stamp().bytes,
+            blake3: asked.then(|| tree::digest_of(mapped)),
+        };
+        let small = |name: &str, bytes: &[u8]| InputFile {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            blake3: asked.then(|| Digest::of(bytes)),
+        };
+        let mut files: Vec<InputFile> = opened.files.iter().map(mapped).collect();
+        files.extend(opened.package.companions.iter().map(|file| small(&file.name, &file.bytes)));
+        if let Some(Added { files: own, .. }) = &opened.adapter {
+            files.extend(own.iter().map(|(name, bytes)| small(name, bytes)));
+        }
+        Input {
+            model: names[name].clone(),
+            base: config.base.as_ref().is_some_and(|base| base.value == name),
+            like: self.assembly.like == name,
+            files,
+        }
+    }
+}
+
+/// Each path by so many of its last parts that no two are the same; whole if they are all there is.
+fn short_names<'n>(paths: impl Iterator<Item = &'n str> + Clone) -> BTreeMap<&'n str, String> {
+    let last = |path: &str, parts: usize| {
+        let all: Vec<_> = Path::new(path).components().collect();
+        let kept = &all[all.len().saturating_sub(parts)..];
+        kept.iter().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+    };
+    let most = paths.clone().map(|path| Path::new(path).components().count()).max().unwrap_or(1);
+    let all = |parts: usize| paths.clone().map(move |path| (path, last(path, parts))).collect();
+    for parts in 1..=most {
+        let names: BTreeMap<&str, String> = all(parts);
+        let mut different: Vec<&String> = names.values().collect();
+        different.sort();
+        different.dedup();
+        if different.len() == names.len() {
+            return names;
+        }
+    }
+    all(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_short_as_tells_them_apart() {
+        let names = |paths: &[&str]| -> Vec<String> {
+            let names = short_names(paths.iter().copied());
+            paths.iter().map(|path| names[path].clone()).collect()
+        };
+        assert_eq!(names(&["/x/a", "b", "/y/c+/z/d"]), ["a", "b", "d"]);
+        assert_eq!(
+            names(&["/x/a/model.safetensors", "/x/b/model.safetensors"]),
+            ["a/model.safetensors", "b/model.safetensors"]
+        );
+        assert_eq!(names(&["a", "./a"]), ["a", "./a"]);
+    }
+}
