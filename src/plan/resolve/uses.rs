@@ -150,7 +150,6 @@ impl Resolver<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::base::digest::{Digest, Sha256};
     use crate::plan::SuiteUse;
     use crate::plan::resolve::testing::{Folder, GOOD};
 
@@ -184,39 +183,6 @@ mod tests {
         let plan = folder
             .plan(&GOOD.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]"));
         assert_eq!(plan.suites[0].r#use, SuiteUse::Gate);
-    }
-
-    #[test]
-    fn cases_that_chose_parents_in_an_earlier_cycle_are_known_again() {
-        let folder = Folder::new();
-        let model = folder.store().put(&std::fs::read(folder.path("one.slm")).unwrap()).unwrap();
-        let again = b"{\"id\":\"x\",\"prompt\":\"7=\",\"expected\":\"7\"}\n{\"id\":\"y\",\"expected\":\"1\",\"prompt\":\"1=\"}\n";
-        let pool = |cases: &[u8]| {
-            let cases = Digest::of(cases);
-            let sha256 = Sha256::of(b"x");
-            format!(
-                "cycle = \"first\"\nreview = \"{sha256}\"\n[[parent]]\nname = \"p\"\nartifact = \"{}\"\nbytes = {}\n\
-                 manifest = \"{sha256}\"\nrank = 0\nlicences = []\ndata = []\ntrained = false\n\
-                 [[chosen_by]]\ncycle = \"first\"\nsuite = \"sums\"\nkind = \"exact_match\"\ncases = \"{cases}\"\n",
-                model.digest, model.bytes
-            )
-        };
-        folder.write("pool.toml", pool(again).as_bytes());
-        let both = GOOD.replace("source = \"one.slm\"", "from_recipe = \"pool.toml\"");
-        let plan = both.replace(BOTH, "").replace("[review]", "[review]\nobjectives = [\"artifact_bytes\"]");
-        let found = messages(&folder, &plan);
-        assert!(found[0].contains("cannot be read from this store"), "{found:?}");
-        folder.store().put(again).unwrap();
-        assert_eq!(
-            messages(&folder, &plan),
-            ["1 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle \
-              `first`, as `sums`"]
-        );
-        assert!(folder.check(&both).0.is_some(), "it says that it is meant");
-        let other = b"{\"id\":\"x\",\"prompt\":\"7=\",\"expected\":\"7\"}\n";
-        folder.store().put(other).unwrap();
-        folder.write("pool.toml", pool(other).as_bytes());
-        assert_eq!(folder.plan(&plan).chosen_by[0].suite.as_str(), "sums", "and handed on to the next pool");
     }
 
     #[test]
