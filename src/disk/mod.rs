@@ -8,11 +8,13 @@
 //! * [`fresh`]: new files and folders for people. [`space`]: whether there is room.
 //! * [`links`]: links in a folder that somebody else made.
 //! * [`lock`]: advisory locks between processes, with a bounded wait.
-//! * [`fault`]: places where tests stop the process or refuse a write.
+//! * [`fault`]: places where tests stop the process or refuse a write.  `damage`: every small damage to a file.
 //!
 //! Every error carries the path and what was being done to it.
 
 pub mod atomic;
+#[cfg(test)]
+pub(crate) mod damage;
 mod error;
 pub mod fault;
 pub mod fresh;

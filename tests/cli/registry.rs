@@ -167,6 +167,41 @@ fn python_tuf_reads_a_built_registry() {
     );
 }
 
+/// A browser skips an integrity of a kind it does not know, as if there were none.
+#[test]
+fn the_threat_of_an_integrity_that_no_browser_knows() {
+    let space = space();
+    build(&space);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    let page = ".studbook/registry/tiny/index.html";
+    let good = space.read(page);
+    assert!(good.contains("integrity=\"sha256-"), "{good}");
+    for token in ["sha9-", "md5-", "SHA256-", " sha256-"] {
+        space
+            .write(page, good.replacen("integrity=\"sha256-", &format!("integrity=\"{token}"), 1).as_bytes());
+        space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  registry: index.html ");
+        space.studbook(&["registry", "serve", "plan.toml", "--port", "0"]).exits(4).complains("index.html ");
+    }
+}
+
+/// Ids that look like another's, or are one where case does not count.
+#[test]
+fn the_threat_of_confusable_ids() {
+    let space = space();
+    build(&space);
+    let selector = ".studbook/registry/tiny/selector.json";
+    let good = space.read(selector);
+    for id in ["Average", "\u{430}verage", "average\u{200b}", "average ", "../average", "%2e%2e"] {
+        space.write(selector, good.replace("\"id\":\"average\"", &format!("\"id\":\"{id}\"")).as_bytes());
+        let said = space.studbook(&["verify", "plan.toml"]).exits(4);
+        assert!(
+            said.out.contains("FAIL  registry: ") && said.out.contains("lower-case letters"),
+            "{}",
+            said.out
+        );
+    }
+}
+
 /// The cycle of the plan with two admitted candidates, `average` and then `tasks`.
 fn two_admitted() -> Space {
     let space = Space::new();

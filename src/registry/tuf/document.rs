@@ -1,6 +1,7 @@
 //! The four documents, field by field, and the one way to spell and to sign them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -157,11 +158,12 @@ pub struct Hashes {
     pub sha256: Sha256,
 }
 
-/// Which document of the next duty: of a snapshot the targets, of a timestamp the snapshot.
+/// Which document of the next duty: of a snapshot the targets, of a timestamp the snapshot. `D` is which of the
+/// two it is, and nothing is written of it but the word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Snapshot {
-    /// `snapshot`.
+#[serde(deny_unknown_fields, bound = "")]
+pub struct Naming<D> {
+    /// `snapshot` or `timestamp`.
     #[serde(rename = "_type")]
     pub kind: String,
     /// Until when it holds.
@@ -172,23 +174,39 @@ pub struct Snapshot {
     pub spec_version: String,
     /// The ledger's size.
     pub version: u64,
+    #[serde(skip)]
+    duty: PhantomData<D>,
 }
 
-/// The same with another name on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Timestamp {
-    /// `timestamp`.
-    #[serde(rename = "_type")]
-    pub kind: String,
-    /// Until when it holds.
-    pub expires: String,
-    /// By file name.
-    pub meta: BTreeMap<String, MetaFile>,
-    /// [`SPEC_VERSION`].
-    pub spec_version: String,
-    /// The ledger's size.
-    pub version: u64,
+/// What a snapshot names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OfTargets {}
+
+/// What a timestamp names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OfSnapshot {}
+
+/// Which targets.
+pub type Snapshot = Naming<OfTargets>;
+
+/// Which snapshot; the one document that is replaced.
+pub type Timestamp = Naming<OfSnapshot>;
+
+impl<D> Naming<D>
+where
+    Self: Document,
+{
+    /// The document that names these bytes, of one version, until a date.
+    pub fn of(name: &str, bytes: &[u8], version: u64, expires: &str) -> Self {
+        Self {
+            kind: Self::DUTY.word().to_owned(),
+            expires: expires.to_owned(),
+            meta: [(name.to_owned(), MetaFile::of(bytes, version))].into(),
+            spec_version: SPEC_VERSION.to_owned(),
+            version,
+            duty: PhantomData,
+        }
+    }
 }
 
 /// One document as another names it.

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::document::{
-    MetaFile, Root, SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, parsed, signed,
-};
+use super::document::{Root, SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, parsed, signed};
 use super::{Duty, Keys};
 use crate::disk::{IoContext, atomic};
 use crate::registry::paths::{by_content, is_plain, name_and_content};
@@ -142,17 +140,13 @@ pub(super) fn documents(
             why: "the secret half of its key is not in the folder of keys".to_owned(),
         })
     };
-    let texts = || (release.expires.to_owned(), SPEC_VERSION.to_owned());
-    let ((expires, spec_version), kind) = (texts(), Duty::Targets.word().to_owned());
+    let (kind, expires, spec_version) =
+        (Duty::Targets.word().to_owned(), release.expires.to_owned(), SPEC_VERSION.to_owned());
     let targets = Targets { kind, expires, spec_version, targets, version };
     let targets = signed(targets, &[key(Duty::Targets)?]);
-    let ((expires, spec_version), kind) = (texts(), Duty::Snapshot.word().to_owned());
-    let meta = [("targets.json".to_owned(), MetaFile::of(&targets, version))].into();
-    let snapshot = Snapshot { kind, expires, meta, spec_version, version };
+    let snapshot = Snapshot::of("targets.json", &targets, version, release.expires);
     let snapshot = signed(snapshot, &[key(Duty::Snapshot)?]);
-    let ((expires, spec_version), kind) = (texts(), Duty::Timestamp.word().to_owned());
-    let meta = [("snapshot.json".to_owned(), MetaFile::of(&snapshot, version))].into();
-    let timestamp = Timestamp { kind, expires, meta, spec_version, version };
+    let timestamp = Timestamp::of("snapshot.json", &snapshot, version, release.expires);
     let timestamp = signed(timestamp, &[key(Duty::Timestamp)?]);
     let mut documents: Vec<(String, Vec<u8>)> = Vec::new();
     for (at, root) in release.roots.iter().enumerate() {

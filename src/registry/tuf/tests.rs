@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::check::Published;
-use super::document::{MetaFile, SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, signed};
+use super::document::{SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, signed};
 use super::publish::{documents, roots};
 use super::*;
 use crate::base::digest::Sha256;
@@ -223,15 +223,10 @@ fn every_changed_or_added_file_is_refused() {
 
 /// Puts documents with these targets in place of the right ones, every signature right.
 fn forge(place: &Place, signer: &SecretKey, targets: BTreeMap<String, TargetFile>, kind: &str) {
-    let texts = || (EXPIRES.to_owned(), SPEC_VERSION.to_owned());
-    let ((expires, spec_version), kind) = (texts(), kind.to_owned());
+    let (kind, expires, spec_version) = (kind.to_owned(), EXPIRES.to_owned(), SPEC_VERSION.to_owned());
     let targets = signed(Targets { kind, expires, spec_version, targets, version: 1 }, &[signer]);
-    let ((expires, spec_version), kind) = (texts(), "snapshot".to_owned());
-    let meta = [("targets.json".to_owned(), MetaFile::of(&targets, 1))].into();
-    let snapshot = signed(Snapshot { kind, expires, meta, spec_version, version: 1 }, &[signer]);
-    let ((expires, spec_version), kind) = (texts(), "timestamp".to_owned());
-    let meta = [("snapshot.json".to_owned(), MetaFile::of(&snapshot, 1))].into();
-    let timestamp = signed(Timestamp { kind, expires, meta, spec_version, version: 1 }, &[signer]);
+    let snapshot = signed(Snapshot::of("targets.json", &targets, 1, EXPIRES), &[signer]);
+    let timestamp = signed(Timestamp::of("snapshot.json", &snapshot, 1, EXPIRES), &[signer]);
     place.put("metadata/1.targets.json", &targets);
     place.put("metadata/1.snapshot.json", &snapshot);
     place.put("metadata/timestamp.json", &timestamp);
