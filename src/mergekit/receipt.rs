@@ -105,7 +105,8 @@ impl Done<'_> {
         outputs: Vec<Written>,
     ) -> Receipt {
         let operator = self.assembly.operator;
-        let names = short_names(self.models.keys().map(String::as_str));
+        let paths: Vec<&str> = self.models.keys().map(String::as_str).collect();
+        let names = short_names(&paths);
         let flag = if options.rows_by_number { " --rows-by-number" } else { "" };
         let (seed, shard) = (&options.seed, options.shard_size);
         Receipt {
@@ -174,14 +175,14 @@ impl Done<'_> {
 }
 
 /// Each path by so many of its last parts that no two are the same; whole if they are all there is.
-fn short_names<'n>(paths: impl Iterator<Item = &'n str> + Clone) -> BTreeMap<&'n str, String> {
+fn short_names<'n>(paths: &[&'n str]) -> BTreeMap<&'n str, String> {
     let last = |path: &str, parts: usize| {
         let all: Vec<_> = Path::new(path).components().collect();
         let kept = &all[all.len().saturating_sub(parts)..];
         kept.iter().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
     };
-    let most = paths.clone().map(|path| Path::new(path).components().count()).max().unwrap_or(1);
-    let all = |parts: usize| paths.clone().map(move |path| (path, last(path, parts))).collect();
+    let most = paths.iter().map(|path| Path::new(path).components().count()).max().unwrap_or(1);
+    let all = |parts: usize| paths.iter().map(|path| (*path, last(path, parts))).collect();
     for parts in 1..=most {
         let names: BTreeMap<&str, String> = all(parts);
         let mut different: Vec<&String> = names.values().collect();
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn names_are_as_short_as_tells_them_apart() {
         let names = |paths: &[&str]| -> Vec<String> {
-            let names = short_names(paths.iter().copied());
+            let names = short_names(paths);
             paths.iter().map(|path| names[path].clone()).collect()
         };
         assert_eq!(names(&["/x/a", "b", "/y/c+/z/d"]), ["a", "b", "d"]);

@@ -110,12 +110,9 @@ pub(super) fn by_token(
     };
     let matrices = naming.token_matrices();
     let height = view.shape(&matrices[0]).map_or(0, |shape| shape.dims()[0]);
-    let count = match ours.dense(height) {
-        Some(count) => count,
-        None => {
-            let message = format!("the ids of `{like}` do not count its tokens from zero without a gap");
-            return refuse(message, place, "expected an id for each row");
-        }
+    let Some(count) = ours.dense(height) else {
+        let message = format!("the ids of `{like}` do not count its tokens from zero without a gap");
+        return refuse(message, place, "expected an id for each row");
     };
     let mut rows = BTreeMap::new();
     for share in shares(config) {

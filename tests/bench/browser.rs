@@ -6,7 +6,8 @@
 //!
 //! A real registry of one bred model is served on the loopback address and used as a person would: the page is
 //! opened, the button clicked; then the page is opened again, and the model comes from the browser's cache.
-//! Native decoding is one thread. The bytes a model takes while it is verified are those of the runtime's
+//! A browser runs a module it has just loaded before it has optimised it, so the first answer is slower than
+//! the third; both are told. Native decoding is one thread. The bytes a model takes while it is verified are those of the runtime's
 //! memory once it is open, in a page of its own, over the model's.
 
 #![expect(clippy::print_stdout, reason = "the times are the product")]
@@ -98,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Uses the page: cold once, then with a warm cache.
 fn page(browser: &Chromium, site: &Path) -> Result<(), Box<dyn Error>> {
     let serving = Serving::start(Arc::new(Folder::new(site)?), 0)?;
-    let (mut first, mut speed, mut cold) = (f64::INFINITY, 0.0_f64, 0.0);
+    let (mut first, mut early, mut speed, mut cold) = (f64::INFINITY, 0.0_f64, 0.0_f64, 0.0);
     for round in 0..=ROUNDS {
         browser.go(&serving.url())?;
         let state = browser.wait_for("return document.getElementById('state').dataset.state", PATIENCE)?;
@@ -107,23 +108,28 @@ fn page(browser: &Chromium, site: &Path) -> Result<(), Box<dyn Error>> {
         }
         let click = "document.getElementById('max-tokens').value = arguments[0];
             document.getElementById('go').click();";
-        browser.run(click, &[json!(TOKENS)])?;
-        let answered = "
-            if (!document.querySelector('.pane')?.dataset.state) return null;
-            return [...document.querySelectorAll('.facts dd')].map((one) => one.textContent);";
-        let facts: Vec<String> = serde_json::from_value(browser.wait_for(answered, PATIENCE)?)?;
-        let number = |at: usize| {
-            let digits: String = facts[at].chars().filter(char::is_ascii_digit).collect();
+        let answer = || -> Result<Vec<String>, Box<dyn Error>> {
+            browser.run(click, &[json!(TOKENS)])?;
+            let answered = "
+                if (!document.querySelector('.pane')?.dataset.state) return null;
+                return [...document.querySelectorAll('.facts dd')].map((one) => one.textContent);";
+            Ok(serde_json::from_value(browser.wait_for(answered, PATIENCE)?)?)
+        };
+        let number = |fact: &str| {
+            let digits: String = fact.chars().filter(char::is_ascii_digit).collect();
             digits.parse::<f64>().unwrap_or(f64::NAN)
         };
+        let facts = answer()?;
         if round == 0 {
-            cold = number(1);
+            cold = number(&facts[1]);
             continue;
         }
         if facts[4] != "cache" {
             return Err(format!("the model came from {}", facts[4]).into());
         }
-        (first, speed) = (first.min(number(1)), speed.max(number(2)));
+        (first, early) = (first.min(number(&facts[1])), early.max(number(&facts[2])));
+        answer()?;
+        speed = speed.max(number(&answer()?[2]));
     }
     let bytes = std::fs::read_dir(site.join("models"))?.next().ok_or("no model")??;
     let native = native(std::fs::read(bytes.path())?)?;
@@ -131,7 +137,7 @@ fn page(browser: &Chromium, site: &Path) -> Result<(), Box<dyn Error>> {
         "first token {first:.0} ms after the click with a warm cache, {cold:.0} ms without; best of {ROUNDS}"
     );
     println!(
-        "decoding {speed:.0} tokens/s in the page, {native:.0} native on one thread: {:.0} %",
+        "decoding {speed:.0} tokens/s in the page, {native:.0} native on one thread: {:.0} %; {early:.0} in the first answer",
         100.0 * speed / native
     );
     Ok(())

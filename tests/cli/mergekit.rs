@@ -105,7 +105,7 @@ fn configurations_make_what_mergekit_makes_of_them() {
             }
         }
     }
-    assert_eq!(equal, 14, "passthrough, task arithmetic, TIES, breadcrumbs and one linear merge");
+    assert_eq!(equal, 16, "passthrough, task arithmetic, TIES, breadcrumbs and one linear merge");
 }
 
 #[test]

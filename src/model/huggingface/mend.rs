@@ -85,11 +85,13 @@ fn stack(config: &mut Map<String, Value>, layers: &[(Vec<u8>, usize)]) -> Result
     let sources: Vec<Map<String, Value>> =
         layers.iter().map(|(bytes, _)| serde_json::from_slice(bytes)).collect::<Result<_, _>>()?;
     for key in listed {
-        let entry = |(layer, (source, (_, number))): (usize, (&Map<String, Value>, &(Vec<u8>, usize)))| {
-            let found = source.get(&key).and_then(|list| list.get(number)).cloned();
-            found.ok_or_else(|| MendError::List { key: key.clone(), layer })
-        };
-        let list = sources.iter().zip(layers).enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let mut list = Vec::with_capacity(layers.len());
+        for (layer, (source, (_, number))) in sources.iter().zip(layers).enumerate() {
+            match source.get(&key).and_then(|entries| entries.get(number)) {
+                Some(entry) => list.push(entry.clone()),
+                None => return Err(MendError::List { key, layer }),
+            }
+        }
         config.insert(key, Value::Array(list));
     }
     Ok(())

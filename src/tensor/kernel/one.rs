@@ -38,10 +38,10 @@ wide! {
                 let units = numbers[elements].as_chunks::<LANES>().0;
                 in_flight::<_, _, 1, TOGETHER>(units, (), input, out, |unit: &Lanes, _| [*unit], unscaled);
             }
-            Payload::Q8 { quanta, scales } if columns.is_multiple_of(32) => {
-                let units = quanta[elements].as_chunks::<32>().0;
+            Payload::Q8 { quanta, scales } if columns.is_multiple_of(16) => {
+                let units = quanta[elements].as_chunks::<16>().0;
                 let scale = |row: usize| f32::from_le_bytes(scales[range.start + row]);
-                in_flight::<_, _, 4, TOGETHER>(units, (), input, out, widen_q8, scale);
+                in_flight::<_, _, 2, TOGETHER_MADE>(units, (), input, out, widen_q8, scale);
             }
             Payload::Q4 { pairs, scales, block: 32 } => {
                 let units = pairs[elements.start / 2..elements.end / 2].as_chunks::<16>().0;
@@ -188,9 +188,9 @@ fn by_rows(matrix: &Matrix<'_>, range: Range<usize>, input: &[f32], out: &mut [f
     }
 }
 
-/// Four chunks at once: of one, the compiler makes single numbers, five times slower (rustc 1.95).
+/// Two chunks at once: of one, the compiler makes single numbers, five times slower (rustc 1.95).
 #[inline(always)]
-fn widen_q8(unit: &[i8; 32], (): ()) -> [Lanes; 4] {
+fn widen_q8(unit: &[i8; 16], (): ()) -> [Lanes; 2] {
     std::array::from_fn(|n| std::array::from_fn(|lane| f32::from(unit[n * LANES + lane])))
 }
 

@@ -87,7 +87,7 @@ impl Settings {
             rank_pattern: names("rank_pattern", raw.rank_pattern)?,
             alpha_pattern: names("alpha_pattern", raw.alpha_pattern)?,
             rslora: raw.use_rslora.unwrap_or(false),
-            targets: raw.target_modules.map_or(Ok(None), targets)?,
+            targets: raw.target_modules.as_ref().map_or(Ok(None), targets)?,
             fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
         };
         expect(rank >= 1, "r", rank, "1 or more")?;
@@ -120,26 +120,26 @@ impl Settings {
     }
 
     /// A name in the list that none of these modules has.
-    pub fn missing<'m>(&self, modules: impl Iterator<Item = &'m str> + Clone) -> Option<&str> {
+    pub fn missing(&self, modules: &[&str]) -> Option<&str> {
         let Some(Targets::Listed(names)) = &self.targets else { return None };
-        let is_there = |name: &&String| modules.clone().any(|module| is_or_ends_in(module, name));
+        let is_there = |name: &&String| modules.iter().any(|module| is_or_ends_in(module, name));
         names.iter().find(|name| !is_there(name)).map(String::as_str)
     }
 }
 
 /// Which modules are meant: names, or a pattern that a whole name must match. Of `all-linear` the factors
 /// say which modules those were.
-fn targets(value: Value) -> Result<Option<Targets>, SettingsError> {
+fn targets(value: &Value) -> Result<Option<Targets>, SettingsError> {
     let wrong = |found: &Value| SettingsError::Setting {
         key: "target_modules",
         found: found.to_string(),
         expected: "a list of names, or a pattern",
     };
-    match &value {
+    match value {
         Value::String(word) if word == "all-linear" => Ok(None),
         Value::String(pattern) => match fancy_regex::Regex::new(&format!("^(?:{pattern})$")) {
             Ok(regex) => Ok(Some(Targets::Pattern(Box::new(regex), pattern.clone()))),
-            Err(_) => Err(wrong(&value)),
+            Err(_) => Err(wrong(value)),
         },
         Value::Array(names) => {
             let name = |name: &Value| name.as_str().map(str::to_owned).ok_or_else(|| wrong(name));
@@ -315,14 +315,14 @@ mod tests {
         assert!(!listed.targets("freq_proj"));
         assert!(settings("\"target_modules\":\"all-linear\"").unwrap().targets("anything"));
         let modules = ["model.layers.0.self_attn.q_proj", "model.mlp.up_proj"];
-        assert_eq!(listed.missing(modules.into_iter()), None);
-        assert_eq!(listed.missing(modules[..1].iter().copied()), Some("mlp.up_proj"));
+        assert_eq!(listed.missing(&modules), None);
+        assert_eq!(listed.missing(&modules[..1]), Some("mlp.up_proj"));
         // A pattern is one of whole names, as with `re.fullmatch`.
         let pattern = settings("\"target_modules\":\"model\\\\.layers\\\\.[0-3]\\\\..*q_proj\"").unwrap();
         assert!(pattern.targets("model.layers.2.self_attn.q_proj"));
         assert!(!pattern.targets("model.layers.7.self_attn.q_proj"));
         assert!(!pattern.targets("model.layers.2.self_attn.q_proj.x"));
-        assert_eq!(pattern.missing([].into_iter()), None);
+        assert_eq!(pattern.missing(&[]), None);
         for wrong in ["\"(\"", "7", "[1]"] {
             let error = settings(&format!("\"target_modules\":{wrong}")).unwrap_err().to_string();
             assert!(error.contains("target_modules"), "{error}");

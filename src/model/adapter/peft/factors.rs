@@ -77,7 +77,8 @@ impl Lora {
                 return Err(PeftError::Twice { module: name.clone(), factor: 'A' });
             }
         }
-        if let Some(name) = self.settings.missing(self.modules.keys().map(String::as_str)) {
+        let modules: Vec<&str> = self.modules.keys().map(String::as_str).collect();
+        if let Some(name) = self.settings.missing(&modules) {
             return Err(PeftError::NoFactors(name.to_owned()));
         }
         let in_order = base.weights.infos().iter().filter_map(|info| deltas.remove(&info.name)).collect();

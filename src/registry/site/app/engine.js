@@ -54,11 +54,11 @@ export class Engine {
         }
     }
 
-    #heard({ id, text, tokens, done, failed, broken }) {
+    #heard({ id, text, done, failed, broken }) {
         const waiting = this.#waiting.get(id);
         if (!waiting) return;
         if (text !== undefined) {
-            waiting.onText?.(text, tokens);
+            waiting.onText?.(text);
             return;
         }
         this.#waiting.delete(id);
@@ -105,7 +105,7 @@ export class Engine {
         return this.#stoppable(job, null, signal);
     }
 
-    /** Runs a prompt; `onText(text, tokens)` sees it come. `signal` stops it between two tokens. */
+    /** Runs a prompt; `onText(text)` sees it come. `signal` stops it between two tokens. */
     async run(job, onText, signal) {
         return this.#stoppable({ job: "run", ...job }, onText, signal);
     }

@@ -165,17 +165,24 @@ async function run(job, id) {
     const result = { tokens: [], logits: [], text: "", reason: "stopped" };
     let first = null;
     let breath = began;
+    // The first token is shown at once, later ones with the next breath: nobody sees a thousand a second one by one.
+    let unsent = "";
+    const send = () => {
+        if (unsent) postMessage({ id, text: unsent });
+        unsent = "";
+    };
     try {
         while (!stopped.has(id)) {
             const step = checked(abi.slm_step(answer));
             if (step > 0) {
                 const text = output();
                 result.text += text;
+                unsent += text;
                 if (step === 1) {
                     result.tokens.push(abi.slm_token(answer));
                     first ??= performance.now();
+                    if (result.tokens.length === 1) send();
                 }
-                if (text) postMessage({ id, text, tokens: result.tokens.length });
                 if (step > 1) {
                     result.reason = REASONS[step] ?? "ended";
                     break;
@@ -186,6 +193,7 @@ async function run(job, id) {
                 }
             }
             if (performance.now() - breath > 12) {
+                send();
                 await breathe();
                 breath = performance.now();
             }
@@ -194,6 +202,7 @@ async function run(job, id) {
         stopped.delete(id);
         abi.slm_close_answer(answer);
     }
+    send();
     const end = performance.now();
     first ??= end;
     return {
