@@ -13,10 +13,12 @@
 //! * [`rows`]: a tensor with its rows in another order.
 //! * [`view`]: a model read as if it had a child's names.
 //! * [`child`]: a child laid out: like which model, in which format.
+//! * [`mod@outline`]: a model of stacked layers, to lay a child out like it.
 //! * [`run`]: models that are to be run.
 //! * [`target`]: the formats that can be written.
 
 pub mod child;
+pub mod outline;
 pub mod rows;
 pub mod run;
 pub mod target;
@@ -24,6 +26,7 @@ pub mod task;
 pub mod view;
 
 pub use child::{Child, Form};
+pub use outline::{laid_out, one_layer, outline};
 pub use run::{RunError, checkpoint};
 pub use target::{Options, Target, convert};
 pub use task::ConvertError;

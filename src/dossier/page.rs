@@ -123,6 +123,9 @@ fn made(evidence: &Evidence) -> String {
     if !lineage.operator.rules.is_empty() {
         rows.push(("Rules", json(&lineage.operator.rules)));
     }
+    if !lineage.operator.slices.is_empty() {
+        rows.push(("Layers", json(&lineage.operator.slices)));
+    }
     if !receipt.realised.is_empty() {
         rows.push(("Realised", json(&receipt.realised)));
     }

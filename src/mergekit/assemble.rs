@@ -14,7 +14,7 @@ use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::wording::count;
 use crate::convert::View;
-use crate::operator::depth::layer_of;
+use crate::operator::depth::{is_before_layers, layer_of, renumbered};
 use crate::operator::parameter::ParameterError;
 use crate::operator::{self, Operator, OperatorError, Parameters, Tensors, Value};
 use crate::tensor::shape::Shape;
@@ -182,7 +182,7 @@ impl<'c> Assembler<'c> {
             let template = self.template(slice)?;
             let names = template.shapes().map(|(name, _)| name);
             names
-                .filter(|name| layer_of(name).is_none() && is_before(name) == before)
+                .filter(|name| layer_of(name).is_none() && is_before_layers(name) == before)
                 .map(|name| self.sliced(slice, name, name.to_owned(), 0.0, None))
                 .collect()
         };
@@ -406,22 +406,6 @@ impl<'c> Assembler<'c> {
             }
         }
     }
-}
-
-/// Whether a tensor outside of the layers lies before them: the embeddings do.
-fn is_before(name: &str) -> bool {
-    name.contains("embed") || name.contains("embd")
-}
-
-/// A layer's tensor name with another number.
-fn renumbered(name: &str, number: usize) -> String {
-    let mut done = false;
-    let part = |part: &str| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if digits && !std::mem::replace(&mut done, true) { number.to_string() } else { part.to_owned() }
-    };
-    // The closure must see the parts in order, and only the first number changes.
-    name.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
 fn number_of(given: Given) -> f64 {

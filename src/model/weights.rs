@@ -73,6 +73,17 @@ impl Weights {
         self
     }
 
+    /// Tensors of several models: each with the number of its model, under the name it is to have.
+    pub fn gathered(format: &'static str, models: &[&Self], tensors: Vec<(usize, TensorInfo)>) -> Self {
+        let (mut parts, mut first) = (Vec::new(), Vec::with_capacity(models.len()));
+        for model in models {
+            first.push(parts.len());
+            parts.extend(model.parts.iter().cloned());
+        }
+        let own = |(model, info): (usize, TensorInfo)| TensorInfo { part: first[model] + info.part, ..info };
+        Self::new(format, tensors.into_iter().map(own).collect(), parts)
+    }
+
     /// Name of the format they were read from.
     pub fn format(&self) -> &'static str {
         self.format

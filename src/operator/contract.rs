@@ -45,6 +45,11 @@ pub trait Operator: Sync {
         self.needs_base()
     }
 
+    /// Whether its parent may be layers of several, stacked ([`super::slice`]).
+    fn stacks(&self) -> bool {
+        false
+    }
+
     /// Its parameters.
     fn parameters(&self) -> &'static [Parameter];
 

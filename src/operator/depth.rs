@@ -17,6 +17,22 @@ pub fn layer_of(tensor: &str) -> Option<usize> {
     })
 }
 
+/// Whether a tensor outside of the layers lies before them: the embeddings do.
+pub fn is_before_layers(tensor: &str) -> bool {
+    tensor.contains("embed") || tensor.contains("embd")
+}
+
+/// The name of a layer's tensor with another number.
+pub fn renumbered(tensor: &str, number: usize) -> String {
+    let mut done = false;
+    let part = |part: &str| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if digits && !std::mem::replace(&mut done, true) { number.to_string() } else { part.to_owned() }
+    };
+    // The closure must see the parts in order, and only the first number changes.
+    tensor.split('.').map(part).collect::<Vec<_>>().join(".")
+}
+
 /// Where the layers of a model lie between its first, 0, and its last, 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
@@ -28,6 +44,11 @@ impl Depth {
     pub fn of<'a>(tensors: impl IntoIterator<Item = &'a str>) -> Self {
         let last = tensors.into_iter().filter_map(layer_of).max();
         Self { layers: last.map_or(0, |last| last.saturating_add(1)) }
+    }
+
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers
     }
 
     /// How deep a tensor lies, in `[0, 1]`.

@@ -51,6 +51,16 @@ pub enum OperatorError {
         /// The reference's.
         expected: String,
     },
+    /// A slice of layers that are not there.
+    #[error("`{parent}` has {layers} layers, numbered from 0; there is no layer {layer}")]
+    Layer {
+        /// The parent.
+        parent: String,
+        /// The layer.
+        layer: usize,
+        /// How many there are.
+        layers: usize,
+    },
     /// A tensor is in one model and not in the other.
     #[error("`{without}` has no tensor `{tensor}`, `{with}` has one")]
     Missing {

@@ -136,6 +136,9 @@ impl<'a> Job<'a> {
         for model in self.base.iter().chain(&self.parents) {
             agree(model, &reference)?;
         }
+        for planned in child {
+            agree_with_child(&reference, planned)?;
+        }
         let depth = Depth::of(child.iter().map(|planned| planned.name.as_str()));
         child.iter().map(|planned| self.tensor(planned, &reference, depth)).collect()
     }
@@ -172,6 +175,21 @@ fn missing(tensor: &str, with: &Parent<'_>, without: &Parent<'_>) -> OperatorErr
         tensor: tensor.to_owned(),
         with: with.name.to_owned(),
         without: without.name.to_owned(),
+    }
+}
+
+/// The child has its reference's tensors in the reference's shapes.
+fn agree_with_child(reference: &Parent<'_>, child: &Planned) -> Result<(), OperatorError> {
+    match reference.tensors.shape(&child.name) {
+        Some(found) if *found != child.shape => Err(OperatorError::Shape {
+            tensor: child.name.clone(),
+            parent: reference.name.to_owned(),
+            found: Box::new(found.clone()),
+            reference: "the child".to_owned(),
+            expected: Box::new(child.shape.clone()),
+        }),
+        // What is not there is told with the first model that has it.
+        _ => Ok(()),
     }
 }
 

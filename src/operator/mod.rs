@@ -36,7 +36,7 @@
 //! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
 //!   `survey`: what is drawn, for elements, units, models.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
-//! * [`adapted`]: a model with an adapter on it, as a parent.
+//! * [`adapted`]: a model with an adapter on it, as a parent. [`slice`](mod@slice): layers of parents, stacked, as one.
 //! * [`source`], `pieces`, `stream`, `digests`, `statistics`: the machine underneath.
 
 pub mod adapted;
@@ -73,6 +73,7 @@ mod rescale;
 pub mod rule;
 pub mod sign_merge;
 pub mod slerp;
+pub mod slice;
 pub mod soup;
 pub mod source;
 pub mod sparse_task_delta;
@@ -92,6 +93,7 @@ pub use job::{Job, Parent, check, complete};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;
+pub use slice::{Slice, Stack};
 pub use source::{Source, Tensors};
 
 /// Every operator.

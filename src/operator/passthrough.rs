@@ -1,7 +1,7 @@
 //! `passthrough`: one parent's tensors as they are.
 //!
 //! Nothing is computed unless `scale` says so: `out = x`, or `scale * x`. Its use is in what surrounds
-//! it: slices of layers stacked into another model, conversions to another file.
+//! it: slices of layers stacked into another model ([`super::slice`]), conversions to another file.
 
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
@@ -35,6 +35,10 @@ impl Operator for Passthrough {
 
     fn needs_base(&self) -> bool {
         false
+    }
+
+    fn stacks(&self) -> bool {
+        true
     }
 
     fn parameters(&self) -> &'static [Parameter] {

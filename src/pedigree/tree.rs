@@ -265,6 +265,7 @@ mod tests {
                 version: 1,
                 parameters: Parameters::default(),
                 rules: Vec::new(),
+                slices: Vec::new(),
             },
             vocabulary: None,
             seed: "s".to_owned(),

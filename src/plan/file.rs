@@ -126,6 +126,19 @@ pub struct RuleSection {
     pub parameters: Vec<Given>,
 }
 
+/// One of a candidate's `slices`.
+#[derive(Debug)]
+pub struct SliceSection {
+    /// Whose layers.
+    pub parent: Option<Located<Name>>,
+    /// Which.
+    pub layers: Option<Located<Layers>>,
+}
+
+/// Layers that follow one another: the first, and the one after the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers(pub usize, pub usize);
+
 /// `[candidates.NAME]`
 #[derive(Debug)]
 pub struct CandidateSection {
@@ -141,6 +154,8 @@ pub struct CandidateSection {
     pub parents: Option<Located<Vec<Located<Name>>>>,
     /// Whose tokens the child has, where those of its parents differ.
     pub vocabulary: Option<Located<String>>,
+    /// The layers it is stacked of.
+    pub slices: Option<Located<Vec<SliceSection>>>,
     /// Everything else: parameters.
     pub parameters: Vec<Given>,
     /// Other parameters for some tensors.

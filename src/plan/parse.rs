@@ -7,8 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{
     Amount, BudgetSection, CandidateSection, ChampionSection, CycleSection, EvalSection, GateSection, Given,
-    LicencesSection, OptionsSection, ParentSection, PlanFile, RecipeSection, RegistrySection, ReviewSection,
-    RuleSection, SmokeSection, Together, Written,
+    Layers, LicencesSection, OptionsSection, ParentSection, PlanFile, RecipeSection, RegistrySection,
+    ReviewSection, RuleSection, SliceSection, SmokeSection, Together, Written,
 };
 use super::syntax::{FromToml, Table, describe};
 use crate::base::diagnostic::Diagnostic;
@@ -221,6 +221,9 @@ fn candidate(name: Located<Name>, mut table: Table<'_, '_>) -> CandidateSection 
         base: table.optional("base"),
         parents: table.required_list("parents"),
         vocabulary: table.optional("vocabulary"),
+        slices: table
+            .tables("slices")
+            .map(|slices| Located::new(slices.value.into_iter().map(slice).collect(), slices.span)),
         parameters: Vec::new(),
         rules: table.array_of_tables("rules").into_iter().map(rule).collect(),
         sweep: Vec::new(),
@@ -235,6 +238,30 @@ fn candidate(name: Located<Name>, mut table: Table<'_, '_>) -> CandidateSection 
 
 fn rule(mut table: Table<'_, '_>) -> RuleSection {
     RuleSection { tensors: table.required("tensors"), parameters: parameters(&mut table) }
+}
+
+fn slice(mut table: Table<'_, '_>) -> SliceSection {
+    let section = SliceSection { parent: table.required("parent"), layers: table.required("layers") };
+    table.finish();
+    section
+}
+
+impl FromToml for Layers {
+    const EXPECTED: &'static str = "two whole numbers: the first layer, from 0, and the one after the last";
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
+        let items = value.as_array().ok_or(None)?;
+        let numbers: Vec<u64> =
+            items.iter().map(|item| u64::from_toml(item.get_ref())).collect::<Result<_, _>>()?;
+        let [first, end] = numbers[..] else {
+            return Err(Some(format!("these are {} numbers", numbers.len())));
+        };
+        let number = |number: u64| usize::try_from(number).map_err(|_| None);
+        if first < end {
+            Ok(Self(number(first)?, number(end)?))
+        } else {
+            Err(Some(format!("from {first} to before {end} there is no layer")))
+        }
+    }
 }
 
 /// Everything nobody asked for: which parameters there are, the operator knows.

@@ -13,7 +13,7 @@ use crate::base::name::Name;
 use crate::convert::Form;
 use crate::evaluate::Options;
 use crate::model::licence::Policy;
-use crate::operator::{Operator, Parameters, Rule, Value, soup};
+use crate::operator::{Operator, Parameters, Rule, Slice, Value, soup};
 
 /// The metric that no suite measures.
 pub const ARTIFACT_BYTES: &str = "artifact_bytes";
@@ -153,6 +153,8 @@ pub struct Candidate {
     pub parameters: Parameters,
     /// With which other values for some tensors.
     pub rules: Vec<Rule>,
+    /// The layers of parents that it is stacked of; whole parents if there are none.
+    pub slices: Vec<Slice>,
     /// Whether the child has the tokens of the model it is like, where those of its parents differ.
     pub tokens_of_base: bool,
 }

@@ -141,16 +141,22 @@ impl<'t, 'r> Table<'t, 'r> {
 
     /// The tables under `key`: `[[key]]`.
     pub fn array_of_tables(&mut self, key: &'static str) -> Vec<Table<'t, 'r>> {
-        let Some((_, value)) = self.take(key) else { return Vec::new() };
+        self.tables(key).map_or_else(Vec::new, |tables| tables.value)
+    }
+
+    /// The same with their place, if the key is there.
+    pub fn tables(&mut self, key: &'static str) -> Option<Located<Vec<Table<'t, 'r>>>> {
+        let (_, value) = self.take(key)?;
         let DeValue::Array(items) = value.get_ref() else {
             let message = format!("`{key}` is {}, not a list of tables", describe(value.get_ref()));
             self.mistake(
                 Diagnostic::error(message, value.span())
                     .expected(format!("expected `[[{key}]]` before each of them")),
             );
-            return Vec::new();
+            return Some(Located::new(Vec::new(), value.span()));
         };
-        items.iter().filter_map(|item| self.inner(format!("[[{key}]]"), item)).collect()
+        let tables = items.iter().filter_map(|item| self.inner(format!("[[{key}]]"), item)).collect();
+        Some(Located::new(tables, value.span()))
     }
 
     /// Everything nobody has asked for yet, in source order, for tables with open keys.

@@ -9,6 +9,7 @@ use crate::base::name::Name;
 use crate::evaluate::Options;
 use crate::operator::parameter::Parameters;
 use crate::operator::rule::Rule;
+use crate::operator::slice::Slice;
 
 /// What a candidate will be made of and judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +77,9 @@ pub struct BoundOperator {
     /// Other parameters for some tensors; the first rule whose pattern matches wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// The layers of parents that are stacked into the one it works on; whole parents if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<Slice>,
 }
 
 /// The limits of a cycle.

@@ -1,17 +1,20 @@
 //! Part 2: `compat`: names every way in which a candidate's parents do not fit.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::name::Name;
 use crate::convert::child::names_fit;
-use crate::convert::{Child, Form};
+use crate::convert::{Child, Form, laid_out, one_layer};
 use crate::model::Package;
 use crate::model::adapter::{AdapterIdentity, Mismatch};
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::licence::Policy;
 use crate::model::tokenizer::vocabulary::Vocabulary;
+use crate::operator::Slice;
 use crate::record::compat::{Check, CompatibilityReport};
 use crate::record::source::SourceArtifact;
 use crate::store::Verdict;
@@ -26,6 +29,9 @@ pub(crate) struct Params {
     pub(crate) parents: Vec<Name>,
     /// Whom the child is like.
     pub(crate) like: Name,
+    /// The layers the child is stacked of, by the models they are of; none if it has its parents' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stack: Vec<Slice>,
     /// Whether the child has that model's tokens, where its parents' differ.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) tokens_of_base: bool,
@@ -60,6 +66,7 @@ impl Stage for CompatStage {
             .filter_map(|source| {
                 let identity = source.identity.as_ref()?;
                 let opened = context.store.open_model(&source.artifact.blake3);
+                let identity = Cow::Borrowed(identity);
                 Some(opened.map(|opened| Model { source, identity, package: opened.package }))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -69,10 +76,13 @@ impl Stage for CompatStage {
             let why = format!("`{}`, whom `{}` is like, is no model", params.like, params.candidate);
             return Err(StageError::Refused(why));
         }
-        let mut checks = identity_checks(&models, params.tokens_of_base);
+        let mut checks = match params.stack.is_empty() {
+            true => identity_checks(&models, params.tokens_of_base),
+            false => identity_checks(&by_one_layer(&models, &params.stack)?, params.tokens_of_base),
+        };
         checks.extend(adapter_check(&records, &models));
         checks.push(format_check(&models, &params));
-        checks.push(envelope(&params, &models[0])?);
+        checks.push(envelope(&params, &models)?);
         checks.extend(params.licences.as_ref().map(|policy| licence_check(policy, &records)));
         let compatible = checks.iter().all(|check| check.passed);
         let reasons: Vec<String> =
@@ -101,8 +111,23 @@ impl Stage for CompatStage {
 /// A source that is a model.
 struct Model<'a> {
     source: &'a SourceArtifact,
-    identity: &'a Identity,
+    identity: Cow<'a, Identity>,
     package: Package,
+}
+
+/// The models by one of the layers that each gives: of stacked layers, it is those that must be alike, and
+/// not how many a model has.
+fn by_one_layer<'a>(models: &[Model<'a>], stack: &[Slice]) -> Result<Vec<Model<'a>>, StageError> {
+    let given = models.iter().filter_map(|model| {
+        let slice = stack.iter().find(|slice| slice.parent == model.source.name)?;
+        Some((model, slice.layers[0]))
+    });
+    let cut = given.map(|(model, layer)| {
+        let package = one_layer(&model.package, &model.source.name, layer)?;
+        let identity = Cow::Owned(Identity::of_package(&package));
+        Ok(Model { source: model.source, identity, package })
+    });
+    cut.collect()
 }
 
 /// One check for each aspect, comparing every model with the first.
@@ -115,7 +140,7 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
         let tied = |model: &Model<'_>| model.package.config.as_ref().is_ok_and(|config| config.tied_output);
         // Where the child has an output matrix of its own, a tied model gives its embedding matrix.
         let untied = (!tied(first) && tied(other)).then(|| Identity::of_package(&other.package.untied()));
-        let identity = untied.as_ref().unwrap_or(other.identity);
+        let identity = untied.as_ref().unwrap_or(&other.identity);
         for Difference { kind, field, ours, theirs } in first.identity.differences(identity) {
             let finding = format!("{field}: `{here}` has {ours}, `{there}` has {theirs}");
             note(aspect(kind, &field, tokens_of_base), finding);
@@ -210,8 +235,11 @@ fn aspect(kind: DifferenceKind, field: &str, tokens_of_base: bool) -> &'static s
     }
 }
 
-fn envelope(params: &Params, like: &Model<'_>) -> Result<Check, StageError> {
-    let bytes = Child::like(&like.package, &params.output, None)?.total_bytes();
+fn envelope(params: &Params, models: &[Model<'_>]) -> Result<Check, StageError> {
+    let package =
+        |name: &Name| models.iter().find(|model| model.source.name == *name).map(|model| &model.package);
+    let like = laid_out(&models[0].package, &params.stack, &package)?;
+    let bytes = Child::like(&like, &params.output, None)?.total_bytes();
     let passed = bytes <= params.artifact_budget;
     let verb = if passed { "fits" } else { "exceeds" };
     let finding = format!("the child's {bytes} bytes: {verb} the budget of {}", params.artifact_budget);

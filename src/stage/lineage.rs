@@ -1,14 +1,17 @@
 //! Part 3: `lineage`: binds parents, operator, seed, budget, gates and suites before anything is computed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::convert::{Child, Form, Target};
+use crate::convert::{Child, Form, Target, laid_out};
 use crate::evaluate::Options;
 use crate::model::identity::{Quantisation, layout_as_slm1};
+use crate::operator::Slice;
 use crate::record::compat::CompatibilityReport;
 use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, BoundSuite, Expected, LineageTemplate};
 use crate::record::source::SourceArtifact;
@@ -26,6 +29,9 @@ pub(crate) struct Params {
     pub(crate) seed: String,
     /// Whom the child is like.
     pub(crate) like: Name,
+    /// The layers the child is stacked of, by the models they are of; none if it has its parents' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stack: Vec<Slice>,
     /// Whether the child has that model's tokens, where its parents' differ.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) tokens_of_base: bool,
@@ -123,7 +129,13 @@ pub(super) fn bound_suites(
 fn expected(context: &Context<'_>, params: &Params) -> Result<Expected, StageError> {
     let (source, _) = context.record::<SourceArtifact>(&of("source", &params.like))?;
     let opened = context.store.open_model(&source.artifact.blake3)?;
-    let child = Child::like(&opened.package, &params.output, None)?;
+    let mut stacked = BTreeMap::new();
+    for Slice { parent, .. } in &params.stack {
+        let (source, _) = context.record::<SourceArtifact>(&of("source", parent))?;
+        stacked.insert(parent, context.store.open_model(&source.artifact.blake3)?.package);
+    }
+    let like = laid_out(&opened.package, &params.stack, &|name| stacked.get(name))?;
+    let child = Child::like(&like, &params.output, None)?;
     let planned = child.planned();
     // A bare file of tensors will not say what network they are of.
     let network = opened.package.naming_of_known_network();

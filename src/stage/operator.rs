@@ -12,10 +12,12 @@ use super::greedy::{self, Decision, Greedy};
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::convert::{Child, Form, Tokens, View};
+use crate::convert::{Child, Form, Tokens, View, laid_out};
 use crate::model::tokenizer::vocabulary::Vocabulary;
-use crate::model::{OpenedPackage, Package};
-use crate::operator::{self, Job, Operator, OperatorError, Parameters, Parent, Tensors, Value};
+use crate::model::{OpenedPackage, Package, Planned};
+use crate::operator::{
+    self, Job, Operator, OperatorError, Parameters, Parent, Slice, Stack, TensorInputs, Tensors, Value,
+};
 use crate::record::lineage::BoundOperator;
 use crate::record::receipt::{OperatorReceipt, Used};
 use crate::store::{Blob, Store, StoreError, Verdict};
@@ -34,6 +36,9 @@ pub(crate) struct Params {
     pub(crate) adapters: BTreeMap<Name, Name>,
     /// Whom the child is like.
     pub(crate) like: Name,
+    /// The layers the child is stacked of, by the models they are of; none if it has its parents' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stack: Vec<Slice>,
     /// Whether the child has that model's tokens, where its parents' differ.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) tokens_of_base: bool,
@@ -145,10 +150,16 @@ fn write_child(
             StageError::Refused(format!("this program has no operator `{name}` of version {version}"))
         })?;
     let like = open_model(store, action, &params.like)?;
-    let child = Child::like(&like.package, &params.output, None)?;
     let base = params.base.as_ref().map(|name| open_whole(store, action, params, name)).transpose()?;
     let parents: Vec<Whole> =
         parent_names.iter().map(|name| open_whole(store, action, params, name)).collect::<Result<_, _>>()?;
+    let model = |name: &Name| {
+        let mut all = params.parents.iter().zip(&parents);
+        let is_it = |parent: &Name| params.adapters.get(parent).unwrap_or(parent) == name;
+        all.find(|(parent, _)| is_it(parent)).map(|(_, whole)| &whole.model.package)
+    };
+    let laid_out = laid_out(&like.package, &params.stack, &model)?;
+    let child = Child::like(&laid_out, &params.output, None)?;
     let everybody: Vec<(&Name, &Whole)> =
         params.base.iter().zip(&base).chain(parent_names.iter().zip(&parents)).collect();
     let adapted: Vec<_> =
@@ -169,6 +180,9 @@ fn write_child(
         tensors: view,
         config: whole.model.package.config.as_ref().ok(),
     });
+    let stack =
+        stacked(&params.operator, everybody.iter().zip(&views).map(|((name, _), view)| (*name, view)))?;
+    let stack_parent = stack.as_ref().map(|stack| Parent { name: "the stack", tensors: stack, config: None });
     let job = Job {
         operator,
         parameters: &parameters,
@@ -176,9 +190,9 @@ fn write_child(
         seed: &params.seed,
         candidate: params.candidate.as_str(),
         base: if base.is_some() { read.next() } else { None },
-        parents: read.collect(),
+        parents: stack_parent.map_or_else(|| read.collect(), |stack| vec![stack]),
     };
-    let inputs = job.inputs(child.planned()).map_err(stopped)?;
+    let inputs = inputs_of(&job, child.planned(), stack.as_ref())?;
     let done = super::child::write(store, &child, kept, &|writer| {
         operator::apply(operator, &inputs, child.planned(), writer, cancelled)
     });
@@ -190,6 +204,33 @@ fn write_child(
         Some(path) => Err(StageError::Refused(format!("{} changed while it was being read", path.display()))),
         None => Ok((done, decision)),
     }
+}
+
+/// The stack of an operator that works on one.
+fn stacked<'v>(
+    operator: &BoundOperator,
+    parents: impl Iterator<Item = (&'v Name, &'v View<'v>)>,
+) -> Result<Option<Stack<'v>>, StageError> {
+    if operator.slices.is_empty() {
+        return Ok(None);
+    }
+    let parents = parents.map(|(name, view)| (name, view as &dyn Tensors));
+    Ok(Some(Stack::new(&operator.slices, parents)?))
+}
+
+/// The inputs of every tensor; those of a stack are called by the parent that each comes from.
+fn inputs_of<'a>(
+    job: &Job<'a>,
+    child: &'a [Planned],
+    stack: Option<&'a Stack<'a>>,
+) -> Result<Vec<TensorInputs<'a>>, StageError> {
+    let mut inputs = job.inputs(child).map_err(stopped)?;
+    for tensor in &mut inputs {
+        if let Some(origin) = stack.and_then(|stack| stack.origin(tensor.name)) {
+            tensor.parent_names = vec![origin];
+        }
+    }
+    Ok(inputs)
 }
 
 fn stopped(error: OperatorError) -> StageError {

@@ -32,6 +32,7 @@ mod resume;
 mod run;
 mod selection;
 mod signed_ledger;
+mod slices;
 mod strange_files;
 mod uses;
 mod verdicts;

@@ -9,6 +9,7 @@ use super::{Bound, Bred, Compiler, ancestors};
 use crate::base::name::Name;
 use crate::convert::{Form, Target};
 use crate::engine::graph::{From, Need, StageIndex};
+use crate::operator::Slice;
 use crate::plan::{Candidate, Gate, GateRule, Plan, RESERVED_GATES, Suite, Versus};
 use crate::record::lineage::BoundOperator;
 use crate::stage::Kind;
@@ -69,6 +70,13 @@ impl<'p> Compiler<'p> {
         let like = self.adapts.get(like).copied().unwrap_or(like);
         params["like"] = json!(like);
         params["output"] = json!(parent.expect("parents are resolved").form);
+        if !candidate.slices.is_empty() {
+            let of_models = candidate.slices.iter().map(|slice| {
+                let parent = self.adapts.get(&slice.parent).copied().unwrap_or(&slice.parent);
+                Slice { parent: parent.clone(), layers: slice.layers }
+            });
+            params["stack"] = json!(of_models.collect::<Vec<_>>());
+        }
         if candidate.tokens_of_base {
             params["tokens_of_base"] = json!(true);
         }
@@ -200,6 +208,7 @@ fn bound_operator(candidate: &Candidate) -> Value {
         version: candidate.operator.version(),
         parameters: candidate.parameters.clone(),
         rules: candidate.rules.clone(),
+        slices: candidate.slices.clone(),
     };
     serde_json::to_value(bound).expect("operators are bound by plain values")
 }

@@ -1,7 +1,7 @@
 //! Whom a gate asks a browser to run: models that a page can load.
 
 use super::Resolver;
-use super::parents::Models;
+use super::children::Children;
 use crate::base::diagnostic::Diagnostic;
 use crate::convert::Target;
 use crate::plan::resolved::{Candidate, Gate, GateRule};
@@ -9,11 +9,16 @@ use crate::registry::SELECTOR_BUDGET;
 
 impl Resolver<'_> {
     /// A gate that nothing could ever pass is a mistake; each gate is told once.
-    pub(super) fn browsers_can_run(&mut self, gates: &[Gate], candidates: &[Candidate], models: &Models) {
+    pub(super) fn browsers_can_run(
+        &mut self,
+        gates: &[Gate],
+        candidates: &[Candidate],
+        children: &Children<'_>,
+    ) {
         for gate in gates.iter().filter(|gate| matches!(gate.rule, GateRule::BrowserSmoke)) {
             let mut asked = candidates.iter().filter(|candidate| gate.is_for(candidate));
             let why = asked.find_map(|candidate| {
-                let child = models.get(candidate.like()?)?.child.as_ref().ok()?;
+                let child = children.of(candidate)?.as_ref().ok()?;
                 let name = &candidate.name;
                 if child.format != Target::Slm1 {
                     Some(format!("a browser loads .slm files, and `{name}` will be {}", child.format.word()))

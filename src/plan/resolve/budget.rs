@@ -4,7 +4,7 @@
 //! before anything is made; a plan that cannot be paid for does not become one.
 
 use super::Resolver;
-use super::parents::Models;
+use super::children::Children;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::file::BudgetSection;
@@ -36,14 +36,19 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) fn within_budget(&mut self, budget: Budget, candidates: &[Candidate], models: &Models) {
+    pub(super) fn within_budget(
+        &mut self,
+        budget: Budget,
+        candidates: &[Candidate],
+        children: &Children<'_>,
+    ) {
         let Some(section) = &self.file.budget else { return };
         let count = candidates.len() as u64;
         if count > budget.candidates {
             let message = format!("the plan declares {count} candidates");
             self.over(&section.candidates, message, budget.candidates, "raise this, or sweep over less");
         }
-        self.bytes_within(section, budget, candidates, models);
+        self.bytes_within(section, budget, candidates, children);
     }
 
     fn bytes_within(
@@ -51,12 +56,12 @@ impl Resolver<'_> {
         section: &BudgetSection,
         budget: Budget,
         candidates: &[Candidate],
-        models: &Models,
+        children: &Children<'_>,
     ) {
         let mut total = 0_u64;
         let mut largest: Option<(u64, &Candidate)> = None;
         for candidate in candidates {
-            let child = candidate.like().and_then(|like| models.get(like)?.child.as_ref().ok());
+            let child = children.of(candidate).and_then(|child| child.as_ref().ok());
             let Some(bytes) = child.map(|child| child.bytes) else { continue };
             total = total.saturating_add(bytes.saturating_mul(candidate.made()));
             if largest.is_none_or(|(most, _)| bytes > most) {

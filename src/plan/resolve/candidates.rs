@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
-use crate::operator::{self, Operator};
+use crate::operator::{self, Operator, Slice};
 use crate::plan::file::CandidateSection;
 use crate::plan::resolved::Candidate;
 use crate::plan::wording::count;
@@ -21,6 +21,14 @@ pub(super) struct Family<'s> {
     pub(super) base: Option<Name>,
     pub(super) parents: Vec<Name>,
     pub(super) tokens_of_base: bool,
+    pub(super) slices: Vec<Slice>,
+}
+
+impl Family<'_> {
+    /// How many models the operator sees: stacked layers are one.
+    pub(super) fn operands(&self) -> usize {
+        if self.slices.is_empty() { self.parents.len() } else { 1 }
+    }
 }
 
 impl Resolver<'_> {
@@ -73,7 +81,9 @@ impl Resolver<'_> {
         let parents = self.candidate_parents(section, operator);
         let base = self.candidate_base(section, operator);
         let tokens_of_base = self.vocabulary(section);
-        Some(Family { section, operator, base: base.ok()?, parents: parents?, tokens_of_base })
+        let slices = self.slices(section, operator);
+        let (base, parents, slices) = (base.ok()?, parents?, slices?);
+        Some(Family { section, operator, base, parents, tokens_of_base, slices })
     }
 
     fn vocabulary(&mut self, section: &CandidateSection) -> bool {
@@ -97,12 +107,20 @@ impl Resolver<'_> {
             self.parent_known(name);
         }
         self.each_once("parent", &listed.value);
-        let (found, allowed) = (listed.value.len(), operator.parents());
+        let (found, mut allowed) = (listed.value.len(), operator.parents());
+        if operator.stacks() && section.slices.is_some() {
+            allowed = 1..=usize::MAX;
+        }
         if !allowed.contains(&found) {
             // A parent that could not be read is missing here, too; that was told.
             if !self.told(&listed.span) {
                 let message = format!("`{}` cannot be made from {}", operator.name(), count(found, "parent"));
-                self.mistake(Diagnostic::error(message, listed.span.clone()).expected(how_many(&allowed)));
+                let mistake = Diagnostic::error(message, listed.span.clone()).expected(how_many(&allowed));
+                self.mistake(if operator.stacks() && found > 1 {
+                    mistake.help("add `slices`, the layers to take of each")
+                } else {
+                    mistake
+                });
             }
             return None;
         }

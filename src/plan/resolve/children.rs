@@ -1,11 +1,12 @@
 //! How children are stored: in the format of the model they are like, unless the cycle says another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Resolver;
 use super::parents::Models;
 use crate::base::diagnostic::Diagnostic;
-use crate::convert::{Child, ConvertError, Form, Target};
+use crate::base::name::Name;
+use crate::convert::{Child, ConvertError, Form, Target, outline};
 use crate::model::{Package, WriteError};
 use crate::plan::resolved::Candidate;
 use crate::tensor::dtype::DType;
@@ -21,6 +22,17 @@ pub(super) struct ChildFacts {
     pub(super) tensors: Vec<String>,
 }
 
+impl From<ConvertError> for NoChild {
+    fn from(error: ConvertError) -> Self {
+        let encoding = matches!(
+            error,
+            ConvertError::Encoding { .. }
+                | ConvertError::Write(WriteError::Encoding { .. } | WriteError::Tensor { .. })
+        );
+        Self { why: error.to_string(), encoding }
+    }
+}
+
 /// Why a model has no children of that form.
 #[derive(Debug, Clone)]
 pub(super) struct NoChild {
@@ -29,7 +41,42 @@ pub(super) struct NoChild {
     encoding: bool,
 }
 
+/// What is known of the children of each candidate.
+pub(super) struct Children<'m> {
+    models: &'m Models,
+    /// By sections that stack layers: their children are like no parent.
+    stacked: BTreeMap<Name, Result<ChildFacts, NoChild>>,
+}
+
+impl Children<'_> {
+    /// What is known of a candidate; nothing if a model of it cannot be opened.
+    pub(super) fn of(&self, candidate: &Candidate) -> Option<&Result<ChildFacts, NoChild>> {
+        if candidate.slices.is_empty() {
+            Some(&self.models.get(candidate.like()?)?.child)
+        } else {
+            self.stacked.get(&candidate.family)
+        }
+    }
+}
+
 impl Resolver<'_> {
+    /// Lays out what is not like a parent.
+    pub(super) fn children<'m>(&self, candidates: &[Candidate], models: &'m Models) -> Children<'m> {
+        let mut stacked = BTreeMap::new();
+        for candidate in candidates.iter().filter(|candidate| !candidate.slices.is_empty()) {
+            if stacked.contains_key(&candidate.family) || !self.slices_are_there(candidate, models) {
+                continue;
+            }
+            let Some(like) = candidate.like().and_then(|like| models.get(like)) else { continue };
+            let package = |name: &Name| models.get(name).map(|facts| &*facts.package);
+            let child = outline(&like.package, &candidate.slices, &package)
+                .map_err(NoChild::from)
+                .and_then(|package| Self::child(&package, &like.form));
+            stacked.insert(candidate.family.clone(), child);
+        }
+        Children { models, stacked }
+    }
+
     /// The form of children like a model of this format. Without a word on it, `.slm` files are f32 and
     /// tensors of other formats as their model has them.
     pub(super) fn form(&self, format: &str) -> Form {
@@ -45,24 +92,21 @@ impl Resolver<'_> {
 
     /// Lays a child of a model out.
     pub(super) fn child(package: &Package, form: &Form) -> Result<ChildFacts, NoChild> {
-        let child = Child::like(package, form, None).map_err(|error| NoChild {
-            encoding: matches!(
-                error,
-                ConvertError::Encoding { .. }
-                    | ConvertError::Write(WriteError::Encoding { .. } | WriteError::Tensor { .. })
-            ),
-            why: error.to_string(),
-        })?;
+        let child = Child::like(package, form, None)?;
         let tensors = child.planned().iter().map(|planned| planned.name.clone()).collect();
         Ok(ChildFacts { format: form.format, bytes: child.total_bytes(), tensors })
     }
 
     /// Only children that somebody declares must be possible. Each reason is told once.
-    pub(super) fn children_can_be_written(&mut self, candidates: &[Candidate], models: &Models) {
+    pub(super) fn children_can_be_written(&mut self, candidates: &[Candidate], children: &Children<'_>) {
         self.shards_have_room();
         let mut told = BTreeSet::new();
-        for like in candidates.iter().filter_map(Candidate::like).collect::<BTreeSet<_>>() {
-            let Some(Err(no)) = models.get(like).map(|facts| &facts.child) else { continue };
+        let of_likes: BTreeMap<&Name, &Candidate> =
+            candidates.iter().filter_map(|candidate| Some((candidate.like()?, candidate))).collect();
+        let stacked = candidates.iter().filter(|candidate| !candidate.slices.is_empty());
+        let stacked = stacked.filter_map(|candidate| Some((candidate.like()?, candidate)));
+        for (like, candidate) in of_likes.into_iter().chain(stacked) {
+            let Some(Err(no)) = children.of(candidate) else { continue };
             let cycle = self.file.cycle.as_ref();
             let asked = cycle.and_then(|cycle| match &cycle.output {
                 Some(output) if no.encoding => Some(output.span.clone()),

@@ -10,7 +10,7 @@
 //! * `names`: what is declared, and what to say of a name that is not.
 //! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
 //!   made of them is stored.
-//! * `candidates`, `parameters`, `rules`, `sweep`: one section to one candidate or many.
+//! * `candidates`, `parameters`, `rules`, `slices`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
 //!   `demands`: what no model meets, or every one. `fits`: that cases have room in a model's context.
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
@@ -40,6 +40,7 @@ mod registry;
 mod review;
 mod rules;
 mod selection;
+mod slices;
 mod suites;
 mod sweep;
 #[cfg(test)]
@@ -114,15 +115,17 @@ impl Resolver<'_> {
         let (parents, models) = self.parents();
         let texts = self.texts(&parents);
         let candidates = self.candidates();
-        self.children_can_be_written(&candidates, &models);
-        self.rules_meet_tensors(&candidates, &models);
+        self.slices_fit(&candidates, &models);
+        let children = self.children(&candidates, &models);
+        self.children_can_be_written(&candidates, &children);
+        self.rules_meet_tensors(&candidates, &children);
         let smoke = self.smoke();
         let suites = self.suites();
         self.suites_fit(&suites, &models);
         self.labels_differ(&candidates);
         self.find_champion(&candidates);
         let gates = self.gates(&suites);
-        self.browsers_can_run(&gates, &candidates, &models);
+        self.browsers_can_run(&gates, &candidates, &children);
         self.selections(&candidates, &suites, &gates);
         let licences = self.licences();
         let review = self.review(&suites);
@@ -130,7 +133,7 @@ impl Resolver<'_> {
         let pool_size = self.pool_size();
         let registry = self.registry();
         if let Some(budget) = budget {
-            self.within_budget(budget, &candidates, &models);
+            self.within_budget(budget, &candidates, &children);
         }
         Some(Plan {
             sha256,

@@ -12,7 +12,7 @@ use crate::plan::file::{Amount, Written};
 use crate::plan::wording::{count, one_of};
 
 /// Keys of a candidate section that are no parameters; known, so that a slip in one is understood.
-const SECTION_KEYS: [&str; 6] = ["operator", "base", "parents", "vocabulary", "sweep", "rules"];
+const SECTION_KEYS: [&str; 7] = ["operator", "base", "parents", "vocabulary", "slices", "sweep", "rules"];
 
 /// Why a value is refused: what is wrong, what was expected.
 type Refusal = (String, String);

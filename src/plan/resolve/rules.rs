@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Resolver;
 use super::candidates::Family;
-use super::parents::Models;
+use super::children::Children;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
 use crate::operator::rule::matches;
@@ -36,10 +36,10 @@ impl Resolver<'_> {
     }
 
     /// A rule that no tensor meets is a slip in its pattern: it would be read and ignored.
-    pub(super) fn rules_meet_tensors(&mut self, candidates: &[Candidate], models: &Models) {
+    pub(super) fn rules_meet_tensors(&mut self, candidates: &[Candidate], children: &Children<'_>) {
         let mut seen: BTreeSet<&Name> = BTreeSet::new();
         for candidate in candidates.iter().filter(|candidate| seen.insert(&candidate.family)) {
-            let child = candidate.like().and_then(|like| models.get(like)?.child.as_ref().ok());
+            let child = children.of(candidate).and_then(|child| child.as_ref().ok());
             let Some(facts) = child else { continue };
             let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
             for rule in section.iter().flat_map(|section| &section.rules) {

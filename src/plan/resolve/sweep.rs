@@ -95,7 +95,7 @@ impl Resolver<'_> {
             parameters.insert(axis.key.to_owned(), value.clone());
         }
         let name = self.checked_name(family, &name)?;
-        if let Err(why) = operator::check(family.operator, &parameters, rules, family.parents.len()) {
+        if let Err(why) = operator::check(family.operator, &parameters, rules, family.operands()) {
             self.mistake(
                 Diagnostic::error(format!("`{name}`: {why}"), family.section.span.clone())
                     .expected("expected values that make sense together"),
@@ -111,6 +111,7 @@ impl Resolver<'_> {
             tokens_of_base: family.tokens_of_base,
             parameters,
             rules: rules.to_vec(),
+            slices: family.slices.clone(),
         })
     }
 

@@ -1,0 +1,144 @@
+//! A model of stacked layers, as far as a child can be laid out like it: its names, shapes and encodings,
+//! the small files beside it, and the number of its layers in all of them.
+//!
+//! Its bytes are those of the models it is made of, in the order of rows they have there: a child is read
+//! through [`crate::operator::Stack`], not from here.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::task::{ConvertError, Task};
+use crate::base::name::Name;
+use crate::model::config::ModelConfig;
+use crate::model::gguf::facts::{Fact, Facts};
+use crate::model::huggingface::{CONFIG, mend::Changes};
+use crate::model::weights::TensorInfo;
+use crate::model::{Companion, Package, Weights, gguf};
+use crate::operator::slice::{Place, Slice, layers, stacked};
+
+/// What GGUF calls the number of layers.
+const BLOCKS: &str = "llama.block_count";
+
+/// A model like `like`, with the layers that `slices` say of `models`.
+pub fn outline<'m>(
+    like: &Package,
+    slices: &[Slice],
+    models: &dyn Fn(&Name) -> Option<&'m Package>,
+) -> Result<Package, ConvertError> {
+    let mut parts: BTreeMap<&Name, Part<'_>> = BTreeMap::new();
+    for Slice { parent, .. } in slices {
+        if let (false, Some(model)) = (parts.contains_key(parent), models(parent)) {
+            parts.insert(parent, Part::new(model, like)?);
+        }
+    }
+    let names = |parent: &Name| parts.get(parent).map_or_else(Vec::new, Part::names);
+    let places = stacked(slices, &names)?;
+    let numbers: BTreeMap<&Name, usize> = parts.keys().enumerate().map(|(i, name)| (*name, i)).collect();
+    let tensor = |place: &Place| {
+        let info = parts.get(&place.parent).and_then(|part| part.info(&place.there));
+        let info = info.ok_or_else(|| ConvertError::Missing(place.there.clone()))?;
+        Ok((numbers[&place.parent], TensorInfo { name: place.name.clone(), ..info.clone() }))
+    };
+    let tensors = places.iter().map(tensor).collect::<Result<Vec<_>, ConvertError>>()?;
+    let weights: Vec<&Weights> = parts.values().map(|part| &part.package.weights).collect();
+    let count = layers(slices).count();
+    let config = like.config.clone().map(|config| ModelConfig { layer_count: count as u32, ..config });
+    Ok(Package {
+        weights: Weights::gathered(like.weights.format(), &weights, tensors),
+        naming: like.naming,
+        config,
+        tokenizer: like.tokenizer.clone(),
+        companions: companions(like, slices, models)?,
+        facts: like.facts.as_ref().map(|facts| facts_of(like, facts, count)).transpose()?.map(Arc::new),
+    })
+}
+
+/// What a child is laid out like: the model that it is like, or the outline of its layers.
+pub fn laid_out<'m>(
+    like: &'m Package,
+    slices: &[Slice],
+    models: &dyn Fn(&Name) -> Option<&'m Package>,
+) -> Result<Cow<'m, Package>, ConvertError> {
+    match slices.is_empty() {
+        true => Ok(Cow::Borrowed(like)),
+        false => outline(like, slices, models).map(Cow::Owned),
+    }
+}
+
+/// One layer of a model and what lies around its layers: what two models of other depths must agree in.
+pub fn one_layer(package: &Package, name: &Name, layer: usize) -> Result<Package, ConvertError> {
+    let slice = Slice { parent: name.clone(), layers: [layer, layer.saturating_add(1)] };
+    outline(package, &[slice], &|_| Some(package))
+}
+
+/// A model whose layers are taken.
+struct Part<'m> {
+    package: Cow<'m, Package>,
+    /// Every tensor in the names of the model that the child is like, in storage order.
+    names: Vec<String>,
+    /// What each is called there. Only ever asked, never walked.
+    there: HashMap<String, String>,
+}
+
+impl<'m> Part<'m> {
+    fn new(model: &'m Package, like: &Package) -> Result<Self, ConvertError> {
+        let tied = |package: &Package| package.config.as_ref().is_ok_and(|config| config.tied_output);
+        // Where the child has an output matrix of its own, a tied model gives its embedding matrix.
+        let package =
+            if !tied(like) && tied(model) { Cow::Owned(model.untied()) } else { Cow::Borrowed(model) };
+        let (mut names, mut there) = (Vec::new(), HashMap::new());
+        for step in Task::as_they_are(&package).moves {
+            let childs = match (package.naming, like.naming) {
+                (Some(own), Some(childs)) if own != childs => childs.translate(own, &step.from),
+                _ => Some(step.from.clone()),
+            };
+            let childs =
+                childs.ok_or_else(|| ConvertError::Stranger(step.from.clone(), like.weights.format()))?;
+            names.push(childs.clone());
+            there.insert(childs, step.from);
+        }
+        Ok(Self { package, names, there })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.package.weights.info(self.there.get(name)?)
+    }
+}
+
+/// The files beside the model, its configuration with the child's layers.
+fn companions<'m>(
+    like: &Package,
+    slices: &[Slice],
+    models: &dyn Fn(&Name) -> Option<&'m Package>,
+) -> Result<Vec<Companion>, ConvertError> {
+    let of = |(parent, layer): (&Name, usize)| {
+        let config = models(parent).and_then(|model| model.companion(CONFIG));
+        (config.map_or_else(Vec::new, |file| file.bytes.clone()), layer)
+    };
+    let changes = Changes { layers: Some(layers(slices).map(of).collect()), ..Changes::default() };
+    let mut companions = like.companions.clone();
+    for file in companions.iter_mut().filter(|file| file.name == CONFIG) {
+        let mended = changes.mend(&file.bytes);
+        file.bytes = mended.map_err(|error| ConvertError::Companion(CONFIG.to_owned(), error.to_string()))?;
+    }
+    Ok(companions)
+}
+
+/// The facts of a GGUF file with another number of layers. What they say of single layers is only known
+/// where the network is.
+fn facts_of(like: &Package, facts: &Facts, layers: usize) -> Result<Facts, ConvertError> {
+    if let Err(why) = &like.config {
+        return Err(ConvertError::Config { format: gguf::NAME, why: why.clone() });
+    }
+    let mut stacked = Facts::default();
+    for (name, fact) in facts.iter() {
+        let fact = if name == BLOCKS { Fact::Unsigned(layers as u64) } else { fact.clone() };
+        stacked.push(name, fact);
+    }
+    Ok(stacked)
+}

@@ -1,0 +1,126 @@
+//! Layers of parents, stacked by a plan.
+
+use studbook::model::{ModelConfig, Package, open_package};
+use studbook::tensor::dtype::DType;
+
+use crate::space::{OBJECTIVES, PLAN, Space, config, model};
+
+const STACK: &str = "[candidates.deep]\noperator = \"passthrough\"\nparents = [\"one\", \"two\"]\n\
+                     slices = [{ parent = \"one\", layers = [0, 2] }, { parent = \"two\", layers = [1, 3] }]\n";
+
+/// Two parents of three and four layers with output matrices of their own, and a plan that stacks them.
+fn space(candidate: &str) -> Space {
+    let space = Space::new();
+    for (name, layer_count) in [("one", 3), ("two", 4)] {
+        let config = ModelConfig { layer_count, tied_output: false, ..config() };
+        space.write(&format!("{name}.slm"), &model(&config, name, DType::F32));
+    }
+    let (before, rest) = PLAN.split_once("[parents.base]").unwrap();
+    let (_, rest) = rest.split_once("[smoke]").unwrap();
+    let parents = "[parents.one]\nsource = \"one.slm\"\n\n[parents.two]\nsource = \"two.slm\"\n";
+    let gates = rest.split_once("[[gate]]\nname = \"quality\"").unwrap().0;
+    let plan = format!("{before}{parents}\n{candidate}\n[smoke]{gates}\n[recipe]\nparents = 1\n");
+    let plan = plan.replace("output = \"q8_0\"\n", "").replace(OBJECTIVES, "");
+    space.write("plan.toml", plan.replace("use = \"both\"", "use = \"selection\"").as_bytes());
+    space
+}
+
+fn values(package: &Package, tensor: &str) -> Vec<f32> {
+    let view = package.weights.tensor(tensor).unwrap_or_else(|| panic!("no tensor {tensor}"));
+    let mut values = vec![0.0; view.shape.elements()];
+    view.read_f32(0, &mut values);
+    values
+}
+
+#[test]
+fn a_child_of_slices_is_bred_bound_and_recomputed() {
+    let space = space(STACK);
+    space.studbook(&["check", "plan.toml"]).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let made = ".studbook/runs/tiny/04-operator/deep.slm";
+    let open = |name: &str| open_package(&space.path(name)).unwrap().package;
+    let (one, two, child) = (open("one.slm"), open("two.slm"), open(made));
+    assert_eq!(child.config.as_ref().unwrap().layer_count, 4);
+    let name = |layer: usize| format!("layers.{layer}.wq.weight");
+    for (layer, from, there) in [(0, &one, 0), (1, &one, 1), (2, &two, 1), (3, &two, 2)] {
+        assert_eq!(values(&child, &name(layer)), values(from, &name(there)), "layer {layer}");
+    }
+    for (tensor, from) in [("tok_embeddings.weight", &one), ("norm.weight", &two), ("output.weight", &two)] {
+        assert_eq!(values(&child, tensor), values(from, tensor), "{tensor}");
+    }
+    let record = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&space.read(&format!(".studbook/runs/tiny/{name}"))).unwrap()
+    };
+    let slices = serde_json::json!([
+        { "parent": "one", "layers": [0, 2] }, { "parent": "two", "layers": [1, 3] }
+    ]);
+    let (lineage, receipt) = (record("03-lineage/deep.json"), record("04-operator/deep.json"));
+    assert_eq!(lineage["body"]["operator"]["slices"], slices);
+    assert_eq!(receipt["body"]["operator"]["slices"], slices);
+    assert_eq!(receipt["body"]["tensors"].as_array().unwrap().len(), 39);
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("recomputed: MATCH");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("0 executed");
+    // Another slice is another candidate.
+    space.edit("plan.toml", "layers = [1, 3]", "layers = [2, 4]");
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    assert_eq!(values(&open(made), &name(3)), values(&two, &name(3)));
+}
+
+/// A folder's child has its configuration with the new number of layers, and the numbers that a merge of
+/// the same slices has; a parent of another format is read in the child's names and rows.
+#[test]
+fn folders_and_files_stack_as_a_merge_does() {
+    let space = space(STACK);
+    for name in ["one", "two"] {
+        let file = format!("{name}.slm");
+        space.studbook(&["convert", &file, name, "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    }
+    space.write(
+        "stack.yml",
+        b"merge_method: passthrough\nslices:\n  - sources: [{model: one, layer_range: [0, 2]}]\n  \
+          - sources: [{model: two, layer_range: [1, 3]}]\n",
+    );
+    space.studbook(&["merge", "stack.yml", "merged"]).exits(0);
+    space.studbook(&["convert", "two.slm", "two.gguf"]).exits(0);
+    space.edit("plan.toml", "\"one.slm\"", "\"one\"");
+    for two in ["two", "two.gguf"] {
+        let from = if two == "two" { "\"two.slm\"" } else { "source = \"two\"" };
+        let to = if two == "two" { "\"two\"" } else { "source = \"two.gguf\"" };
+        space.edit("plan.toml", from, to);
+        space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+        let made = ".studbook/runs/tiny/04-operator/deep";
+        let config: serde_json::Value =
+            serde_json::from_str(&space.read(&format!("{made}/config.json"))).unwrap();
+        assert_eq!(config["num_hidden_layers"], 4);
+        space.studbook(&["diff", "merged", made, "--exit-code"]).exits(0);
+        space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("recomputed: MATCH");
+    }
+    space.edit("plan.toml", "seed = \"7\"", "seed = \"7\"\nformat = \"gguf\"\noutput = \"f32\"");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+    let made = ".studbook/runs/tiny/04-operator/deep.gguf";
+    space.studbook(&["convert", made, "back", "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    space.studbook(&["diff", "merged", "back", "--exit-code"]).exits(0);
+}
+
+#[test]
+fn other_networks_and_layers_that_are_not_there_are_named() {
+    let space = space(STACK);
+    let wide = ModelConfig { layer_count: 4, tied_output: false, ffn_size: 24, ..config() };
+    space.write("two.slm", &model(&wide, "two", DType::F32));
+    space.studbook(&["run", "plan.toml"]).exits(0).says("architecture.ffn_size: `one` has 16, `two` has 24");
+    space.edit("plan.toml", "layers = [1, 3]", "layers = [1, 9]");
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("`two` has 4 layers").complains("plan.toml:");
+}
+
+#[test]
+fn scale_rules_and_ramps_hold_for_the_childs_layers() {
+    let space = space(&format!(
+        "{STACK}scale = {{ ramp = [1, 0] }}\nrules = [{{ tensors = \"layers.2.*\", scale = 0.5 }}]\n"
+    ));
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let child = open_package(&space.path(".studbook/runs/tiny/04-operator/deep.slm")).unwrap().package;
+    let two = open_package(&space.path("two.slm")).unwrap().package;
+    let half: Vec<f32> = values(&two, "layers.1.wq.weight").iter().map(|value| value * 0.5).collect();
+    assert_eq!(values(&child, "layers.2.wq.weight"), half);
+    assert!(values(&child, "layers.3.wq.weight").iter().all(|value| *value == 0.0));
+}
