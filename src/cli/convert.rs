@@ -6,6 +6,7 @@ use std::path::Path;
 use super::args::{Convert, ConvertTo};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
+use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
 use crate::model::open_package;
 use crate::operator::OperatorError;
@@ -32,6 +33,14 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         Err(ConvertError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),
         other => other?,
     };
+    let left_out = opened.package.derived_buffers().count();
+    if left_out > 0 {
+        let buffers = count(left_out, "buffer");
+        writeln!(
+            terminal.err(),
+            "left out: {buffers} that follow from the configuration (`studbook inspect` lists them)"
+        )?;
+    }
     let kept = made.tensors.iter().filter(|tensor| tensor.delta.density == 0.0).count();
     writeln!(
         terminal.out(),

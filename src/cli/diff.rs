@@ -9,6 +9,7 @@ use super::context::Terminal;
 use super::exit::Exit;
 use crate::convert::View;
 use crate::difference::{Comparison, Measures, compare, compare_as};
+use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::naming::Naming;
 use crate::model::{Checkpoint, Package, open_package};
@@ -22,6 +23,9 @@ struct Output {
     same: bool,
     /// Where the networks or the tokenizers differ, as far as both models tell.
     meaning: Vec<Difference>,
+    /// What differs beside the weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buffers: Option<String>,
     #[serde(flatten)]
     comparison: Comparison,
 }
@@ -35,11 +39,15 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
         })?,
     };
     let meaning = meaning(&first.package, &second.package);
+    let [one, other] = [&command.first, &command.second].map(|path| path.display().to_string());
+    let buffers = buffer::same((&one, &first.package), (&other, &second.package)).err();
+    let buffers = buffers.map(|error| error.to_string());
     let output = Output {
         first: command.first.display().to_string(),
         second: command.second.display().to_string(),
-        same: comparison.same() && meaning.is_empty(),
+        same: comparison.same() && meaning.is_empty() && buffers.is_none(),
         meaning,
+        buffers,
         comparison,
     };
     match command.format {
@@ -104,6 +112,9 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     }
     for Difference { field, ours, theirs, .. } in &output.meaning {
         writeln!(out, "{field} is {ours} in {} and {theirs} in {}", output.first, output.second)?;
+    }
+    if let Some(buffers) = &output.buffers {
+        writeln!(out, "{buffers}")?;
     }
     if output.same {
         writeln!(out, "the same tensors with the same values")?;

@@ -28,6 +28,19 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         }
         Err(other) => return Err(other.into()),
     };
+    let said = |carried: bool, fate: &str| {
+        let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
+        let names: Vec<&str> = names.map(|buffer| buffer.name.as_str()).collect();
+        match names.first() {
+            None => Ok(()),
+            Some(first) => {
+                let buffers = crate::base::wording::count(names.len(), "buffer");
+                writeln!(terminal.err(), "{fate}: {buffers}, such as {first}; the receipt lists them")
+            }
+        }
+    };
+    said(true, "carried as they are")?;
+    said(false, "left out")?;
     let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
     let place = if command.out.is_dir() {
         command.out.join(RECEIPT).display().to_string()

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::Format;
 use super::context::Terminal;
 use crate::base::digest::{Digest, Sha256};
+use crate::model::buffer::Buffer;
 use crate::model::identity::{Identity, TokenizerIdentity};
 use crate::model::{ModelConfig, OpenedPackage, Package, validate_values};
 use crate::report::table::Table;
@@ -31,6 +32,9 @@ struct Output {
     identity: Option<Identity>,
     companions: Vec<String>,
     tensors: Vec<TensorRow>,
+    /// Tensors that hold no weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    buffers: Vec<BufferRow>,
 }
 
 /// Something the files say, or why it is not known.
@@ -47,6 +51,16 @@ struct TensorRow {
     dtype: String,
     shape: String,
     bytes: usize,
+}
+
+#[derive(Serialize)]
+struct BufferRow {
+    name: String,
+    dtype: &'static str,
+    shape: String,
+    bytes: usize,
+    /// What children get of it.
+    children: &'static str,
 }
 
 impl<T> Known<T> {
@@ -87,6 +101,7 @@ pub(super) fn inspect(opened: &OpenedPackage, format: Format, terminal: &Termina
         identity: checkpoint.as_ref().ok().map(Identity::of),
         companions: package.companions.iter().map(|companion| companion.name.clone()).collect(),
         tensors: tensors(package),
+        buffers: buffers(package),
     };
     match format {
         Format::Json => terminal.json(&output)?,
@@ -103,6 +118,22 @@ fn tensors(package: &Package) -> Vec<TensorRow> {
         bytes: info.data.len() + info.scales.len(),
     };
     package.weights.infos().iter().map(row).collect()
+}
+
+fn buffers(package: &Package) -> Vec<BufferRow> {
+    let derived: Vec<&str> = package.derived_buffers().map(|buffer| buffer.name.as_str()).collect();
+    let row = |buffer: &Buffer| BufferRow {
+        name: buffer.name.clone(),
+        dtype: buffer.kind,
+        shape: buffer.shape.to_string(),
+        bytes: buffer.data().len(),
+        children: match package.carried_buffers() {
+            _ if derived.contains(&buffer.name.as_str()) => "left out: it follows from the configuration",
+            Ok(_) => "carried as it is, if all parents have the same",
+            Err(_) => "refused: nothing that the network is known to have",
+        },
+    };
+    package.weights.buffers().iter().map(row).collect()
 }
 
 fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
@@ -133,7 +164,15 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     for row in &output.tensors {
         tensors.row(&[&row.name, &row.dtype, &row.shape, &row.bytes.to_string()]);
     }
-    write!(out, "{}", tensors.render())
+    write!(out, "{}", tensors.render())?;
+    if output.buffers.is_empty() {
+        return Ok(());
+    }
+    let mut buffers = Table::new(&["no weights", "type", "shape", "bytes", "children"]);
+    for row in &output.buffers {
+        buffers.row(&[&row.name, row.dtype, &row.shape, &row.bytes.to_string(), row.children]);
+    }
+    write!(out, "\n{}", buffers.render())
 }
 
 fn network(config: &ModelConfig, row: &mut dyn FnMut(&str, String)) {

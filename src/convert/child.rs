@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::target::Target;
 use super::task::{ConvertError, Move, Task};
 use crate::base::sink::ArtifactSink;
+use crate::model::buffer::Buffer;
 use crate::model::huggingface::{self, FolderLayout, FolderWriter, Shelf, Written};
 use crate::model::tokenizer::{Tokenizer, json};
 use crate::model::{Companion, ModelWriter, Package, Planned, gguf, safetensors, slm1};
@@ -66,6 +67,7 @@ pub struct Child<'a> {
     pub task: Task<'a>,
     planned: Vec<Planned>,
     laid: Laid,
+    buffers: Vec<Buffer>,
 }
 
 enum Laid {
@@ -90,6 +92,10 @@ impl<'a> Child<'a> {
     /// A child of the tensors of a task.
     pub fn of(task: Task<'a>, form: &Form, tokenizer: Option<&Tokenizer>) -> Result<Self, ConvertError> {
         let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, form)).collect();
+        let buffers = task.package.carried_buffers()?;
+        if let (Some(buffer), Target::Slm1 | Target::Gguf) = (buffers.first(), form.format) {
+            return Err(ConvertError::Stranger(buffer.name.clone(), form.format.name()));
+        }
         let (laid, planned) = match form.format {
             Target::Slm1 => {
                 let layout = slm1_layout(&task, &planned, tokenizer)?;
@@ -100,22 +106,29 @@ impl<'a> Child<'a> {
                 (Laid::Gguf(gguf_layout(&task, &planned, tokenizer, form.without_tokenizer)?), planned)
             }
             Target::Safetensors => {
-                let layout = safetensors::Layout::new(planned.clone(), &metadata())?;
+                let layout =
+                    safetensors::Layout::with_buffers(planned.clone(), buffers.clone(), &metadata())?;
                 (Laid::Safetensors(layout), planned)
             }
             Target::HuggingFace => {
-                let layout = FolderLayout::new(&planned, form.shard.unwrap_or(SHARD), &metadata())?;
+                let limit = form.shard.unwrap_or(SHARD);
+                let layout = FolderLayout::with_buffers(&planned, &buffers, limit, &metadata())?;
                 let companions = companions(&task, &planned, form, tokenizer)?;
                 (Laid::Folder(layout, companions), planned)
             }
             Target::Trained => return Err(ConvertError::NoChild(Target::Trained.name())),
         };
-        Ok(Self { task, planned, laid })
+        Ok(Self { task, planned, laid, buffers })
     }
 
     /// Its tensors, in storage order.
     pub fn planned(&self) -> &[Planned] {
         &self.planned
+    }
+
+    /// What it gets as it is, beside its tensors.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
     }
 
     /// Its exact length; of a folder, that of all its files.

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use super::task::{ConvertError, Task};
 use crate::base::name::Name;
+use crate::model::buffer::{Buffer, BufferError};
 use crate::model::config::ModelConfig;
 use crate::model::gguf::facts::{Fact, Facts};
 use crate::model::huggingface::{CONFIG, mend::Changes};
 use crate::model::weights::TensorInfo;
 use crate::model::{Companion, Package, Weights, gguf};
+use crate::operator::depth::layer_of;
 use crate::operator::slice::{Place, Slice, layers, stacked};
 
 /// What GGUF calls the number of layers.
@@ -44,8 +46,9 @@ pub fn outline<'m>(
     let weights: Vec<&Weights> = parts.values().map(|part| &part.package.weights).collect();
     let count = layers(slices).count();
     let config = like.config.clone().map(|config| ModelConfig { layer_count: count as u32, ..config });
+    let buffers = around_layers(like)?;
     Ok(Package {
-        weights: Weights::gathered(like.weights.format(), &weights, tensors),
+        weights: Weights::gathered(like.weights.format(), &weights, tensors).with_buffers(buffers),
         naming: like.naming,
         config,
         tokenizer: like.tokenizer.clone(),
@@ -70,6 +73,15 @@ pub fn laid_out<'m>(
 pub fn one_layer(package: &Package, name: &Name, layer: usize) -> Result<Package, ConvertError> {
     let slice = Slice { parent: name.clone(), layers: [layer, layer.saturating_add(1)] };
     outline(package, &[slice], &|_| Some(package))
+}
+
+/// The buffers of a model of other layers; those of layers would have to be stacked, too.
+fn around_layers(like: &Package) -> Result<Vec<Buffer>, ConvertError> {
+    let buffers = like.carried_buffers()?;
+    match buffers.iter().find(|buffer| layer_of(&buffer.name).is_some()) {
+        None => Ok(buffers),
+        Some(Buffer { name, kind, .. }) => Err(BufferError::OfLayer { name: name.clone(), kind }.into()),
+    }
 }
 
 /// A model whose layers are taken.

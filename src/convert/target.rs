@@ -178,6 +178,7 @@ fn to_folder(
     out: &Path,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Application, ConvertError> {
+    task.package.carried_buffers()?;
     let plan = |step: &Move| Planned {
         name: step.to.clone(),
         shape: step.shape.clone(),

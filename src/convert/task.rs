@@ -1,5 +1,6 @@
 //! What a conversion needs to know: which tensor becomes which, how its rows move, how it is stored.
 
+use crate::model::buffer::BufferError;
 use crate::model::config::{ModelConfig, tensor_table};
 use crate::model::huggingface::CONFIG;
 use crate::model::naming::{Naming, Permutation};
@@ -68,6 +69,9 @@ pub enum ConvertError {
         /// The shape it should have.
         expected: Box<Shape>,
     },
+    /// A tensor that holds no weights.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
     /// Making the tensors.
     #[error(transparent)]
     Operator(#[from] OperatorError),
@@ -210,9 +214,7 @@ impl<'a> Task<'a> {
         let again = self.package.embeddings_again();
         let tied = |name: &str| again.as_deref() == Some(name);
         let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
-        // Frequencies that follow from the configuration are stored by some older files.
-        let derived = |name: &str| name.ends_with("rotary_emb.inv_freq");
-        names.into_iter().find(|name| !known.contains(name) && !tied(name) && !derived(name))
+        names.into_iter().find(|name| !known.contains(name) && !tied(name))
     }
 
     /// The tensor of a move, its rows in the new order.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::WriteError;
 use crate::model::adapter::{AdapterError, Mismatch};
+use crate::model::buffer::BufferError;
 use crate::tensor::shape::Shape;
 
 /// One of two models.
@@ -27,6 +28,9 @@ impl fmt::Display for Side {
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum DifferenceError {
+    /// Tensors beside the weights differ.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
     /// A weight that is NaN or infinite.
     #[error(
         "{side} has the value {value} in tensor `{tensor}` at element {index}; finite numbers are needed"

@@ -21,10 +21,10 @@ use super::error::{DifferenceError, Side};
 use super::low_rank::{LowRank, factor};
 use super::pair::Pair;
 use crate::base::sink::ArtifactSink;
-use crate::model::Package;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
 use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
+use crate::model::{Package, buffer};
 use crate::operator::reduce::dot;
 use crate::operator::trim::{Cut, cut, kept};
 use crate::operator::{Adapted, Tensors};
@@ -85,6 +85,8 @@ pub fn extract(
 ) -> Result<Vec<Extracted>, DifferenceError> {
     match changed {
         Changed::Model(model, tensors) => {
+            // An adapter has no words for them.
+            buffer::same(("the base", base), ("the model", model))?;
             let pairs = pairs(&base.weights, tensors)?;
             write(&pairs, &same_model(base, model, tensors)?, form, sink, cancelled)
         }

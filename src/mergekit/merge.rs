@@ -23,10 +23,12 @@ use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, fresh, space};
 use crate::model::adapter::AdapterError;
+use crate::model::buffer::{self, Buffer, BufferError};
 use crate::model::huggingface::mend::{Changes, MendError};
 use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
 use crate::model::safetensors::{self, Metadata};
 use crate::model::{Companion, ModelError, ModelWriter, Planned, Weights, WriteError};
+use crate::operator::depth::layer_of;
 use crate::operator::{self, Application, OperatorError, TensorInputs, Tensors};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -111,6 +113,9 @@ pub fn merge(
         refuse_input(out, opened)?;
     }
     let like = like(&config).map_err(|mistake| refuse(vec![mistake]))?;
+    for (name, opened) in &models {
+        buffer::agree((like, &models[like].package), (name, &opened.package)).map_err(ConvertError::from)?;
+    }
     let on_top = models::adapted(&models)?;
     let own_output = models::has_own_output(&models);
     let view = |name: &str| models[name].view(on_top.get(name), own_output);
@@ -133,6 +138,7 @@ pub fn merge(
     let planned = plan(&assembly, &models[like].package.weights, config.dtype);
     let inputs = tensors(&assembly, &planned, &views, &options.seed)?;
     let child = Child {
+        buffers: buffers(&models[like], &assembly)?,
         config: &config,
         assembly: &assembly,
         planned: &planned,
@@ -234,8 +240,19 @@ fn tensors<'a>(
     assembly.steps.iter().zip(planned).map(inputs).collect()
 }
 
+/// What the child gets as it is, beside its tensors.
+fn buffers(like: &Opened, assembly: &Assembly) -> Result<Vec<Buffer>, ConvertError> {
+    let buffers = like.package.carried_buffers()?;
+    let of_layer = |buffer: &&Buffer| layer_of(&buffer.name).is_some();
+    match buffers.iter().find(of_layer).filter(|_| assembly.layers.is_some()) {
+        None => Ok(buffers),
+        Some(Buffer { name, kind, .. }) => Err(BufferError::OfLayer { name: name.clone(), kind }.into()),
+    }
+}
+
 /// Everything that the child is made from.
 struct Child<'a> {
+    buffers: Vec<Buffer>,
     config: &'a Config,
     assembly: &'a Assembly,
     planned: &'a [Planned],
@@ -281,7 +298,11 @@ impl Child<'_> {
         out: &Path,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(Application, Vec<Written>), MergeError> {
-        let layout = safetensors::Layout::new(self.planned.to_vec(), &Self::metadata())?;
+        let layout = safetensors::Layout::with_buffers(
+            self.planned.to_vec(),
+            self.buffers.clone(),
+            &Self::metadata(),
+        )?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
         let (application, blake3, bytes) = fresh::file(out, self.options.replace, LASTING, |file| {
             let mut writer = safetensors::Writer::new(&layout, file)?;
@@ -298,7 +319,8 @@ impl Child<'_> {
         text: &str,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Receipt, MergeError> {
-        let layout = FolderLayout::new(self.planned, self.options.shard_size, &Self::metadata())?;
+        let limit = self.options.shard_size;
+        let layout = FolderLayout::with_buffers(self.planned, &self.buffers, limit, &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
         fresh::folder(out, self.options.replace, LASTING, |folder| {
             let mut writer = FolderWriter::new(&layout, folder, LASTING);
@@ -328,7 +350,12 @@ impl Child<'_> {
     }
 
     fn receipt(&self, text: &str, application: Application, outputs: Vec<Written>) -> Receipt {
-        let done = Done { assembly: self.assembly, inputs: self.inputs, models: self.models };
+        let done = Done {
+            assembly: self.assembly,
+            inputs: self.inputs,
+            models: self.models,
+            buffers: &self.buffers,
+        };
         done.receipt(text, self.config, self.options, application, outputs)
     }
 }

@@ -15,10 +15,11 @@ use super::models::{Added, Models, Opened};
 use crate::base::digest::{Digest, Sha256};
 use crate::disk::mmap::Mapped;
 use crate::disk::tree;
+use crate::model::buffer::{self, Buffer, BufferReceipt};
 use crate::model::huggingface::Written;
 use crate::operator::{Application, Parameters, TensorInputs};
 
-const SCHEMA: &str = "studbook/merge-receipt/2";
+const SCHEMA: &str = "studbook/merge-receipt/3";
 
 /// What was done, and how to do it again.
 #[derive(Debug, Serialize)]
@@ -41,6 +42,9 @@ pub struct Receipt {
     pub inputs: Vec<Input>,
     /// What each of the child's tensors was made from, and how.
     pub steps: Vec<StepReceipt>,
+    /// Tensors beside the weights, and whether the child has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buffers: Vec<BufferReceipt>,
     /// The child's files.
     pub outputs: Vec<Written>,
     /// What was found or drawn, and every tensor's digest and distance.
@@ -93,6 +97,7 @@ pub(super) struct Done<'a> {
     pub(super) assembly: &'a Assembly,
     pub(super) inputs: &'a [TensorInputs<'a>],
     pub(super) models: &'a Models,
+    pub(super) buffers: &'a [Buffer],
 }
 
 impl Done<'_> {
@@ -123,6 +128,7 @@ impl Done<'_> {
                 .map(|(name, opened)| self.input(config, options, &names, name, opened))
                 .collect(),
             steps: self.steps(&names),
+            buffers: buffer::receipts(self.buffers, self.models.values().map(|opened| &opened.package)),
             outputs,
             application,
             recompute: format!("studbook merge CONFIG.yml OUT --seed {seed:?} --shard {shard}{flag}"),

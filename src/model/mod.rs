@@ -19,6 +19,7 @@
 //! * `source`: the manifest beside a model that says where it comes from.
 
 pub mod adapter;
+pub mod buffer;
 pub mod checkpoint;
 pub mod config;
 pub mod format;

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::buffer::BufferError;
 use super::checkpoint::Checkpoint;
 use super::config::{ModelConfig, tensor_table};
 use super::gguf::facts::Facts;
@@ -100,6 +101,7 @@ impl Package {
         if ids > vocab {
             return Err(Unrunnable::Vocabulary { ids, vocab });
         }
+        self.carried_buffers()?;
         let known = self.known_tensors(&config, naming)?;
         let strangers = self.weights.tensors().filter(|view| !known.contains(view.name));
         for view in strangers {
@@ -139,10 +141,6 @@ impl Package {
         config: &ModelConfig,
         naming: Naming,
     ) -> Result<(), Unrunnable> {
-        // Frequencies that follow from the configuration are stored by some older files.
-        if view.name.ends_with(".rotary_emb.inv_freq") {
-            return Ok(());
-        }
         // The configuration was made of it.
         if naming == Naming::Gguf && view.name == rope_freqs::TENSOR {
             return Ok(());
@@ -202,6 +200,9 @@ pub enum Unrunnable {
         /// The shape it must have.
         expected: String,
     },
+    /// A tensor that holds no weights.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
     /// A tensor without a place.
     #[error("tensor `{0}` has no place in the network that the configuration describes")]
     Stranger(String),

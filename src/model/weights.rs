@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::buffer::Buffer;
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 use crate::tensor::view::TensorView;
@@ -43,6 +44,8 @@ pub struct Weights {
     /// Only ever asked, never walked: a map has no order.
     by_name: HashMap<String, usize>,
     parts: Vec<SharedBytes>,
+    /// What lies beside them and holds no weights.
+    buffers: Vec<Buffer>,
 }
 
 impl Weights {
@@ -53,7 +56,7 @@ impl Weights {
             tensor.data.end <= bytes && tensor.scales.end <= bytes
         }));
         let by_name = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
-        Self { format, tensors, by_name, parts }
+        Self { format, tensors, by_name, parts, buffers: Vec::new() }
     }
 
     /// No tensors at all: a model that is not there.
@@ -82,6 +85,17 @@ impl Weights {
         }
         let own = |(model, info): (usize, TensorInfo)| TensorInfo { part: first[model] + info.part, ..info };
         Self::new(format, tensors.into_iter().map(own).collect(), parts)
+    }
+
+    /// With these beside them.
+    #[must_use]
+    pub(crate) fn with_buffers(self, buffers: Vec<Buffer>) -> Self {
+        Self { buffers, ..self }
+    }
+
+    /// Tensors that hold no weights, in storage order.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
     }
 
     /// Name of the format they were read from.

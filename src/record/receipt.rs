@@ -6,6 +6,7 @@ use super::Record;
 use super::lineage::BoundOperator;
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::model::buffer::BufferReceipt;
 use crate::model::huggingface::Written;
 use crate::operator::{Parameters, TensorReceipt};
 use crate::store::Blob;
@@ -39,6 +40,9 @@ pub struct OperatorReceipt {
     /// How a greedy soup, or a trial on the way to it, came to its parents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// Tensors beside the weights, and whether the child has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buffers: Vec<BufferReceipt>,
     /// Every tensor: its digest and how far it moved.
     pub tensors: Vec<TensorReceipt>,
     /// The command that does it again, PLAN being the plan of the cycle.

@@ -11,6 +11,7 @@ use crate::convert::child::names_fit;
 use crate::convert::{Child, Form, laid_out, one_layer};
 use crate::model::Package;
 use crate::model::adapter::{AdapterIdentity, Mismatch};
+use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::licence::Policy;
 use crate::model::tokenizer::vocabulary::Vocabulary;
@@ -82,6 +83,7 @@ impl Stage for CompatStage {
         };
         checks.extend(adapter_check(&records, &models));
         checks.push(format_check(&models, &params));
+        checks.extend(buffer_check(&models));
         checks.push(envelope(&params, &models)?);
         checks.extend(params.licences.as_ref().map(|policy| licence_check(policy, &records)));
         let compatible = checks.iter().all(|check| check.passed);
@@ -198,6 +200,26 @@ fn format_check(models: &[Model<'_>], params: &Params) -> Check {
     };
     let findings: Vec<String> = models.iter().filter_map(refusal).collect();
     Check { check: "format".to_owned(), passed: findings.is_empty(), findings }
+}
+
+/// Whether what lies beside the weights can go to a child; nothing where there is nothing.
+fn buffer_check(models: &[Model<'_>]) -> Option<Check> {
+    let named = |model: &'_ Model<'_>| (model.source.name.as_str().to_owned(), model.package.clone());
+    let (like, first) = models.first().map(named)?;
+    let refusal = |model: &Model<'_>| {
+        buffer::agree((&like, &first), (model.source.name.as_str(), &model.package)).err()
+    };
+    let refusals: Vec<String> = models.iter().filter_map(refusal).map(|error| error.to_string()).collect();
+    let passed = refusals.is_empty();
+    let carried = first.carried_buffers().unwrap_or_default();
+    let said = |receipt: buffer::BufferReceipt| {
+        let fate = if receipt.carried { "carried as it is" } else { "left out" };
+        format!("`{}`, {}: {fate}", receipt.name, receipt.dtype)
+    };
+    let fates: Vec<String> =
+        buffer::receipts(&carried, models.iter().map(|model| &model.package)).into_iter().map(said).collect();
+    let findings = if passed { fates } else { refusals };
+    (!findings.is_empty()).then(|| Check { check: "buffers".to_owned(), passed, findings })
 }
 
 /// Every adapter against the model it is added to, field by field; nothing without adapters.

@@ -12,7 +12,8 @@ use super::greedy::{self, Decision, Greedy};
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::convert::{Child, Form, Tokens, View, laid_out};
+use crate::convert::{Child, ConvertError, Form, Tokens, View, laid_out};
+use crate::model::buffer::{self, BufferReceipt};
 use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::model::{OpenedPackage, Package, Planned};
 use crate::operator::{
@@ -65,7 +66,8 @@ impl Stage for OperatorStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let (done, decision) = write_child(context.store, context.action, &params, true, context.cancelled)?;
+        let Written { done, decision, buffers } =
+            write_child(context.store, context.action, &params, true, context.cancelled)?;
         let plain = |name: &Name| {
             let blake3 = context.input(&of("model", name))?;
             Ok::<_, StageError>(Used { name: name.clone(), blake3, adapts: None })
@@ -87,6 +89,7 @@ impl Stage for OperatorStage {
                 None => done.application.realised,
             },
             selection: decision.map(|decision| decision.selection),
+            buffers,
             tensors: done.application.tensors,
             recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
             candidate: params.candidate,
@@ -105,7 +108,7 @@ impl Stage for OperatorStage {
 pub fn recompute(store: &Store, action: &Action) -> Result<Blob, StageError> {
     let params = Params::deserialize(&action.params)
         .map_err(|error| StageError::Refused(format!("the parameters of an operator stage: {error}")))?;
-    Ok(write_child(store, action, &params, false, &|| false)?.0.artifact)
+    Ok(write_child(store, action, &params, false, &|| false)?.done.artifact)
 }
 
 /// The weight of every parent in the average of some of them.
@@ -135,13 +138,20 @@ fn combination<'p>(
     (name, *version, Cow::Owned(parameters), ingredients)
 }
 
+/// A child that was written, and how it came to be.
+struct Written {
+    done: Done,
+    decision: Option<Decision>,
+    buffers: Vec<BufferReceipt>,
+}
+
 fn write_child(
     store: &Store,
     action: &Action,
     params: &Params,
     kept: bool,
     cancelled: &dyn Fn() -> bool,
-) -> Result<(Done, Option<Decision>), StageError> {
+) -> Result<Written, StageError> {
     let decide = |greedy: &Greedy| greedy::decide(store, action, greedy, &params.parents);
     let decision = params.greedy.as_ref().map(decide).transpose()?;
     let (name, version, parameters, parent_names) = combination(params, decision.as_ref());
@@ -162,6 +172,10 @@ fn write_child(
     let child = Child::like(&laid_out, &params.output, None)?;
     let everybody: Vec<(&Name, &Whole)> =
         params.base.iter().zip(&base).chain(parent_names.iter().zip(&parents)).collect();
+    for (name, whole) in &everybody {
+        let like = (params.like.as_str(), &like.package);
+        buffer::agree(like, (name.as_str(), &whole.model.package)).map_err(ConvertError::from)?;
+    }
     let adapted: Vec<_> =
         everybody.iter().map(|(_, whole)| whole.adapted()).collect::<Result<_, StageError>>()?;
     let reading = Reading { params, like: &like, child: &child };
@@ -202,7 +216,11 @@ fn write_child(
     })?;
     match base.iter().chain(&parents).find_map(Whole::edited) {
         Some(path) => Err(StageError::Refused(format!("{} changed while it was being read", path.display()))),
-        None => Ok((done, decision)),
+        None => {
+            let models = everybody.iter().map(|(_, whole)| &whole.model.package);
+            let buffers = buffer::receipts(child.buffers(), models);
+            Ok(Written { done, decision, buffers })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod adapter;
 mod attested;
 mod bad_input;
 mod browser;
+mod buffers;
 mod champion;
 mod claims;
 mod convert;

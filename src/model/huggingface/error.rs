@@ -43,6 +43,20 @@ pub enum FolderError {
         /// Where it leads.
         target: PathBuf,
     },
+    /// Weights in a form that is not read here.
+    #[error(
+        "{} says that weights are packed (quantization_config), and the tensor `{tensor}` is {kind}; \
+         packed weights are not read here, save the model as f32, f16 or bf16",
+        path.display()
+    )]
+    Packed {
+        /// The configuration.
+        path: PathBuf,
+        /// A tensor that may hold them.
+        tensor: String,
+        /// Its type.
+        kind: &'static str,
+    },
     /// A file too long to be read into memory.
     #[error("{} has {found} bytes; at most {most} of such a file are read", path.display())]
     TooLong {

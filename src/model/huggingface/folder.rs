@@ -13,6 +13,7 @@ use super::{NAME, order};
 use crate::disk::IoContext;
 use crate::disk::links::{Followed, follow};
 use crate::disk::mmap::Mapped;
+use crate::model::buffer::Buffer;
 use crate::model::listing::Place;
 use crate::model::package::{Companion, Package};
 use crate::model::safetensors::{self, Metadata};
@@ -64,6 +65,8 @@ pub struct Folder {
     pub shards: Vec<Shard>,
     /// Every tensor, by name and layer; its part is an index of `shards`.
     pub tensors: Vec<TensorInfo>,
+    /// Tensors that hold no weights, in the same order.
+    pub buffers: Vec<Buffer>,
     /// Bytes of all tensors as the index counts them.
     pub total_size: Option<u64>,
     /// Small files to carry along, each one of [`COMPANIONS`].
@@ -85,7 +88,7 @@ impl Folder {
     /// The tensors with their bytes.
     pub fn weights(&self) -> Weights {
         let parts = self.shards.iter().map(|shard| shard.mapped.clone() as SharedBytes).collect();
-        Weights::new(NAME, self.tensors.clone(), parts)
+        Weights::new(NAME, self.tensors.clone(), parts).with_buffers(self.buffers.clone())
     }
 
     /// The model as every format gives it.
@@ -140,6 +143,29 @@ impl Folder {
         ends
     }
 
+    /// The names of the tensors behind so many, and of the buffers behind so many.
+    fn names_after(&self, (tensors, buffers): (usize, usize)) -> impl Iterator<Item = &str> {
+        let tensors = self.tensors.iter().skip(tensors).map(|info| info.name.as_str());
+        tensors.chain(self.buffers.iter().skip(buffers).map(|buffer| buffer.name.as_str()))
+    }
+
+    /// Integers beside a configuration that says weights are packed may be those weights.
+    fn check_unpacked(&self) -> Result<(), FolderError> {
+        #[derive(serde::Deserialize)]
+        struct Packed {
+            quantization_config: Option<serde::de::IgnoredAny>,
+        }
+        let Some(buffer) = self.buffers.first() else { return Ok(()) };
+        let said = self.companion(CONFIG).and_then(|file| serde_json::from_slice(&file.bytes).ok());
+        match said {
+            Some(Packed { quantization_config: Some(_) }) => {
+                let (tensor, kind) = (buffer.name.clone(), buffer.kind);
+                Err(FolderError::Packed { path: self.path.join(CONFIG), tensor, kind })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The companion called `name`.
     pub fn companion(&self, name: &str) -> Option<&Companion> {
         self.companions.iter().find(|companion| companion.name == name)
@@ -184,6 +210,7 @@ pub fn open_at(place: &Place) -> Result<Folder, FolderError> {
         config,
         shards: Vec::new(),
         tensors: Vec::new(),
+        buffers: Vec::new(),
         total_size: index.as_ref().and_then(|index| index.total_size),
         companions,
         path: root.0.root().to_owned(),
@@ -193,6 +220,8 @@ pub fn open_at(place: &Place) -> Result<Folder, FolderError> {
         Some(index) => root.shards(index, &mut model)?,
     }
     model.tensors.sort_by(|a, b| order::by_layer(&a.name, &b.name));
+    model.buffers.sort_by(|a, b| order::by_layer(&a.name, &b.name));
+    model.check_unpacked()?;
     Ok(model)
 }
 
@@ -278,22 +307,22 @@ impl Root {
     /// Maps every file the index names; both must list the same tensors in the same files.
     fn shards(&self, index: &Index, model: &mut Folder) -> Result<(), FolderError> {
         for name in index.files() {
-            let first = model.tensors.len();
+            let first = (model.tensors.len(), model.buffers.len());
             if self.file(name)?.is_none() {
                 let listed = index.weight_map.iter().find(|(_, file)| *file == name);
                 let tensor = listed.map(|(tensor, _)| tensor.clone()).unwrap_or_default();
                 return Err(FolderError::MissingShard { path: self.0.path(name), tensor });
             }
             self.shard(name, model)?;
-            for info in &model.tensors[first..] {
-                let listed = index.weight_map.get(&info.name);
+            for found in model.names_after(first) {
+                let listed = index.weight_map.get(found);
                 if listed.is_none_or(|file| file != name) {
-                    let (path, tensor, listed) = (self.0.path(name), info.name.clone(), listed.cloned());
+                    let (path, tensor, listed) = (self.0.path(name), found.to_owned(), listed.cloned());
                     return Err(FolderError::NotInIndex { path, tensor, listed });
                 }
             }
         }
-        let found: BTreeSet<&str> = model.tensors.iter().map(|info| info.name.as_str()).collect();
+        let found: BTreeSet<&str> = model.names_after((0, 0)).collect();
         match index.weight_map.iter().find(|(tensor, _)| !found.contains(tensor.as_str())) {
             None => Ok(()),
             Some((tensor, file)) => {
@@ -306,9 +335,12 @@ impl Root {
     fn shard(&self, name: &str, model: &mut Folder) -> Result<(), FolderError> {
         let path = self.file(name)?.unwrap_or_else(|| self.0.path(name));
         let mapped = Arc::new(Mapped::open(&path)?);
-        let (infos, metadata) = safetensors::infos((*mapped).as_ref(), model.shards.len())
-            .map_err(|source| FolderError::Shard { path, source })?;
-        model.tensors.extend(infos);
+        let part: SharedBytes = mapped.clone();
+        let safetensors::Contents { tensors, buffers, metadata } =
+            safetensors::contents(&part, model.shards.len())
+                .map_err(|source| FolderError::Shard { path, source })?;
+        model.tensors.extend(tensors);
+        model.buffers.extend(buffers);
         model.shards.push(Shard { name: name.to_owned(), mapped, metadata });
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::base::sink::ArtifactSink;
 use crate::disk::fresh::Durability;
 use crate::disk::hashed::{HashedFile, Unpublished};
 use crate::disk::{DiskError, IoContext};
+use crate::model::buffer::Buffer;
 use crate::model::safetensors::{Layout, Metadata};
 use crate::model::writer::{ModelWriter, Planned, WriteError};
 
@@ -43,6 +44,16 @@ pub struct FolderLayout {
 impl FolderLayout {
     /// Files of at most `limit` bytes of tensors each, or of one tensor that is larger.
     pub fn new(planned: &[Planned], limit: u64, metadata: &Metadata) -> Result<Self, WriteError> {
+        Self::with_buffers(planned, &[], limit, metadata)
+    }
+
+    /// The same with buffers in the last file, behind its tensors.
+    pub fn with_buffers(
+        planned: &[Planned],
+        buffers: &[Buffer],
+        limit: u64,
+        metadata: &Metadata,
+    ) -> Result<Self, WriteError> {
         let mut groups: Vec<Vec<Planned>> = vec![Vec::new()];
         let mut filled = 0_u64;
         for tensor in planned {
@@ -60,8 +71,10 @@ impl FolderLayout {
             1 => SINGLE.to_owned(),
             _ => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
         };
-        let files = groups.into_iter().enumerate();
-        let files = files.map(|(index, group)| Ok((name(index), Layout::new(group, metadata)?)));
+        let files = groups.into_iter().enumerate().map(|(index, group)| {
+            let own = if index + 1 == count { buffers.to_vec() } else { Vec::new() };
+            Ok((name(index), Layout::with_buffers(group, own, metadata)?))
+        });
         Ok(Self { files: files.collect::<Result<_, WriteError>>()? })
     }
 
@@ -80,7 +93,9 @@ impl FolderLayout {
         let mut map = BTreeMap::new();
         for (name, layout) in &self.files {
             total += layout.places().iter().map(|place| place.end - place.start).sum::<u64>();
+            total += layout.buffers().iter().map(|buffer| buffer.data().len() as u64).sum::<u64>();
             map.extend(layout.planned().iter().map(|tensor| (&tensor.name, name)));
+            map.extend(layout.buffers().iter().map(|buffer| (&buffer.name, name)));
         }
         let index = serde_json::json!({ "metadata": { "total_size": total }, "weight_map": map });
         let mut bytes = serde_json::to_vec_pretty(&index).expect("plain values");
@@ -177,8 +192,13 @@ impl<'a> FolderWriter<'a> {
     }
 
     fn close(&mut self) -> Result<(), WriteError> {
-        let Some((file, bytes)) = self.file.take() else { return Ok(()) };
-        let name = self.layout.files[self.files].0.clone();
+        let Some((mut file, mut bytes)) = self.file.take() else { return Ok(()) };
+        let (name, layout) = &self.layout.files[self.files];
+        for buffer in layout.buffers() {
+            file.write(buffer.data())?;
+            bytes += buffer.data().len() as u64;
+        }
+        let name = name.clone();
         let done = file.finish_as(self.durability).map_err(|error| disk(&error))?;
         let blake3 = done.digest;
         self.shelf.end(&name, done).map_err(|error| disk(&error))?;

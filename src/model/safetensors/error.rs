@@ -101,6 +101,14 @@ pub enum SafetensorsError {
         /// The file's length.
         file: u64,
     },
+    /// A tensor that holds no weights, in a file that may have nothing else.
+    #[error("tensor {tensor} is {dtype}; only F64, F32, F16 and BF16 tensors can be used as weights here")]
+    NoWeights {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: &'static str,
+    },
     /// Bytes behind the last tensor.
     #[error("bytes {start} to {file}, the file's end, belong to no tensor")]
     Trailing {
@@ -158,7 +166,7 @@ pub enum Problem {
         /// Its dtype.
         dtype: String,
     },
-    /// A dtype the format has, but for no weights.
+    /// A dtype the format has, but that weights here have not.
     #[error("tensor {tensor} is {dtype}; only F64, F32, F16 and BF16 tensors can be used as weights here")]
     UnusableDtype {
         /// The tensor.

@@ -14,25 +14,71 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use super::error::{Problem, SafetensorsError, shown};
 use super::{DTYPES, MAX_HEADER, MAX_TENSORS, METADATA, Metadata, dtype_word};
+use crate::model::buffer::{is_frequencies, is_packed};
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::{MAX_RANK, Shape, ShapeError};
 
 /// Bytes of the header's length.
 pub(super) const PREFIX: usize = 8;
 
-/// Types of the format that hold no weights.
-const UNUSABLE: [&str; 16] = [
-    "BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "I16", "U16", "I32",
-    "U32", "I64", "U64", "C64",
+/// Types of the format that weights may have elsewhere.
+const UNUSABLE: [&str; 7] = ["F4", "F6_E2M3", "F6_E3M2", "F8_E5M2", "F8_E4M3", "F8_E8M0", "C64"];
+
+/// Types of the format that hold no weights, with the bytes of an element.
+const WHOLE: [(&str, usize); 9] = [
+    ("BOOL", 1),
+    ("U8", 1),
+    ("I8", 1),
+    ("I16", 2),
+    ("U16", 2),
+    ("I32", 4),
+    ("U32", 4),
+    ("I64", 8),
+    ("U64", 8),
 ];
+
+/// What an entry's elements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Weights.
+    Weights(DType),
+    /// Something else, by the format's word, with the bytes of an element.
+    Buffer(&'static str, usize),
+}
+
+impl Kind {
+    /// The kind of a tensor, by its name and the format's word for its type.
+    fn of(name: &str, word: &str) -> Option<Self> {
+        if let Some(dtype) = DTYPES.into_iter().find(|dtype| dtype_word(*dtype) == Some(word)) {
+            let buffer = || Some(Self::Buffer(dtype_word(dtype)?, dtype.element_bytes()?));
+            return if is_frequencies(name) { buffer() } else { Some(Self::Weights(dtype)) };
+        }
+        let (word, bytes) = WHOLE.into_iter().find(|(known, _)| *known == word)?;
+        (!is_packed(name)).then_some(Self::Buffer(word, bytes))
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Weights(dtype) => dtype_word(dtype).unwrap_or_default(),
+            Self::Buffer(word, _) => word,
+        }
+    }
+
+    fn element_bytes(self) -> usize {
+        match self {
+            Self::Weights(dtype) => dtype.element_bytes().unwrap_or(0),
+            Self::Buffer(_, bytes) => bytes,
+        }
+    }
+}
 
 /// One checked entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The tensor.
     pub name: String,
-    /// Its encoding.
-    pub dtype: DType,
+    /// What its elements are.
+    pub kind: Kind,
     /// Its dimensions; none for a scalar.
     pub shape: Shape,
     /// Its bytes in the file.
@@ -261,12 +307,12 @@ impl Tensor<'_> {
         slot.ok_or_else(|| self.refuse(|tensor| Problem::MissingField { tensor, field }))
     }
 
-    fn dtype<E: de::Error>(&self, word: &str) -> Result<DType, E> {
-        let known = DTYPES.into_iter().find(|dtype| dtype_word(*dtype) == Some(word));
-        known.ok_or_else(|| {
+    fn kind<E: de::Error>(&self, word: &str) -> Result<Kind, E> {
+        Kind::of(&self.name, word).ok_or_else(|| {
             self.refuse(|tensor| {
                 let dtype = shown(word);
-                if UNUSABLE.contains(&word) {
+                let packed = WHOLE.iter().any(|(whole, _)| *whole == word);
+                if packed || UNUSABLE.contains(&word) {
                     Problem::UnusableDtype { tensor, dtype: word.to_owned() }
                 } else {
                     Problem::UnknownDtype { tensor, dtype }
@@ -286,7 +332,7 @@ impl Tensor<'_> {
     /// The bytes of an entry, as many as its shape needs.
     fn range<E: de::Error>(
         &self,
-        dtype: DType,
+        kind: Kind,
         shape: &Shape,
         [begin, end]: [u64; 2],
     ) -> Result<Range<u64>, E> {
@@ -294,10 +340,10 @@ impl Tensor<'_> {
             return Err(self.refuse(|tensor| Problem::Backwards { tensor, begin, end }));
         }
         // A shape leaves room for 16 bytes an element.
-        let expected = shape.elements() as u64 * dtype.element_bytes().unwrap_or(0) as u64;
+        let expected = shape.elements() as u64 * kind.element_bytes() as u64;
         let found = end - begin;
         if found != expected {
-            let (shape, dtype) = (shape.clone(), dtype_word(dtype).unwrap_or_default());
+            let (shape, dtype) = (shape.clone(), kind.word());
             return Err(self.refuse(|tensor| Problem::Length { tensor, dtype, shape, expected, found }));
         }
         Ok(begin..end)
@@ -319,12 +365,12 @@ impl<'de> Visitor<'de> for Tensor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Entry, A::Error> {
-        let (mut dtype, mut shape, mut offsets) = (None, None, None);
+        let (mut kind, mut shape, mut offsets) = (None, None, None);
         while let Some(field) = fields.next_key()? {
             match field {
                 Field::Dtype => {
-                    let word = self.dtype(&fields.next_value::<String>()?)?;
-                    self.set(&mut dtype, "dtype", word)?;
+                    let word = self.kind(&fields.next_value::<String>()?)?;
+                    self.set(&mut kind, "dtype", word)?;
                 }
                 Field::Shape => {
                     let dims = self.shape(fields.next_value_seed(ReadDims)?)?;
@@ -337,10 +383,10 @@ impl<'de> Visitor<'de> for Tensor<'_> {
                 }
             }
         }
-        let dtype = self.need(dtype, "dtype")?;
+        let kind = self.need(kind, "dtype")?;
         let shape = self.need(shape, "shape")?;
-        let data = self.range(dtype, &shape, self.need(offsets, "data_offsets")?)?;
-        Ok(Entry { name: self.name, dtype, shape, data })
+        let data = self.range(kind, &shape, self.need(offsets, "data_offsets")?)?;
+        Ok(Entry { name: self.name, kind, shape, data })
     }
 }
 

@@ -17,8 +17,8 @@
 //! programs that read a file cannot see different models in it. For the same reason this reader is
 //! strict where JSON is not: one entry to a name, the three fields and no others.
 //!
-//! The format also knows integers, booleans and numbers of eight bits or less. They are no weights
-//! here, and a tensor of such a type is refused by name.
+//! The format also knows integers and booleans. Tensors of such a type are no weights but
+//! [buffers](crate::model::buffer); packed weights, and numbers of eight bits or less, are refused by name.
 //!
 //! * [`header`]: the JSON, parsed and checked against the file's length.
 //! * [`mod@read`]: a whole file to [`Weights`](super::Weights).
@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use crate::tensor::dtype::DType;
 
 pub use error::{Problem, SafetensorsError};
-pub use read::{infos, read};
+pub use read::{Contents, contents, read, read_weights};
 pub use write::{Layout, Writer};
 
 /// How records name the format.

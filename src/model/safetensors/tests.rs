@@ -6,8 +6,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::header::PREFIX;
-use super::{DTYPES, Layout, MAX_HEADER, Metadata, Writer, infos, read, sniff};
+use super::{
+    Contents, DTYPES, Layout, MAX_HEADER, Metadata, SafetensorsError, Writer, contents, read, sniff,
+};
 use crate::model::Weights;
+use crate::model::weights::{SharedBytes, TensorInfo};
 use crate::model::writer::{ModelWriter, Planned, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -75,6 +78,11 @@ fn file(header: &str, payload: usize) -> Vec<u8> {
     file.extend_from_slice(header.as_bytes());
     file.resize(file.len() + payload, 0);
     file
+}
+
+fn infos(file: &[u8], part: usize) -> Result<(Vec<TensorInfo>, Metadata), SafetensorsError> {
+    let file: SharedBytes = Arc::new(file.to_vec());
+    contents(&file, part).map(|Contents { tensors, metadata, .. }| (tensors, metadata))
 }
 
 fn refused(file: &[u8]) -> String {
@@ -205,7 +213,7 @@ fn refusals_say_what_where_and_what_was_expected() {
         (one("{}"), &["tensor \"a\" has no dtype"]),
         (one(r#"{"dtype":"F33"}"#), &["tensor \"a\" has the dtype \"F33\", which the format does not know"]),
         (one(r#"{"dtype":"f32"}"#), &["\"f32\", which the format does not know"]),
-        (one(r#"{"dtype":"I64"}"#), &["tensor \"a\" is I64; only F64, F32, F16 and BF16"]),
+        (one(r#"{"dtype":"F8_E4M3"}"#), &["tensor \"a\" is F8_E4M3; only F64, F32, F16 and BF16"]),
         (one(r#"{"shape":[3,0]}"#), &["tensor \"a\" has a dimension of zero: [3, 0]"]),
         (one(r#"{"shape":[1,1,1,1,1,1,1,1,1]}"#), &["tensor \"a\" has 9 dimensions; at most 8"]),
         (one(r#"{"shape":[4294967296,4294967296]}"#), &["tensor \"a\" has too many elements"]),
@@ -244,12 +252,12 @@ fn refusals_say_what_where_and_what_was_expected() {
 fn order_and_spaces_of_the_header_do_not_matter() {
     let header = r#"{ "b" : {"data_offsets":[8,10], "shape":[], "dtype":"F16"},
         "a":{"dtype":"F\u00332","shape":[ 2 ],"data_offsets":[0,8]} }   "#;
-    let (infos, words) = infos(&file(header, 10), 3).unwrap();
-    let names: Vec<_> = infos.iter().map(|info| (info.name.as_str(), info.part, info.dtype)).collect();
+    let (found, words) = infos(&file(header, 10), 3).unwrap();
+    let names: Vec<_> = found.iter().map(|info| (info.name.as_str(), info.part, info.dtype)).collect();
     assert_eq!(names, [("a", 3, DType::F32), ("b", 3, DType::F16)]);
-    assert_eq!(infos[1].shape.dims(), [0_usize; 0]);
+    assert_eq!(found[1].shape.dims(), [0_usize; 0]);
     assert!(words.is_empty());
-    assert!(super::infos(&file("{}", 0), 0).unwrap().0.is_empty());
+    assert!(infos(&file("{}", 0), 0).unwrap().0.is_empty());
 }
 
 /// Megabytes of header that would become much more if they were believed.
@@ -384,4 +392,49 @@ proptest! {
             prop_assert!(infos.iter().all(|info| info.data.end <= file.len()));
         }
     }
+}
+
+/// Integers are no weights: they are read, kept apart, and written behind the weights as they were.
+#[test]
+fn buffers_are_kept_apart_and_come_back() {
+    let header = r#"{"a.position_ids":{"dtype":"I64","shape":[1,2],"data_offsets":[0,16]},
+        "a.weight":{"dtype":"BF16","shape":[2],"data_offsets":[16,20]},
+        "a.mask":{"dtype":"BOOL","shape":[3],"data_offsets":[20,23]},
+        "model.layers.0.self_attn.rotary_emb.inv_freq":{"dtype":"F32","shape":[1],"data_offsets":[23,27]}}"#;
+    let (weights, _) = read(Arc::new(file(header, 27))).unwrap();
+    assert!(weights.infos().iter().map(|info| info.name.as_str()).eq(["a.weight"]));
+    let kinds: Vec<_> = weights.buffers().iter().map(|buffer| (buffer.kind, buffer.data().len())).collect();
+    assert_eq!(kinds, [("I64", 16), ("BOOL", 3), ("F32", 4)]);
+    let plan = |view: crate::tensor::view::TensorView<'_>| Planned {
+        name: view.name.to_owned(),
+        shape: view.shape.clone(),
+        dtype: view.dtype,
+        block_size: 0,
+    };
+    let planned = weights.tensors().map(plan).collect();
+    let layout = Layout::with_buffers(planned, weights.buffers().to_vec(), &Metadata::new()).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&layout, &mut bytes).unwrap();
+    for view in weights.tensors() {
+        writer.payload(view.data).unwrap();
+        writer.finish_tensor(&[]).unwrap();
+    }
+    writer.finish().unwrap();
+    assert_eq!(bytes.len() as u64, layout.total_bytes());
+    let (again, _) = read(Arc::new(bytes)).unwrap();
+    for (ours, theirs) in weights.buffers().iter().zip(again.buffers()) {
+        let all = |buffer: &crate::model::buffer::Buffer| {
+            (buffer.name.clone(), buffer.kind, buffer.data().to_vec())
+        };
+        assert_eq!(all(ours), all(theirs));
+    }
+    assert_eq!(again.buffers().len(), 3);
+    // Where an integer tensor is called a weight, it is a packed one.
+    let refused = |name: &str| {
+        let header = format!(r#"{{"{name}":{{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}}}"#);
+        read(Arc::new(file(&header, 4))).unwrap_err().to_string()
+    };
+    assert!(refused("a.qweight").contains("tensor \"a.qweight\" is I32; only F64, F32, F16 and BF16"));
+    let only = super::read_weights(Arc::new(file(header, 27))).unwrap_err().to_string();
+    assert!(only.starts_with("tensor \"a.position_ids\" is I64; only"), "{only}");
 }

@@ -21,9 +21,10 @@ use std::ops::Range;
 use super::header::PREFIX;
 use super::{DTYPES, MAX_HEADER, METADATA, Metadata, NAME, dtype_word};
 use crate::base::sink::ArtifactSink;
+use crate::model::buffer::Buffer;
 use crate::model::writer::{ModelWriter, Planned, WriteError};
-use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
+use crate::tensor::shape::Shape;
 
 /// Payloads begin at a multiple of this.
 const ALIGNMENT: usize = 8;
@@ -36,6 +37,9 @@ pub struct Layout {
     planned: Vec<Planned>,
     /// The bytes of each tensor in the file.
     places: Vec<Range<u64>>,
+    /// What lies behind them as it is.
+    buffers: Vec<Buffer>,
+    end: u64,
 }
 
 impl Layout {
@@ -44,7 +48,16 @@ impl Layout {
     /// Fails for encodings the format does not have, for a name that comes twice or is the format's
     /// own, and for a header that nobody would read.
     pub fn new(planned: Vec<Planned>, metadata: &Metadata) -> Result<Self, WriteError> {
-        check_names(&planned)?;
+        Self::with_buffers(planned, Vec::new(), metadata)
+    }
+
+    /// The same with buffers behind the tensors, which nobody needs to bring.
+    pub fn with_buffers(
+        planned: Vec<Planned>,
+        buffers: Vec<Buffer>,
+        metadata: &Metadata,
+    ) -> Result<Self, WriteError> {
+        check_names(planned.iter().map(|plan| &plan.name).chain(buffers.iter().map(|buffer| &buffer.name)))?;
         let mut places = Vec::with_capacity(planned.len());
         let mut end = 0_u64;
         for plan in &planned {
@@ -52,18 +65,34 @@ impl Layout {
             end = start.checked_add(bytes(plan)?).ok_or(WriteError::TooLarge)?;
             places.push(start..end);
         }
-        let head = head(&planned, &places, metadata)?;
+        let mut behind = Vec::with_capacity(buffers.len());
+        for buffer in &buffers {
+            let start = end;
+            end = start.checked_add(buffer.data().len() as u64).ok_or(WriteError::TooLarge)?;
+            behind.push(start..end);
+        }
+        let weights = planned.iter().map(|plan| Entry {
+            name: &plan.name,
+            word: dtype_word(plan.dtype).unwrap_or_default(),
+            shape: &plan.shape,
+        });
+        let others = buffers.iter().map(|buffer| Entry {
+            name: &buffer.name,
+            word: buffer.kind,
+            shape: &buffer.shape,
+        });
+        let head = head(weights.chain(others).zip(places.iter().chain(&behind)), metadata)?;
         let start = head.len() as u64;
-        end.checked_add(start).ok_or(WriteError::TooLarge)?;
+        let end = end.checked_add(start).ok_or(WriteError::TooLarge)?;
         for place in &mut places {
             *place = place.start + start..place.end + start;
         }
-        Ok(Self { head, planned, places })
+        Ok(Self { head, planned, places, buffers, end })
     }
 
     /// The file's exact length.
     pub fn total_bytes(&self) -> u64 {
-        self.places.last().map_or(self.head.len() as u64, |place| place.end)
+        self.end
     }
 
     /// Everything before the first payload.
@@ -76,15 +105,20 @@ impl Layout {
         &self.planned
     }
 
+    /// What comes behind the last tensor, in this order.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
     /// The bytes of each tensor in the file, in the same order.
     pub fn places(&self) -> &[Range<u64>] {
         &self.places
     }
 }
 
-fn check_names(planned: &[Planned]) -> Result<(), WriteError> {
+fn check_names<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), WriteError> {
     let error = |name: &str, reason| Err(WriteError::Name { tensor: name.to_owned(), reason });
-    let mut names: Vec<&str> = planned.iter().map(|plan| plan.name.as_str()).collect();
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => error(pair[0], "comes twice"),
@@ -110,8 +144,18 @@ fn bytes(plan: &Planned) -> Result<u64, WriteError> {
     }
 }
 
-/// The header's length and the header; `places` are counted from its end.
-fn head(planned: &[Planned], places: &[Range<u64>], metadata: &Metadata) -> Result<Vec<u8>, WriteError> {
+/// What the header says of a tensor besides its place.
+struct Entry<'a> {
+    name: &'a str,
+    word: &'static str,
+    shape: &'a Shape,
+}
+
+/// The header's length and the header; places are counted from its end.
+fn head<'a>(
+    entries: impl Iterator<Item = (Entry<'a>, &'a Range<u64>)>,
+    metadata: &Metadata,
+) -> Result<Vec<u8>, WriteError> {
     let mut head = vec![0; PREFIX];
     head.push(b'{');
     let mut separator = "";
@@ -120,9 +164,9 @@ fn head(planned: &[Planned], places: &[Range<u64>], metadata: &Metadata) -> Resu
         serde_json::to_writer(&mut head, metadata).map_err(io::Error::from)?;
         separator = ",";
     }
-    for (plan, place) in planned.iter().zip(places) {
-        put_key(&mut head, separator, &plan.name)?;
-        put_entry(&mut head, plan.dtype, plan.shape.dims(), place)?;
+    for (entry, place) in entries {
+        put_key(&mut head, separator, entry.name)?;
+        put_entry(&mut head, entry.word, entry.shape.dims(), place)?;
         separator = ",";
     }
     head.push(b'}');
@@ -142,8 +186,8 @@ fn put_key(head: &mut Vec<u8>, separator: &str, key: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn put_entry(head: &mut Vec<u8>, dtype: DType, dims: &[usize], place: &Range<u64>) -> io::Result<()> {
-    write!(head, "{{\"dtype\":\"{}\",\"shape\":", dtype_word(dtype).unwrap_or_default())?;
+fn put_entry(head: &mut Vec<u8>, word: &str, dims: &[usize], place: &Range<u64>) -> io::Result<()> {
+    write!(head, "{{\"dtype\":\"{word}\",\"shape\":")?;
     serde_json::to_writer(&mut *head, dims)?;
     write!(head, ",\"data_offsets\":[{},{}]}}", place.start, place.end)
 }
@@ -202,10 +246,13 @@ impl ModelWriter for Writer<'_> {
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        if self.done == self.layout.planned.len() {
-            return Ok(());
+        if self.done != self.layout.planned.len() {
+            return Err(self.count_error("the file was finished"));
         }
-        Err(self.count_error("the file was finished"))
+        for buffer in &self.layout.buffers {
+            self.sink.write(buffer.data())?;
+        }
+        Ok(())
     }
 }
 

@@ -88,6 +88,6 @@ pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), 
     }
     let path = own(place, FACTORS)?;
     let mapped = Arc::new(Mapped::open(&path)?);
-    let (weights, _) = safetensors::read(mapped.clone())?;
+    let weights = safetensors::read_weights(mapped.clone())?;
     Ok((Lora::new(settings, weights)?.for_base(base)?, mapped))
 }
