@@ -281,7 +281,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "`tuned` has the value inf in tensor `{}` at element 10; operators take finite numbers only",
+                "`tuned` has the value inf in tensor `{}` at element 10 (or an f64 beyond the range of f32, which is read \
+                 as that); operators take finite numbers only",
                 info.name
             )
         );

@@ -342,8 +342,8 @@ mod tests {
         let broken = broken_bytes(&model(&config, DType::F32, 2), "layers.0.wq.weight", 77);
         assert_eq!(
             refused("blend", None, open_bytes(Arc::new(broken)).unwrap()),
-            "`bob` has the value inf in tensor `layers.0.wq.weight` at element 77; \
-             operators take finite numbers only"
+            "`bob` has the value inf in tensor `layers.0.wq.weight` at element 77 \
+             (or an f64 beyond the range of f32, which is read as that); operators take finite numbers only"
         );
     }
 

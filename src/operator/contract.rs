@@ -58,6 +58,16 @@ pub trait Operator: Sync {
         Ok(())
     }
 
+    /// Whether it works on tensors of some shapes only, so that [`Operator::fits`] is worth asking.
+    fn minds_shapes(&self) -> bool {
+        false
+    }
+
+    /// Refuses a tensor whose shape it cannot work on: known before anything is read.
+    fn fits(&self, _tensor: &str, _shape: &Shape, _values: &Values) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Looks over all tensors before the first is made. What it finds or draws is given to every
     /// kernel and written into the receipt.
     fn survey(&self, _tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
@@ -138,14 +148,19 @@ impl TensorInputs<'_> {
     /// Whether a pattern parameter ([`super::parameter::Kind::Pattern`]) means this tensor. The empty
     /// pattern means tensors with two dimensions: weights, not norms and biases.
     pub fn is_meant_by(&self, parameter: &str) -> bool {
-        match self.values.choice(parameter) {
-            "" => self.shape.dims().len() == 2,
-            pattern => matches(pattern, self.name),
-        }
+        is_meant(self.name, self.shape, self.values.choice(parameter))
     }
 
     /// The base's tensor, for operators that need one: the engine has checked that it is there.
     pub fn base(&self) -> &dyn Source {
         self.base.as_deref().expect("an operator that needs a base is given one")
+    }
+}
+
+/// Whether a pattern parameter means a tensor; see [`TensorInputs::is_meant_by`].
+pub(super) fn is_meant(name: &str, shape: &Shape, pattern: &str) -> bool {
+    match pattern {
+        "" => shape.dims().len() == 2,
+        pattern => matches(pattern, name),
     }
 }

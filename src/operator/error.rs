@@ -87,7 +87,8 @@ pub enum OperatorError {
     },
     /// An infinity or not-a-number in a parent.
     #[error(
-        "`{parent}` has the value {value} in tensor `{tensor}` at element {index}; operators take finite numbers only"
+        "`{parent}` has the value {value} in tensor `{tensor}` at element {index}{}; operators take finite numbers only",
+        beyond(*value)
     )]
     InputNotFinite {
         /// The parent.
@@ -120,6 +121,11 @@ pub enum OperatorError {
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// What an infinity may have been.
+fn beyond(value: f32) -> &'static str {
+    if value.is_infinite() { " (or an f64 beyond the range of f32, which is read as that)" } else { "" }
 }
 
 impl OperatorError {

@@ -13,12 +13,13 @@
 //!
 //! On a tie the lower flat index stays. What stays is not changed by a bit.
 
-use super::contract::{Kernel, Operator, Piece, TensorInputs};
+use super::contract::{Kernel, Operator, Piece, TensorInputs, is_meant};
 use super::dare::Counters;
 use super::error::OperatorError;
 use super::magnitudes::{Magnitudes, magnitude, places};
 use super::parameter::{Kind, Parameter, Parameters, Value, Values, numbers_in};
 use super::trim::{Cut, cut, kept};
+use crate::tensor::shape::Shape;
 
 /// The operator.
 pub struct Prune;
@@ -96,10 +97,29 @@ impl Operator for Prune {
         Ok(())
     }
 
+    fn minds_shapes(&self) -> bool {
+        true
+    }
+
+    fn fits(&self, tensor: &str, shape: &Shape, values: &Values) -> Result<(), String> {
+        if !is_meant(tensor, shape, values.choice("tensors")) {
+            return Ok(());
+        }
+        let columns = shape.columns();
+        match structure(values) {
+            Some((n, m)) if !columns.is_multiple_of(m) => Err(format!(
+                "`{tensor}` has rows of {columns}, which cannot be cut into groups of {m} for the structure {n}:{m}; \
+                 choose other `tensors`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn survey(&self, tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
         let refused = |message| OperatorError::Relation { operator: self.name(), message };
+        let fits = |tensor: &TensorInputs<'_>| self.fits(tensor.name, tensor.shape, &tensor.values);
+        tensors.iter().try_for_each(fits).map_err(refused)?;
         let pruned = tensors.iter().filter(|tensor| tensor.is_meant_by("tensors"));
-        pruned.clone().try_for_each(divides).map_err(refused)?;
         let global: Vec<_> = pruned.filter(|tensor| tensor.values.choice("scope") == "global").collect();
         match &global[..] {
             [] => Ok(Parameters::new()),
@@ -150,19 +170,6 @@ fn structure(values: &Values) -> Option<(usize, usize)> {
     match numbers_in(values.choice("structure"))[..] {
         [n, m] => Some((n, m)),
         _ => None,
-    }
-}
-
-/// Whether a tensor's structure, if it has one, fits its rows.
-fn divides(tensor: &TensorInputs<'_>) -> Result<(), String> {
-    let columns = tensor.shape.columns();
-    match structure(&tensor.values) {
-        Some((n, m)) if !columns.is_multiple_of(m) => Err(format!(
-            "`{}` has rows of {columns}, which cannot be cut into groups of {m} for the structure {n}:{m}; \
-             choose other `tensors`",
-            tensor.name
-        )),
-        _ => Ok(()),
     }
 }
 

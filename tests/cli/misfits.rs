@@ -77,6 +77,23 @@ fn parameters_out_of_their_range_and_bases_that_are_not_there() {
     refused(&space, "della", &["b"], &drawn, &["must lie between 0 and 1"]);
 }
 
+/// A number that only f64 can hold is told with its tensor and its place, wherever it is met.
+#[test]
+fn numbers_beyond_f32_are_told_with_tensor_and_index() {
+    let space = space();
+    let bytes: Vec<u8> = [1.0, 2.0, 1e300, 4.0_f64].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let header = r#"{"a.weight":{"dtype":"F64","shape":[2,2],"data_offsets":[0,32]}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes].concat();
+    space.write("large.safetensors", &file);
+    let place = "tensor `a.weight` at element 2 (or an f64 beyond the range of f32, which is read as that)";
+    refused(&space, "linear", &["large"], "", &["`large.safetensors` has the value inf in", place]);
+    let convert = ["convert", "large.safetensors", "out.safetensors", "--dtype", "f32"];
+    space.studbook(&convert).exits(2).complains(place);
+    let said = space.studbook(&["inspect", "large.safetensors"]).exits(0);
+    let at = 8 + header.len() + 16;
+    said.says(&format!("element 2 (byte {at}) is 1e300; every weight must be a finite f32"));
+}
+
 #[test]
 fn adapters_for_what_is_not_there() {
     let space = space();

@@ -10,6 +10,7 @@ use crate::convert::{Child, ConvertError, Form, Target, outline};
 use crate::model::{Package, WriteError};
 use crate::plan::resolved::Candidate;
 use crate::tensor::dtype::DType;
+use crate::tensor::shape::Shape;
 
 /// What a plan must know of the children of a model.
 #[derive(Debug, Clone)]
@@ -18,8 +19,8 @@ pub(super) struct ChildFacts {
     pub(super) format: Target,
     /// Their exact length.
     pub(super) bytes: u64,
-    /// Their tensors' names.
-    pub(super) tensors: Vec<String>,
+    /// Their tensors.
+    pub(super) tensors: Vec<(String, Shape)>,
 }
 
 impl From<ConvertError> for NoChild {
@@ -93,7 +94,8 @@ impl Resolver<'_> {
     /// Lays a child of a model out.
     pub(super) fn child(package: &Package, form: &Form) -> Result<ChildFacts, NoChild> {
         let child = Child::like(package, form, None)?;
-        let tensors = child.planned().iter().map(|planned| planned.name.clone()).collect();
+        let tensors =
+            child.planned().iter().map(|planned| (planned.name.clone(), planned.shape.clone())).collect();
         Ok(ChildFacts { format: form.format, bytes: child.total_bytes(), tensors })
     }
 

@@ -119,6 +119,7 @@ impl Resolver<'_> {
         let children = self.children(&candidates, &models);
         self.children_can_be_written(&candidates, &children);
         self.rules_meet_tensors(&candidates, &children);
+        self.shapes_fit(&candidates, &children);
         let smoke = self.smoke();
         let suites = self.suites();
         self.suites_fit(&suites, &models);
