@@ -255,10 +255,17 @@ pub(super) struct Merge {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Convert {
-    /// The model: a file, or a folder
+    /// The model: a file, or a folder; with `--base`, the adapter
     pub(super) model: PathBuf,
     /// What to write; its ending says the format
     pub(super) out: PathBuf,
+    /// The model that an adapter is for: a PEFT folder becomes an .sbl package, a package a PEFT folder
+    #[arg(
+        long,
+        value_name = "MODEL",
+        conflicts_with_all = ["to", "dtype", "shard", "tokenizer", "without_tokenizer"]
+    )]
+    pub(super) base: Option<PathBuf>,
     /// The format, where the ending does not say it
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) to: Option<ConvertTo>,

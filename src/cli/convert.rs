@@ -3,16 +3,23 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::args::{Convert, ConvertTo};
+use super::args::{Convert, ConvertTo, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
 use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
+use crate::disk::fresh::{self, Durability};
+use crate::disk::{DiskError, IoContext};
+use crate::model::adapter::package::{FAMILIES, LOW_RANK};
+use crate::model::adapter::{self, peft};
 use crate::model::open_package;
 use crate::operator::OperatorError;
 use crate::tensor::dtype::DType;
 
 pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit> {
+    if let Some(base) = &command.base {
+        return adapter(command, base, terminal);
+    }
     let target = target(command)?;
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
     let opened = open_package(&command.model)?;
@@ -50,6 +57,47 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         opened.package.weights.format(),
         made.tensors.len(),
     )?;
+    Ok(Exit::Complete)
+}
+
+/// A PEFT folder becomes a package, a package a PEFT folder.
+fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let out = &command.out;
+    let ending = out.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let is_package = FAMILIES.iter().any(|family| family.extension == ending);
+    if peft::is_one(&command.model) {
+        if ending != LOW_RANK.extension {
+            let message = format!("a LoRA is products of matrices, and {} does not say so", out.display());
+            return Err(UsageError::new(message).hint("end it in .sbl").into());
+        }
+        let extract = Extract {
+            base: base.to_owned(),
+            model: command.model.clone(),
+            out: out.clone(),
+            form: None,
+            density: None,
+            rank: None,
+            force: command.force,
+            format: Format::Text,
+        };
+        return super::extract::run(&extract, terminal);
+    }
+    if is_package {
+        let message = format!("{} is a package already", command.model.display());
+        return Err(UsageError::new(message).hint("name a folder to make a PEFT adapter of it").into());
+    }
+    let package = open_package(base)?.package;
+    let opened = adapter::open(&command.model)?;
+    let files = peft::write::files(&package, &opened.adapter)?;
+    fresh::folder(out, command.force, Durability::Synced, |folder| {
+        for (name, bytes) in &files {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).at("write", &path)?;
+        }
+        Ok::<_, DiskError>(())
+    })?;
+    let modules = count(opened.adapter.infos().len(), "module");
+    writeln!(terminal.out(), "{}: a PEFT LoRA of {modules}", out.display())?;
     Ok(Exit::Complete)
 }
 

@@ -421,3 +421,63 @@ fn a_peft_folder_becomes_a_package() {
     space.write("lora/adapter_config.json", settings("").replace("gate", "up").as_bytes());
     extract(&space, &["lora", "y.sbl"]).exits(2).complains("target_modules does not list it");
 }
+
+/// A LoRA folder to a package and back: the same factors, in the model's rows and in PEFT's.
+#[test]
+fn packages_and_peft_folders_become_each_other() {
+    let space = space();
+    let untied = ModelConfig { tied_output: false, ..config() };
+    space.write("base.slm", &grid(&untied, base));
+    let module = |name: &str| format!("base_model.model.model.{name}");
+    let factors: Vec<(String, Vec<usize>)> = vec![
+        (module("layers.0.self_attn.q_proj.lora_A.weight"), vec![2, 8]),
+        (module("layers.0.self_attn.q_proj.lora_B.weight"), vec![8, 2]),
+        (module("layers.0.mlp.up_proj.lora_A.weight"), vec![3, 8]),
+        (module("layers.0.mlp.up_proj.lora_B.weight"), vec![16, 3]),
+        (module("embed_tokens.lora_embedding_A"), vec![2, 260]),
+        (module("embed_tokens.lora_embedding_B"), vec![8, 2]),
+    ];
+    let (mut header, mut payload) = (serde_json::Map::new(), Vec::new());
+    for (n, (name, shape)) in factors.iter().enumerate() {
+        let start = payload.len();
+        for i in 0..shape.iter().product::<usize>() {
+            payload.extend_from_slice(&(base(name, i + n) * 0.25).to_le_bytes());
+        }
+        let entry =
+            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, payload.len()] });
+        header.insert(name.clone(), entry);
+    }
+    let text = serde_json::Value::from(header).to_string();
+    let file = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &payload].concat();
+    space.write("lora/adapter_model.safetensors", &file);
+    let settings = br#"{"peft_type":"LORA","r":2,"lora_alpha":3,"rank_pattern":{".*\\.mlp\\.up_proj":3},
+        "alpha_pattern":{"embed_tokens":0.7},"target_modules":"all-linear"}"#;
+    space.write("lora/adapter_config.json", settings);
+    let convert = |from: &str, to: &str| space.studbook(&["convert", from, to, "--base", "base.slm"]);
+    convert("lora", "lora.sbl").exits(0).says("3 deltas");
+    convert("lora.sbl", "again").exits(0).says("again: a PEFT LoRA of 3 modules");
+    convert("again", "again.sbl").exits(0);
+    let bytes = |name: &str| std::fs::read(space.path(name)).unwrap();
+    assert_eq!(bytes("lora.sbl"), bytes("again.sbl"));
+    convert("lora.sbl", "twice").exits(0);
+    assert_eq!(bytes("again/adapter_model.safetensors"), bytes("twice/adapter_model.safetensors"));
+    let settings: serde_json::Value = serde_json::from_slice(&bytes("again/adapter_config.json")).unwrap();
+    assert_eq!(settings["target_modules"].as_array().unwrap().len(), 3);
+    // Of a folder's names and rows, the factors are those that came.
+    space.studbook(&["convert", "base.slm", "base", "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    space.studbook(&["convert", "lora", "folder.sbl", "--base", "base"]).exits(0);
+    space.studbook(&["convert", "folder.sbl", "folder", "--base", "base"]).exits(0);
+    assert_eq!(bytes("folder/adapter_model.safetensors"), bytes("again/adapter_model.safetensors"));
+
+    // What a LoRA cannot say.
+    space.write("tuned.slm", &grid(&untied, |name, i| base(name, i) + change(name, i)));
+    let extract = ["extract", "base.slm", "tuned.slm", "d.sbl", "--as", "low-rank", "--rank", "1"];
+    space.studbook(&extract).exits(0);
+    convert("d.sbl", "no").exits(2).complains("the delta of tensor `norm.weight` is dense");
+    convert("lora", "no").exits(2).complains("end it in .sbl");
+    convert("lora.sbl", "no.sbs").exits(2).complains("is a package already");
+    assert!(!space.path("no").exists());
+    let said = space.studbook(&["convert", "lora.sbl", "no", "--base", "tuned.slm"]).exits(0);
+    assert!(said.out.contains("3 modules"), "the same network is the same base");
+    space.studbook(&["convert", "lora.sbl", "other", "--base", "other.slm"]).exits(2).complains("parameter");
+}

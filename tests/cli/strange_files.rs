@@ -41,7 +41,7 @@ fn headers_that_lie() {
         (one(r#"{"dtype":"F32","shape":[4294967296,4294967296,4]}"#), &["tensor \"a\"", "too many"]),
         (one(r#"{"dtype":"F32","shape":[0,18446744073709551615]}"#), &["\"a\" has a dimension of zero"]),
         (one(r#"{"dtype":"F31","shape":[2]}"#), &["the dtype \"F31\""]),
-        (one(r#"{"dtype":"U8","shape":[8],"data_offsets":[0,8]}"#), &["tensor \"a\" is U8"]),
+        (one(r#"{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}"#), &["tensor \"a\" is F8_E4M3"]),
         (safetensors("{\"__metadata__\":{\"a\":1}}", 0), &["expected a string"]),
         (vec![1, 2, 3], &["has 3 bytes", "8 bytes of its header's length"]),
     ];

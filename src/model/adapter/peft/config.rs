@@ -11,13 +11,57 @@ use serde_json::Value;
 pub struct Settings {
     rank: u64,
     alpha: f64,
-    rank_pattern: Vec<(String, f64)>,
-    alpha_pattern: Vec<(String, f64)>,
+    rank_pattern: Patterns,
+    alpha_pattern: Patterns,
     rslora: bool,
     /// The modules it is for, where they are named.
     targets: Option<Targets>,
     /// Whether weights are stored in x out.
     pub fan_in_fan_out: bool,
+}
+
+/// Other numbers for some modules, by patterns over their names.
+#[derive(Debug, Clone)]
+struct Patterns {
+    key: &'static str,
+    /// In the file's order: the first that matches counts.
+    all: Vec<(fancy_regex::Regex, f64)>,
+}
+
+impl PartialEq for Patterns {
+    fn eq(&self, other: &Self) -> bool {
+        let text = |(pattern, value): &(fancy_regex::Regex, f64)| (pattern.as_str().to_owned(), *value);
+        self.all.iter().map(text).eq(other.all.iter().map(text))
+    }
+}
+
+impl Patterns {
+    /// A pattern is one of whole names, or of what stands behind a dot in them, as in the library.
+    fn new(key: &'static str, given: Option<Pairs>) -> Result<Self, SettingsError> {
+        let compiled = |(pattern, value): (String, f64)| match fancy_regex::Regex::new(&format!(
+            r"^(.*\.)?({pattern})$"
+        )) {
+            Ok(regex) => Ok((regex, value)),
+            Err(error) => Err(SettingsError::Pattern { key, pattern, why: error.to_string() }),
+        };
+        let all = given.unwrap_or_default().0.into_iter().map(compiled).collect::<Result<_, _>>()?;
+        Ok(Self { key, all })
+    }
+
+    /// The number for a module, if there is one of its own.
+    fn of(&self, module: &str) -> Result<Option<f64>, SettingsError> {
+        for (pattern, value) in &self.all {
+            let matched = pattern.is_match(module).map_err(|error| SettingsError::Pattern {
+                key: self.key,
+                pattern: pattern.as_str().to_owned(),
+                why: format!("it cannot be held against `{module}`: {error}"),
+            })?;
+            if matched {
+                return Ok(Some(*value));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The modules an adapter is for.
@@ -55,23 +99,15 @@ pub enum SettingsError {
         /// What can be used.
         expected: &'static str,
     },
-    /// A pattern that is more than a name.
-    #[error(
-        "{key} has the pattern {pattern:?}; names and endings of names are understood, no other patterns"
-    )]
+    /// A pattern that is none.
+    #[error("{key} has the pattern {pattern:?}, which cannot be used: {why}")]
     Pattern {
         /// The key.
         key: &'static str,
         /// The pattern.
         pattern: String,
-    },
-    /// Two patterns for one module, with two values.
-    #[error("{key} has several values for the module `{module}`")]
-    Ambiguous {
-        /// The key.
-        key: &'static str,
-        /// The module.
-        module: String,
+        /// What is wrong with it.
+        why: String,
     },
 }
 
@@ -84,8 +120,8 @@ impl Settings {
         let settings = Self {
             rank,
             alpha,
-            rank_pattern: names("rank_pattern", raw.rank_pattern)?,
-            alpha_pattern: names("alpha_pattern", raw.alpha_pattern)?,
+            rank_pattern: Patterns::new("rank_pattern", raw.rank_pattern)?,
+            alpha_pattern: Patterns::new("alpha_pattern", raw.alpha_pattern)?,
             rslora: raw.use_rslora.unwrap_or(false),
             targets: raw.target_modules.as_ref().map_or(Ok(None), targets)?,
             fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
@@ -97,14 +133,14 @@ impl Settings {
 
     /// The rank of a module's factors.
     pub fn rank(&self, module: &str) -> Result<u64, SettingsError> {
-        let rank = pattern("rank_pattern", &self.rank_pattern, module)?;
+        let rank = self.rank_pattern.of(module)?;
         // A rank that is no whole number is one that no factor has.
         Ok(rank.map_or(self.rank, |rank| rank as u64))
     }
 
     /// The factor on a module's product, as the library computes it: in f64.
     pub fn scale(&self, module: &str) -> Result<f64, SettingsError> {
-        let alpha = pattern("alpha_pattern", &self.alpha_pattern, module)?.unwrap_or(self.alpha);
+        let alpha = self.alpha_pattern.of(module)?.unwrap_or(self.alpha);
         let rank = self.rank(module)? as f64;
         Ok(if self.rslora { alpha / rank.sqrt() } else { alpha / rank })
     }
@@ -150,41 +186,9 @@ fn targets(value: &Value) -> Result<Option<Targets>, SettingsError> {
     }
 }
 
-/// The one value that a list of patterns has for a module.
-fn pattern(
-    key: &'static str,
-    patterns: &[(String, f64)],
-    module: &str,
-) -> Result<Option<f64>, SettingsError> {
-    let fits = |pattern: &str| match pattern.strip_prefix('^') {
-        Some(whole) => whole == module,
-        None => is_or_ends_in(module, pattern),
-    };
-    let mut found = patterns.iter().filter(|(name, _)| fits(name)).map(|(_, value)| *value);
-    let first = found.next();
-    // The library takes the first; whoever wrote two meant something else.
-    if found.any(|other| Some(other) != first) {
-        return Err(SettingsError::Ambiguous { key, module: module.to_owned() });
-    }
-    Ok(first)
-}
-
 /// Whether a module has this name, or ends in it after a dot.
 fn is_or_ends_in(module: &str, name: &str) -> bool {
     module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-}
-
-/// Refuses patterns that are more than names. A dot in a name matches itself.
-fn names(key: &'static str, patterns: Option<Pairs>) -> Result<Vec<(String, f64)>, SettingsError> {
-    let patterns = patterns.unwrap_or_default().0;
-    let plain = |name: &str| {
-        let name = name.strip_prefix('^').unwrap_or(name);
-        name.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'))
-    };
-    match patterns.iter().find(|(name, _)| !plain(name)) {
-        Some((name, _)) => Err(SettingsError::Pattern { key, pattern: name.clone() }),
-        None => Ok(patterns),
-    }
 }
 
 fn expect(
@@ -301,10 +305,32 @@ mod tests {
         assert_eq!((patterns.rank(module).unwrap(), patterns.scale(module).unwrap()), (4, 0.625));
         assert_eq!(patterns.rank("model.layers.1.self_attn.k_proj").unwrap(), 8);
         assert_eq!(patterns.rank("freq_proj").unwrap(), 8, "an ending begins after a dot");
-        let error = patterns.rank("model.layers.0.self_attn.q_proj").unwrap_err().to_string();
-        assert_eq!(error, "rank_pattern has several values for the module `model.layers.0.self_attn.q_proj`");
-        let error = settings("\"rank_pattern\":{\".*q_proj\":4}").unwrap_err().to_string();
-        assert!(error.contains("rank_pattern has the pattern \".*q_proj\""), "{error}");
+    }
+
+    /// What PEFT's `get_pattern_key` finds (tests/fixtures/adapters_patterns.py), with values in the place of keys.
+    #[test]
+    fn patterns_are_those_of_the_library() {
+        let fixture: Value =
+            serde_json::from_str(include_str!("../../../../tests/fixtures/adapters_patterns.json")).unwrap();
+        let cases = fixture.as_array().unwrap();
+        assert!(cases.len() >= 12);
+        for case in cases {
+            let patterns: Vec<&str> = case["patterns"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|pattern| pattern.as_str().unwrap())
+                .collect();
+            let pairs = patterns.iter().enumerate().map(|(i, pattern)| ((*pattern).to_owned(), i as f64));
+            let patterns = Patterns::new("rank_pattern", Some(Pairs(pairs.collect()))).unwrap();
+            let expected = case["found"].as_u64().map(|found| found as f64);
+            assert_eq!(patterns.of(case["module"].as_str().unwrap()).unwrap(), expected, "{case}");
+        }
+        let error = settings("\"rank_pattern\":{\"(q_proj\":4}").unwrap_err().to_string();
+        assert!(
+            error.starts_with("rank_pattern has the pattern \"(q_proj\", which cannot be used"),
+            "{error}"
+        );
     }
 
     #[test]

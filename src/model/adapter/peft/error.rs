@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::config::SettingsError;
 use crate::disk::DiskError;
 use crate::model::safetensors::SafetensorsError;
+use crate::model::writer::WriteError;
 use crate::tensor::shape::Shape;
 
 /// Why a PEFT adapter cannot be used.
@@ -101,6 +102,34 @@ pub enum PeftError {
         /// That tensor's shape.
         model: Box<Shape>,
     },
+    /// A delta that is no product of two matrices.
+    #[error(
+        "the delta of tensor `{tensor}` is {stored}, and a LoRA has products of two matrices only; \
+         `studbook extract --as low-rank` makes products of matrices, of norms and biases there are none"
+    )]
+    NoProduct {
+        /// The tensor.
+        tensor: String,
+        /// How it is stored.
+        stored: &'static str,
+    },
+    /// A tensor that no module of a known network has.
+    #[error(
+        "the tensor `{0}` has a delta, and is of no module that PEFT would find: the network is not known"
+    )]
+    NoModule(String),
+    /// An embedding matrix that is the output matrix, too.
+    #[error(
+        "the tensor `{0}` has a delta, and may be the output matrix, too (tied embeddings); PEFT would change \
+         one of the two"
+    )]
+    TiedEmbedding(String),
+    /// An adapter that changes nothing.
+    #[error("the adapter changes nothing, so there is no module to name")]
+    Nothing,
+    /// The file of factors, on its way.
+    #[error("adapter_model.safetensors cannot be written: {0}")]
+    Write(#[from] WriteError),
     /// Rows that would have to be reordered, and nobody knows how.
     #[error("the rows of tensor `{tensor}` lie in another order in this model, and its heads are not known")]
     Heads {

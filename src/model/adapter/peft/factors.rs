@@ -14,7 +14,7 @@ use crate::model::weights::Weights;
 use crate::tensor::shape::Shape;
 
 /// How every name begins: the wrapper, then the model.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// What a factor's name ends in, which one it is, and whether it is an embedding's.
 const ENDINGS: [(&str, char, bool); 8] = [
@@ -191,11 +191,11 @@ fn target(module: &str, base: &Package) -> Result<Target, PeftError> {
 }
 
 /// A matrix with rows of `width`, its columns for rows.
-fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+pub(super) fn transposed(values: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|column| values.iter().skip(column).step_by(width)).copied().collect()
 }
 
-fn reordered(values: &[f32], width: usize, order: Permutation) -> Vec<f32> {
+pub(super) fn reordered(values: &[f32], width: usize, order: Permutation) -> Vec<f32> {
     let rows = values.len() / width;
     (0..rows)
         .flat_map(|row| {

@@ -16,6 +16,8 @@
 //! GGUF) can be one, too: names are translated, and rows of queries and keys reordered, as when a
 //! model is converted ([`crate::model::naming`]).
 //!
+//! [`mod@write`] makes such a folder of an adapter that has products only.
+//!
 //! What PEFT can do beyond that (DoRA, trained biases, whole modules saved along, ...) changes the
 //! weights in other ways and is refused by name.
 
@@ -24,6 +26,7 @@ mod error;
 mod factors;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
