@@ -31,14 +31,20 @@ pub(super) const ROWS: usize = GROUPS * TILE;
 /// nearest cache.
 const CHUNKS: usize = 32;
 
+/// Lanes where a vector of them lies in one cache line: packed numbers that begin anywhere took a third longer,
+/// since every other load would be of two lines (measured).
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(32))]
+struct Chunk(Lanes);
+
 /// The sums of a tile: of every input with every row.
-type Sums = [[Lanes; TILE]; TILE];
+type Sums = [[Chunk; TILE]; TILE];
 
 /// Room to work in, kept by each thread: it would be cleared anew for every piece otherwise.
 #[derive(Default)]
 struct Room {
     row: Vec<f32>,
-    rows: Vec<Lanes>,
+    rows: Vec<Chunk>,
     sums: Vec<Sums>,
 }
 
@@ -51,7 +57,7 @@ thread_local! {
 pub(super) struct Packed {
     count: usize,
     columns: usize,
-    numbers: Vec<Lanes>,
+    numbers: Vec<Chunk>,
 }
 
 impl Packed {
@@ -59,8 +65,8 @@ impl Packed {
     pub(super) fn pack(&mut self, inputs: &[f32], columns: usize, spread: bool) {
         let (count, chunks) = (inputs.len() / columns, columns.div_ceil(LANES));
         (self.count, self.columns) = (count, columns);
-        self.numbers.resize(count * chunks, [0.0; LANES]);
-        let cut = |index: usize, out: &mut [Lanes]| {
+        self.numbers.resize(count * chunks, Chunk::default());
+        let cut = |index: usize, out: &mut [Chunk]| {
             let (mut inputs, mut out) = (inputs, out);
             let length = out.len() / count;
             while !inputs.is_empty() {
@@ -80,13 +86,13 @@ impl Packed {
 
 /// Puts the chunks from `first` on of all `rows` side by side, as many as `out` has room for.
 #[inline(always)]
-fn pack(rows: &[f32], columns: usize, first: usize, out: &mut [Lanes]) {
+fn pack(rows: &[f32], columns: usize, first: usize, out: &mut [Chunk]) {
     let count = rows.len() / columns;
     for (place, row) in rows.chunks_exact(columns).enumerate() {
         let (whole, _) = row.as_chunks::<LANES>();
         let places = out.iter_mut().skip(place).step_by(count);
         for (out, at) in places.zip(first..) {
-            *out = if at < whole.len() { whole[at] } else { rest(row) };
+            out.0 = if at < whole.len() { whole[at] } else { rest(row) };
         }
     }
 }
@@ -114,11 +120,11 @@ fn multiply_block(
     let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
     let Room { row, rows, sums } = room;
     row.resize(TILE * columns, 0.0);
-    rows.resize(groups * TILE * chunks, [0.0; LANES]);
+    rows.resize(groups * TILE * chunks, Chunk::default());
     let mut scales = [1.0; ROWS];
     pack_rows(matrix, block.clone(), row, rows, &mut scales);
     sums.clear();
-    sums.resize(count.div_ceil(TILE) * groups, [[[0.0; LANES]; TILE]; TILE]);
+    sums.resize(count.div_ceil(TILE) * groups, Sums::default());
     for (rows, numbers) in rows.chunks(CHUNKS * groups * TILE).zip(numbers.chunks(CHUNKS * count)) {
         let mut numbers = numbers.chunks(numbers.len() / count * TILE).peekable();
         for sums in sums.chunks_exact_mut(groups) {
@@ -146,7 +152,7 @@ fn pack_rows(
     matrix: &Matrix<'_>,
     block: Range<usize>,
     buffer: &mut [f32],
-    out: &mut [Lanes],
+    out: &mut [Chunk],
     scales: &mut [f32; ROWS],
 ) {
     let columns = matrix.columns;
@@ -170,7 +176,7 @@ fn pack_rows(
 wide! {
     /// Adds every product of the groups of rows with one group of inputs to its lanes. The `next` inputs are
     /// fetched little by little meanwhile: nothing else would ask for them in time.
-    fn strip<'a>(rows: &'a [Lanes], inputs: &'a [Lanes], next: &'a [Lanes], sums: &'a mut [Sums]) {
+    fn strip<'a>(rows: &'a [Chunk], inputs: &'a [Chunk], next: &'a [Chunk], sums: &'a mut [Sums]) {
         let length = rows.len() / sums.len();
         let mut next = next.chunks(length.div_ceil(sums.len()) * TILE);
         for (rows, sums) in rows.chunks_exact(length).zip(sums) {
@@ -189,7 +195,7 @@ wide! {
     /// whole steps of the tree one after the other, since vectors are made of neighbouring sums here.
     fn add_up<'a>(sums: &'a [Sums], done: &'a mut [[[f32; TILE]; TILE]; GROUPS]) {
         let mut halves = [[0.0_f32; LANES / 2]; GROUPS * TILE * TILE];
-        for (half, lanes) in halves.iter_mut().zip(sums.as_flattened().as_flattened()) {
+        for (half, Chunk(lanes)) in halves.iter_mut().zip(sums.as_flattened().as_flattened()) {
             for lane in 0..LANES / 2 {
                 half[lane] = lanes[lane] + lanes[lane + LANES / 2];
             }
@@ -202,13 +208,13 @@ wide! {
 
 /// Adds every product of a group of rows with `B` inputs to its lanes, which stay in registers meanwhile.
 #[inline(always)]
-fn tile<const B: usize>(rows: &[Lanes], inputs: &[Lanes], sums: &mut Sums) {
+fn tile<const B: usize>(rows: &[Chunk], inputs: &[Chunk], sums: &mut Sums) {
     let Some(sums) = sums.first_chunk_mut::<B>() else { return };
     let mut lanes = *sums;
     for (rows, inputs) in rows.as_chunks::<TILE>().0.iter().zip(inputs.as_chunks::<B>().0) {
         for b in 0..B {
             for a in 0..TILE {
-                multiply_add(&mut lanes[b][a], &rows[a], &inputs[b]);
+                multiply_add(&mut lanes[b][a].0, &rows[a].0, &inputs[b].0);
             }
         }
     }
