@@ -283,7 +283,7 @@ fn companions(
         (None, _) => {
             let dtype = planned.first().map_or(DType::F32, |tensor| tensor.dtype);
             let tokenizer = tokenizer.or(task.package.tokenizer.as_ref().ok());
-            let bytes = huggingface::config::write(task.config(huggingface::NAME)?, dtype, tokenizer);
+            let bytes = huggingface::settings::write(task.config(huggingface::NAME)?, dtype, tokenizer);
             companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::model::config::{ConfigError, ModelConfig, tensor_table};
 use crate::model::gguf::Architecture;
-use crate::model::huggingface::{CONFIG, config};
+use crate::model::huggingface::{CONFIG, settings};
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::TensorInfo;
@@ -250,7 +250,7 @@ impl<'a> Task<'a> {
 fn check_words(package: &Package, config: &ModelConfig, to: Naming) -> Result<(), ConfigError> {
     match (to, Architecture::from_naming(to)) {
         (Naming::HuggingFace, _) if package.companion(CONFIG).is_some() => Ok(()),
-        (Naming::HuggingFace, _) => config::check(config),
+        (Naming::HuggingFace, _) => settings::check(config),
         (_, Some(architecture)) => architecture.check(config),
         _ => config.validate_plain(),
     }

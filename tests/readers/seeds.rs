@@ -214,7 +214,7 @@ fn listing(names: &[&str]) -> Vec<u8> {
 
 fn folders() -> Vec<Seed> {
     let network = config(true, 260);
-    let settings = huggingface::config::write(&network, DType::F32, None);
+    let settings = huggingface::settings::write(&network, DType::F32, None);
     let none = BTreeMap::new();
     let one = safetensors_of(&[planned("model.norm.weight", &[2], DType::F32)], &none);
     let two = safetensors_of(&[planned("model.embed_tokens.weight", &[260, 2], DType::BF16)], &none);

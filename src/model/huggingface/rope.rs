@@ -88,36 +88,6 @@ impl RopeScaling {
     }
 }
 
-/// A way of scaling as the library reads it; nothing for frequencies as they are.
-pub(super) fn written(rope: &RopeScale) -> Option<serde_json::Value> {
-    Some(match *rope {
-        RopeScale::Plain => return None,
-        RopeScale::Linear { factor } => serde_json::json!({ "rope_type": "linear", "factor": factor }),
-        RopeScale::Llama3 { factor, low, high, original } => serde_json::json!({
-            "rope_type": "llama3",
-            "factor": factor,
-            "low_freq_factor": low,
-            "high_freq_factor": high,
-            "original_max_position_embeddings": tokens(original),
-        }),
-        RopeScale::Yarn { factor, fast, slow, original, attention, truncate } => serde_json::json!({
-            "rope_type": "yarn",
-            "factor": factor,
-            "beta_fast": fast,
-            "beta_slow": slow,
-            "original_max_position_embeddings": tokens(original),
-            "attention_factor": attention,
-            "truncate": truncate,
-        }),
-    })
-}
-
-/// A context in whole tokens, as the library insists on where it is one.
-fn tokens(context: f64) -> serde_json::Value {
-    let whole = context.fract() == 0.0 && context < f64::from(u32::MAX);
-    if whole { (context as u64).into() } else { context.into() }
-}
-
 fn need(key: &str, value: Option<f64>) -> Result<f64, String> {
     value.ok_or_else(|| format!("rope_scaling has no `{key}`, which its kind needs"))
 }
