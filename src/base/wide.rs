@@ -59,6 +59,9 @@ pub(crate) fn features() -> Vec<&'static str> {
     Vec::new()
 }
 
+/// Whether [`fetch`] does anything: a loop around nothing still costs.
+pub(crate) const FETCHES: bool = cfg!(target_arch = "x86_64");
+
 /// Asks the processor to have this at hand soon. It changes nothing but the time.
 #[inline(always)]
 pub(crate) fn fetch<T>(place: &T) {

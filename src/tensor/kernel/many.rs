@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use super::Matrix;
 use super::lanes::{LANES, Lanes, multiply_add, rest};
-use crate::base::wide::{fetch, wide};
+use crate::base::wide::{FETCHES, fetch, wide};
 
 /// Rows and inputs of a tile. Nine sums, three rows, an input and a product are 14 vectors of the 16 that AVX2
 /// has; where a sum takes two vectors, as in wasm, four sums do.
@@ -174,11 +174,13 @@ wide! {
         let length = rows.len() / sums.len();
         let mut next = next.chunks(length.div_ceil(sums.len()) * TILE);
         for (rows, sums) in rows.chunks_exact(length).zip(sums) {
-            next.next().unwrap_or_default().iter().step_by(2).for_each(fetch);
+            if FETCHES {
+                next.next().unwrap_or_default().iter().step_by(2).for_each(fetch);
+            }
             match inputs.len() * TILE / length {
-                TILE => tile::<TILE>(rows, inputs, sums),
+                1 => tile::<1>(rows, inputs, sums),
                 2 => tile::<2>(rows, inputs, sums),
-                _ => tile::<1>(rows, inputs, sums),
+                _ => tile::<TILE>(rows, inputs, sums),
             }
         }
     }

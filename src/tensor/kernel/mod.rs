@@ -30,6 +30,8 @@ mod exp;
 mod lanes;
 mod many;
 mod one;
+#[cfg(any(target_arch = "wasm32", test))]
+mod quanta;
 
 use super::blocks;
 use super::dtype::DType;

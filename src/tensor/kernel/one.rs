@@ -7,8 +7,10 @@
 use std::ops::Range;
 
 use super::lanes::{LANES, Lanes, added_up, dot, dots, multiply_add};
+#[cfg(target_arch = "wasm32")]
+use super::quanta;
 use super::{Matrix, Payload, nibbles};
-use crate::base::wide::{fetch, wide};
+use crate::base::wide::{FETCHES, fetch, wide};
 use crate::tensor::dtype::DType;
 
 /// Rows whose sums are in registers together: half of the sixteen that AVX2 has, and of the vectors of wasm
@@ -41,7 +43,13 @@ wide! {
             Payload::Q8 { quanta, scales } if columns.is_multiple_of(16) => {
                 let units = quanta[elements].as_chunks::<16>().0;
                 let scale = |row: usize| f32::from_le_bytes(scales[range.start + row]);
+                #[cfg(not(target_arch = "wasm32"))]
                 in_flight::<_, _, 2, TOGETHER_MADE>(units, (), input, out, widen_q8, scale);
+                #[cfg(target_arch = "wasm32")]
+                match quanta::lowered(input) {
+                    Some(low) => in_flight::<_, _, 2, 3>(units, (), &low, out, quanta::widen, scale),
+                    None => by_rows(matrix, range, input, out),
+                }
             }
             Payload::Q4 { pairs, scales, block: 32 } => {
                 let units = pairs[elements.start / 2..elements.end / 2].as_chunks::<16>().0;
@@ -98,7 +106,8 @@ impl Beside for &[[u8; 4]] {
 }
 
 /// Rows of units that `widen` makes `N` chunks of lanes from, `A` of them together.
-#[inline(always)]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
 fn in_flight<U, B: Beside, const N: usize, const A: usize>(
     units: &[U],
     beside: B,
@@ -110,7 +119,7 @@ fn in_flight<U, B: Beside, const N: usize, const A: usize>(
     let chunks = input.as_chunks::<LANES>().0.as_chunks::<N>().0;
     let length = chunks.len();
     let row = |row: usize| (&units[row * length..(row + 1) * length], beside.row(row, length));
-    let told = length * size_of::<U>() <= SHORT;
+    let told = FETCHES && length * size_of::<U>() <= SHORT;
     let (groups, last) = out.as_chunks_mut::<A>();
     let done = groups.len() * A;
     for (group, out) in groups.iter_mut().enumerate() {
@@ -152,8 +161,10 @@ fn sum_rows<U, B: Beside, const N: usize, const A: usize>(
     let units = rows.map(|(units, _)| &units[..chunks.len()]);
     let mut next = next.chunks(A);
     for (unit, chunks) in chunks.iter().enumerate() {
-        for unit in next.next().unwrap_or_default().iter().step_by(64_usize.div_ceil(size_of::<U>())) {
-            fetch(unit);
+        if FETCHES {
+            for unit in next.next().unwrap_or_default().iter().step_by(64_usize.div_ceil(size_of::<U>())) {
+                fetch(unit);
+            }
         }
         unrolled!(a < A, {
             let weights = widen(&units[a][unit], rows[a].1.at(unit));
@@ -189,6 +200,7 @@ fn by_rows(matrix: &Matrix<'_>, range: Range<usize>, input: &[f32], out: &mut [f
 }
 
 /// Two chunks at once: of one, the compiler makes single numbers, five times slower (rustc 1.95).
+#[cfg(not(target_arch = "wasm32"))]
 #[inline(always)]
 fn widen_q8(unit: &[i8; 16], (): ()) -> [Lanes; 2] {
     std::array::from_fn(|n| std::array::from_fn(|lane| f32::from(unit[n * LANES + lane])))
