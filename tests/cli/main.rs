@@ -18,6 +18,7 @@ mod dossier;
 mod dry_run;
 mod evaluate;
 mod formats;
+mod gguf;
 mod greedy;
 mod hostile;
 mod keys;
