@@ -380,10 +380,10 @@ pub(super) struct Generate {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Export {
-    /// The candidate, admitted or refused
-    pub(super) candidate: String,
     /// The plan file
     pub(super) plan: PathBuf,
+    /// The candidate, admitted or refused
+    pub(super) candidate: String,
     /// The folder to write
     #[arg(long, value_name = "FOLDER")]
     pub(super) out: PathBuf,
@@ -503,11 +503,12 @@ pub(super) struct LedgerCheck {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
 pub(super) struct LedgerProve {
-    /// The entry's number, a candidate, or the SHA-256 of a record
-    pub(super) entry: String,
     #[command(flatten)]
     pub(super) of: LedgerOf,
+    /// The entry's number, a candidate, or the SHA-256 of a record
+    pub(super) entry: String,
     /// The file to write; standard output by default
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
@@ -597,11 +598,12 @@ pub(super) struct KeysShow {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
 pub(super) struct Lineage {
-    /// The candidate: its name, CYCLE/NAME, or the beginning of its manifest's or artifact's digest
-    pub(super) candidate: String,
     /// A plan whose store holds it; `.studbook` here by default
     pub(super) plan: Option<PathBuf>,
+    /// The candidate: its name, CYCLE/NAME, or the beginning of its manifest's or artifact's digest
+    pub(super) candidate: String,
     /// How to print
     #[arg(long, value_enum, default_value_t = LineageFormat::Text)]
     pub(super) format: LineageFormat,

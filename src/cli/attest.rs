@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::args::{Args, Attest};
-use super::context::{Loaded, Terminal, load_to_work};
+use super::context::{Loaded, Terminal, in_order, load_to_work};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
@@ -20,6 +20,7 @@ use crate::stage::Kind;
 use crate::trust::keyring::read_secret;
 
 pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
+    in_order("attest", Some(&command.plan), &command.candidate, "CANDIDATE")?;
     if let Some(suite) = &command.suite {
         return super::external::run(args, command, suite, terminal);
     }

@@ -101,6 +101,22 @@ pub(super) fn existing_store(args: &Args, plan: Option<&Path>) -> anyhow::Result
     Ok(Store::open(&path)?.kept_by(custody(args, plan)?))
 }
 
+/// That a plan and something of it came in this order, the plan first. `command` is what was called, such
+/// as `why`; `what` is what comes after the plan.
+pub(super) fn in_order(command: &str, plan: Option<&Path>, other: &str, what: &str) -> anyhow::Result<()> {
+    let is_plan = |path: &Path| path.extension().is_some_and(|end| end == "toml") && path.is_file();
+    if !is_plan(Path::new(other)) || plan.is_some_and(is_plan) {
+        return Ok(());
+    }
+    let error = match plan {
+        Some(plan) => UsageError::new(format!("{other} is a plan and {} is none", plan.display()))
+            .hint(format!("the plan comes first: studbook {command} {other} {}", plan.display())),
+        None => UsageError::new(format!("{other} is a plan, and no {what} is named"))
+            .hint(format!("studbook {command} {other} {what}")),
+    };
+    Err(error.into())
+}
+
 /// A plan with its graph and its store.
 pub(super) struct Loaded {
     pub(super) plan: Plan,

@@ -4,12 +4,13 @@ use std::io::Write;
 
 use super::args::{Args, Export};
 use super::attest::find_candidate;
-use super::context::{Terminal, load};
+use super::context::{Terminal, in_order, load};
 use super::exit::Exit;
 use crate::dossier;
 use crate::engine::preview::preview;
 
 pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow::Result<Exit> {
+    in_order("export", Some(&command.plan), &command.candidate, "CANDIDATE")?;
     let loaded = load(args, &command.plan)?;
     let candidate = &find_candidate(&loaded, &command.candidate)?.name;
     let results = preview(&loaded.graph, &loaded.store)?.results;

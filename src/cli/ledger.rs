@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{Args, Format, Ledger as Command, LedgerCheck, LedgerCommand, LedgerOf, LedgerProve};
-use super::context::{Terminal, custody, existing_store, now};
+use super::context::{Terminal, custody, existing_store, in_order, now};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::disk::atomic;
@@ -167,6 +167,7 @@ fn check_proof(args: &Args, command: &LedgerCheck, path: &Path, terminal: &Termi
 }
 
 fn prove(args: &Args, command: &LedgerProve, terminal: &Terminal) -> anyhow::Result<Exit> {
+    in_order("ledger prove", command.of.plan.as_deref(), &command.entry, "ENTRY")?;
     let (_, ledger) = open(args, &command.of)?;
     let index = find_entry(&ledger, &command.entry)?;
     let text = ledger.prove(index)?.to_text();

@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use super::args::{Args, Lineage, LineageFormat};
-use super::context::{Terminal, existing_store};
+use super::context::{Terminal, existing_store, in_order};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::base::nearest::nearest;
 use crate::pedigree::Pedigree;
 
 pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow::Result<Exit> {
+    in_order("lineage", command.plan.as_deref(), &command.candidate, "CANDIDATE")?;
     let store = existing_store(args, command.plan.as_deref())?;
     let pedigree = Pedigree::load(&store)?;
     let ancestry = pedigree.ancestry(the_candidate(&pedigree, &command.candidate)?)?;

@@ -3,11 +3,12 @@
 use std::io::Write;
 
 use super::args::{Args, Format, Why};
-use super::context::{Terminal, find_stage, load};
+use super::context::{Terminal, find_stage, in_order, load};
 use super::exit::Exit;
 use crate::engine::preview::{Outlook, why};
 
 pub(super) fn run(args: &Args, command: &Why, terminal: &Terminal) -> anyhow::Result<Exit> {
+    in_order("why", Some(&command.plan), &command.stage, "STAGE")?;
     let loaded = load(args, &command.plan)?;
     let index = find_stage(&loaded.graph, &command.stage)?;
     let why = why(&loaded.graph, &loaded.store, index)?;

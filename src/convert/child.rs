@@ -14,10 +14,12 @@ use super::target::Target;
 use super::task::{ConvertError, Move, Task};
 use crate::base::sink::ArtifactSink;
 use crate::model::buffer::Buffer;
+use crate::model::gguf::Architecture;
+use crate::model::gguf::write::Given;
 use crate::model::huggingface::{self, FolderLayout, FolderWriter, Shelf, Written};
+use crate::model::naming::Naming;
 use crate::model::tokenizer::{Tokenizer, json};
 use crate::model::{Companion, ModelWriter, Package, Planned, gguf, safetensors, slm1};
-use crate::operator::Tensors;
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 
@@ -85,7 +87,7 @@ impl<'a> Child<'a> {
         tokenizer: Option<&Tokenizer>,
     ) -> Result<Self, ConvertError> {
         form.check()?;
-        let task = Task::named(package, form.format.naming(), form.format.name())?;
+        let task = Task::named(package, form.format.naming_like(package), form.format.name())?;
         Self::of(task, form, tokenizer)
     }
 
@@ -183,10 +185,14 @@ impl<'a> Child<'a> {
         Ok((made, writer.written().to_vec()))
     }
 
+    /// What its tensors are called, if they belong to a family.
+    pub fn naming(&self, form: &Form) -> Option<Naming> {
+        form.format.naming_like(self.task.package).or(self.task.package.naming)
+    }
+
     /// The matrices with a row for each token, in the child's names.
     pub fn token_matrices(&self, form: &Form) -> Vec<String> {
-        let naming = form.format.naming().or(self.task.package.naming);
-        naming.map_or_else(Vec::new, |naming| naming.token_matrices().to_vec())
+        self.naming(form).map_or_else(Vec::new, |naming| naming.token_matrices().to_vec())
     }
 }
 
@@ -225,23 +231,40 @@ fn gguf_layout(
 ) -> Result<gguf::write::Layout, ConvertError> {
     let says_none = task.package.companion(huggingface::TOKENIZER).is_none()
         && task.package.weights.format() == huggingface::NAME;
+    let new = |tokenizer: Option<&Tokenizer>| {
+        let config = task.config(gguf::NAME)?;
+        let own = task.package.naming.and_then(Architecture::from_naming);
+        let architecture = own.unwrap_or_else(|| Architecture::of(config));
+        Ok::<_, ConvertError>(gguf::meaning::facts(architecture, config, tokenizer))
+    };
     let facts = match (&task.package.facts, tokenizer) {
-        _ if silent => gguf::meaning::facts(task.config(gguf::NAME)?, None),
+        _ if silent => new(None)?,
         (Some(facts), None) => gguf::meaning::carried(facts),
         // A folder without one: there is nothing to leave out.
-        (None, None) if says_none => gguf::meaning::facts(task.config(gguf::NAME)?, None),
+        (None, None) if says_none => new(None)?,
         _ => {
-            let config = task.config(gguf::NAME)?;
             let tokenizer = task.tokenizer(tokenizer, gguf::NAME)?;
-            let mut facts = gguf::meaning::facts(config, Some(&tokenizer).filter(|one| one.is_slm1()));
+            let mut facts = new(Some(&tokenizer).filter(|one| one.is_slm1()))?;
             if let Tokenizer::HuggingFace(tokenizer) = &tokenizer {
-                gguf::tables::write(tokenizer, config.vocab_size, &mut facts)
+                gguf::tables::write(tokenizer, task.config(gguf::NAME)?.vocab_size, &mut facts)
                     .map_err(|error| ConvertError::Tables(error.to_string()))?;
             }
             facts
         }
     };
-    Ok(gguf::write::Layout::new(&facts, planned)?)
+    Ok(gguf::write::Layout::new(&facts, &frequencies(task.package), planned)?)
+}
+
+/// What rotary frequencies are divided by: as the model's own tensor says, or as its configuration does.
+fn frequencies(package: &Package) -> Vec<Given> {
+    let name = gguf::rope_freqs::TENSOR;
+    let own = package.weights.tensor(name).filter(|_| package.is_of_frequencies(name));
+    let numbers = match (own, &package.config) {
+        (Some(own), _) => Some(own.to_f32()),
+        (None, Ok(config)) => gguf::rope_freqs::numbers(config),
+        (None, Err(_)) => None,
+    };
+    numbers.map(|numbers| Given { name: name.to_owned(), numbers }).into_iter().collect()
 }
 
 /// The small files of a folder: those of the model it is like, or new ones where that has none.
@@ -272,15 +295,17 @@ fn companions(
         (None, _) if is_one => {}
         (None, _) => {
             let dtype = planned.first().map_or(DType::F32, |tensor| tensor.dtype);
-            let bytes = huggingface::config::write(task.config(huggingface::NAME)?, dtype);
+            let tokenizer = tokenizer.or(task.package.tokenizer.as_ref().ok());
+            let bytes = huggingface::settings::write(task.config(huggingface::NAME)?, dtype, tokenizer);
             companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
         }
     }
     Ok(companions)
 }
 
-/// Whether a model's tensors can be read in the names of a child of this form: what can be known of two
-/// models before their bytes are compared.
-pub fn names_fit(package: &Package, tensors: &dyn Tensors, form: &Form) -> Result<(), ConvertError> {
-    super::view::View::new(package, tensors, form.format.naming(), form.format.name()).map(drop)
+/// Whether a model's tensors can be read in the names of a child of this form, like `like`: what can be
+/// known of two models before their bytes are compared.
+pub fn names_fit(package: &Package, like: &Package, form: &Form) -> Result<(), ConvertError> {
+    let naming = form.format.naming_like(like);
+    super::view::View::new(package, &package.weights, naming, form.format.name()).map(drop)
 }

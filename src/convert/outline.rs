@@ -19,8 +19,8 @@ use crate::model::{Companion, Package, Weights, gguf};
 use crate::operator::depth::layer_of;
 use crate::operator::slice::{Place, Slice, layers, stacked};
 
-/// What GGUF calls the number of layers.
-const BLOCKS: &str = "llama.block_count";
+/// What GGUF calls the number of layers, behind the name of the architecture.
+const BLOCKS: &str = ".block_count";
 
 /// A model like `like`, with the layers that `slices` say of `models`.
 pub fn outline<'m>(
@@ -149,7 +149,8 @@ fn facts_of(like: &Package, facts: &Facts, layers: usize) -> Result<Facts, Conve
     }
     let mut stacked = Facts::default();
     for (name, fact) in facts.iter() {
-        let fact = if name == BLOCKS { Fact::Unsigned(layers as u64) } else { fact.clone() };
+        let counts = name.strip_suffix(BLOCKS) == facts.text("general.architecture");
+        let fact = if counts { Fact::Unsigned(layers as u64) } else { fact.clone() };
         stacked.push(name, fact);
     }
     Ok(stacked)

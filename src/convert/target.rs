@@ -8,6 +8,7 @@ use super::child::{Child, Form};
 use super::task::{ConvertError, Move, Task};
 use crate::disk::fresh::Durability;
 use crate::disk::{fresh, space};
+use crate::model::gguf::Architecture;
 use crate::model::huggingface::InFolder;
 use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
@@ -120,6 +121,17 @@ impl Target {
         }
     }
 
+    /// What tensors are called in a file of it that is like `like`: GGUF has two families.
+    pub fn naming_like(self, like: &Package) -> Option<Naming> {
+        let naming = self.naming()?;
+        if self != Self::Gguf {
+            return Some(naming);
+        }
+        let own = like.naming.filter(|naming| Architecture::from_naming(*naming).is_some());
+        let of_network = like.config.as_ref().map(|config| Architecture::of(config).naming());
+        Some(own.or(of_network.ok()).unwrap_or(naming))
+    }
+
     /// How a tensor is stored. Vectors stay f32 in GGUF, whose programs expect that.
     pub fn encoding(self, stored: DType, vector: bool, asked: Option<DType>) -> DType {
         let keep = |kept: &[DType]| if kept.contains(&stored) { stored } else { DType::F32 };
@@ -151,7 +163,7 @@ pub fn convert(
         shard: options.shard,
         without_tokenizer: options.without_tokenizer,
     };
-    let task = match options.target.naming() {
+    let task = match options.target.naming_like(package) {
         Some(naming) => Task::new(package, naming, options.target.name())?,
         None => Task::as_they_are(package),
     };

@@ -1,8 +1,9 @@
 //! What a conversion needs to know: which tensor becomes which, how its rows move, how it is stored.
 
 use crate::model::buffer::BufferError;
-use crate::model::config::{ModelConfig, tensor_table};
-use crate::model::huggingface::CONFIG;
+use crate::model::config::{ConfigError, ModelConfig, tensor_table};
+use crate::model::gguf::Architecture;
+use crate::model::huggingface::{CONFIG, settings};
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::TensorInfo;
@@ -127,9 +128,11 @@ impl Move {
     /// The tensor in `tensors`, its rows in the new order.
     pub fn source<'t>(&self, tensors: &'t dyn Tensors) -> Option<Box<dyn Source + 't>> {
         let source = tensors.source(&self.from)?;
+        // A bias has one number for each row of its matrix.
+        let columns = if self.shape.dims().len() == 1 { 1 } else { self.shape.columns() };
         Some(match self.permutation {
             None => source,
-            Some(permutation) => Box::new(Rows { source, columns: self.shape.columns(), permutation }),
+            Some(permutation) => Box::new(Rows { source, columns, permutation }),
         })
     }
 }
@@ -139,10 +142,7 @@ impl<'a> Task<'a> {
     pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
         let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
         let config = known(package, format)?;
-        if !package.companions.iter().any(|file| file.name == CONFIG) || to != Naming::HuggingFace {
-            // Only the file itself says what SLM1 has no words for.
-            config.validate_plain().map_err(|error| unknown(&error.to_string()))?;
-        }
+        check_words(package, config, to).map_err(|error| unknown(&error.to_string()))?;
         let from =
             package.naming.ok_or_else(|| unknown(&"its tensors have names of their own".to_owned()))?;
         let table = tensor_table(config)
@@ -186,8 +186,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Every tensor under the name it has. The output matrix of a tied model is left out: it is the
-    /// embedding matrix again.
+    /// Every tensor under the name it has, but for those that follow from the rest.
     pub fn as_they_are(package: &'a Package) -> Self {
         let as_it_is = |info: &TensorInfo| Move {
             from: info.name.clone(),
@@ -195,10 +194,7 @@ impl<'a> Task<'a> {
             shape: info.shape.clone(),
             permutation: None,
         };
-        let again = package.embeddings_again();
-        let infos = package.weights.infos().iter();
-        let kept = infos.filter(|info| again.as_deref() != Some(info.name.as_str()));
-        Self { package, moves: kept.map(as_it_is).collect() }
+        Self { package, moves: package.own_tensors().map(as_it_is).collect() }
     }
 
     /// The network.
@@ -206,15 +202,13 @@ impl<'a> Task<'a> {
         known(self.package, format)
     }
 
-    /// A tensor that would be left behind. The output matrix of a tied model is the embedding matrix
-    /// again, and some files store it all the same; one of other numbers is another tensor.
+    /// A tensor that would be left behind. Of those that follow from the rest nothing is lost; an output
+    /// matrix of a tied model that has other numbers than the embedding matrix is another tensor.
     fn stranger(&self) -> Option<&'a str> {
         let known: std::collections::HashSet<&str> =
             self.moves.iter().map(|step| step.from.as_str()).collect();
-        let again = self.package.embeddings_again();
-        let tied = |name: &str| again.as_deref() == Some(name);
-        let names = self.package.weights.infos().iter().map(|info| info.name.as_str());
-        names.into_iter().find(|name| !known.contains(name) && !tied(name))
+        let mut names = self.package.own_tensors().map(|info| info.name.as_str());
+        names.find(|name| !known.contains(name))
     }
 
     /// The tensor of a move, its rows in the new order.
@@ -251,6 +245,16 @@ impl<'a> Task<'a> {
         }
         let why = format!("a {} cannot be an SLM1 tokenizer", tokenizer.kind());
         Err(ConvertError::Tokenizer { format, why })
+    }
+}
+
+/// Whether a family of files has words for the network. A folder's own configuration goes to its children.
+fn check_words(package: &Package, config: &ModelConfig, to: Naming) -> Result<(), ConfigError> {
+    match (to, Architecture::from_naming(to)) {
+        (Naming::HuggingFace, _) if package.companion(CONFIG).is_some() => Ok(()),
+        (Naming::HuggingFace, _) => settings::check(config),
+        (_, Some(architecture)) => architecture.check(config),
+        _ => config.validate_plain(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The formats that can be read. A new one is one module and one line in [`FORMATS`].
 
 use super::checkpoint::Checkpoint;
+use super::config::ModelConfig;
 use super::gguf;
+use super::naming::Naming;
 use super::package::Package;
 use super::safetensors;
 use super::slm1::{self, Slm1Error};
@@ -123,19 +125,12 @@ impl Format for Gguf {
     fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError> {
         let gguf::Gguf { weights, facts } = gguf::read(bytes)?;
         let mut package = Package::of_weights(weights);
-        let tied = package.weights.tensor("output.weight").is_none();
-        package.config = gguf::meaning::config(&facts, tied).map_err(|error| error.to_string());
-        if let (Ok(config), Some(tensor)) =
-            (&mut package.config, package.weights.tensor(gguf::rope_freqs::TENSOR))
-        {
-            match gguf::rope_freqs::scale(tensor, config) {
-                Some(scale) if config.variant.rope == RopeScale::Plain => config.variant.rope = scale,
-                _ => {
-                    let why = "rotary frequencies are scaled in a way that is not known here";
-                    package.config = Err(format!("`{}`: {why}", gguf::rope_freqs::TENSOR));
-                }
-            }
+        let stored = |name: &str| package.weights.info(name).is_some();
+        let config = gguf::meaning::config(&facts, stored).map_err(|error| error.to_string());
+        if let Ok(architecture) = gguf::meaning::architecture(&facts) {
+            package.naming = package.naming.map(|_| architecture.naming());
         }
+        package.config = config.and_then(|config| scaled(config, &package, &facts));
         package.tokenizer = match gguf::meaning::tokenizer(&facts) {
             Ok(Some(tokenizer)) => Ok(tokenizer),
             Ok(None) => Err("the file has no vocabulary".to_owned()),
@@ -143,6 +138,25 @@ impl Format for Gguf {
         };
         package.facts = Some(std::sync::Arc::new(facts));
         Ok(package)
+    }
+}
+
+/// The network with its rotary frequencies scaled as the file's tensor says, if it has one and its
+/// architecture knows it.
+fn scaled(mut config: ModelConfig, package: &Package, facts: &gguf::Facts) -> Result<ModelConfig, String> {
+    let knows = package.naming == Some(Naming::Gguf);
+    let Some(tensor) = package.weights.tensor(gguf::rope_freqs::TENSOR).filter(|_| knows) else {
+        return Ok(config);
+    };
+    match gguf::rope_freqs::scale(tensor, &config, facts) {
+        Some(scale) if config.variant.rope == RopeScale::Plain => {
+            config.variant.rope = scale;
+            Ok(config)
+        }
+        _ => {
+            let why = "rotary frequencies are scaled in a way that is not known here";
+            Err(format!("`{}`: {why}", gguf::rope_freqs::TENSOR))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::config::ModelConfig;
 use super::naming::Naming;
 use super::package::Package;
 use super::tokenizer::vocabulary;
-use super::weights::{TensorInfo, Weights};
+use super::weights::Weights;
 use super::writer::Planned;
 use crate::base::digest::Digest;
 use crate::tensor::dtype::DType;
@@ -129,7 +129,7 @@ impl Identity {
 
     /// The identity of a model of any format.
     pub fn of_package(package: &Package) -> Self {
-        let tensors = of_network(package);
+        let tensors: Vec<_> = package.own_tensors().collect();
         let naming = package.naming_of_known_network();
         Self {
             architecture: package.config.as_ref().ok().cloned(),
@@ -161,13 +161,6 @@ impl Identity {
         found.note(quantisation, "quantisation", &self.quantisation, &other.quantisation);
         found.0
     }
-}
-
-/// The tensors of a model without what a tied one stores of its output matrix: that is its embedding
-/// matrix again, and no tensor of the network.
-fn of_network(package: &Package) -> Vec<&TensorInfo> {
-    let again = package.embeddings_again();
-    package.weights.infos().iter().filter(|info| again.as_deref() != Some(info.name.as_str())).collect()
 }
 
 /// The [`layout_digest`] of tensors under SLM1's names where the network is known, `naming` being the

@@ -6,10 +6,11 @@
 //! | `layers.N.wq.weight` ... | `model.layers.N.self_attn.q_proj.weight` ... | `blk.N.attn_q.weight` ... |
 //! | `norm.weight`, `output.weight` | `model.norm.weight`, `lm_head.weight` | `output_norm.weight`, `output.weight` |
 //!
-//! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF take neighbours,
-//! elements `2i` and `2i + 1`; Hugging Face takes `i` and `i + d/2` of a head of width `d`. The turned
-//! vectors are the same up to the order of their elements, so the rows of the query and key matrices
-//! are reordered on the way ([`Permutation`]), and every score stays what it was.
+//! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF's `llama` take
+//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2` take `i` and `i + d/2` of a head
+//! of width `d`. The turned vectors are the same up to the order of their elements, so the rows of the query
+//! and key matrices (and their biases) are reordered on the way ([`Permutation`]), and every score stays
+//! what it was.
 
 use crate::model::config::ModelConfig;
 
@@ -22,6 +23,8 @@ pub enum Naming {
     HuggingFace,
     /// `blk.0.attn_q.weight`
     Gguf,
+    /// The same names, with rows as Hugging Face has them: the architecture `qwen2`.
+    GgufHalves,
 }
 
 /// The parts of a layer, in SLM1, Hugging Face, GGUF.
@@ -47,17 +50,27 @@ const AROUND: [[&str; 3]; 3] = [
 const PREFIX: [&str; 3] = ["layers.", "model.layers.", "blk."];
 
 impl Naming {
-    const ALL: [Self; 3] = [Self::Slm1, Self::HuggingFace, Self::Gguf];
+    /// The two of GGUF have the same names; only a file's facts tell them apart.
+    const ALL: [Self; 4] = [Self::Slm1, Self::HuggingFace, Self::Gguf, Self::GgufHalves];
+
+    /// Its column in the tables.
+    fn column(self) -> usize {
+        match self {
+            Self::Slm1 => 0,
+            Self::HuggingFace => 1,
+            Self::Gguf | Self::GgufHalves => 2,
+        }
+    }
 
     /// The family that a list of names belongs to: the one that knows the embeddings among them.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let families = |name| Self::ALL.into_iter().find(|naming| AROUND[0][*naming as usize] == name);
+        let families = |name| Self::ALL.into_iter().find(|naming| AROUND[0][naming.column()] == name);
         names.into_iter().find_map(families)
     }
 
     /// The matrices with a row for each token: the embedding matrix and the output matrix.
     pub fn token_matrices(self) -> [String; 2] {
-        [AROUND[0], AROUND[2]].map(|row| row[self as usize].to_owned())
+        [AROUND[0], AROUND[2]].map(|row| row[self.column()].to_owned())
     }
 
     /// What the tensor that SLM1 calls `name` is called here.
@@ -68,7 +81,7 @@ impl Naming {
     /// What the tensor that `other` calls `name` is called here; none if it is no tensor of a
     /// llama-like network.
     pub fn translate(self, other: Self, name: &str) -> Option<String> {
-        let (from, to) = (other as usize, self as usize);
+        let (from, to) = (other.column(), self.column());
         if let Some(row) = AROUND.iter().find(|row| row[from] == name) {
             return Some(row[to].to_owned());
         }
@@ -82,7 +95,7 @@ impl Naming {
 
     /// Whether rotary pairs lie half a head apart, and not side by side.
     pub fn halves(self) -> bool {
-        self == Self::HuggingFace
+        matches!(self, Self::HuggingFace | Self::GgufHalves)
     }
 
     /// How the rows of the tensor that SLM1 calls `name` move on the way from `self` to `to`.
@@ -177,6 +190,8 @@ mod tests {
         assert_eq!(moved("layers.0.wq.weight").unwrap().heads, 2);
         assert_eq!(moved("layers.0.wk.weight").unwrap().heads, 1);
         assert_eq!(moved("layers.0.wv.weight"), None);
-        assert_eq!(Naming::Slm1.permutation(Naming::Gguf, "layers.0.wq.weight", &config), None);
+        let moved = |from: Naming, to| from.permutation(to, "layers.0.wq.weight", &config).is_some();
+        assert!(!moved(Naming::Slm1, Naming::Gguf) && !moved(Naming::HuggingFace, Naming::GgufHalves));
+        assert!(moved(Naming::Gguf, Naming::GgufHalves) && moved(Naming::GgufHalves, Naming::Slm1));
     }
 }

@@ -14,7 +14,7 @@ use super::gguf::facts::Facts;
 use super::gguf::rope_freqs;
 use super::naming::Naming;
 use super::tokenizer::Tokenizer;
-use super::weights::Weights;
+use super::weights::{TensorInfo, Weights};
 use crate::tensor::view::TensorView;
 
 /// A small file that belongs to a model and is carried to its children as it is.
@@ -76,6 +76,22 @@ impl Package {
         let stored = self.weights.tensor(&output)?;
         let embedding = self.weights.tensor(&naming.from_slm1("tok_embeddings.weight")?)?;
         ((stored.dtype, stored.data) == (embedding.dtype, embedding.data)).then_some(output)
+    }
+
+    /// Its tensors but for those that follow from the rest: what a tied model stores of its output matrix,
+    /// and what a GGUF file's rotary frequencies are divided by.
+    pub fn own_tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        let again = self.embeddings_again();
+        let infos = self.weights.infos().iter();
+        infos.filter(move |info| {
+            again.as_deref() != Some(info.name.as_str()) && !self.is_of_frequencies(&info.name)
+        })
+    }
+
+    /// Whether a tensor says how rotary frequencies are scaled, as the configuration does that was made of
+    /// it.
+    pub fn is_of_frequencies(&self, name: &str) -> bool {
+        name == rope_freqs::TENSOR && self.naming_of_known_network() == Some(Naming::Gguf)
     }
 
     /// The same network with an output matrix of its own, which is the embedding matrix again.

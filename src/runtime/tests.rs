@@ -65,7 +65,7 @@ fn a_gguf_file_with_scaled_frequencies_gives_the_same_logits() {
     };
     let theirs = logits(&package("llama-llama3"));
     let off = |ours: &[f32]| ours.iter().zip(&theirs).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
-    let mut gguf = package("llama-llama3.gguf");
+    let mut gguf = package("../gguf/llama-llama3.gguf");
     let worst = off(&logits(&gguf));
     assert!(worst < 1e-5, "off by {worst:e}");
     gguf.config.as_mut().unwrap().variant.rope = crate::model::variant::RopeScale::Plain;

@@ -192,10 +192,10 @@ fn licence_check(policy: &Policy, sources: &[&SourceArtifact]) -> Check {
     Check { check: "licences".to_owned(), passed, findings: if passed { fit() } else { offences } }
 }
 
-/// Whether every model can be read in the names of the child's format.
+/// Whether every model can be read in the names of the child's format; the first is the one it is like.
 fn format_check(models: &[Model<'_>], params: &Params) -> Check {
     let refusal = |model: &Model<'_>| {
-        let fits = names_fit(&model.package, &model.package.weights, &params.output);
+        let fits = names_fit(&model.package, &models[0].package, &params.output);
         fits.err().map(|error| format!("`{}`: {error}", model.source.name))
     };
     let findings: Vec<String> = models.iter().filter_map(refusal).collect();

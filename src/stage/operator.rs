@@ -57,7 +57,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn weight(&self) -> Weight {
@@ -268,12 +268,13 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn view(&self, package: &'a Package, tensors: &'a dyn Tensors) -> Result<View<'a>, StageError> {
         let format = self.params.output.format;
-        let view = View::new(package, tensors, format.naming(), format.name())?;
+        let naming = format.naming_like(&self.like.package);
+        let view = View::new(package, tensors, naming, format.name())?;
         let [_, output] = &self.child.token_matrices(&self.params.output)[..] else { return Ok(view) };
         if self.child.planned().iter().all(|planned| planned.name != *output) {
             return Ok(view);
         }
-        Ok(view.with_output(format.naming().or(self.like.package.naming)))
+        Ok(view.with_output(self.child.naming(&self.params.output)))
     }
 
     fn with_tokens<'v>(

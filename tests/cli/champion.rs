@@ -172,7 +172,7 @@ fn a_dossier_holds_the_champion_it_was_compared_with() {
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     space.studbook(&["run", "next.toml", "--quiet"]).exits(0);
     space.studbook(&["verify", "next.toml"]).exits(0).says(", 0 failed");
-    space.studbook(&["export", "child", "next.toml", "--out", "out"]).exits(0);
+    space.studbook(&["export", "next.toml", "child", "--out", "out"]).exits(0);
     let other = Space::empty();
     let copy = |changed: Option<(&str, &str, &str)>| {
         let _ = std::fs::remove_dir_all(other.path("d"));

@@ -25,7 +25,7 @@ fn signed() -> Space {
 }
 
 fn export(space: &Space, candidate: &str, out: &str) -> Said {
-    space.studbook(&["export", candidate, "plan.toml", "--out", out])
+    space.studbook(&["export", "plan.toml", candidate, "--out", out])
 }
 
 /// A space with nothing in it but a dossier and perhaps a trust file.
@@ -51,7 +51,7 @@ fn a_dossier_holds_by_itself_and_says_what_it_cannot_show() {
     export(&space, "average", "again").exits(0);
     assert!(space.files("out") == space.files("again"));
     export(&space, "average", "out").complains("--force");
-    space.studbook(&["export", "average", "plan.toml", "--out", "out", "--force"]).exits(0);
+    space.studbook(&["export", "plan.toml", "average", "--out", "out", "--force"]).exits(0);
     other
         .studbook(&["verify", "d", "--recompute"])
         .exits(0)

@@ -24,7 +24,7 @@ fn signed() -> Space {
         (space.read("plan.toml") + "\n[registry]\nexpires = \"2027-01-01\"\n").as_bytes(),
     );
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
-    space.studbook(&["export", "average", "plan.toml", "--out", "d"]).exits(0);
+    space.studbook(&["export", "plan.toml", "average", "--out", "d"]).exits(0);
     space
 }
 
@@ -103,7 +103,7 @@ fn no_part_of_a_store_is_read_as_large_as_a_disk() {
         let said = as_large_as_a_disk(&space, &file, check).exits(4);
         assert!(said.err.contains(" bytes"), "{name}: {}", said.err);
     }
-    space.studbook(&["ledger", "prove", "average", "plan.toml", "--out", "a.tlog-proof"]).exits(0);
+    space.studbook(&["ledger", "prove", "plan.toml", "average", "--out", "a.tlog-proof"]).exits(0);
     let proof = || bounded(&space, &["ledger", "check", "plan.toml", "--proof", "a.tlog-proof"]);
     proof().exits(0);
     as_large_as_a_disk(&space, "a.tlog-proof", proof).exits(4).complains("the proof has more than");

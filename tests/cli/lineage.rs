@@ -51,6 +51,45 @@ fn lineage(space: &Space, candidate: &str) -> Value {
     space.studbook(&["lineage", candidate, "--format", "json"]).exits(0).json()
 }
 
+/// Every command that takes a plan and something of it takes the plan first, and says so.
+#[test]
+fn the_plan_comes_first() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let right: [&[&str]; 4] = [
+        &["lineage", "plan.toml", "average"],
+        &["ledger", "prove", "plan.toml", "average"],
+        &["why", "plan.toml", "operator:ties"],
+        &["export", "plan.toml", "average", "--out", "d"],
+    ];
+    for right in right {
+        space.studbook(right).exits(0);
+        let at = right.iter().position(|word| *word == "plan.toml").unwrap();
+        let mut turned = right.to_vec();
+        turned.swap(at, at + 1);
+        let order = right[..at + 2].join(" ");
+        space
+            .studbook(&turned)
+            .exits(2)
+            .complains(&format!("plan.toml is a plan and {} is none", right[at + 1]))
+            .complains(&format!("the plan comes first: studbook {order}"));
+    }
+    space
+        .studbook(&["attest", "ties", "plan.toml", "--gate", "release", "--by", "anna"])
+        .exits(2)
+        .complains("the plan comes first: studbook attest plan.toml ties");
+    // The store that is here needs no plan; a plan alone is nobody.
+    space.studbook(&["lineage", "average"]).exits(0);
+    space.studbook(&["ledger", "prove", "average"]).exits(0);
+    space
+        .studbook(&["lineage", "plan.toml"])
+        .exits(2)
+        .complains("plan.toml is a plan, and no CANDIDATE is named")
+        .complains("studbook lineage plan.toml CANDIDATE");
+    let help = space.studbook(&["lineage", "--help"]).exits(0).out;
+    assert!(help.contains("[PLAN] <CANDIDATE>"), "{help}");
+}
+
 #[test]
 fn a_pedigree_goes_to_the_roots_over_all_cycles() {
     let space = two_cycles();

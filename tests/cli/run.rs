@@ -3,6 +3,40 @@
 use crate::space::Space;
 
 #[test]
+fn without_a_terminal_progress_is_a_line_for_each_stage_and_quiet_is_quiet() {
+    let space = Space::new();
+    let said = space.studbook(&["run", "plan.toml"]).exits(3);
+    assert!(!said.err.contains(['\r', '\x1b']), "{:?}", said.err);
+    let marks = ["  done ", "refuse ", "  wait "];
+    let lines: Vec<&str> = said.err.lines().collect();
+    for line in &lines {
+        assert!(marks.iter().any(|mark| line.starts_with(mark)), "{line}");
+        // How long it took, which stage, what came of it.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let took = words[1].strip_suffix('s').and_then(|seconds| seconds.parse::<f64>().ok());
+        assert!(took.is_some() && words[2].contains(':') && words.len() > 3, "{line}");
+    }
+    let stages = space.studbook(&["plan", "plan.toml", "--format", "json"]).exits(0).json();
+    let told = |id: &str| lines.iter().filter(|line| line.split_whitespace().nth(2) == Some(id)).count();
+    let mut waits = Vec::new();
+    for stage in stages["stages"].as_array().unwrap() {
+        let id = stage["stage"].as_str().unwrap();
+        match told(id) {
+            1 => {}
+            0 => waits.push(id),
+            more => panic!("{id} is told {more} times"),
+        }
+    }
+    assert_eq!(waits, ["admission:ties"], "what waits for an approval did not run");
+    assert!(lines.iter().any(|line| line.starts_with("refuse ") && line.contains("promotion:tasks")));
+    // What is cached is not told again; a quiet run tells nothing at all.
+    assert_eq!(space.studbook(&["run", "plan.toml"]).exits(3).err, "");
+    let quiet = Space::new().studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(quiet.err, "");
+    quiet.says("average").says("admitted");
+}
+
+#[test]
 fn one_is_admitted_one_refused_one_waits() {
     let space = Space::new();
     let said = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(3);

@@ -117,7 +117,7 @@ fn a_seed_that_is_not_recorded_is_refused() {
     space.write("no-seed.toml", PLAN.replace("seed = \"7\"\n", "").as_bytes());
     space.studbook(&["check", "no-seed.toml"]).exits(2).complains("`seed`");
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
-    space.studbook(&["export", "average", "plan.toml", "--out", "good"]).exits(0);
+    space.studbook(&["export", "plan.toml", "average", "--out", "good"]).exits(0);
     for record in ["03-lineage/average", "04-operator/average", "10-ledger/plan"] {
         for (name, bytes) in space.files("good") {
             space.write(&format!("d/{name}"), &bytes);

@@ -58,14 +58,14 @@ fn an_admission_comes_with_a_proof_that_needs_no_ledger() {
     let shown = ".studbook/runs/tiny/10-ledger/average.tlog-proof";
     let proof = space.read(shown);
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nextra "), "{proof}");
-    space.studbook(&["ledger", "prove", "average", "plan.toml", "--out", "again"]).exits(0);
+    space.studbook(&["ledger", "prove", "plan.toml", "average", "--out", "again"]).exits(0);
     assert_eq!(space.read("again"), proof);
     let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0).json();
     assert_eq!((log[0]["kind"].as_str(), log[1]["registration"].as_u64()), (Some("plan"), Some(0)));
     let record = log[1]["record"].as_str().unwrap();
-    assert_eq!(space.studbook(&["ledger", "prove", record, "plan.toml"]).exits(0).out, proof);
-    assert_eq!(space.studbook(&["ledger", "prove", "1", "plan.toml"]).exits(0).out, proof);
-    space.studbook(&["ledger", "prove", "nobody", "plan.toml"]).exits(2).complains("no entry \"nobody\"");
+    assert_eq!(space.studbook(&["ledger", "prove", "plan.toml", record]).exits(0).out, proof);
+    assert_eq!(space.studbook(&["ledger", "prove", "plan.toml", "1"]).exits(0).out, proof);
+    space.studbook(&["ledger", "prove", "plan.toml", "nobody"]).exits(2).complains("no entry \"nobody\"");
 
     std::fs::remove_dir_all(space.path(".studbook")).unwrap();
     let check = |file: &str| space.studbook(&["ledger", "check", "plan.toml", "--proof", file]);

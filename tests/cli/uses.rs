@@ -40,6 +40,38 @@ fn second(space: &Space, cases: &str, r#use: &str) {
     space.write("next.toml", plan.as_bytes());
 }
 
+/// A pool that outlived what it came from: what cannot be looked up is not taken for nothing.
+#[test]
+fn a_pool_whose_cases_or_models_are_not_in_the_store_is_refused() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let pool = space.read(".studbook/runs/tiny/12-recipe/pool.toml");
+    let other = |i: u32| format!("{{\"id\":\"o{i}\",\"prompt\":\"q{i}=\",\"expected\":\"{i}\"}}\n");
+    space.write("other.jsonl", (0..8).map(other).collect::<String>().as_bytes());
+    second(&space, "other.jsonl", "gate");
+    space.studbook(&["check", "next.toml"]).exits(0);
+    // The store knows the cases by a person's file, which is not what it was.
+    space.edit("suite.jsonl", "p7=", "p8=");
+    space
+        .studbook(&["check", "next.toml"])
+        .exits(2)
+        .complains("the cases of `digits`, by which the cycle `tiny` chose parents of this plan")
+        .complains("cannot be read from this store: nobody can tell whether gates ask them again")
+        .complains("use = \"both\"");
+    // Whoever means it need not show them.
+    second(&space, "other.jsonl", "both");
+    space.studbook(&["check", "next.toml"]).exits(0);
+    let artifact = pool.lines().find_map(|line| line.strip_prefix("artifact = \"")).unwrap();
+    let artifact = artifact.trim_end_matches('"');
+    let object = format!(".studbook/objects/{}/{}", &artifact[..2], &artifact[2..]);
+    std::fs::remove_file(space.path(&object)).unwrap();
+    space
+        .studbook(&["check", "next.toml"])
+        .exits(2)
+        .complains("the model of `average` is not in this store")
+        .complains("run the plan of the cycle `tiny` with this store");
+}
+
 #[test]
 fn cases_that_chose_parents_do_not_judge_their_children_without_a_word() {
     let space = Space::new();

@@ -52,7 +52,7 @@ fn folder() -> Space {
     std::fs::remove_dir_all(space.path(".studbook/builds")).unwrap();
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     space.write("out/model.pub.pem", space.read("keys/model.pub.pem").as_bytes());
-    space.studbook(&["export", "average", "plan.toml", "--out", "out/d"]).exits(0);
+    space.studbook(&["export", "plan.toml", "average", "--out", "out/d"]).exits(0);
     space.write("out/provenance.sigstore.json", &told(&space));
     space
 }

@@ -50,7 +50,7 @@ fn fixture() -> &'static Fixture {
     FIXTURE.get_or_init(|| {
         let space = signed();
         for candidate in ["ties", "average"] {
-            space.studbook(&["export", candidate, "plan.toml", "--out", candidate]).exits(0);
+            space.studbook(&["export", "plan.toml", candidate, "--out", candidate]).exits(0);
         }
         let read = |name: &str| folder::read(&space.path(name)).unwrap();
         Fixture { good: read("ties"), other: read("average"), space }

@@ -141,7 +141,7 @@ fn verify_dossier(folder: &Path, options: &dossier::Options) -> Result<(), Strin
 fn no_mutant_of_a_dossier_is_accepted() {
     let space = signed();
     for candidate in ["ties", "average"] {
-        space.studbook(&["export", candidate, "plan.toml", "--out", candidate]).exits(0);
+        space.studbook(&["export", "plan.toml", candidate, "--out", candidate]).exits(0);
     }
     let options = options(&space);
     let (root, another) = (space.path("ties"), space.path("average"));
@@ -207,7 +207,7 @@ pub(crate) fn mend(documents: &mut BTreeMap<String, Vec<u8>>, first: &str, bytes
 fn no_forged_dossier_is_accepted() {
     let space = signed();
     for candidate in ["ties", "average"] {
-        space.studbook(&["export", candidate, "plan.toml", "--out", candidate]).exits(0);
+        space.studbook(&["export", "plan.toml", candidate, "--out", candidate]).exits(0);
     }
     let options = options(&space);
     let good = folder::read(&space.path("ties")).unwrap();

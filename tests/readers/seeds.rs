@@ -11,7 +11,7 @@ use studbook::ledger::tree::{Tree, leaf_hash};
 use studbook::ledger::{EntryKind, Head, Leaf, NewEntry, Note};
 use studbook::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use studbook::model::adapter::{self, AdapterIdentity, Checksum, PlannedDelta, PlannedStored};
-use studbook::model::gguf::{facts::Fact, meaning, write as gguf};
+use studbook::model::gguf::{Architecture, facts::Fact, meaning, write as gguf};
 use studbook::model::listing::{ListedFile, Listing};
 use studbook::model::slm1::write::write_values;
 use studbook::model::slm1::{self, Encoding};
@@ -113,7 +113,7 @@ fn gguf_of(mut facts: studbook::model::gguf::facts::Facts, planned: &[Planned]) 
     facts.push("x.list", Fact::List(vec![Fact::Text("é".to_owned()), Fact::Text(String::new())]));
     facts.push("x.bytes", Fact::Bytes(vec![1, 2, 3]));
     facts.push("x.double", Fact::F64(0.1));
-    let layout = gguf::Layout::new(&facts, planned).unwrap();
+    let layout = gguf::Layout::new(&facts, &[], planned).unwrap();
     let mut file = Vec::new();
     let mut writer = gguf::Writer::new(&layout, &mut file).unwrap();
     fill(&mut writer, planned);
@@ -134,6 +134,7 @@ fn models() -> Vec<Seed> {
         planned("blk.0.attn_q.weight", &[2, 2], DType::F16),
         planned("scalar", &[1], DType::BF16),
     ];
+    let facts = |architecture| meaning::facts(architecture, &config(true, 262), Some(&bpe1()));
     vec![
         ("slm1", "f32", slm1(false, &btok, Encoding::new(DType::F32))),
         ("slm1", "q8_bpe1", slm1(false, &bpe1(), Encoding::new(DType::Q8_0))),
@@ -142,7 +143,8 @@ fn models() -> Vec<Seed> {
         ("safetensors", "empty", safetensors_of(&[], &BTreeMap::new())),
         ("safetensors", "python", include_bytes!("../fixtures/safetensors_python.safetensors").to_vec()),
         ("gguf", "quantised", gguf_of(gguf::general("llama"), &quantised)),
-        ("gguf", "meaning", gguf_of(meaning::facts(&config(true, 262), Some(&bpe1())), &quantised[..1])),
+        ("gguf", "meaning", gguf_of(facts(Architecture::Llama), &quantised[..1])),
+        ("gguf", "meaning_qwen2", gguf_of(facts(Architecture::Qwen2), &quantised[..1])),
     ]
 }
 
@@ -212,7 +214,7 @@ fn listing(names: &[&str]) -> Vec<u8> {
 
 fn folders() -> Vec<Seed> {
     let network = config(true, 260);
-    let settings = huggingface::config::write(&network, DType::F32);
+    let settings = huggingface::settings::write(&network, DType::F32, None);
     let none = BTreeMap::new();
     let one = safetensors_of(&[planned("model.norm.weight", &[2], DType::F32)], &none);
     let two = safetensors_of(&[planned("model.embed_tokens.weight", &[260, 2], DType::BF16)], &none);

@@ -1,25 +1,29 @@
-//! What a file of the `llama` architecture means: a configuration, and the tokenizer that it carries.
+//! What a file of a known architecture means: a configuration, and the tokenizer that it carries.
 //!
-//! | fact | configuration |
+//! | fact, after the architecture's name | configuration |
 //! |---|---|
-//! | `llama.block_count` | layers |
-//! | `llama.embedding_length`, `llama.feed_forward_length` | widths |
-//! | `llama.attention.head_count`, `llama.attention.head_count_kv` | heads |
-//! | `llama.context_length` | longest sequence |
-//! | `llama.rope.freq_base`, `llama.attention.layer_norm_rms_epsilon` | constants |
+//! | `block_count` | layers |
+//! | `embedding_length`, `feed_forward_length` | widths |
+//! | `attention.head_count`, `attention.head_count_kv` | heads |
+//! | `attention.key_length`, `attention.value_length`, `rope.dimension_count` | width of a head, where it is not the usual one |
+//! | `context_length` | longest sequence |
+//! | `rope.freq_base`, `attention.layer_norm_rms_epsilon` | constants |
+//! | `rope.scaling.type`, `rope.scaling.factor`, `rope.scaling.original_context_length` | scaled frequencies |
+//!
+//! Biases are there if their tensors are. Older files state a factor, or `rope.scale_linear`, without a type,
+//! and mean `linear`.
 //!
 //! The tokenizers of SLM1 have no name in GGUF. A file made from an `.slm` carries the tokenizer's
 //! section as bytes in a fact of our own, so that it comes back as it was; other programs see a model
 //! without a vocabulary (`tokenizer.ggml.model` is `none`).
 
+use super::architecture::{Architecture, usual_yarn};
 use super::facts::{Fact, Facts};
+use super::rope_freqs;
 use super::write::general;
 use crate::model::config::ModelConfig;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::{RopeScale, Variant};
-
-/// The architecture that has a meaning here.
-pub const ARCHITECTURE: &str = "llama";
 
 /// Our fact: an SLM1 tokenizer section.
 pub const TOKENIZER: &str = "studbook.tokenizer.slm1";
@@ -31,14 +35,14 @@ pub const SPECIALS: &str = "studbook.special_token_count";
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MeaningError {
     /// Another architecture.
-    #[error("the architecture is `{0}`; `llama` is known here")]
+    #[error("the architecture is `{0}`; `llama` and `qwen2` are known here")]
     Architecture(String),
     /// A fact that is missing or of the wrong kind.
     #[error("the fact `{0}` is missing or is no number that fits")]
-    Missing(&'static str),
+    Missing(String),
     /// Something the network does that is not computed here.
     #[error("the model has `{0}`, which is not computed here")]
-    Unsupported(&'static str),
+    Unsupported(String),
     /// A tokenizer section that is none.
     #[error("the fact `studbook.tokenizer.slm1`: {0}")]
     Tokenizer(String),
@@ -47,70 +51,122 @@ pub enum MeaningError {
     Vocabulary(String),
 }
 
-/// The configuration that the facts describe. `tied` says whether there is no output matrix.
-pub fn config(facts: &Facts, tied: bool) -> Result<ModelConfig, MeaningError> {
-    let architecture = facts.text("general.architecture").unwrap_or("nothing");
-    if architecture != ARCHITECTURE {
-        return Err(MeaningError::Architecture(architecture.to_owned()));
+/// The architecture that the facts are of.
+pub fn architecture(facts: &Facts) -> Result<Architecture, MeaningError> {
+    let name = facts.text("general.architecture").unwrap_or("nothing");
+    Architecture::from_name(name).ok_or_else(|| MeaningError::Architecture(name.to_owned()))
+}
+
+/// The configuration that the facts describe; `stored` says whether the file has a tensor.
+pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfig, MeaningError> {
+    let own = Own { facts, architecture: architecture(facts)?.name() };
+    if !matches!(own.get("expert_count"), None | Some(Fact::Unsigned(0))) {
+        return Err(own.unsupported("expert_count"));
     }
-    if !matches!(facts.get("llama.expert_count"), None | Some(Fact::Unsigned(0))) {
-        return Err(MeaningError::Unsupported("llama.expert_count"));
-    }
-    let number = |name: &'static str| {
-        let found = facts.unsigned(name).and_then(|number| u32::try_from(number).ok());
-        found.filter(|number| *number > 0).ok_or(MeaningError::Missing(name))
+    let (hidden_size, head_count) = (own.size("embedding_length")?, own.size("attention.head_count")?);
+    let kv_head_count = own.stated_size("attention.head_count_kv")?.unwrap_or(head_count);
+    let vocab_size = match own.stated_size("vocab_size")? {
+        Some(stated) => stated,
+        None => vocabulary(facts).ok_or_else(|| own.missing("vocab_size"))?,
     };
-    let hidden_size = number("llama.embedding_length")?;
-    let head_count = number("llama.attention.head_count")?;
-    let kv_head_count = match facts.get("llama.attention.head_count_kv") {
-        Some(_) => number("llama.attention.head_count_kv")?,
-        None => head_count,
-    };
-    let vocab_size = match facts.get("llama.vocab_size") {
-        Some(_) => number("llama.vocab_size")?,
-        None => vocabulary(facts).ok_or(MeaningError::Missing("llama.vocab_size"))?,
-    };
-    let head_dim = head_dim(facts, hidden_size / head_count)?;
-    let epsilon = "llama.attention.layer_norm_rms_epsilon";
+    let max_context = own.size("context_length")?;
+    let epsilon = "attention.layer_norm_rms_epsilon";
     Ok(ModelConfig {
         vocab_size,
         special_token_count: u32::try_from(facts.unsigned(SPECIALS).unwrap_or(4)).unwrap_or(4),
         hidden_size,
-        layer_count: number("llama.block_count")?,
+        layer_count: own.size("block_count")?,
         head_count,
         kv_head_count,
-        head_dim,
-        ffn_size: number("llama.feed_forward_length")?,
-        max_context: number("llama.context_length")?,
-        rope_theta: facts.number("llama.rope.freq_base").unwrap_or(10_000.0),
-        rms_norm_epsilon: facts.number(epsilon).ok_or(MeaningError::Missing(epsilon))?,
-        tied_output: tied,
-        variant: Variant { rope: rope(facts)?, ..Variant::PLAIN },
+        head_dim: own.head_dim(hidden_size / head_count)?,
+        ffn_size: own.size("feed_forward_length")?,
+        max_context,
+        rope_theta: own.number("rope.freq_base").unwrap_or(10_000.0),
+        rms_norm_epsilon: own.number(epsilon).ok_or_else(|| own.missing(epsilon))?,
+        tied_output: !stored("output.weight"),
+        variant: Variant {
+            qkv_bias: stored("blk.0.attn_q.bias"),
+            output_bias: stored("blk.0.attn_output.bias"),
+            ffn_bias: stored("blk.0.ffn_gate.bias"),
+            rope: own.rope(max_context)?,
+        },
     })
 }
 
-/// The width of a head: keys, values and the turned part of both must agree on it.
-fn head_dim(facts: &Facts, usual: u32) -> Result<u32, MeaningError> {
-    let names = ["llama.attention.key_length", "llama.attention.value_length", "llama.rope.dimension_count"];
-    let stated = |name| facts.unsigned(name).unwrap_or(u64::from(usual));
-    let key = u32::try_from(stated(names[0])).map_err(|_| MeaningError::Missing(names[0]))?;
-    match names.into_iter().find(|name| facts.get(name).is_some() && stated(name) != u64::from(key)) {
-        None => Ok(key),
-        Some(name) => Err(MeaningError::Unsupported(name)),
-    }
+/// The facts whose names begin with the architecture's.
+struct Own<'f> {
+    facts: &'f Facts,
+    architecture: &'static str,
 }
 
-fn rope(facts: &Facts) -> Result<RopeScale, MeaningError> {
-    const KIND: &str = "llama.rope.scaling.type";
-    const FACTOR: &str = "llama.rope.scaling.factor";
-    match facts.text(KIND) {
-        None if facts.get(KIND).is_none() => Ok(RopeScale::Plain),
-        Some("none") => Ok(RopeScale::Plain),
-        Some("linear") => {
-            let factor = facts.number(FACTOR).ok_or(MeaningError::Missing(FACTOR))?;
-            Ok(RopeScale::Linear { factor: f64::from(factor) })
+impl<'f> Own<'f> {
+    fn name(&self, name: &str) -> String {
+        format!("{}.{name}", self.architecture)
+    }
+
+    fn get(&self, name: &str) -> Option<&'f Fact> {
+        self.facts.get(&self.name(name))
+    }
+
+    fn number(&self, name: &str) -> Option<f32> {
+        self.facts.number(&self.name(name))
+    }
+
+    fn missing(&self, name: &str) -> MeaningError {
+        MeaningError::Missing(self.name(name))
+    }
+
+    fn unsupported(&self, name: &str) -> MeaningError {
+        MeaningError::Unsupported(self.name(name))
+    }
+
+    /// A size that must be there.
+    fn size(&self, name: &str) -> Result<u32, MeaningError> {
+        let found = self.facts.unsigned(&self.name(name)).and_then(|number| u32::try_from(number).ok());
+        found.filter(|number| *number > 0).ok_or_else(|| self.missing(name))
+    }
+
+    /// A size that is right if it is there.
+    fn stated_size(&self, name: &str) -> Result<Option<u32>, MeaningError> {
+        self.get(name).map(|_| self.size(name)).transpose()
+    }
+
+    /// The width of a head: keys, values and the turned part of both must agree on it.
+    fn head_dim(&self, usual: u32) -> Result<u32, MeaningError> {
+        let key = self.stated_size("attention.key_length")?.unwrap_or(usual);
+        for name in ["attention.value_length", "rope.dimension_count"] {
+            if self.stated_size(name)?.is_some_and(|stated| stated != key) {
+                return Err(self.unsupported(name));
+            }
         }
-        _ => Err(MeaningError::Unsupported(KIND)),
+        Ok(key)
+    }
+
+    fn rope(&self, max_context: u32) -> Result<RopeScale, MeaningError> {
+        const KIND: &str = "rope.scaling.type";
+        const FACTOR: &str = "rope.scaling.factor";
+        const ATTENTION: &str = "rope.scaling.attn_factor";
+        if self.number(ATTENTION).is_some_and(|factor| factor != 1.0) {
+            return Err(self.unsupported(ATTENTION));
+        }
+        // The decimal that was meant, not the f64 next to the f32.
+        let decimal = |factor: f32| factor.to_string().parse::<f64>().unwrap_or(f64::from(factor));
+        let factor = self.number(FACTOR).or_else(|| self.number("rope.scale_linear")).map(decimal);
+        let needed = || factor.ok_or_else(|| self.missing(FACTOR));
+        // A factor of nothing is how some files say that there is none.
+        let plain = |factor: &f64| [0.0, 1.0].contains(factor);
+        match self.facts.text(&self.name(KIND)) {
+            None if self.get(KIND).is_some() => Err(self.unsupported(KIND)),
+            Some("none") => Ok(RopeScale::Plain),
+            None if factor.is_none() => Ok(RopeScale::Plain),
+            None | Some("linear") if factor.as_ref().is_some_and(plain) => Ok(RopeScale::Plain),
+            None | Some("linear") => Ok(RopeScale::Linear { factor: needed()? }),
+            Some("yarn") => {
+                let original = self.stated_size("rope.scaling.original_context_length")?;
+                Ok(usual_yarn(needed()?, f64::from(original.unwrap_or(max_context))))
+            }
+            Some(_) => Err(self.unsupported(KIND)),
+        }
     }
 }
 
@@ -138,7 +194,7 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
 /// The facts of another file as a new file has them: all, but for where its tensors lie and how they are
 /// stored.
 pub fn carried(facts: &Facts) -> Facts {
-    let mut carried = general(ARCHITECTURE);
+    let mut carried = general(facts.text("general.architecture").unwrap_or_default());
     let own =
         ["general.architecture", "general.alignment", "general.file_type", "general.quantization_version"];
     for (name, fact) in facts.iter().filter(|(name, _)| !own.contains(name)) {
@@ -148,23 +204,47 @@ pub fn carried(facts: &Facts) -> Facts {
 }
 
 /// The facts of a model.
-pub fn facts(config: &ModelConfig, tokenizer: Option<&Tokenizer>) -> Facts {
-    let mut facts = general(ARCHITECTURE);
-    let mut number = |name: &str, value: u32| facts.push(name, Fact::Unsigned(u64::from(value)));
-    number("llama.vocab_size", config.vocab_size);
-    number("llama.block_count", config.layer_count);
-    number("llama.context_length", config.max_context);
-    number("llama.embedding_length", config.hidden_size);
-    number("llama.feed_forward_length", config.ffn_size);
-    number("llama.attention.head_count", config.head_count);
-    number("llama.attention.head_count_kv", config.kv_head_count);
-    number("llama.rope.dimension_count", config.head_dim);
-    facts.push("llama.rope.freq_base", Fact::F32(config.rope_theta));
-    facts.push("llama.attention.layer_norm_rms_epsilon", Fact::F32(config.rms_norm_epsilon));
+pub fn facts(architecture: Architecture, config: &ModelConfig, tokenizer: Option<&Tokenizer>) -> Facts {
+    let mut facts = general(architecture.name());
+    let own = |name: &str| format!("{}.{name}", architecture.name());
+    let mut number = |name: &str, value: u32| facts.push(own(name), Fact::Unsigned(u64::from(value)));
+    number("vocab_size", config.vocab_size);
+    number("block_count", config.layer_count);
+    number("context_length", config.max_context);
+    number("embedding_length", config.hidden_size);
+    number("feed_forward_length", config.ffn_size);
+    number("attention.head_count", config.head_count);
+    number("attention.head_count_kv", config.kv_head_count);
+    if config.query_size() != u64::from(config.hidden_size) {
+        number("attention.key_length", config.head_dim);
+        number("attention.value_length", config.head_dim);
+    }
+    number("rope.dimension_count", config.head_dim);
+    facts.push(own("rope.freq_base"), Fact::F32(config.rope_theta));
+    facts.push(own("attention.layer_norm_rms_epsilon"), Fact::F32(config.rms_norm_epsilon));
+    scaling(&config.variant.rope, &own, &mut facts);
     if let Some(tokenizer) = tokenizer {
         facts.push("tokenizer.ggml.model", Fact::Text("none".to_owned()));
         facts.push(SPECIALS, Fact::Unsigned(u64::from(config.special_token_count)));
         facts.push(TOKENIZER, Fact::Bytes(tokenizer.to_section()));
     }
     facts
+}
+
+/// How frequencies are scaled; what no architecture can say was refused before
+/// ([`Architecture::check`]).
+fn scaling(rope: &RopeScale, own: &dyn Fn(&str) -> String, facts: &mut Facts) {
+    let mut kind = |kind: &str, factor: f64| {
+        facts.push(own("rope.scaling.type"), Fact::Text(kind.to_owned()));
+        facts.push(own("rope.scaling.factor"), Fact::F32(factor as f32));
+    };
+    match *rope {
+        RopeScale::Plain => {}
+        RopeScale::Linear { factor } => kind("linear", factor),
+        RopeScale::Yarn { factor, original, .. } => {
+            kind("yarn", factor);
+            facts.push(own("rope.scaling.original_context_length"), Fact::Unsigned(original as u64));
+        }
+        RopeScale::Llama3 { .. } => facts.push(rope_freqs::WAY, rope_freqs::stated(rope)),
+    }
 }

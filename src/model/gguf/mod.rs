@@ -10,17 +10,18 @@
 //! Read here: F32, F16, BF16, F64 and Q8_0 tensors; other quantisations are refused by their names.
 //! The same are written.
 //!
-//! Only the `llama` architecture is given a meaning. Its attention rows lie in pairs side by side, as
-//! in SLM1, so nothing is permuted between the two.
+//! The architectures `llama` and `qwen2` are given a meaning.
 //!
+//! * [`architecture`]: what each of them can say, and how its rows lie.
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `tables`: from one.
-//!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it.
+//!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it and to it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
 
+pub mod architecture;
 pub mod facts;
 pub mod meaning;
 pub mod read;
@@ -33,6 +34,7 @@ mod tests;
 pub mod vocabulary;
 pub mod write;
 
+pub use architecture::Architecture;
 pub use facts::{Fact, Facts};
 pub use read::{Gguf, GgufError, read};
 

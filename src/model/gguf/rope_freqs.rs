@@ -3,10 +3,14 @@
 //! Files of models whose frequencies are scaled as `llama3` carry no facts about it but this tensor, as
 //! llama.cpp makes it from the configuration. Everything else here knows a way of scaling and not a list of
 //! numbers, so the way is found again: models of the family differ in the factor and in the context of the
-//! training, a power of two. One is taken only if it gives every number of the tensor.
+//! training, a power of two. A file that was written here says its way in a fact of our own, since it can be
+//! any. A way, stated or found, is taken only if it gives every number of the tensor.
+//!
+//! The tensor follows from the configuration and is none of the network's: nothing is bred of it.
 
 use std::f64::consts::PI;
 
+use super::facts::{Fact, Facts};
 use crate::model::config::ModelConfig;
 use crate::model::variant::RopeScale;
 use crate::tensor::dtype::DType;
@@ -15,13 +19,16 @@ use crate::tensor::view::TensorView;
 /// What it is called.
 pub const TENSOR: &str = "rope_freqs.weight";
 
+/// Our fact: the factor, the turns between which frequencies are blended, the context of the training.
+pub const WAY: &str = "studbook.rope.llama3";
+
 /// Turns in the context of the training between which frequencies are blended, in every model of the family.
 const BLENDED: (f64, f64) = (1.0, 4.0);
 /// How far a number may be from what the way gives: both are single precision.
 const CLOSE: f64 = 1e-5;
 
 /// The way of scaling that gives the tensor's numbers in this network; none if there is no such way.
-pub fn scale(tensor: TensorView<'_>, config: &ModelConfig) -> Option<RopeScale> {
+pub fn scale(tensor: TensorView<'_>, config: &ModelConfig, facts: &Facts) -> Option<RopeScale> {
     if tensor.dtype != DType::F32 || tensor.data.len() != 4 * (config.head_dim / 2) as usize {
         return None;
     }
@@ -29,21 +36,48 @@ pub fn scale(tensor: TensorView<'_>, config: &ModelConfig) -> Option<RopeScale> 
     let numbers: Vec<f64> = numbers
         .map(|bytes| f64::from(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
         .collect();
-    if !numbers.iter().all(|number| number.is_finite() && *number >= 1.0) {
+    if !numbers.iter().all(|number| number.is_finite() && *number > 0.0) {
         return None;
     }
-    let factor = numbers.iter().copied().fold(1.0, f64::max);
-    if factor == 1.0 {
-        return Some(RopeScale::Plain);
-    }
-    let (low, high) = BLENDED;
-    let contexts = (4..=24).map(|power| f64::from(1_u32 << power));
-    let ways = contexts.map(|original| RopeScale::Llama3 { factor, low, high, original });
-    ways.into_iter().find(|way| {
+    let gives = |way: &RopeScale| {
         let close =
             |(place, number): (usize, &f64)| (divisor(way, place, config) / number - 1.0).abs() < CLOSE;
         numbers.iter().enumerate().all(close)
-    })
+    };
+    if facts.get(WAY).is_some() {
+        return read(facts).filter(gives);
+    }
+    let factor = numbers.iter().copied().fold(1.0, f64::max);
+    if factor == 1.0 {
+        return Some(RopeScale::Plain).filter(gives);
+    }
+    let (low, high) = BLENDED;
+    let contexts = (4..=24).map(|power| f64::from(1_u32 << power));
+    let mut ways = contexts.map(|original| RopeScale::Llama3 { factor, low, high, original });
+    ways.find(gives)
+}
+
+/// The way that our fact says.
+fn read(facts: &Facts) -> Option<RopeScale> {
+    let Some(Fact::List(numbers)) = facts.get(WAY) else { return None };
+    let [Fact::F64(factor), Fact::F64(low), Fact::F64(high), Fact::F64(original)] = numbers[..] else {
+        return None;
+    };
+    Some(RopeScale::Llama3 { factor, low, high, original })
+}
+
+/// The way as our fact.
+pub(super) fn stated(way: &RopeScale) -> Fact {
+    let RopeScale::Llama3 { factor, low, high, original } = *way else { return Fact::List(Vec::new()) };
+    Fact::List([factor, low, high, original].map(Fact::F64).to_vec())
+}
+
+/// The tensor's numbers in a network whose frequencies are scaled as `llama3`; none in any other.
+pub fn numbers(config: &ModelConfig) -> Option<Vec<f32>> {
+    let way = config.variant.rope;
+    let pairs = 0..(config.head_dim / 2) as usize;
+    matches!(way, RopeScale::Llama3 { .. })
+        .then(|| pairs.map(|pair| divisor(&way, pair, config) as f32).collect())
 }
 
 /// What the frequency of a pair is divided by.
@@ -79,12 +113,17 @@ mod tests {
             .collect()
     }
 
-    fn found(numbers: &[f32]) -> Option<RopeScale> {
+    fn found_with(numbers: &[f32], facts: &Facts) -> Option<RopeScale> {
         let config = ModelConfig { head_dim: 128, rope_theta: 500_000.0, ..tiny() };
         let shape = Shape::new(vec![numbers.len()]).unwrap();
         let data: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let (name, dtype) = (TENSOR, DType::F32);
-        scale(TensorView { name, shape: &shape, dtype, block_size: 0, data: &data, scales: &[] }, &config)
+        let view = TensorView { name, shape: &shape, dtype, block_size: 0, data: &data, scales: &[] };
+        scale(view, &config, facts)
+    }
+
+    fn found(numbers: &[f32]) -> Option<RopeScale> {
+        found_with(numbers, &Facts::default())
     }
 
     #[test]
@@ -104,5 +143,25 @@ mod tests {
             assert_eq!(found(&other), None, "{place} {number}");
         }
         assert_eq!(found(&good[1..]), None);
+    }
+    #[test]
+    fn any_way_is_stated_and_must_give_the_numbers() {
+        let way = RopeScale::Llama3 { factor: 5.5, low: 0.5, high: 3.0, original: 3000.0 };
+        let variant = crate::model::variant::Variant { rope: way, ..Default::default() };
+        let config = ModelConfig { head_dim: 128, rope_theta: 500_000.0, variant, ..tiny() };
+        let written = numbers(&config).unwrap();
+        assert_eq!(found(&written), None, "nobody would guess it");
+        let mut facts = Facts::default();
+        facts.push(WAY, stated(&way));
+        assert_eq!(found_with(&written, &facts), Some(way));
+        assert_eq!(found_with(&factors(8.0, 8192.0), &facts), None, "it says something else");
+        assert_eq!(numbers(&tiny()), None);
+        // Of the usual ones, llama.cpp's numbers.
+        let rope = RopeScale::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let variant = crate::model::variant::Variant { rope, ..Default::default() };
+        let ours = numbers(&ModelConfig { variant, ..config }).unwrap();
+        for (ours, theirs) in ours.iter().zip(factors(8.0, 8192.0)) {
+            assert!((ours / theirs - 1.0).abs() < 1e-5, "{ours} {theirs}");
+        }
     }
 }

@@ -8,7 +8,9 @@ use super::facts::{Fact, Facts};
 use super::write::{Layout, Writer, general};
 use super::*;
 use crate::model::config::tests::tiny;
+use crate::model::config::{ModelConfig, tensor_table};
 use crate::model::tokenizer::Tokenizer;
+use crate::model::variant::{RopeScale, Variant};
 use crate::model::writer::{ModelWriter, Planned, WriteError};
 use crate::tensor::shape::Shape;
 
@@ -41,7 +43,7 @@ fn facts() -> Facts {
 
 /// Payloads are any bytes that repeat with a period of 251.
 fn write(facts: &Facts, planned: &[Planned]) -> Result<Vec<u8>, WriteError> {
-    let layout = Layout::new(facts, planned)?;
+    let layout = Layout::new(facts, &[], planned)?;
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&layout, &mut bytes)?;
     for (i, tensor) in planned.iter().enumerate() {
@@ -72,18 +74,90 @@ fn what_is_written_is_read() {
     }
 }
 
+/// The network that the facts of `config` say, with its own tensors.
+fn back(architecture: Architecture, config: &ModelConfig) -> Result<ModelConfig, String> {
+    let facts = meaning::facts(architecture, config, Some(&Tokenizer::Btok));
+    assert_eq!(meaning::tokenizer(&facts).unwrap(), Some(Tokenizer::Btok));
+    let names: Vec<String> = tensor_table(config)
+        .unwrap()
+        .iter()
+        .filter_map(|spec| architecture.naming().from_slm1(&spec.name))
+        .collect();
+    meaning::config(&facts, |name| names.iter().any(|known| known == name)).map_err(|error| error.to_string())
+}
+
 #[test]
 fn a_configuration_comes_back() {
-    let facts = meaning::facts(&tiny(), Some(&Tokenizer::Btok));
-    assert_eq!(meaning::config(&facts, false).unwrap(), tiny());
-    assert_eq!(meaning::tokenizer(&facts).unwrap(), Some(Tokenizer::Btok));
+    let variants = [
+        Variant::PLAIN,
+        Variant { qkv_bias: true, rope: RopeScale::Linear { factor: 1.1 }, ..Variant::PLAIN },
+        Variant { qkv_bias: true, output_bias: true, ffn_bias: true, ..Variant::PLAIN },
+        Variant { rope: architecture::usual_yarn(4.0, 1024.0), ..Variant::PLAIN },
+    ];
+    for variant in variants {
+        for architecture in Architecture::ALL {
+            for (head_dim, tied_output) in [(4, false), (6, true)] {
+                let config = ModelConfig { variant, head_dim, tied_output, ..tiny() };
+                assert_eq!(back(architecture, &config).as_ref(), Ok(&config), "{architecture:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_has_no_meaning_is_named() {
+    let none = |_: &str| false;
     let mut other = general("gemma");
     other.push("gemma.block_count", Fact::Unsigned(3));
     assert_eq!(
-        meaning::config(&other, false).unwrap_err().to_string(),
-        "the architecture is `gemma`; `llama` is known here"
+        meaning::config(&other, none).unwrap_err().to_string(),
+        "the architecture is `gemma`; `llama` and `qwen2` are known here"
     );
-    assert!(meaning::config(&general("llama"), false).unwrap_err().to_string().contains("is missing"));
+    assert_eq!(
+        meaning::config(&general("qwen2"), none).unwrap_err().to_string(),
+        "the fact `qwen2.embedding_length` is missing or is no number that fits"
+    );
+    let with = |name: &str, fact: Fact| {
+        let mut facts = meaning::facts(Architecture::Qwen2, &tiny(), None);
+        facts.push(format!("qwen2.{name}"), fact);
+        meaning::config(&facts, none).map(|config| config.variant.rope).map_err(|error| error.to_string())
+    };
+    let text = |text: &str| Fact::Text(text.to_owned());
+    assert!(with("rope.scaling.type", text("longrope")).unwrap_err().contains("`qwen2.rope.scaling.type`"));
+    assert!(with("rope.scaling.type", text("linear")).unwrap_err().contains("`qwen2.rope.scaling.factor`"));
+    assert!(with("rope.scaling.attn_factor", Fact::F32(0.5)).unwrap_err().contains("attn_factor"));
+    assert!(with("expert_count", Fact::Unsigned(8)).unwrap_err().contains("`qwen2.expert_count`"));
+    assert!(with("attention.key_length", Fact::Unsigned(6)).unwrap_err().contains("rope.dimension_count"));
+    // A factor without a type is linear, as it is to llama.cpp.
+    let linear = Ok(RopeScale::Linear { factor: 4.0 });
+    assert_eq!(with("rope.scaling.factor", Fact::F32(4.0)), linear);
+    assert_eq!(with("rope.scale_linear", Fact::F32(4.0)), linear);
+    assert_eq!(with("rope.scaling.factor", Fact::F32(1.0)), Ok(RopeScale::Plain));
+}
+
+#[test]
+fn facts_of_an_architecture_without_a_meaning_are_carried_under_its_name() {
+    let mut other = general("gemma");
+    other.push("gemma.block_count", Fact::Unsigned(3));
+    other.push("general.file_type", Fact::Unsigned(7));
+    let carried = meaning::carried(&other);
+    assert_eq!(carried.text("general.architecture"), Some("gemma"));
+    assert_eq!((carried.unsigned("gemma.block_count"), carried.get("general.file_type")), (Some(3), None));
+}
+
+#[test]
+fn given_tensors_come_first() {
+    let given = write::Given { name: "given".to_owned(), numbers: vec![1.0, 2.5, -3.0] };
+    let layout = Layout::new(&facts(), &[given], &[planned("a", &[2], DType::F32)]).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&layout, &mut bytes).unwrap();
+    writer.payload(&[0; 8]).unwrap();
+    writer.finish_tensor(&[]).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(bytes.len() as u64, layout.total_bytes());
+    let gguf = read_bytes(bytes).unwrap();
+    assert_eq!(gguf.weights.tensor("given").unwrap().to_f32(), [1.0, 2.5, -3.0]);
+    assert_eq!(gguf.weights.tensor("a").unwrap().to_f32(), [0.0, 0.0]);
 }
 
 /// Where `needle` begins.
@@ -142,9 +216,9 @@ fn cut_anywhere_it_is_refused() {
 
 #[test]
 fn encodings_and_lengths_are_checked_when_writing() {
-    let error = Layout::new(&facts(), &[planned("a", &[4], DType::Q4_0)]).map(|_| ());
+    let error = Layout::new(&facts(), &[], &[planned("a", &[4], DType::Q4_0)]).map(|_| ());
     assert!(error.is_err());
-    let layout = Layout::new(&facts(), &tensors()).unwrap();
+    let layout = Layout::new(&facts(), &[], &tensors()).unwrap();
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&layout, &mut bytes).unwrap();
     assert!(matches!(writer.finish(), Err(WriteError::Count { .. })));

@@ -228,7 +228,8 @@ pub(super) struct Cut {
 }
 
 /// The names that are known here; the first of each kind is the one that is written.
-pub(super) const CUTS: [&str; 6] = ["gpt-2", "llama-bpe", "llama3", "llama-v3", "qwen2", "smollm"];
+pub(super) const CUTS: [&str; 7] =
+    ["gpt-2", "llama-bpe", "llama3", "llama-v3", "qwen2", "deepseek-r1-qwen", "smollm"];
 
 /// What a name means.
 pub(super) fn cut(pre: &str) -> Option<Cut> {
@@ -243,7 +244,7 @@ pub(super) fn cut(pre: &str) -> Option<Cut> {
     let (steps, composed, whole, begins) = match pre {
         "gpt-2" => (json!([bytes(true)]), false, false, false),
         "llama-bpe" | "llama3" | "llama-v3" => (split(LLAMA3), false, true, true),
-        "qwen2" => (split(QWEN2), true, false, false),
+        "qwen2" | "deepseek-r1-qwen" => (split(QWEN2), true, false, false),
         "smollm" => (json!([digits, bytes(true)]), false, false, false),
         _ => return None,
     };

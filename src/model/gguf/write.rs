@@ -4,6 +4,7 @@ use super::facts::{self, Fact, Facts};
 use super::{DEFAULT_ALIGNMENT, MAGIC, code};
 use crate::base::sink::ArtifactSink;
 use crate::model::writer::{ModelWriter, Planned, WriteError};
+use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 
 /// The version that is written.
@@ -12,6 +13,7 @@ const VERSION: u32 = 3;
 /// Where everything of a file will lie.
 #[derive(Debug, Clone)]
 pub struct Layout {
+    /// Everything before the first tensor that comes in pieces: given tensors, too.
     head: Vec<u8>,
     tensors: Vec<Place>,
     total: u64,
@@ -24,16 +26,31 @@ struct Place {
     bytes: u64,
 }
 
+/// A tensor of one dimension whose numbers are known beforehand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// What it is called.
+    pub name: String,
+    /// Its numbers.
+    pub numbers: Vec<f32>,
+}
+
 impl Layout {
-    /// A file with these facts and tensors, in this order.
-    pub fn new(facts: &Facts, planned: &[Planned]) -> Result<Self, WriteError> {
+    /// A file with these facts and tensors, in this order; those that are `given` come first.
+    pub fn new(facts: &Facts, given: &[Given], planned: &[Planned]) -> Result<Self, WriteError> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&VERSION.to_le_bytes());
-        head.extend_from_slice(&(planned.len() as u64).to_le_bytes());
+        head.extend_from_slice(&((given.len() + planned.len()) as u64).to_le_bytes());
         head.extend_from_slice(&(facts.len() as u64).to_le_bytes());
         facts::encode(facts, &mut head);
-        let mut tensors = Vec::with_capacity(planned.len());
         let mut offset = 0_u64;
+        for Given { name, numbers } in given {
+            entry(&mut head, name, &[numbers.len()], code(DType::F32).unwrap_or(0), offset);
+            offset = after(offset, numbers.len() as u64 * 4)?;
+        }
+        // Where the first tensor that comes in pieces begins.
+        let first = offset;
+        let mut tensors = Vec::with_capacity(planned.len());
         for tensor in planned {
             let refuse = |source| WriteError::Tensor { tensor: tensor.name.clone(), source };
             let lengths =
@@ -44,21 +61,17 @@ impl Layout {
                 format: super::NAME,
                 possible: &super::WRITTEN,
             })?;
-            facts::put_text(&tensor.name, &mut head);
-            let dims = tensor.shape.dims();
-            head.extend_from_slice(&(dims.len() as u32).to_le_bytes());
-            dims.iter().rev().for_each(|dim| head.extend_from_slice(&(*dim as u64).to_le_bytes()));
-            head.extend_from_slice(&code.to_le_bytes());
-            head.extend_from_slice(&offset.to_le_bytes());
+            entry(&mut head, &tensor.name, tensor.shape.dims(), code, offset);
             let bytes = lengths.payload as u64;
-            tensors.push(Place { name: tensor.name.clone(), offset, bytes });
-            offset = offset
-                .checked_add(bytes)
-                .and_then(|end| end.checked_next_multiple_of(DEFAULT_ALIGNMENT))
-                .ok_or(WriteError::TooLarge)?;
+            tensors.push(Place { name: tensor.name.clone(), offset: offset - first, bytes });
+            offset = after(offset, bytes)?;
         }
-        head.resize((head.len() as u64).next_multiple_of(DEFAULT_ALIGNMENT) as usize, 0);
-        let total = (head.len() as u64).checked_add(offset).ok_or(WriteError::TooLarge)?;
+        pad(&mut head);
+        for Given { numbers, .. } in given {
+            numbers.iter().for_each(|number| head.extend_from_slice(&number.to_le_bytes()));
+            pad(&mut head);
+        }
+        let total = (head.len() as u64).checked_add(offset - first).ok_or(WriteError::TooLarge)?;
         Ok(Self { head, tensors, total })
     }
 
@@ -66,6 +79,25 @@ impl Layout {
     pub fn total_bytes(&self) -> u64 {
         self.total
     }
+}
+
+/// A line of the table of tensors.
+fn entry(head: &mut Vec<u8>, name: &str, dims: &[usize], code: u32, offset: u64) {
+    facts::put_text(name, head);
+    head.extend_from_slice(&(dims.len() as u32).to_le_bytes());
+    dims.iter().rev().for_each(|dim| head.extend_from_slice(&(*dim as u64).to_le_bytes()));
+    head.extend_from_slice(&code.to_le_bytes());
+    head.extend_from_slice(&offset.to_le_bytes());
+}
+
+/// Where the next payload begins.
+fn after(offset: u64, bytes: u64) -> Result<u64, WriteError> {
+    let end = offset.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(DEFAULT_ALIGNMENT));
+    end.ok_or(WriteError::TooLarge)
+}
+
+fn pad(head: &mut Vec<u8>) {
+    head.resize((head.len() as u64).next_multiple_of(DEFAULT_ALIGNMENT) as usize, 0);
 }
 
 /// A file being written.
@@ -78,7 +110,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Writes everything before the first tensor.
+    /// Writes everything before the first tensor that comes in pieces.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
         sink.write(&layout.head)?;
         Ok(Self { layout, sink, position: 0, done: 0 })

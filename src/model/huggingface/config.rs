@@ -9,7 +9,6 @@ use serde::Deserialize;
 use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::variant::Variant;
-use crate::tensor::dtype::DType;
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
 pub const FAMILY: [&str; 3] = ["llama", "mistral", "qwen2"];
@@ -129,48 +128,6 @@ impl HfConfig {
         config.validate().map_err(|error| error.to_string())?;
         Ok(config)
     }
-}
-
-/// What the library calls an encoding; f32 for what it has no word for.
-pub fn torch(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F16 => "float16",
-        DType::BF16 => "bfloat16",
-        DType::F64 => "float64",
-        DType::F32 | DType::Q8_0 | DType::Q4_0 | DType::GgmlQ8_0 => "float32",
-    }
-}
-
-/// The file of a network that came from elsewhere: a plain `llama`, its ids as SLM1 has them.
-pub fn write(config: &ModelConfig, dtype: DType) -> Vec<u8> {
-    use crate::model::tokenizer::{BOS, EOS, PAD};
-    // The shortest decimal of the f32, not the f64 next to it.
-    let number = |value: f32| value.to_string().parse::<f64>().unwrap_or(f64::from(value));
-    let file = serde_json::json!({
-        "architectures": ["LlamaForCausalLM"],
-        "attention_bias": false,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "head_dim": config.head_dim,
-        "hidden_act": "silu",
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.ffn_size,
-        "max_position_embeddings": config.max_context,
-        "mlp_bias": false,
-        "model_type": "llama",
-        "num_attention_heads": config.head_count,
-        "num_hidden_layers": config.layer_count,
-        "num_key_value_heads": config.kv_head_count,
-        "pad_token_id": PAD,
-        "rms_norm_eps": number(config.rms_norm_epsilon),
-        "rope_theta": number(config.rope_theta),
-        "tie_word_embeddings": config.tied_output,
-        "torch_dtype": torch(dtype),
-        "vocab_size": config.vocab_size,
-    });
-    let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
-    bytes.push(b'\n');
-    bytes
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::config::torch;
+use super::settings::torch;
 use crate::tensor::dtype::DType;
 
 /// What became another number.

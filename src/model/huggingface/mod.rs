@@ -17,7 +17,8 @@
 //! the family that is known here; any other model is tensors and companions, and can be merged all
 //! the same.
 //!
-//! * [`config`]: `config.json` of the llama family; [`rope`]: its rotary frequencies; `mend`: a child's.
+//! * [`config`]: `config.json` of the llama family; [`rope`]: its rotary frequencies; `settings`: a new one;
+//!   `mend`: a child's.
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
 //! * `folder`: all of it opened.
@@ -32,6 +33,8 @@ pub mod index;
 pub mod mend;
 pub mod order;
 pub mod rope;
+#[cfg(feature = "engine")]
+pub mod settings;
 #[cfg(feature = "engine")]
 pub mod write;
 

@@ -41,7 +41,7 @@ pub(super) fn huggingface(bytes: &[u8]) {
         && let Ok(network) = read.network()
     {
         network.validate().expect("a network that is computed has a valid configuration");
-        let text = huggingface_format::config::write(&network, DType::F32);
+        let text = huggingface_format::settings::write(&network, DType::F32, None);
         let again = HfConfig::parse(&text).expect("what was written can be read").expect("it is a llama");
         assert_eq!(again.network().as_ref(), Ok(&network));
     }

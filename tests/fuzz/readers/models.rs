@@ -72,7 +72,7 @@ pub(super) fn gguf(bytes: &[u8]) {
         facts.push(name, fact.clone());
     }
     let layout =
-        gguf_format::write::Layout::new(&facts, &planned(&read.weights)).expect("it can be laid out");
+        gguf_format::write::Layout::new(&facts, &[], &planned(&read.weights)).expect("it can be laid out");
     let mut file = Vec::new();
     let mut writer = gguf_format::write::Writer::new(&layout, &mut file).expect("a vector takes bytes");
     for view in read.weights.tensors() {

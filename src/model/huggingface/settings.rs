@@ -1,0 +1,156 @@
+//! `config.json` of a network that came from elsewhere: a new one, in the library's words.
+
+use serde_json::Value;
+
+use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use crate::model::variant::{RopeScale, Variant};
+use crate::tensor::dtype::DType;
+
+/// What the library calls an encoding; f32 for what it has no word for.
+pub fn torch(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        DType::F64 => "float64",
+        DType::F32 | DType::Q8_0 | DType::Q4_0 | DType::GgmlQ8_0 => "float32",
+    }
+}
+
+/// Whether the file can say what the network is: which family has its biases.
+pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
+    config.validate()?;
+    match (config.variant.qkv_bias, config.variant.output_bias, config.variant.ffn_bias) {
+        (true, false, false) => Ok(()),
+        (qkv, output, _) if qkv == output => Ok(()),
+        _ => {
+            let expected =
+                "those of qwen2 (queries, keys, values) or llama (all of attention, all of feed-forward)";
+            Err(ConfigError {
+                field: "variant",
+                found: config.variant.to_string(),
+                expected: expected.to_owned(),
+            })
+        }
+    }
+}
+
+/// The file of a network that came from elsewhere: a `qwen2` if it has biases on queries, keys and values
+/// alone, else a `llama`. The ids that begin and end texts are the tokenizer's.
+pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
+    let Variant { qkv_bias, output_bias, ffn_bias, rope } = config.variant;
+    let qwen2 = qkv_bias && !output_bias;
+    let mut file = serde_json::json!({
+        "architectures": [if qwen2 { "Qwen2ForCausalLM" } else { "LlamaForCausalLM" }],
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.ffn_size,
+        "max_position_embeddings": config.max_context,
+        "model_type": if qwen2 { "qwen2" } else { "llama" },
+        "num_attention_heads": config.head_count,
+        "num_hidden_layers": config.layer_count,
+        "num_key_value_heads": config.kv_head_count,
+        "rms_norm_eps": decimal(config.rms_norm_epsilon),
+        "rope_theta": decimal(config.rope_theta),
+        "tie_word_embeddings": config.tied_output,
+        "torch_dtype": torch(dtype),
+        "vocab_size": config.vocab_size,
+    });
+    let mut say = |key: &str, value: Value| file[key] = value;
+    if qwen2 {
+        say("use_sliding_window", Value::Bool(false));
+    } else {
+        say("attention_bias", Value::Bool(qkv_bias));
+        say("mlp_bias", Value::Bool(ffn_bias));
+    }
+    scaling(&rope).into_iter().for_each(|scaling| say("rope_scaling", scaling));
+    ids(tokenizer).into_iter().for_each(|(key, ids)| say(key, ids));
+    let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// A way of scaling as the library reads it; nothing for frequencies as they are.
+fn scaling(rope: &RopeScale) -> Option<serde_json::Value> {
+    Some(match *rope {
+        RopeScale::Plain => return None,
+        RopeScale::Linear { factor } => serde_json::json!({ "rope_type": "linear", "factor": factor }),
+        RopeScale::Llama3 { factor, low, high, original } => serde_json::json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": tokens(original),
+        }),
+        RopeScale::Yarn { factor, fast, slow, original, attention, truncate } => serde_json::json!({
+            "rope_type": "yarn",
+            "factor": factor,
+            "beta_fast": fast,
+            "beta_slow": slow,
+            "original_max_position_embeddings": tokens(original),
+            "attention_factor": attention,
+            "truncate": truncate,
+        }),
+    })
+}
+
+/// A context in whole tokens, as the library insists on where it is one.
+fn tokens(context: f64) -> serde_json::Value {
+    let whole = context.fract() == 0.0 && context < f64::from(u32::MAX);
+    if whole { (context as u64).into() } else { context.into() }
+}
+
+/// The shortest decimal of the f32, not the f64 next to it.
+fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+/// Which ids stand before a text and end one.
+fn ids(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, Value)> {
+    let Some(Tokenizer::HuggingFace(tokenizer)) = tokenizer else {
+        let own = [("bos_token_id", BOS), ("eos_token_id", EOS), ("pad_token_id", PAD)];
+        return own.map(|(key, id)| (key, Value::from(id))).to_vec();
+    };
+    let begins = tokenizer.around()[0].first().map(|id| ("bos_token_id", Value::from(*id)));
+    let ends = match tokenizer.ends() {
+        [] => None,
+        [id] => Some(Value::from(*id)),
+        ids => Some(Value::from(ids)),
+    };
+    begins.into_iter().chain(ends.map(|ends| ("eos_token_id", ends))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::huggingface::{HfConfig, RopeScaling};
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let tiny = crate::model::config::tests::tiny;
+        let rope = RopeScale::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let yarn = RopeScaling {
+            rope_type: Some("yarn".to_owned()),
+            factor: Some(4.0),
+            original_max_position_embeddings: Some(1024.0),
+            ..RopeScaling::default()
+        };
+        for (biases, rope) in [
+            ([false, false, false], RopeScale::Plain),
+            ([true, false, false], rope),
+            ([true, true, false], RopeScale::Linear { factor: 2.5 }),
+            ([false, false, true], yarn.scale().unwrap()),
+        ] {
+            let [qkv_bias, output_bias, ffn_bias] = biases;
+            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope };
+            let config = ModelConfig { variant, head_dim: 6, ..tiny() };
+            assert!(check(&config).is_ok());
+            let written = write(&config, DType::BF16, None);
+            assert_eq!(HfConfig::parse(&written).unwrap().unwrap().network().as_ref(), Ok(&config));
+        }
+        let variant = Variant { output_bias: true, ..Variant::PLAIN };
+        let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
+        assert!(error.starts_with("variant is biases output") && error.contains("qwen2"), "{error}");
+    }
+}

@@ -1,0 +1,276 @@
+//! GGUF of the architectures `llama` and `qwen2`, against files that the package `gguf` made and logits of
+//! the library transformers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use studbook::model::{Package, Tokenizer, open_package};
+use studbook::runtime::{Model, Session};
+use studbook::tensor::dtype::DType;
+
+use crate::space::{Space, config, model};
+
+#[derive(serde::Deserialize)]
+struct Reference {
+    tokens: Vec<u32>,
+    rows: Vec<usize>,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    logits: Vec<Vec<f32>>,
+}
+
+fn reference() -> Reference {
+    serde_json::from_str(include_str!("../fixtures/transformers/logits.json")).unwrap()
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn open(path: &Path) -> Package {
+    open_package(path).unwrap().package
+}
+
+/// Logits of a model whose tokenizer is none of the matter.
+fn logits(package: &Package, tokens: &[u32]) -> Vec<f32> {
+    let package = Package { tokenizer: Ok(Tokenizer::Btok), ..package.clone() };
+    let model = Model::new(Arc::new(package.checkpoint().unwrap())).unwrap();
+    Session::new(&model, 48).unwrap().feed_all(tokens).unwrap().to_vec()
+}
+
+fn off(ours: &[f32], theirs: &[f32]) -> f32 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
+}
+
+/// A space with the byte tokenizer at hand.
+fn space() -> Space {
+    let space = Space::empty();
+    space.write("a.slm", &model(&config(), "a", DType::F32));
+    space
+}
+
+/// Every tensor of `theirs` with the same bytes in `ours`, and no other.
+fn same_tensors(ours: &Package, theirs: &Package, what: &str) {
+    assert_eq!(ours.weights.infos().len(), theirs.weights.infos().len(), "{what}");
+    for tensor in theirs.weights.tensors() {
+        let own = ours.weights.tensor(tensor.name).unwrap_or_else(|| panic!("{what}: no {}", tensor.name));
+        let at = format!("{what}: {}", tensor.name);
+        assert_eq!((own.dtype, own.shape), (tensor.dtype, tensor.shape), "{at}");
+        // Two programs round what frequencies are divided by differently.
+        if tensor.name == "rope_freqs.weight" {
+            assert!(off(&own.to_f32(), &tensor.to_f32()) < 1e-5, "{at}");
+        } else {
+            assert!(own.data == tensor.data, "{at}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_network_goes_to_gguf_and_back_with_the_same_logits() {
+    let Reference { tokens, rows, cases } = reference();
+    let space = space();
+    let architectures = [
+        ("llama-llama3", "llama"),
+        ("llama-linear", "llama"),
+        ("llama-yarn", "llama"),
+        ("llama-biases", "llama"),
+        ("llama-wide-heads", "llama"),
+        ("llama-untied", "llama"),
+        ("mistral", "llama"),
+        ("qwen2", "qwen2"),
+    ];
+    for (name, architecture) in architectures {
+        let folder = fixtures().join("transformers").join(name);
+        let (file, back) = (format!("{name}.gguf"), format!("{name}-back"));
+        space.studbook(&["convert", folder.to_str().unwrap(), &file]).exits(0);
+        let (original, ours) = (open(&folder), open(&space.path(&file)));
+        let facts = ours.facts.clone().unwrap();
+        assert_eq!(facts.text("general.architecture"), Some(architecture), "{name}");
+        assert_eq!(ours.config, original.config, "{name}");
+        let expected = logits(&original, &tokens);
+        let found = logits(&ours, &tokens);
+        // A layout that is kept gives the same bits; else sums run over other pairs first.
+        let largest = expected.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
+        let most = if architecture == "qwen2" { 0.0 } else { 1e-5 * largest };
+        assert!(off(&found, &expected) <= most, "{name}: off by {:e}", off(&found, &expected));
+        let case = cases.iter().find(|case| case.name == name).unwrap();
+        for (row, theirs) in rows.iter().zip(&case.logits) {
+            assert!(off(&found[row * 260..(row + 1) * 260], theirs) < 1e-4, "{name}: row {row}");
+        }
+        // As the package `gguf` writes it: the same names, shapes and bytes, and what it says is said.
+        let theirs = fixtures().join("gguf").join(&file);
+        if theirs.exists() {
+            let theirs = open(&theirs);
+            assert_eq!(theirs.config, original.config, "{name}");
+            assert!(off(&logits(&theirs, &tokens), &expected) <= 1e-5 * largest, "{name}");
+            same_tensors(&ours, &theirs, name);
+            let theirs = theirs.facts.unwrap();
+            // The usual width of a head need not be stated.
+            let usual = ["llama.attention.key_length", "llama.attention.value_length"];
+            let mut compared = 0;
+            for (key, fact) in theirs.iter().filter(|(key, _)| key.starts_with(&format!("{architecture}."))) {
+                assert!(facts.get(key) == Some(fact) || usual.contains(&key), "{name}: {key}");
+                compared += 1;
+            }
+            assert!(compared >= 8, "{name}: {compared}");
+        }
+        // And back: the same tensors, the same network.
+        let to = ["--to", "hugging-face", "--tokenizer", "a.slm"];
+        space.studbook(&[&["convert", &file, &back], &to[..]].concat()).exits(0);
+        let back = open(&space.path(&back));
+        assert_eq!(back.config, original.config, "{name}");
+        same_tensors(&back, &original, name);
+        assert_eq!(logits(&back, &tokens), expected, "{name}");
+    }
+}
+
+/// A folder of transformers/ with the byte tokenizer.
+fn folder(space: &Space, name: &str) {
+    let from = fixtures().join("transformers").join(name);
+    for file in ["config.json", "model.safetensors"] {
+        space.write(&format!("{name}/{file}"), &std::fs::read(from.join(file)).unwrap());
+    }
+    if !space.path("a/tokenizer.json").exists() {
+        space.studbook(&["convert", "a.slm", "a", "--to", "hugging-face"]).exits(0);
+    }
+    space.write(&format!("{name}/tokenizer.json"), space.read("a/tokenizer.json").as_bytes());
+}
+
+/// Parents whose rows lie in different orders, and what rotary frequencies are divided by, which no operator
+/// may touch.
+#[test]
+fn gguf_parents_are_bred_with_folders_and_keep_their_frequencies() {
+    let space = space();
+    let Reference { tokens, .. } = reference();
+    for name in ["llama-llama3", "qwen2"] {
+        folder(&space, name);
+        space.studbook(&["convert", name, "one.gguf", "--force"]).exits(0);
+        let plan = format!(
+            "[cycle]\nname = \"{name}\"\nseed = \"7\"\n\n\
+             [budget]\ncandidates = 2\nartifact = \"1 MiB\"\ndisk = \"8 MiB\"\nseconds = 600\n\n\
+             [parents.one]\nsource = \"one.gguf\"\n\n[parents.two]\nsource = \"{name}\"\n\n\
+             [candidates.same]\noperator = \"blend\"\nparents = [\"one\", \"two\"]\nweight = 0.5\n\n\
+             [candidates.moved]\noperator = \"mutate\"\nparents = [\"one\"]\nrate = 1.0\nsigma = 0.1\ntensors = \"*\"\n\n\
+             [smoke]\nprompts = [\"ab\"]\nmax_tokens = 2\n\n\
+             [[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = 1000000\n"
+        );
+        space.write("plan.toml", plan.as_bytes());
+        space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+        space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("MATCH");
+        let child =
+            |child: &str| open(&space.path(&format!(".studbook/runs/{name}/04-operator/{child}.gguf")));
+        let (parent, same, moved) = (open(&space.path("one.gguf")), child("same"), child("moved"));
+        same_tensors(&same, &parent, name);
+        assert_eq!(logits(&same, &tokens), logits(&parent, &tokens), "{name}");
+        assert_ne!(logits(&moved, &tokens), logits(&parent, &tokens), "{name}");
+        let frequencies = |package: &Package| {
+            package.weights.tensor("rope_freqs.weight").map(|tensor| tensor.data.to_vec())
+        };
+        assert_eq!(frequencies(&parent).is_some(), name == "llama-llama3");
+        assert_eq!(frequencies(&moved), frequencies(&parent));
+        assert_eq!(moved.config, parent.config);
+    }
+}
+
+/// A file with a vocabulary of its own, as people download them.
+#[test]
+fn a_qwen2_file_speaks_with_its_own_vocabulary() {
+    let space = space();
+    let file = fixtures().join("gguf/qwen2.gguf");
+    let file = file.to_str().unwrap();
+    let words =
+        |name: &str| space.studbook(&["generate", name, "--prompt", "ab", "--max-tokens", "12"]).exits(0).out;
+    let text = words(file);
+    let shown = space.studbook(&["inspect", file]).exits(0);
+    shown.says("gguf").says("biases qkv").says("yes");
+    space.studbook(&["convert", file, "q", "--to", "hugging-face"]).exits(0);
+    let settings: serde_json::Value = serde_json::from_str(&space.read("q/config.json")).unwrap();
+    assert_eq!(settings["architectures"][0], "Qwen2ForCausalLM");
+    // The end of an answer is the vocabulary's, not that of a byte tokenizer.
+    assert_eq!(
+        (&settings["eos_token_id"], &settings["bos_token_id"]),
+        (&257.into(), &serde_json::Value::Null)
+    );
+    space.studbook(&["convert", "q", "back.gguf"]).exits(0);
+    assert_eq!((words("q"), words("back.gguf")), (text.clone(), text));
+    let (theirs, ours) =
+        (open(Path::new(file)).facts.unwrap(), open(&space.path("back.gguf")).facts.unwrap());
+    for key in ["model", "pre", "tokens", "token_type", "merges", "eos_token_id", "add_bos_token"] {
+        let key = format!("tokenizer.ggml.{key}");
+        assert_eq!(ours.get(&key), theirs.get(&key), "{key}");
+    }
+    // A network with biases has no words in `.slm`.
+    space.studbook(&["convert", file, "q.slm", "--tokenizer", "a.slm"]).exits(2).complains("biases qkv");
+}
+
+#[test]
+fn qwen2_is_quantised_as_the_package_gguf_does_it() {
+    let space = space();
+    let folder = fixtures().join("gguf/qwen2-wide");
+    let theirs = open(&fixtures().join("gguf/qwen2-wide.q8_0.gguf"));
+    let convert = |dtype: &str| {
+        let file = format!("{dtype}.gguf");
+        space.studbook(&["convert", folder.to_str().unwrap(), &file, "--dtype", dtype, "--force"]).exits(0);
+        open(&space.path(&file))
+    };
+    same_tensors(&convert("q8_0"), &theirs, "q8_0");
+    // Twelve letters are a vocabulary that fits.
+    let letters = std::fs::read(fixtures().join("mergekit/tokens/tokenizer.json")).unwrap();
+    let letters = studbook::model::tokenizer::HfTokenizer::from_json(&letters).unwrap();
+    let tokens: Vec<u32> = (0..40).map(|i| (i * 37 + i * i) % 64).collect();
+    let logits = |package: &Package| {
+        let tokenizer = Ok(Tokenizer::HuggingFace(Arc::new(letters.clone())));
+        let package = Package { tokenizer, ..package.clone() };
+        let model = Model::new(Arc::new(package.checkpoint().unwrap())).unwrap();
+        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
+    };
+    let whole = logits(&open(&folder));
+    let largest = whole.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
+    assert_eq!(logits(&convert("f32")), whole);
+    for (dtype, most) in [("f16", 2e-3), ("bf16", 2e-2), ("q8_0", 4e-2)] {
+        let off = off(&logits(&convert(dtype)), &whole);
+        assert!(off > 0.0 && off < most * largest, "{dtype}: off by {off:e} of {largest}");
+    }
+    assert_eq!(logits(&convert("q8_0")), logits(&theirs));
+}
+
+#[test]
+fn what_gguf_cannot_say_is_refused_by_name() {
+    let space = space();
+    let convert = || space.studbook(&["convert", "llama-yarn", "y.gguf"]);
+    folder(&space, "llama-yarn");
+    space.edit("llama-yarn/config.json", "\"factor\": 4.0,", "\"factor\": 4.0, \"beta_fast\": 16.0,");
+    convert()
+        .exits(2)
+        .complains("yarn / 4 (1 to 16 turns")
+        .complains("the numbers that follow from its factor");
+    space.edit("llama-yarn/config.json", "\"beta_fast\": 16.0,", "\"attention_factor\": 2.0,");
+    convert().exits(2).complains("x 2");
+    assert!(!space.path("y.gguf").exists());
+    // A file that says what is not computed here.
+    let bytes = std::fs::read(fixtures().join("gguf/llama-linear.gguf")).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"linear").unwrap();
+    let mut other = bytes.clone();
+    other[at..at + 6].copy_from_slice(b"lineal");
+    space.write("other.gguf", &other);
+    space
+        .studbook(&["convert", "other.gguf", "o", "--to", "hugging-face", "--tokenizer", "a.slm"])
+        .exits(2)
+        .complains("`llama.rope.scaling.type`");
+    // qwen2 knows no tensor of frequencies; such a network is written as a llama with biases.
+    folder(&space, "qwen2");
+    let scaled = "\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \
+                  \"high_freq_factor\": 3.5, \"original_max_position_embeddings\": 30";
+    space.edit("qwen2/config.json", "\"rope_type\": \"default\"", scaled);
+    space.studbook(&["convert", "qwen2", "l.gguf"]).exits(0);
+    let (ours, original) = (open(&space.path("l.gguf")), open(&space.path("qwen2")));
+    assert_eq!(ours.facts.clone().unwrap().text("general.architecture"), Some("llama"));
+    assert_eq!(ours.config, original.config);
+    let Reference { tokens, .. } = reference();
+    assert!(off(&logits(&ours, &tokens), &logits(&original, &tokens)) < 1e-5);
+}
