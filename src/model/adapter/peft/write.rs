@@ -33,8 +33,10 @@ pub fn files(base: &Package, adapter: &Adapter) -> Result<Vec<(&'static str, Vec
         base.weights.info(name).map(|info| &info.shape)
     })?;
     adapter.validate()?;
-    let modules: Vec<Module> =
+    let mut modules: Vec<Module> =
         adapter.infos().iter().map(|info| module(base, adapter, info)).collect::<Result<_, _>>()?;
+    // Whatever the order of the base's tensors is.
+    modules.sort_by(|a, b| a.name.cmp(&b.name));
     let Some(first) = modules.first() else { return Err(PeftError::Nothing.into()) };
     Ok(vec![(CONFIG, settings(first, &modules)), (FACTORS, factors(&modules)?)])
 }
