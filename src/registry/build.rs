@@ -126,6 +126,10 @@ pub fn build(
         }
     }
     site::write(folder)?;
+    // The selector makes them a registry: what it names is on the disk before it.
+    for name in FOLDERS {
+        atomic::sync_folder(&folder.join(name))?;
+    }
     let path = folder.join("selector.json");
     atomic::replace(&path, &selector_bytes)?;
     fault::point("registry-selector-written").at("write", &path)?;
@@ -188,7 +192,7 @@ fn put(
         let why = "was to be copied, but its source changed while it was read".to_owned();
         return Err(RegistryError::File { path: path.to_owned(), why });
     }
-    atomic::replace(&target, &bytes)?;
+    atomic::replace_content(&target, &bytes)?;
     fault::point("registry-file-written").at("write", &target)?;
     Ok(())
 }

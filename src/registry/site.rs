@@ -119,9 +119,10 @@ pub(super) fn write(folder: &Path) -> Result<(), RegistryError> {
     let app = folder.join("app");
     std::fs::create_dir_all(&app).at("create the folder", &app)?;
     for (path, bytes) in files() {
-        atomic::replace(&folder.join(path), bytes)?;
+        atomic::replace_content(&folder.join(path), bytes)?;
     }
-    Ok(())
+    atomic::sync_folder(&app)?;
+    Ok(atomic::sync_folder(folder)?)
 }
 
 /// The digest of the whole page: of the names and digests of its files.

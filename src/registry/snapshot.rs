@@ -121,8 +121,10 @@ pub fn write(
     let proofs = folder.join(PROOFS);
     std::fs::create_dir_all(&proofs).at("create the folder", &proofs)?;
     for (path, bytes) in &files {
-        atomic::replace(&folder.join(path), bytes)?;
+        atomic::replace_content(&folder.join(path), bytes)?;
     }
+    atomic::sync_folder(&proofs)?;
+    atomic::sync_folder(folder)?;
     for name in content::names_in(folder, PROOFS)? {
         let path = format!("{PROOFS}/{name}");
         // Copies named by content are the business of the metadata.

@@ -15,30 +15,40 @@ use std::ops::Range;
 
 use super::Matrix;
 use super::lanes::{LANES, Lanes, multiply_add, rest};
-use crate::base::wide::{FETCHES, fetch, wide};
+use crate::base::wide::wide;
 
 /// Rows and inputs of a tile. Nine sums, three rows, an input and a product are 14 vectors of the 16 that AVX2
 /// has; where a sum takes two vectors, as in wasm, four sums do.
 const TILE: usize = if cfg!(target_arch = "wasm32") { 2 } else { 3 };
 
 /// Groups of rows in a block.
-const GROUPS: usize = 24 / TILE;
+const GROUPS: usize = 12 / TILE;
 
 /// Rows of a block.
 pub(super) const ROWS: usize = GROUPS * TILE;
 
-/// Chunks of [`LANES`] columns that a row is cut into: so much of a block of rows, and of three inputs, fits the
-/// nearest cache.
-const CHUNKS: usize = 32;
+/// Most chunks of [`LANES`] columns in a cut: so much of a block of rows fits the nearest cache.
+const CHUNKS: usize = 64;
 
-/// The sums of a tile: of every input with every row.
-type Sums = [[Lanes; TILE]; TILE];
+/// Chunks of every cut of rows of so many, but for the last: cuts of about one width.
+fn cut(chunks: usize) -> usize {
+    chunks.div_ceil(chunks.div_ceil(CHUNKS).max(1)).max(1)
+}
+
+/// Lanes where a vector of them lies in one cache line: packed numbers that begin anywhere took a third longer,
+/// since every other load would be of two lines (measured).
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(32))]
+struct Chunk(Lanes);
+
+/// The sums of every row of a block with every input of a group.
+type Sums = [[Chunk; ROWS]; TILE];
 
 /// Room to work in, kept by each thread: it would be cleared anew for every piece otherwise.
 #[derive(Default)]
 struct Room {
     row: Vec<f32>,
-    rows: Vec<Lanes>,
+    rows: Vec<Chunk>,
     sums: Vec<Sums>,
 }
 
@@ -51,42 +61,43 @@ thread_local! {
 pub(super) struct Packed {
     count: usize,
     columns: usize,
-    numbers: Vec<Lanes>,
+    numbers: Vec<Chunk>,
 }
 
 impl Packed {
     /// Rows of `columns` numbers, packed; `spread` allows other threads to help.
     pub(super) fn pack(&mut self, inputs: &[f32], columns: usize, spread: bool) {
         let (count, chunks) = (inputs.len() / columns, columns.div_ceil(LANES));
+        let width = cut(chunks);
         (self.count, self.columns) = (count, columns);
-        self.numbers.resize(count * chunks, [0.0; LANES]);
-        let cut = |index: usize, out: &mut [Lanes]| {
-            let (mut inputs, mut out) = (inputs, out);
-            let length = out.len() / count;
-            while !inputs.is_empty() {
-                let (group, others) = inputs.split_at(inputs.len().min(TILE * columns));
-                let (place, rest) = out.split_at_mut(group.len() / columns * length);
-                pack(group, columns, index * CHUNKS, place);
-                (inputs, out) = (others, rest);
+        self.numbers.resize(count * chunks, Chunk::default());
+        let lay_out = |index: usize, out: &mut [Chunk]| {
+            let length = out.len() / count * TILE;
+            for (group, out) in inputs.chunks(TILE * columns).zip(out.chunks_mut(length)) {
+                let mut rows = [&[][..]; TILE];
+                rows.iter_mut().zip(group.chunks_exact(columns)).for_each(|(row, input)| *row = input);
+                pack(&rows[..group.len() / columns], index * width, out);
             }
         };
         if spread {
-            crate::tensor::blocks::for_each_chunk(&mut self.numbers, CHUNKS * count, cut);
+            crate::tensor::blocks::for_each_chunk(&mut self.numbers, width * count, lay_out);
         } else {
-            self.numbers.chunks_mut(CHUNKS * count).enumerate().for_each(|(index, out)| cut(index, out));
+            self.numbers.chunks_mut(width * count).enumerate().for_each(|(index, out)| lay_out(index, out));
         }
     }
 }
 
 /// Puts the chunks from `first` on of all `rows` side by side, as many as `out` has room for.
 #[inline(always)]
-fn pack(rows: &[f32], columns: usize, first: usize, out: &mut [Lanes]) {
-    let count = rows.len() / columns;
-    for (place, row) in rows.chunks_exact(columns).enumerate() {
-        let (whole, _) = row.as_chunks::<LANES>();
-        let places = out.iter_mut().skip(place).step_by(count);
-        for (out, at) in places.zip(first..) {
-            *out = if at < whole.len() { whole[at] } else { rest(row) };
+fn pack(rows: &[&[f32]], first: usize, out: &mut [Chunk]) {
+    for (place, row) in rows.iter().enumerate() {
+        let whole = row.as_chunks::<LANES>().0;
+        let mut out = out.chunks_exact_mut(rows.len());
+        for (chunk, out) in whole[first.min(whole.len())..].iter().zip(out.by_ref()) {
+            out[place].0 = *chunk;
+        }
+        if let Some(out) = out.next() {
+            out[place].0 = rest(row);
         }
     }
 }
@@ -112,28 +123,31 @@ fn multiply_block(
 ) {
     let &Packed { count, columns, ref numbers } = inputs;
     let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
+    let width = cut(chunks);
+    let cuts = chunks.div_ceil(width);
     let Room { row, rows, sums } = room;
     row.resize(TILE * columns, 0.0);
-    rows.resize(groups * TILE * chunks, [0.0; LANES]);
+    rows.resize(groups * TILE * chunks, Chunk::default());
     let mut scales = [1.0; ROWS];
     pack_rows(matrix, block.clone(), row, rows, &mut scales);
-    sums.clear();
-    sums.resize(count.div_ceil(TILE) * groups, [[[0.0; LANES]; TILE]; TILE]);
-    for (rows, numbers) in rows.chunks(CHUNKS * groups * TILE).zip(numbers.chunks(CHUNKS * count)) {
-        let mut numbers = numbers.chunks(numbers.len() / count * TILE).peekable();
-        for sums in sums.chunks_exact_mut(groups) {
-            let Some(group) = numbers.next() else { break };
-            strip(rows, group, numbers.peek().copied().unwrap_or_default(), sums);
-        }
-    }
-    let mut done = [[[0.0; TILE]; TILE]; GROUPS];
-    for (sums, out) in sums.chunks_exact(groups).zip(out.chunks_mut(TILE)) {
-        add_up(sums, &mut done);
-        for (input, out) in out.iter_mut().enumerate() {
-            let tiles = out[place..place + block.len()].chunks_mut(TILE).zip(scales.as_chunks::<TILE>().0);
-            for ((out, scales), done) in tiles.zip(&done) {
-                for ((out, scale), sum) in out.iter_mut().zip(scales).zip(&done[input]) {
-                    *out = sum * scale;
+    // Without a second cut nothing is put away, and all groups share one place.
+    sums.resize(if cuts == 1 { 1 } else { count.div_ceil(TILE) }, [[Chunk::default(); ROWS]; TILE]);
+    let places = sums.len();
+    for (cut, rows) in rows.chunks(width * groups * TILE).enumerate() {
+        let length = rows.len() / groups;
+        let numbers = numbers[cut * width * count..][..length / TILE * count].chunks(length);
+        for (group, (inputs, out)) in numbers.zip(out.chunks_mut(TILE)).enumerate() {
+            let sums = &mut sums[group % places];
+            strip(rows, length, inputs, cut == 0, sums);
+            if cut + 1 == cuts {
+                let mut done = [[0.0; ROWS]; TILE];
+                add_up(sums, &mut done);
+                for (out, done) in out.iter_mut().zip(&done) {
+                    for ((out, sum), scale) in
+                        out[place..place + block.len()].iter_mut().zip(done).zip(&scales)
+                    {
+                        *out = sum * scale;
+                    }
                 }
             }
         }
@@ -146,71 +160,95 @@ fn pack_rows(
     matrix: &Matrix<'_>,
     block: Range<usize>,
     buffer: &mut [f32],
-    out: &mut [Lanes],
+    out: &mut [Chunk],
     scales: &mut [f32; ROWS],
 ) {
     let columns = matrix.columns;
     let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
+    let width = cut(chunks);
     for group in 0..groups {
+        let mut rows = [&[][..]; TILE];
         for (place, buffer) in buffer.chunks_exact_mut(columns).enumerate() {
             let row = block.start + group * TILE + place;
             if row < block.end {
-                scales[group * TILE + place] = matrix.widen(row, buffer);
+                (rows[place], scales[group * TILE + place]) = matrix.row(row, buffer);
             } else {
                 buffer.fill(0.0);
+                rows[place] = buffer;
             }
         }
-        for (cut, first) in out.chunks_mut(CHUNKS * groups * TILE).zip((0..chunks).step_by(CHUNKS)) {
+        for (cut, first) in out.chunks_mut(width * groups * TILE).zip((0..chunks).step_by(width)) {
             let length = cut.len() / groups;
-            pack(buffer, columns, first, &mut cut[group * length..(group + 1) * length]);
+            pack(&rows, first, &mut cut[group * length..(group + 1) * length]);
+        }
+    }
+}
+
+/// Adds every product of groups of rows, `length` chunks each, with one group of inputs to its lanes.
+fn strip(rows: &[Chunk], length: usize, inputs: &[Chunk], begins: bool, sums: &mut Sums) {
+    for (rows, place) in rows.chunks_exact(length).zip((0..).step_by(TILE)) {
+        match inputs.len() * TILE / length {
+            1 => tile_of_one(rows, inputs, begins, place, sums),
+            2 if TILE > 2 => tile_of_two(rows, inputs, begins, place, sums),
+            _ => tile_of_all(rows, inputs, begins, place, sums),
         }
     }
 }
 
 wide! {
-    /// Adds every product of the groups of rows with one group of inputs to its lanes. The `next` inputs are
-    /// fetched little by little meanwhile: nothing else would ask for them in time.
-    fn strip<'a>(rows: &'a [Lanes], inputs: &'a [Lanes], next: &'a [Lanes], sums: &'a mut [Sums]) {
-        let length = rows.len() / sums.len();
-        let mut next = next.chunks(length.div_ceil(sums.len()) * TILE);
-        for (rows, sums) in rows.chunks_exact(length).zip(sums) {
-            if FETCHES {
-                next.next().unwrap_or_default().iter().step_by(2).for_each(fetch);
-            }
-            match inputs.len() * TILE / length {
-                1 => tile::<1>(rows, inputs, sums),
-                2 => tile::<2>(rows, inputs, sums),
-                _ => tile::<TILE>(rows, inputs, sums),
-            }
-        }
+    // Each alone, or the compiler makes three loop variables of one.
+    fn tile_of_one<'a>(
+        rows: &'a [Chunk], inputs: &'a [Chunk], begins: bool, place: usize, sums: &'a mut Sums,
+    ) {
+        tile::<1>(rows, inputs, begins, place, sums);
     }
 
-    /// The lanes of every sum of up to [`GROUPS`] tiles added up, in the order of [`super::lanes::added_up`]:
-    /// whole steps of the tree one after the other, since vectors are made of neighbouring sums here.
-    fn add_up<'a>(sums: &'a [Sums], done: &'a mut [[[f32; TILE]; TILE]; GROUPS]) {
-        let mut halves = [[0.0_f32; LANES / 2]; GROUPS * TILE * TILE];
-        for (half, lanes) in halves.iter_mut().zip(sums.as_flattened().as_flattened()) {
-            for lane in 0..LANES / 2 {
-                half[lane] = lanes[lane] + lanes[lane + LANES / 2];
+    fn tile_of_two<'a>(
+        rows: &'a [Chunk], inputs: &'a [Chunk], begins: bool, place: usize, sums: &'a mut Sums,
+    ) {
+        tile::<2>(rows, inputs, begins, place, sums);
+    }
+
+    fn tile_of_all<'a>(
+        rows: &'a [Chunk], inputs: &'a [Chunk], begins: bool, place: usize, sums: &'a mut Sums,
+    ) {
+        tile::<TILE>(rows, inputs, begins, place, sums);
+    }
+
+    /// The lanes of every sum added up, in the order of [`super::lanes::added_up`]. Lanes are written one by
+    /// one: of a loop over them, the compiler makes one across sums, which costs more than the products of
+    /// short rows (measured).
+    fn add_up<'a>(sums: &'a Sums, done: &'a mut [[f32; ROWS]; TILE]) {
+        for (done, sums) in done.iter_mut().zip(sums) {
+            let halves: [[f32; LANES / 2]; ROWS] = std::array::from_fn(|row| {
+                let Chunk([a, b, c, d, e, f, g, h]) = sums[row];
+                [a + e, b + f, c + g, d + h]
+            });
+            for (done, half) in done.iter_mut().zip(&halves) {
+                *done = (half[0] + half[2]) + (half[1] + half[3]);
             }
-        }
-        for (done, half) in done.as_flattened_mut().as_flattened_mut().iter_mut().zip(&halves) {
-            *done = (half[0] + half[2]) + (half[1] + half[3]);
         }
     }
 }
 
-/// Adds every product of a group of rows with `B` inputs to its lanes, which stay in registers meanwhile.
+/// Adds every product of a group of rows with `B` inputs to its lanes, which stay in registers meanwhile. What
+/// `begins` has nothing to take up.
 #[inline(always)]
-fn tile<const B: usize>(rows: &[Lanes], inputs: &[Lanes], sums: &mut Sums) {
-    let Some(sums) = sums.first_chunk_mut::<B>() else { return };
-    let mut lanes = *sums;
+fn tile<const B: usize>(rows: &[Chunk], inputs: &[Chunk], begins: bool, place: usize, sums: &mut Sums) {
+    let mut lanes = [[Chunk::default(); TILE]; B];
+    if !begins {
+        for (lanes, sums) in lanes.iter_mut().zip(&*sums) {
+            lanes.copy_from_slice(&sums[place..place + TILE]);
+        }
+    }
     for (rows, inputs) in rows.as_chunks::<TILE>().0.iter().zip(inputs.as_chunks::<B>().0) {
         for b in 0..B {
             for a in 0..TILE {
-                multiply_add(&mut lanes[b][a], &rows[a], &inputs[b]);
+                multiply_add(&mut lanes[b][a].0, &rows[a].0, &inputs[b].0);
             }
         }
     }
-    *sums = lanes;
+    for (sums, lanes) in sums.iter_mut().zip(lanes) {
+        sums[place..place + TILE].copy_from_slice(&lanes);
+    }
 }
