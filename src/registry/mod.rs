@@ -26,15 +26,15 @@
 //! * [`tuf`]: signed metadata over all of it, against old and mixed registries.
 //! * [`serve`]: both on this machine, for those without a server.
 //! * [`drive`]: a model run in a real browser, by the page's own parts.
-//! * [`base64`]: the encoding of browser integrity strings.
+//! * [`integrity`]: how browsers spell a digest.
 
-pub mod base64;
 pub mod build;
 pub mod check;
 mod content;
 pub mod default;
 pub mod drive;
 mod error;
+pub mod integrity;
 pub mod paths;
 pub mod selector;
 pub mod serve;

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
-use super::base64::integrity;
+use super::integrity::integrity;
 use super::paths::model_path;
 use crate::base::canonical;
 use crate::base::digest::{Digest, Sha256};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::RegistryError;
-use super::base64::integrity;
+use super::integrity::integrity;
 use crate::base::digest::Sha256;
 use crate::disk::small::holds;
 use crate::disk::{IoContext, atomic};

@@ -30,7 +30,7 @@ use studbook::model::tokenizer::Tokenizer;
 use studbook::registry::drive::{Job, drive};
 use studbook::registry::serve::{Folder, Serving};
 use studbook::registry::site;
-use studbook::runtime::{Answer, GenerateOptions, Model};
+use studbook::runtime::{Answer, GenerateOptions, Model, RuntimeError};
 use studbook::tensor::dtype::DType;
 
 const ROUNDS: usize = 5;
@@ -152,7 +152,7 @@ fn page(browser: &Chromium, site: &Path) -> Result<(), Box<dyn Error>> {
 /// become text.
 fn alone(model: &Model) -> Result<f64, Box<dyn Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    pool.install(|| {
+    let rate = pool.install(|| -> Result<f64, RuntimeError> {
         let mut answer = Answer::new(model, PROMPT, GenerateOptions::greedy(TOKENS))?;
         let (mut start, mut tokens) = (Instant::now(), 0);
         while answer.stop_reason().is_none() {
@@ -164,7 +164,8 @@ fn alone(model: &Model) -> Result<f64, Box<dyn Error>> {
             tokens += 1;
         }
         Ok(f64::from(tokens - 1) / start.elapsed().as_secs_f64())
-    })
+    });
+    Ok(rate?)
 }
 
 /// A model with random weights.

@@ -1,6 +1,6 @@
 //! How browsers spell a digest in an integrity string.
 
-pub use crate::base::base64::encode;
+use crate::base::base64::encode;
 use crate::base::digest::Sha256;
 
 /// The integrity string (W3C Subresource Integrity) of a file with this digest.
