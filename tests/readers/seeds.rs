@@ -25,7 +25,7 @@ use studbook::record;
 use studbook::record::approval::Approval;
 use studbook::registry::{
     Claims, Evidence, EvidenceKind, ModelFile, PIECE, SELECTOR_BUDGET, Selector, SelectorEntry, SourceKind,
-    base64, selector::SELECTOR_VERSION,
+    integrity, selector::SELECTOR_VERSION,
 };
 use studbook::tensor::dtype::DType;
 use studbook::tensor::quantize;
@@ -350,7 +350,7 @@ fn selector(ids: &[&str]) -> Vec<u8> {
                 bytes: 1000,
                 sha256,
                 blake3: Digest::of(id.as_bytes()),
-                integrity: base64::integrity(sha256),
+                integrity: integrity::integrity(sha256),
                 piece_bytes: PIECE as u64,
                 pieces: vec![sha256],
             },

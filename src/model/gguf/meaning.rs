@@ -81,8 +81,8 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
         head_dim: own.head_dim(hidden_size / head_count)?,
         ffn_size: own.size("feed_forward_length")?,
         max_context,
-        rope_theta: own.number("rope.freq_base").unwrap_or(10_000.0),
-        rms_norm_epsilon: own.number(epsilon).ok_or_else(|| own.missing(epsilon))?,
+        rope_theta: own.number("rope.freq_base")?.unwrap_or(10_000.0),
+        rms_norm_epsilon: own.number(epsilon)?.ok_or_else(|| own.missing(epsilon))?,
         tied_output: !stored("output.weight"),
         variant: Variant {
             qkv_bias: stored("blk.0.attn_q.bias"),
@@ -92,6 +92,15 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
         },
     })
 }
+
+/// Facts about scaled frequencies that change nothing as long as they are these.
+const USUAL: [(&str, f32); 5] = [
+    ("rope.scaling.attn_factor", 1.0),
+    ("rope.scaling.yarn_attn_factor", 1.0),
+    ("rope.scaling.yarn_ext_factor", 1.0),
+    ("rope.scaling.yarn_beta_fast", 32.0),
+    ("rope.scaling.yarn_beta_slow", 1.0),
+];
 
 /// The facts whose names begin with the architecture's.
 struct Own<'f> {
@@ -108,8 +117,10 @@ impl<'f> Own<'f> {
         self.facts.get(&self.name(name))
     }
 
-    fn number(&self, name: &str) -> Option<f32> {
-        self.facts.number(&self.name(name))
+    /// A number, if it is stated; what is stated and is none is never passed over.
+    fn number(&self, name: &str) -> Result<Option<f32>, MeaningError> {
+        let known = || self.facts.number(&self.name(name)).ok_or_else(|| self.missing(name));
+        self.get(name).map(|_| known()).transpose()
     }
 
     fn missing(&self, name: &str) -> MeaningError {
@@ -145,13 +156,14 @@ impl<'f> Own<'f> {
     fn rope(&self, max_context: u32) -> Result<RopeScale, MeaningError> {
         const KIND: &str = "rope.scaling.type";
         const FACTOR: &str = "rope.scaling.factor";
-        const ATTENTION: &str = "rope.scaling.attn_factor";
-        if self.number(ATTENTION).is_some_and(|factor| factor != 1.0) {
-            return Err(self.unsupported(ATTENTION));
+        for (name, usual) in USUAL {
+            if self.number(name)?.is_some_and(|stated| stated != usual) {
+                return Err(self.unsupported(name));
+            }
         }
         // The decimal that was meant, not the f64 next to the f32.
         let decimal = |factor: f32| factor.to_string().parse::<f64>().unwrap_or(f64::from(factor));
-        let factor = self.number(FACTOR).or_else(|| self.number("rope.scale_linear")).map(decimal);
+        let factor = self.number(FACTOR)?.or(self.number("rope.scale_linear")?).map(decimal);
         let needed = || factor.ok_or_else(|| self.missing(FACTOR));
         // A factor of nothing is how some files say that there is none.
         let plain = |factor: &f64| [0.0, 1.0].contains(factor);

@@ -126,6 +126,8 @@ fn what_has_no_meaning_is_named() {
     assert!(with("rope.scaling.type", text("longrope")).unwrap_err().contains("`qwen2.rope.scaling.type`"));
     assert!(with("rope.scaling.type", text("linear")).unwrap_err().contains("`qwen2.rope.scaling.factor`"));
     assert!(with("rope.scaling.attn_factor", Fact::F32(0.5)).unwrap_err().contains("attn_factor"));
+    assert!(with("rope.scaling.yarn_beta_fast", Fact::F32(16.0)).unwrap_err().contains("yarn_beta_fast"));
+    assert!(with("rope.scaling.factor", Fact::Unsigned(4)).unwrap_err().contains("is no number that fits"));
     assert!(with("expert_count", Fact::Unsigned(8)).unwrap_err().contains("`qwen2.expert_count`"));
     assert!(with("attention.key_length", Fact::Unsigned(6)).unwrap_err().contains("rope.dimension_count"));
     // A factor without a type is linear, as it is to llama.cpp.
