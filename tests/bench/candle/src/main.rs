@@ -213,7 +213,8 @@ fn write(folder: &Path, [hidden, layers, heads, kv, ffn, vocab]: [u32; 6], bf16:
         variant: Variant::PLAIN,
     };
     let stored = if bf16 { studbook::tensor::dtype::DType::BF16 } else { studbook::tensor::dtype::DType::F32 };
-    std::fs::write(folder.join("config.json"), studbook::model::huggingface::config::write(&config, stored))?;
+    let settings = studbook::model::huggingface::settings::write(&config, stored, None);
+    std::fs::write(folder.join("config.json"), settings)?;
     let (width, code) = if bf16 { (2, "BF16") } else { (4, "F32") };
     let mut header = serde_json::Map::new();
     let mut plan = Vec::new();
