@@ -56,7 +56,8 @@ wide! {
                 let scales = &scales[elements.start / 32..elements.end / 32];
                 in_flight::<_, _, 4, TOGETHER_MADE>(units, scales, input, out, widen_q4, unscaled);
             }
-            Payload::Other(view) if columns.is_multiple_of(32) => match view.dtype {
+            // No `.slm` has these, and pages run nothing else: they need not load a loop for each.
+            Payload::Other(view) if columns.is_multiple_of(32) && !cfg!(target_arch = "wasm32") => match view.dtype {
                 DType::BF16 | DType::F16 => {
                     let bytes = view.data[2 * elements.start..2 * elements.end].as_chunks::<2>().0;
                     let units = bytes.as_chunks::<LANES>().0;
