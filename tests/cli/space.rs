@@ -76,12 +76,23 @@ pub(crate) fn config() -> ModelConfig {
 
 /// The bytes of a model whose weights follow from `seed`.
 pub(crate) fn model(config: &ModelConfig, seed: &str, dtype: DType) -> Vec<u8> {
+    model_of(config, seed, dtype, |_| 1.0)
+}
+
+/// The same, the weights of each tensor times a factor for its name.
+pub(crate) fn model_of(
+    config: &ModelConfig,
+    seed: &str,
+    dtype: DType,
+    factor: impl Fn(&str) -> f32,
+) -> Vec<u8> {
     let layout = Layout::new(config, &Tokenizer::Btok, Encoding::new(dtype)).unwrap();
     let mut bytes = Vec::new();
     write_values::<WriteError>(&layout, &mut bytes, |tensor, start, out| {
         let random = Philox::for_purpose(&[seed, &tensor.name]);
+        let factor = factor(&tensor.name);
         for (i, value) in out.iter_mut().enumerate() {
-            *value = (random.unit((start + i) as u64) - 0.5) as f32;
+            *value = (random.unit((start + i) as u64) - 0.5) as f32 * factor;
         }
         Ok(())
     })

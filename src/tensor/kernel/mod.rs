@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A matrix product is the same dot product many times over. It holds several sums in registers at once,
-//! three weight rows against three inputs (`many`) or four rows against one input (`one`), but each sum keeps
+//! three weight rows against three inputs (`many`) or some rows against one input (`one`), but each sum keeps
 //! the order above: feeding tokens one by one, in a prompt, or beside other sequences cannot change a bit. Both
 //! loops are compiled twice, for any x86-64 and for AVX2 (`base::wide`), and the processor's own is
 //! taken at run time; wider vectors change how many lanes go together, not what is added to what.
