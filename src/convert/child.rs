@@ -277,9 +277,15 @@ fn companions(
     let mut companions = task.package.companions.clone();
     let is_one = task.package.weights.format() == huggingface::NAME;
     if !is_one || tokenizer.is_some() {
-        let tokenizer = task.tokenizer(tokenizer, huggingface::NAME)?;
+        let mut found = task.tokenizer(tokenizer, huggingface::NAME)?;
+        // A file's own names for its special tokens, where it has any.
+        if let (None, Some(facts)) = (tokenizer, &task.package.facts)
+            && let Ok(Some(own)) = gguf::vocabulary::tokenizer(facts)
+        {
+            found = own;
+        }
         companions.retain(|companion| companion.name == huggingface::CONFIG);
-        let bytes = json::to_json(&tokenizer)?;
+        let bytes = json::to_json(&found)?;
         companions.push(Companion { name: huggingface::TOKENIZER.to_owned(), bytes });
     }
     let config = companions.iter_mut().find(|companion| companion.name == huggingface::CONFIG);

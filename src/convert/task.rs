@@ -2,10 +2,11 @@
 
 use crate::model::buffer::BufferError;
 use crate::model::config::{ConfigError, ModelConfig, tensor_table};
-use crate::model::gguf::Architecture;
+use crate::model::gguf::{self, Architecture, Facts};
 use crate::model::huggingface::{CONFIG, settings};
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
+use crate::model::tokenizer::json::{self, JsonTokenizerError};
 use crate::model::weights::TensorInfo;
 use crate::model::{Package, WriteError};
 use crate::operator::{OperatorError, Source, Tensors};
@@ -100,7 +101,7 @@ pub enum ConvertError {
     Companion(String, String),
     /// A tokenizer on its way.
     #[error(transparent)]
-    JsonTokenizer(#[from] crate::model::tokenizer::json::JsonTokenizerError),
+    JsonTokenizer(#[from] JsonTokenizerError),
 }
 
 /// A model that is to be written in other names: every tensor of its network, in storage order.
@@ -239,12 +240,30 @@ impl<'a> Task<'a> {
         other: Option<&Tokenizer>,
         format: &'static str,
     ) -> Result<Tokenizer, ConvertError> {
-        let tokenizer = self.tokenizer(other, format)?;
-        if tokenizer.is_slm1() {
-            return Ok(tokenizer);
+        let own = self.package.tokenizer.as_ref().ok();
+        match self.why_foreign(other, other.or(own)) {
+            Some(why) => Err(ConvertError::Tokenizer { format, why }),
+            None => self.tokenizer(other, format),
         }
-        let why = format!("a {} cannot be an SLM1 tokenizer", tokenizer.kind());
-        Err(ConvertError::Tokenizer { format, why })
+    }
+
+    /// Why what makes ids of text is none of SLM1's tokenizers: a GGUF file and a `tokenizer.json` each have
+    /// their own words for it.
+    fn why_foreign(&self, other: Option<&Tokenizer>, found: Option<&Tokenizer>) -> Option<String> {
+        if found.is_some_and(Tokenizer::is_slm1) {
+            return None;
+        }
+        let says_tables = |facts: &&Facts| facts.text("tokenizer.ggml.model").is_some_and(|model| model != "none");
+        let (what, why) = match self.package.facts.as_deref().filter(|_| other.is_none()).filter(says_tables) {
+            Some(facts) => ("the file's vocabulary".to_owned(), gguf::exact::tokenizer(facts).err()?),
+            None => {
+                let found = found?;
+                let why = json::from_json(&found.to_section()).err().map(JsonTokenizerError::why);
+                let why = why.unwrap_or_else(|| "other ids end an answer".to_owned());
+                (format!("a {}", found.kind()), why)
+            }
+        };
+        Some(format!("{what} cannot be an SLM1 tokenizer: {why}"))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Layers of parents, stacked by a plan.
+//! Layers of parents, stacked by a plan; those of a model with an adapter on it are those of the model that
+//! the two make.
 
 use studbook::model::{ModelConfig, Package, open_package};
 use studbook::tensor::dtype::DType;
@@ -123,4 +124,99 @@ fn scale_rules_and_ramps_hold_for_the_childs_layers() {
     let half: Vec<f32> = values(&two, "layers.1.wq.weight").iter().map(|value| value * 0.5).collect();
     assert_eq!(values(&child, "layers.2.wq.weight"), half);
     assert!(values(&child, "layers.3.wq.weight").iter().all(|value| *value == 0.0));
+}
+
+/// `space`, the second parent called `x`: what differs between `two.slm` and another one of its shape.
+fn adapted(tuned: &[u8]) -> Space {
+    let stack = STACK.replace("\"two\"", "\"x\"");
+    let space = space(&format!("{stack}\n[candidates.whole]\noperator = \"passthrough\"\nparents = [\"x\"]\n"));
+    space.write("tuned.slm", tuned);
+    space.edit("plan.toml", "[candidates.deep]", "[parents.x]\nsource = \"FILE\"\nadapts = \"two\"\n\n[candidates.deep]");
+    space
+}
+
+/// Every tensor in its bytes, and no other.
+fn same_tensors(one: &Package, other: &Package, what: &str) {
+    assert_eq!(one.weights.infos().len(), other.weights.infos().len(), "{what}");
+    for tensor in one.weights.tensors() {
+        let there = other.weights.tensor(tensor.name).unwrap_or_else(|| panic!("{what}: {}", tensor.name));
+        assert_eq!((tensor.dtype, tensor.shape), (there.dtype, there.shape), "{what}: {}", tensor.name);
+        assert!(tensor.data == there.data, "{what}: {}", tensor.name);
+    }
+}
+
+/// Changes every matrix of `two.slm` by products of small ranks, and nothing else.
+fn tuned() -> Vec<u8> {
+    let config = ModelConfig { layer_count: 4, tied_output: false, ..config() };
+    let mut bytes = model(&config, "two", DType::F32);
+    let read = studbook::model::open_package_bytes(std::sync::Arc::new(bytes.clone())).unwrap();
+    for (n, tensor) in read.weights.tensors().enumerate().filter(|(_, tensor)| tensor.shape.dims().len() == 2) {
+        let start = read.weights.infos()[n].data.start;
+        let columns = tensor.shape.columns();
+        for (i, value) in tensor.to_f32().into_iter().enumerate() {
+            let change = ((i / columns) % 7) as f32 * ((i % columns) as f32 - 3.0) / 64.0;
+            bytes[start + 4 * i..start + 4 * i + 4].copy_from_slice(&(value + change).to_le_bytes());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn slices_of_a_model_with_an_adapter_are_those_of_the_model_they_make() {
+    let space = adapted(&tuned());
+    let plan = space.read("plan.toml");
+    let made = |cycle: &str, name: &str| format!(".studbook/runs/{cycle}/04-operator/{name}");
+    let open = |name: &str| open_package(&space.path(name)).unwrap().package;
+    for (file, form) in [
+        ("x.sbd", &["--as", "dense"][..]),
+        ("x.sbs", &["--as", "sparse", "--density", "0.5"]),
+        ("x.sbl", &["--as", "low-rank", "--rank", "1"]),
+    ] {
+        space.studbook(&[&["extract", "two.slm", "tuned.slm", file][..], form].concat()).exits(0);
+    }
+    space.studbook(&["convert", "x.sbl", "lora", "--base", "two.slm"]).exits(0);
+    for file in ["x.sbd", "x.sbs", "x.sbl", "lora"] {
+        space.write("plan.toml", plan.replace("FILE", file).as_bytes());
+        space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+        space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("recomputed: MATCH");
+        let (deep, whole) = (open(&made("tiny", "deep.slm")), open(&made("tiny", "whole.slm")));
+        let name = |layer: usize| format!("layers.{layer}.wk.weight");
+        assert_eq!(values(&deep, &name(3)), values(&whole, &name(2)), "{file}");
+        assert_ne!(values(&deep, &name(3)), values(&open("two.slm"), &name(2)), "{file}: the adapter is on it");
+        // The model made, and sliced by another plan.
+        std::fs::copy(space.path(&made("tiny", "whole.slm")), space.path("whole.slm")).unwrap();
+        let sliced = plan.replace("name = \"tiny\"", "name = \"sliced\"");
+        let sliced = sliced.replace("\"FILE\"\nadapts = \"two\"", "\"whole.slm\"");
+        space.write("sliced.toml", sliced.as_bytes());
+        space.studbook(&["run", "sliced.toml"]).exits(0);
+        same_tensors(&deep, &open(&made("sliced", "deep.slm")), file);
+    }
+    space.edit("plan.toml", "layers = [1, 3]", "layers = [1, 5]");
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("`x` has 4 layers");
+
+    // Folders in bf16, in a plan and in a merge: rounded once, at the end.
+    for (name, file) in [("one", "one.slm"), ("two", "two.slm")] {
+        space.studbook(&["convert", file, name, "--to", "hugging-face", "--dtype", "bf16"]).exits(0);
+    }
+    let folders = plan.replace("FILE", "lora").replace(".slm\"", "\"").replace("\"tiny\"", "\"folders\"");
+    space.write("folders.toml", folders.as_bytes());
+    space.studbook(&["run", "folders.toml"]).exits(0).says("admitted");
+    let slices = |two: &str| {
+        format!(
+            "merge_method: passthrough\nslices:\n  - sources: [{{model: one, layer_range: [0, 2]}}]\n  \
+             - sources: [{{model: {two}, layer_range: [1, 3]}}]\n"
+        )
+    };
+    space.write("deep.yml", slices("two+lora").as_bytes());
+    space.studbook(&["merge", "deep.yml", "deep"]).exits(0);
+    space.write("whole.yml", b"merge_method: passthrough\nmodels: [{model: two+lora}]\n");
+    space.studbook(&["merge", "whole.yml", "whole"]).exits(0);
+    same_tensors(&open("whole"), &open(&made("folders", "whole")), "whole");
+    space.write("sliced.yml", slices("whole").as_bytes());
+    space.studbook(&["merge", "sliced.yml", "sliced"]).exits(0);
+    let deep = open("deep");
+    assert_eq!(deep.config.as_ref().unwrap().layer_count, 4);
+    same_tensors(&deep, &open("sliced"), "a merge");
+    same_tensors(&deep, &open(&made("folders", "deep")), "a plan");
+    assert_ne!(values(&deep, "model.layers.3.mlp.up_proj.weight"), values(&open("two"), "model.layers.2.mlp.up_proj.weight"));
 }

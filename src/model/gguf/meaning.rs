@@ -15,7 +15,8 @@
 //!
 //! The tokenizers of SLM1 have no name in GGUF. A file made from an `.slm` carries the tokenizer's
 //! section as bytes in a fact of our own, so that it comes back as it was; other programs see a model
-//! without a vocabulary (`tokenizer.ggml.model` is `none`).
+//! without a vocabulary (`tokenizer.ggml.model` is `none`). Another program's vocabulary is read as one of
+//! SLM1's where that makes the same ids of every text, as a Hugging Face folder's is, else as what it is.
 
 use super::architecture::{Architecture, usual_yarn};
 use super::facts::{Fact, Facts};
@@ -189,11 +190,15 @@ fn vocabulary(facts: &Facts) -> Option<u32> {
     }
 }
 
-/// The SLM1 tokenizer that a file of ours carries; in any other, that of its own vocabulary.
+/// The SLM1 tokenizer that a file of ours carries; in any other, that of its own vocabulary: one of SLM1's
+/// if it can be.
 pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     match facts.get(TOKENIZER) {
         #[cfg(feature = "engine")]
-        None => super::vocabulary::tokenizer(facts),
+        None => match super::exact::tokenizer(facts) {
+            Ok(tokenizer) => Ok(Some(tokenizer)),
+            Err(_) => super::vocabulary::tokenizer(facts),
+        },
         #[cfg(not(feature = "engine"))]
         None => Ok(None),
         Some(Fact::Bytes(section)) => Tokenizer::from_section(section)

@@ -63,7 +63,7 @@ fn truth(facts: &Facts, name: &str, usual: bool) -> Result<bool, MeaningError> {
     }
 }
 
-fn list<'f>(facts: &'f Facts, name: &str) -> Result<&'f [Fact], MeaningError> {
+pub(super) fn list<'f>(facts: &'f Facts, name: &str) -> Result<&'f [Fact], MeaningError> {
     match facts.get(&format!("tokenizer.ggml.{name}")) {
         Some(Fact::List(items)) => Ok(items),
         _ => refuse(format!("`tokenizer.ggml.{name}` is no list")),
@@ -252,14 +252,24 @@ pub(super) fn cut(pre: &str) -> Option<Cut> {
 }
 
 fn byte_level(facts: &Facts) -> Result<Value, MeaningError> {
-    let Cut { steps, composed, whole, begins } = match facts.text("tokenizer.ggml.pre") {
+    match facts.text("tokenizer.ggml.pre") {
         Some(pre) => match cut(pre) {
-            Some(cut) => cut,
-            None => return refuse(format!("how `{pre}` cuts text is not known here")),
+            Some(cut) => byte_level_with(facts, cut),
+            None => refuse(format!("how `{pre}` cuts text is not known here")),
         },
-        None => return refuse("it does not say how text is cut (`tokenizer.ggml.pre`)"),
-    };
+        None => refuse("it does not say how text is cut (`tokenizer.ggml.pre`)"),
+    }
+}
+
+/// The tables of pairs as a `tokenizer.json` with this cut.
+pub(super) fn byte_level_with(facts: &Facts, cut: Cut) -> Result<Value, MeaningError> {
+    let Cut { steps, composed, whole, begins } = cut;
     let tokens = tokens(facts)?;
+    // Who has nothing to merge may leave the table out.
+    let merges = match facts.get("tokenizer.ggml.merges") {
+        None => &[],
+        Some(_) => list(facts, "merges")?,
+    };
     let merge = |fact: &Fact| match fact {
         Fact::Text(text) => Ok(json!(text)),
         _ => refuse("a merge is no text"),
@@ -274,7 +284,7 @@ fn byte_level(facts: &Facts) -> Result<Value, MeaningError> {
             "type": "BPE",
             "ignore_merges": whole,
             "vocab": vocabulary(&tokens)?,
-            "merges": list(facts, "merges")?.iter().map(merge).collect::<Result<Vec<_>, _>>()?,
+            "merges": merges.iter().map(merge).collect::<Result<Vec<_>, _>>()?,
         },
     }))
 }
