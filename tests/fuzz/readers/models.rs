@@ -5,8 +5,9 @@ use std::sync::Arc;
 use studbook::base::digest::Digest;
 use studbook::model::adapter::package::{DIGEST_AT, FAMILIES};
 use studbook::model::adapter::{self, Adapter, Delta, Pairs, PlannedDelta, PlannedStored};
-use studbook::model::gguf::facts::Facts;
+use studbook::model::gguf::facts::{Fact, Facts};
 use studbook::model::slm1::{self, Encoding};
+use studbook::model::tokenizer::HfTokenizer;
 use studbook::model::tokenizer::json::{from_json, to_json};
 use studbook::model::{ModelWriter, Planned, Tokenizer, Weights, WriteError, validate_values};
 use studbook::model::{gguf as gguf_format, open_package_bytes, safetensors as safetensors_format};
@@ -83,6 +84,32 @@ pub(super) fn gguf(bytes: &[u8]) {
     let again = gguf_format::read(Arc::new(file)).expect("it can be read again");
     assert_eq!(format!("{:?}", again.facts), format!("{facts:?}"));
     same(&read.weights, &again.weights);
+    // What becomes a tokenizer of SLM1 makes the ids that the file's own steps make.
+    if let (Ok(ours), Ok(Some(theirs))) =
+        (gguf_format::exact::tokenizer(&read.facts), gguf_format::vocabulary::tokenizer(&read.facts))
+    {
+        let names = match read.facts.get("tokenizer.ggml.tokens") {
+            Some(Fact::List(tokens)) => tokens.iter().skip(256).take(4).filter_map(text_of).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        agree(&ours, &theirs, &names);
+    }
+}
+
+fn text_of(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Two tokenizers make the same ids of every text that spells no special token out.
+fn agree(ours: &Tokenizer, theirs: &Tokenizer, specials: &[&str]) {
+    for text in ["", "the cat's 12 hats", "aaaaaaaa", "é€ üé\u{1F44D}\0"] {
+        if !specials.iter().any(|name| text.contains(name)) {
+            assert_eq!(ours.encode_prompt(text), theirs.encode_prompt(text), "{text:?}");
+        }
+    }
 }
 
 pub(super) fn adapter(bytes: &[u8]) {
@@ -164,6 +191,12 @@ pub(super) fn tokenizer(bytes: &[u8]) {
         let again = from_json(&text).expect("it can be read again");
         assert_eq!(again, read);
         speaks(&read);
+        if let Ok(theirs) = HfTokenizer::from_json(bytes) {
+            let file: serde_json::Value = serde_json::from_slice(bytes).expect("it was read");
+            let added = file["added_tokens"].as_array().into_iter().flatten();
+            let names: Vec<&str> = added.filter_map(|token| token["content"].as_str()).collect();
+            agree(&read, &Tokenizer::HuggingFace(theirs.into()), &names);
+        }
     }
 }
 

@@ -44,8 +44,8 @@ pub fn read(file: &Map<String, Value>, rows: u32) -> Result<Tokenizer, JsonToken
             return Err(foreign(format!("its model has `{mark}`")));
         }
     }
-    let ids = vocabulary(model("vocab"))?;
-    specials(at("added_tokens"))?;
+    let names = specials(at("added_tokens"))?;
+    let ids = vocabulary(model("vocab"), &names)?;
     around(at("post_processor"))?;
     let tokens: Vec<(u32, Vec<u8>)> =
         ids.iter().filter(|(_, id)| **id >= FIRST_PIECE).map(|(bytes, id)| (*id, bytes.clone())).collect();
@@ -132,15 +132,19 @@ fn made_by_merges(bpe: &Bpe1) -> Result<(), JsonTokenizerError> {
 
 type Ids = BTreeMap<Vec<u8>, u32>;
 
-fn vocabulary(vocab: Option<&Value>) -> Result<Ids, JsonTokenizerError> {
+/// The id of every run of bytes; `names` are what the special tokens are called.
+fn vocabulary(vocab: Option<&Value>, names: &[(u32, String)]) -> Result<Ids, JsonTokenizerError> {
     let alphabet: BTreeMap<char, u8> = (0..=255).map(|byte| (byte_char(byte), byte)).collect();
     let entries = vocab.and_then(Value::as_object).ok_or_else(|| foreign("its model has no vocabulary"))?;
     let mut ids = Ids::new();
     for (text, id) in entries {
         let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
         let id = id.ok_or_else(|| foreign(format!("the token {text:?} has no id")))?;
-        if SPECIALS.iter().any(|(special, _)| *special == id) {
-            continue;
+        if let Some((_, name)) = names.iter().find(|(special, _)| *special == id) {
+            if name == text {
+                continue;
+            }
+            return Err(foreign(format!("the special token {name:?} and {text:?} both have the id {id}")));
         }
         let bytes: Option<Vec<u8>> = text.chars().map(|c| alphabet.get(&c).copied()).collect();
         let bytes = bytes.ok_or_else(|| foreign(format!("the token {text:?} is not made of bytes")))?;
@@ -157,25 +161,25 @@ fn vocabulary(vocab: Option<&Value>) -> Result<Ids, JsonTokenizerError> {
     }
 }
 
-/// The tokens that are looked for in the text are the four special ones.
-fn specials(added: Option<&Value>) -> Result<(), JsonTokenizerError> {
-    let added = added.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let id = |token: &Value| token.get("id").and_then(Value::as_u64);
-    let is_ours = |token: &&Value| SPECIALS.iter().any(|(own, _)| id(token) == Some(u64::from(*own)));
-    let name = |token: &Value| token.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if let Some(stranger) = added.iter().find(|token| !is_ours(token)) {
-        let name = name(stranger);
-        return Err(foreign(format!(
-            "besides pieces of text it has the token {name:?}; \
-             the special tokens of .slm tokenizers are the four ids from 256 to 259"
-        )));
+/// What the four special tokens are called; no other is looked for in the text.
+fn specials(added: Option<&Value>) -> Result<Vec<(u32, String)>, JsonTokenizerError> {
+    let mut names = Vec::new();
+    for token in added.and_then(Value::as_array).into_iter().flatten() {
+        let name = token.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = token.get("id").and_then(Value::as_u64);
+        let Some((own, _)) = SPECIALS.iter().find(|(own, _)| id == Some(u64::from(*own))) else {
+            return Err(foreign(format!(
+                "besides pieces of text it has the token {name:?}; \
+                 the special tokens of .slm tokenizers are the four ids from 256 to 259"
+            )));
+        };
+        if token.get("special").and_then(Value::as_bool) != Some(true) {
+            return Err(foreign(format!("the token {name:?} is looked for in the text as it stands")));
+        }
+        names.push((*own, name));
     }
-    if let Some(plain) = added.iter().find(|token| token.get("special") != Some(&Value::Bool(true))) {
-        let name = name(plain);
-        return Err(foreign(format!("the token {name:?} is looked for in the text as it stands")));
-    }
-    match SPECIALS.iter().find(|(own, _)| added.iter().all(|token| id(token) != Some(u64::from(*own)))) {
-        None => Ok(()),
+    match SPECIALS.iter().find(|(own, _)| names.iter().all(|(id, _)| id != own)) {
+        None => Ok(names),
         Some((own, _)) => Err(foreign(format!(
             "no special token has the id {own}; those of .slm tokenizers are the four ids from 256 to 259"
         ))),
@@ -295,6 +299,7 @@ mod tests {
         assert!(refused("\"special\": true", "\"special\": false").contains("\"<bos>\" is looked for"));
         assert!(refused("\"normalizer\": null", "\"normalizer\": {}").contains("normalizes"));
         assert!(refused("\"th\": 260,", "").contains("merge 0"));
+        assert!(refused("\"th\": 260", "\"th\": 258").contains("\"<pad>\" and \"th\" both have the id 258"));
         assert!(refused("\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"/\"").contains("end_of_word"));
         assert!(from_json(b"[]").is_err());
     }
