@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
-use crate::convert::View;
+use crate::convert::{ConvertError, View};
 use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
@@ -23,6 +23,9 @@ struct Output {
     same: bool,
     /// Where the networks or the tokenizers differ, as far as both models tell.
     meaning: Vec<Difference>,
+    /// Why the second model's tensors could not be called as the first one's are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<String>,
     /// What differs beside the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     buffers: Option<String>,
@@ -32,11 +35,12 @@ struct Output {
 
 pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     let (first, second) = (open_package(&command.first)?, open_package(&command.second)?);
-    let comparison = match in_names_of(&first.package, &second.package) {
-        None => compare(&first.package.weights, &second.package.weights)?,
-        Some(view) => compare_as(&first.package.weights, &view, &|name| {
-            second.package.weights.info(view.name_there(name)?).map(|info| info.dtype)
-        })?,
+    let (comparison, names) = match in_names_of(&first.package, &second.package) {
+        None => (compare(&first.package.weights, &second.package.weights)?, None),
+        Some(Ok(view)) => (compare_in_names(&first.package, &second.package, &view)?, None),
+        Some(Err(why)) => {
+            (compare(&first.package.weights, &second.package.weights)?, Some(why.to_string()))
+        }
     };
     let meaning = meaning(&first.package, &second.package);
     let [one, other] = [&command.first, &command.second].map(|path| path.display().to_string());
@@ -47,6 +51,7 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
         second: command.second.display().to_string(),
         same: comparison.same() && meaning.is_empty() && buffers.is_none(),
         meaning,
+        names,
         buffers,
         comparison,
     };
@@ -57,14 +62,22 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     Ok(if command.exit_code && !output.same { Exit::Different } else { Exit::Complete })
 }
 
-/// The second model with the names and the order of rows that the first one has, where both say enough for
-/// that and differ in it.
-pub(super) fn in_names_of<'m>(first: &Package, second: &'m Package) -> Option<View<'m>> {
+/// The second model with the names and the order of rows that the first one has, where both belong to
+/// families that differ in it; or why it cannot be read so.
+pub(super) fn in_names_of<'m>(first: &Package, second: &'m Package) -> Option<Result<View<'m>, ConvertError>> {
     let (ours, theirs) = (first.naming?, second.naming?);
-    if ours == theirs {
-        return None;
-    }
-    View::new(second, &second.weights, Some(ours), first.weights.format()).ok()
+    let format = first.weights.format();
+    (ours != theirs).then(|| View::new(second, &second.weights, Some(ours), format))
+}
+
+/// Compares two families: what follows from the rest is in one of them a tensor, in the other none.
+fn compare_in_names(first: &Package, second: &Package, view: &View<'_>) -> anyhow::Result<Comparison> {
+    let own = View::new(first, &first.weights, None, first.weights.format())?;
+    let stored = |package: &Package, name: Option<&str>| {
+        name.and_then(|name| package.weights.info(name)).map_or(DType::F32, |info| info.dtype)
+    };
+    let stored = |name: &str| [stored(first, Some(name)), stored(second, view.name_there(name))];
+    Ok(compare_as(&own, view, &stored)?)
 }
 
 /// What the tensors do not show: other constants, other ids. Names, shapes and encodings are shown
@@ -112,6 +125,10 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     }
     for Difference { field, ours, theirs, .. } in &output.meaning {
         writeln!(out, "{field} is {ours} in {} and {theirs} in {}", output.first, output.second)?;
+    }
+    if let Some(why) = &output.names {
+        let Output { first, second, .. } = output;
+        writeln!(out, "the tensors of {second} cannot be called as those of {first} are: {why}")?;
     }
     if let Some(buffers) = &output.buffers {
         writeln!(out, "{buffers}")?;

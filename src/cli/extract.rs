@@ -44,7 +44,7 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
         (Some(adapter), None) => keep(&base, adapter, &mut file),
         (None, Some(form)) => {
             let model = open_package(&command.model)?.package;
-            let view = in_names_of(&base, &model);
+            let view = in_names_of(&base, &model).transpose()?;
             let tensors = view.as_ref().map_or(&model.weights as &dyn Tensors, |view| view);
             extract(&base, Changed::Model(&model, tensors), form, &mut file, &*cancelled)
         }

@@ -86,37 +86,34 @@ impl Comparison {
 
 /// Compares two models; every weight of a tensor that is compared must be finite.
 pub fn compare(a: &Weights, b: &Weights) -> Result<Comparison, DifferenceError> {
-    compare_as(a, b, &|name| b.info(name).map(|info| info.dtype))
+    let stored = |weights: &Weights, name: &str| weights.info(name).map_or(DType::F32, |info| info.dtype);
+    compare_as(a, b, &|name| [stored(a, name), stored(b, name)])
 }
 
-/// Compares a model with another one that is read in the first one's names; `stored` says how the other
-/// one stores a tensor.
+/// Compares a model with another one that is read in the first one's names; `stored` says how each of them
+/// stores a tensor that both have.
 pub fn compare_as(
-    a: &Weights,
+    a: &dyn Tensors,
     b: &dyn Tensors,
-    stored: &dyn Fn(&str) -> Option<DType>,
+    stored: &dyn Fn(&str) -> [DType; 2],
 ) -> Result<Comparison, DifferenceError> {
     let (mut tensors, mut reshaped, mut only_first) = (Vec::new(), Vec::new(), Vec::new());
     let mut total = Sums::default();
-    for info in a.infos() {
-        let Some(other) = b.shape(&info.name) else {
-            only_first.push(info.name.clone());
-            continue;
-        };
-        let name = info.name.clone();
-        match Pair::of(&info.name, a, b) {
-            None => reshaped.push(Reshaped { name, shapes: [info.shape.clone(), other.clone()] }),
-            Some(pair) => {
+    for (own, shape) in a.shapes() {
+        let (name, shape) = (own.to_owned(), shape.clone());
+        match (b.shape(own), Pair::of(own, a, b)) {
+            (None, _) => only_first.push(name),
+            (Some(other), None) => reshaped.push(Reshaped { name, shapes: [shape, other.clone()] }),
+            (Some(_), Some(pair)) => {
                 let sums = measure(&pair)?;
                 total.add(&sums);
-                let dtypes = [info.dtype, stored(&info.name).unwrap_or(info.dtype)];
-                let shape = info.shape.clone();
-                tensors.push(TensorDifference { name, shape, dtypes, measures: sums.finish() });
+                let (dtypes, measures) = (stored(own), sums.finish());
+                tensors.push(TensorDifference { name, shape, dtypes, measures });
             }
         }
     }
     let names = b.shapes().map(|(name, _)| name);
-    let only_second = names.filter(|name| a.tensor(name).is_none()).map(str::to_owned).collect();
+    let only_second = names.filter(|name| a.shape(name).is_none()).map(str::to_owned).collect();
     Ok(Comparison { tensors, total: total.finish(), reshaped, only_first, only_second })
 }
 

@@ -14,6 +14,8 @@
 //! A pair of factors that would hold as many numbers as the matrix itself is stored dense instead:
 //! that costs no more and loses nothing.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::compare::measure;
@@ -87,13 +89,14 @@ pub fn extract(
         Changed::Model(model, tensors) => {
             // An adapter has no words for them.
             buffer::same(("the base", base), ("the model", model))?;
-            let pairs = pairs(&base.weights, tensors)?;
-            write(&pairs, &same_model(base, model, tensors)?, form, sink, cancelled)
+            let follows = [follows(base, tensors), follows(model, &base.weights)];
+            let pairs = pairs(&base.weights, tensors, &follows)?;
+            write(&pairs, &same_model(base, model, tensors, &follows)?, form, sink, cancelled)
         }
         Changed::Adapter(adapter) => {
             let identity = AdapterIdentity::of_package(base);
             let adapted = Adapted::new(&base.weights, &identity, adapter)?;
-            write(&pairs(&base.weights, &adapted)?, &identity, form, sink, cancelled)
+            write(&pairs(&base.weights, &adapted, &Default::default())?, &identity, form, sink, cancelled)
         }
     }
 }
@@ -139,10 +142,21 @@ fn go_on(cancelled: &dyn Fn() -> bool) -> Result<(), DifferenceError> {
     if cancelled() { Err(DifferenceError::Cancelled) } else { Ok(()) }
 }
 
-/// Every tensor of both, in the base's order.
-fn pairs<'a>(a: &'a dyn Tensors, b: &'a dyn Tensors) -> Result<Vec<Pair<'a>>, DifferenceError> {
+/// The tensors of a model that follow from its others, and that the other model has not.
+fn follows<'p>(package: &'p Package, other: &dyn Tensors) -> HashSet<&'p str> {
+    let own: HashSet<&str> = package.own_tensors().map(|info| info.name.as_str()).collect();
+    let names = package.weights.infos().iter().map(|info| info.name.as_str());
+    names.filter(|name| !own.contains(name) && other.shape(name).is_none()).collect()
+}
+
+/// Every tensor of both, in the base's order, but for those that follow from the others in one of them.
+fn pairs<'a>(
+    a: &'a dyn Tensors,
+    b: &'a dyn Tensors,
+    follows: &[HashSet<&str>; 2],
+) -> Result<Vec<Pair<'a>>, DifferenceError> {
     let mut pairs = Vec::new();
-    for (name, shape) in a.shapes() {
+    for (name, shape) in a.shapes().filter(|(name, _)| !follows[0].contains(name)) {
         let tensor = || name.to_owned();
         let Some(other) = b.shape(name) else {
             return Err(DifferenceError::Missing { tensor: tensor(), without: Side::Second });
@@ -153,7 +167,7 @@ fn pairs<'a>(a: &'a dyn Tensors, b: &'a dyn Tensors) -> Result<Vec<Pair<'a>>, Di
             second: Box::new(other.clone()),
         })?);
     }
-    match b.shapes().find(|(name, _)| a.shape(name).is_none()) {
+    match b.shapes().find(|(name, _)| a.shape(name).is_none() && !follows[1].contains(name)) {
         Some((name, _)) => Err(DifferenceError::Missing { tensor: name.to_owned(), without: Side::First }),
         None => Ok(pairs),
     }
@@ -164,14 +178,19 @@ fn same_model(
     base: &Package,
     model: &Package,
     tensors: &dyn Tensors,
+    follows: &[HashSet<&str>; 2],
 ) -> Result<AdapterIdentity, DifferenceError> {
-    let first = AdapterIdentity::of_package(base);
-    let mut second = AdapterIdentity::of_tensors(model, &tensors.shapes().collect::<Vec<_>>());
+    let identity = |package: &Package, tensors: &dyn Tensors, follows: &HashSet<&str>| {
+        let own = tensors.shapes().filter(|(name, _)| !follows.contains(name));
+        AdapterIdentity::of_tensors(package, &own.collect::<Vec<_>>())
+    };
+    let first = identity(base, &base.weights, &follows[0]);
+    let mut second = identity(model, tensors, &follows[1]);
     if first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
         second.tokenizer_checksum = first.tokenizer_checksum;
     }
     match first.mismatches(&second) {
-        found if found.is_empty() => Ok(first),
+        found if found.is_empty() => Ok(AdapterIdentity::of_package(base)),
         found => Err(DifferenceError::OtherModel(found)),
     }
 }

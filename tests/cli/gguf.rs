@@ -274,3 +274,30 @@ fn what_gguf_cannot_say_is_refused_by_name() {
     let Reference { tokens, .. } = reference();
     assert!(off(&logits(&ours, &tokens), &logits(&original, &tokens)) < 1e-5);
 }
+
+/// What follows from the rest is a tensor in one of the two only: it is no difference.
+#[test]
+fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
+    let space = space();
+    for name in ["llama-llama3", "qwen2"] {
+        folder(&space, name);
+        space.studbook(&["convert", name, "x.gguf", "--force"]).exits(0);
+        for pair in [["x.gguf", name], [name, "x.gguf"]] {
+            space.studbook(&["diff", pair[0], pair[1], "--exit-code"]).exits(0).says("the same tensors");
+        }
+        let mut bytes = std::fs::read(space.path(&format!("{name}/model.safetensors"))).unwrap();
+        let last = bytes.len() - 4;
+        bytes[last..].copy_from_slice(&0.625_f32.to_le_bytes());
+        space.write(&format!("{name}/model.safetensors"), &bytes);
+        for pair in [["x.gguf", name], [name, "x.gguf"]] {
+            let said = space.studbook(&["extract", pair[0], pair[1], "d.sbs", "--as", "sparse", "--force"]);
+            said.exits(0).says("d.sbs: 1 deltas");
+            // The package is for the file it was taken from.
+            space.studbook(&["extract", pair[0], "d.sbs", "e.sbs", "--force"]).exits(0).says("1 deltas");
+        }
+    }
+    // Biases have no place in `.slm`, so the two have no common names.
+    let said = space.studbook(&["diff", "a.slm", "x.gguf", "--exit-code"]).exits(1);
+    said.says("the tensors of x.gguf cannot be called as those of a.slm are").says("biases qkv");
+    space.studbook(&["extract", "a.slm", "x.gguf", "n.sbd", "--as", "dense"]).exits(2).complains("biases qkv");
+}
