@@ -38,9 +38,7 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     let (comparison, names) = match in_names_of(&first.package, &second.package) {
         None => (compare(&first.package.weights, &second.package.weights)?, None),
         Some(Ok(view)) => (compare_in_names(&first.package, &second.package, &view)?, None),
-        Some(Err(why)) => {
-            (compare(&first.package.weights, &second.package.weights)?, Some(why.to_string()))
-        }
+        Some(Err(why)) => (compare(&first.package.weights, &second.package.weights)?, Some(why.to_string())),
     };
     let meaning = meaning(&first.package, &second.package);
     let [one, other] = [&command.first, &command.second].map(|path| path.display().to_string());
@@ -64,7 +62,10 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
 
 /// The second model with the names and the order of rows that the first one has, where both belong to
 /// families that differ in it; or why it cannot be read so.
-pub(super) fn in_names_of<'m>(first: &Package, second: &'m Package) -> Option<Result<View<'m>, ConvertError>> {
+pub(super) fn in_names_of<'m>(
+    first: &Package,
+    second: &'m Package,
+) -> Option<Result<View<'m>, ConvertError>> {
     let (ours, theirs) = (first.naming?, second.naming?);
     let format = first.weights.format();
     (ours != theirs).then(|| View::new(second, &second.weights, Some(ours), format))

@@ -253,8 +253,10 @@ impl<'a> Task<'a> {
         if found.is_some_and(Tokenizer::is_slm1) {
             return None;
         }
-        let says_tables = |facts: &&Facts| facts.text("tokenizer.ggml.model").is_some_and(|model| model != "none");
-        let (what, why) = match self.package.facts.as_deref().filter(|_| other.is_none()).filter(says_tables) {
+        let says_tables =
+            |facts: &&Facts| facts.text("tokenizer.ggml.model").is_some_and(|model| model != "none");
+        let (what, why) = match self.package.facts.as_deref().filter(|_| other.is_none()).filter(says_tables)
+        {
             Some(facts) => ("the file's vocabulary".to_owned(), gguf::exact::tokenizer(facts).err()?),
             None => {
                 let found = found?;

@@ -299,5 +299,8 @@ fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
     // Biases have no place in `.slm`, so the two have no common names.
     let said = space.studbook(&["diff", "a.slm", "x.gguf", "--exit-code"]).exits(1);
     said.says("the tensors of x.gguf cannot be called as those of a.slm are").says("biases qkv");
-    space.studbook(&["extract", "a.slm", "x.gguf", "n.sbd", "--as", "dense"]).exits(2).complains("biases qkv");
+    space
+        .studbook(&["extract", "a.slm", "x.gguf", "n.sbd", "--as", "dense"])
+        .exits(2)
+        .complains("biases qkv");
 }

@@ -76,7 +76,9 @@ fn folders_come_back_with_the_same_factors_on_any_base() {
             assert!(came == went, "{name} on {base}");
             // The factors are the same; so is what they are multiplied by.
             let whole = |adapter: &str| {
-                let text = format!("merge_method: linear\nmodels: [{{model: {base}+{adapter}, parameters: {{weight: 1}}}}]\n");
+                let text = format!(
+                    "merge_method: linear\nmodels: [{{model: {base}+{adapter}, parameters: {{weight: 1}}}}]\n"
+                );
                 space.write("whole.yml", text.as_bytes());
                 let out = format!("whole-{base}");
                 space.studbook(&["merge", "whole.yml", &out, "--force"]).exits(0);

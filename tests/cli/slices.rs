@@ -129,9 +129,14 @@ fn scale_rules_and_ramps_hold_for_the_childs_layers() {
 /// `space`, the second parent called `x`: what differs between `two.slm` and another one of its shape.
 fn adapted(tuned: &[u8]) -> Space {
     let stack = STACK.replace("\"two\"", "\"x\"");
-    let space = space(&format!("{stack}\n[candidates.whole]\noperator = \"passthrough\"\nparents = [\"x\"]\n"));
+    let space =
+        space(&format!("{stack}\n[candidates.whole]\noperator = \"passthrough\"\nparents = [\"x\"]\n"));
     space.write("tuned.slm", tuned);
-    space.edit("plan.toml", "[candidates.deep]", "[parents.x]\nsource = \"FILE\"\nadapts = \"two\"\n\n[candidates.deep]");
+    space.edit(
+        "plan.toml",
+        "[candidates.deep]",
+        "[parents.x]\nsource = \"FILE\"\nadapts = \"two\"\n\n[candidates.deep]",
+    );
     space
 }
 
@@ -150,7 +155,8 @@ fn tuned() -> Vec<u8> {
     let config = ModelConfig { layer_count: 4, tied_output: false, ..config() };
     let mut bytes = model(&config, "two", DType::F32);
     let read = studbook::model::open_package_bytes(std::sync::Arc::new(bytes.clone())).unwrap();
-    for (n, tensor) in read.weights.tensors().enumerate().filter(|(_, tensor)| tensor.shape.dims().len() == 2) {
+    for (n, tensor) in read.weights.tensors().enumerate().filter(|(_, tensor)| tensor.shape.dims().len() == 2)
+    {
         let start = read.weights.infos()[n].data.start;
         let columns = tensor.shape.columns();
         for (i, value) in tensor.to_f32().into_iter().enumerate() {
@@ -182,7 +188,11 @@ fn slices_of_a_model_with_an_adapter_are_those_of_the_model_they_make() {
         let (deep, whole) = (open(&made("tiny", "deep.slm")), open(&made("tiny", "whole.slm")));
         let name = |layer: usize| format!("layers.{layer}.wk.weight");
         assert_eq!(values(&deep, &name(3)), values(&whole, &name(2)), "{file}");
-        assert_ne!(values(&deep, &name(3)), values(&open("two.slm"), &name(2)), "{file}: the adapter is on it");
+        assert_ne!(
+            values(&deep, &name(3)),
+            values(&open("two.slm"), &name(2)),
+            "{file}: the adapter is on it"
+        );
         // The model made, and sliced by another plan.
         std::fs::copy(space.path(&made("tiny", "whole.slm")), space.path("whole.slm")).unwrap();
         let sliced = plan.replace("name = \"tiny\"", "name = \"sliced\"");
@@ -218,5 +228,8 @@ fn slices_of_a_model_with_an_adapter_are_those_of_the_model_they_make() {
     assert_eq!(deep.config.as_ref().unwrap().layer_count, 4);
     same_tensors(&deep, &open("sliced"), "a merge");
     same_tensors(&deep, &open(&made("folders", "deep")), "a plan");
-    assert_ne!(values(&deep, "model.layers.3.mlp.up_proj.weight"), values(&open("two"), "model.layers.2.mlp.up_proj.weight"));
+    assert_ne!(
+        values(&deep, "model.layers.3.mlp.up_proj.weight"),
+        values(&open("two"), "model.layers.2.mlp.up_proj.weight")
+    );
 }

@@ -71,7 +71,10 @@ fn an_slm_file_comes_back_from_gguf_with_its_ids_and_logits() {
                 assert_eq!(logits(package, &ids), logits(&a, &ids), "{dtype}");
             }
             if dtype == DType::F32 {
-                assert!(std::fs::read(space.path("a.slm")).unwrap() == std::fs::read(space.path("b.slm")).unwrap());
+                assert!(
+                    std::fs::read(space.path("a.slm")).unwrap()
+                        == std::fs::read(space.path("b.slm")).unwrap()
+                );
             }
         }
     }
@@ -113,7 +116,10 @@ fn vocabularies_of_bytes_and_characters_become_slm_tokenizers() {
         assert_eq!(logits(&there, ids), logits(&pairs, ids));
     }
     let words = |name: &str| {
-        space.studbook(&["generate", name, "--prompt", "é€", "--max-tokens", "12", "--temperature", "2"]).exits(0).out
+        space
+            .studbook(&["generate", name, "--prompt", "é€", "--max-tokens", "12", "--temperature", "2"])
+            .exits(0)
+            .out
     };
     assert_eq!(words("pairs.slm"), words(fixture("gguf/pairs.gguf").to_str().unwrap()));
     // The names of its special tokens are only in the file; a folder has them, and comes back the same.
@@ -121,7 +127,9 @@ fn vocabularies_of_bytes_and_characters_become_slm_tokenizers() {
     space.studbook(&["convert", from.to_str().unwrap(), "folder", "--to", "hugging-face"]).exits(0);
     assert!(space.read("folder/tokenizer.json").contains("\"<unk>\""));
     space.studbook(&["convert", "folder", "again.slm"]).exits(0);
-    assert!(std::fs::read(space.path("pairs.slm")).unwrap() == std::fs::read(space.path("again.slm")).unwrap());
+    assert!(
+        std::fs::read(space.path("pairs.slm")).unwrap() == std::fs::read(space.path("again.slm")).unwrap()
+    );
 
     let (there, bytes) = convert("bytes");
     assert_eq!(bytes.tokenizer, Ok(Tokenizer::Btok));
@@ -219,10 +227,16 @@ fn what_slm_tokenizers_cannot_say_is_refused_with_the_reason() {
         refused(&instead("model", text(model)), why);
     }
     refused(&instead("pre", text("qwen2")), "`qwen2` (`tokenizer.ggml.pre`) composes characters");
-    refused(&instead("pre", text("superbpe")), "how `superbpe` (`tokenizer.ggml.pre`) cuts text is not known");
+    refused(
+        &instead("pre", text("superbpe")),
+        "how `superbpe` (`tokenizer.ggml.pre`) cuts text is not known",
+    );
     refused(&instead("eos_token_id", Fact::Unsigned(2)), "`tokenizer.ggml.eos_token_id` is 2; in .slm");
     refused(&instead("add_bos_token", Fact::Bool(false)), "does not put BOS, the id 256, in front of a text");
-    refused(&|name, fact| (name != "eos_token_id").then_some(fact), "`tokenizer.ggml.eos_token_id` is missing");
+    refused(
+        &|name, fact| (name != "eos_token_id").then_some(fact),
+        "`tokenizer.ggml.eos_token_id` is missing",
+    );
 
     // One token or its type.
     let place = |wanted: &'static str, at: usize, other: Fact| {
@@ -241,7 +255,8 @@ fn what_slm_tokenizers_cannot_say_is_refused_with_the_reason() {
     refused(&place("merges", 7, text("t h")), "merge 7 names a token that is not there");
     // A merge over the boundary of two characters.
     let english = |name: &str, fact: Fact| {
-        place("merges", 7, text("t h"))(name, fact).and_then(|fact| place("tokens", 267, text("th"))(name, fact))
+        place("merges", 7, text("t h"))(name, fact)
+            .and_then(|fact| place("tokens", 267, text("th"))(name, fact))
     };
     refused(&english, "the token \"th\" could lie across a cut");
     // Another one that fits is at hand.

@@ -9,6 +9,7 @@
 use serde_json::Value;
 
 use super::facts::{Fact, Facts};
+use super::meaning::MeaningError;
 use super::vocabulary::{self, Cut, cut};
 use crate::model::tokenizer::json::{self, byte_char};
 use crate::model::tokenizer::{BOS, EOS, Tokenizer};
@@ -35,16 +36,24 @@ pub fn tokenizer(facts: &Facts) -> Result<Tokenizer, String> {
     }
     bytes_first(facts)?;
     ends(facts)?;
-    let file = vocabulary::byte_level_with(facts, cutting(facts)?).map_err(|error| error.to_string())?;
+    let file = vocabulary::byte_level_with(facts, cutting(facts)?).map_err(why)?;
     let Value::Object(file) = file else { return Err("its tables are none".to_owned()) };
     let rows = vocabulary::list(facts, "tokens").map_or(0, <[Fact]>::len);
     let rows = u32::try_from(rows).map_err(|_| format!("it has {rows} tokens"))?;
     json::read::read(&file, rows).map_err(json::JsonTokenizerError::why)
 }
 
+/// The reason alone.
+fn why(error: MeaningError) -> String {
+    match error {
+        MeaningError::Vocabulary(why) => why,
+        other => other.to_string(),
+    }
+}
+
 /// What is cheap to see: most vocabularies have their bytes elsewhere.
 fn bytes_first(facts: &Facts) -> Result<(), String> {
-    let tokens = vocabulary::list(facts, "tokens").map_err(|error| error.to_string())?;
+    let tokens = vocabulary::list(facts, "tokens").map_err(why)?;
     for byte in 0..=255_u8 {
         let expected = byte_char(byte);
         match tokens.get(usize::from(byte)) {
@@ -56,7 +65,11 @@ fn bytes_first(facts: &Facts) -> Result<(), String> {
                     expected.to_string()
                 ));
             }
-            _ => return Err(format!("it has no token {byte}; in .slm tokenizers the ids 0 to 255 are the bytes")),
+            _ => {
+                return Err(format!(
+                    "it has no token {byte}; in .slm tokenizers the ids 0 to 255 are the bytes"
+                ));
+            }
         }
     }
     Ok(())
@@ -64,7 +77,9 @@ fn bytes_first(facts: &Facts) -> Result<(), String> {
 
 /// BOS and EOS are those of SLM1, and no other id ends an answer.
 fn ends(facts: &Facts) -> Result<(), String> {
-    for (part, own, needed) in [("bos", BOS, true), ("eos", EOS, true), ("eot", EOS, false), ("eom", EOS, false)] {
+    for (part, own, needed) in
+        [("bos", BOS, true), ("eos", EOS, true), ("eot", EOS, false), ("eom", EOS, false)]
+    {
         let name = format!("tokenizer.ggml.{part}_token_id");
         let said = match facts.unsigned(&name) {
             Some(said) if said == u64::from(own) => continue,
@@ -85,9 +100,9 @@ fn cutting(facts: &Facts) -> Result<Cut, String> {
     match pre {
         None | Some("default") => Ok(some),
         Some(pre) => match cut(pre) {
-            Some(known) if known.composed => {
-                Err(format!("`{pre}` (`tokenizer.ggml.pre`) composes characters, .slm tokenizers take bytes as they are"))
-            }
+            Some(known) if known.composed => Err(format!(
+                "`{pre}` (`tokenizer.ggml.pre`) composes characters, .slm tokenizers take bytes as they are"
+            )),
             Some(known) => Ok(known),
             None => Err(format!("how `{pre}` (`tokenizer.ggml.pre`) cuts text is not known here")),
         },
@@ -114,7 +129,8 @@ mod tests {
         let mut say = |name: &str, fact| facts.push(format!("tokenizer.ggml.{name}"), fact);
         let pieces = merges.iter().map(|(left, right)| letters(&[left.as_slice(), right].concat()));
         let specials = ["<s>", "</s>", "<pad>", "<unk>"].map(str::to_owned);
-        let tokens: Vec<String> = (0..=255).map(|byte| letters(&[byte])).chain(specials).chain(pieces).collect();
+        let tokens: Vec<String> =
+            (0..=255).map(|byte| letters(&[byte])).chain(specials).chain(pieces).collect();
         let kinds = (0..tokens.len()).map(|id| Fact::Signed(if (256..260).contains(&id) { 3 } else { 1 }));
         say("model", Fact::Text("gpt2".to_owned()));
         if let Some(pre) = pre {

@@ -89,7 +89,9 @@ pub(super) fn gguf(bytes: &[u8]) {
         (gguf_format::exact::tokenizer(&read.facts), gguf_format::vocabulary::tokenizer(&read.facts))
     {
         let names = match read.facts.get("tokenizer.ggml.tokens") {
-            Some(Fact::List(tokens)) => tokens.iter().skip(256).take(4).filter_map(text_of).collect::<Vec<_>>(),
+            Some(Fact::List(tokens)) => {
+                tokens.iter().skip(256).take(4).filter_map(text_of).collect::<Vec<_>>()
+            }
             _ => Vec::new(),
         };
         agree(&ours, &theirs, &names);

@@ -87,7 +87,8 @@ fn cuts(pre_tokenizer: Option<&Value>) -> Result<bool, JsonTokenizerError> {
         // A cut that throws something away is more than a cut.
         let behavior = step.get("behavior").and_then(Value::as_str);
         let keeps = ["Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"];
-        if kind(step) != "Digits" && !(kind(step) == "Split" && behavior.is_some_and(|b| keeps.contains(&b))) {
+        if kind(step) != "Digits" && !(kind(step) == "Split" && behavior.is_some_and(|b| keeps.contains(&b)))
+        {
             return Err(foreign(format!("its pre-tokenizer has the step `{}`", kind(step))));
         }
     }
@@ -291,25 +292,34 @@ mod tests {
             from_json(changed.as_bytes()).unwrap_err().to_string()
         };
         assert!(refused("\"BPE\"", "\"Unigram\"").contains("not `BPE`"));
-        assert!(refused("\"use_regex\": false", "\"use_regex\": true").contains("the token \"th\" could lie"));
-        assert!(refused("\"add_prefix_space\": false", "\"add_prefix_space\": true").contains("adds a space"));
+        assert!(
+            refused("\"use_regex\": false", "\"use_regex\": true").contains("the token \"th\" could lie")
+        );
+        assert!(
+            refused("\"add_prefix_space\": false", "\"add_prefix_space\": true").contains("adds a space")
+        );
         assert!(refused("\"a\": 97", "\"a\": 300").contains("the byte 97 has the id 300"));
         assert!(refused("\"a\": 97,", "").contains("the byte 97 has no id"));
-        assert!(refused("\"id\": 256", "\"id\": 300").contains("besides pieces of text it has the token \"<bos>\""));
+        assert!(
+            refused("\"id\": 256", "\"id\": 300")
+                .contains("besides pieces of text it has the token \"<bos>\"")
+        );
         assert!(refused("\"special\": true", "\"special\": false").contains("\"<bos>\" is looked for"));
         assert!(refused("\"normalizer\": null", "\"normalizer\": {}").contains("normalizes"));
         assert!(refused("\"th\": 260,", "").contains("merge 0"));
         assert!(refused("\"th\": 260", "\"th\": 258").contains("\"<pad>\" and \"th\" both have the id 258"));
-        assert!(refused("\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"/\"").contains("end_of_word"));
+        assert!(
+            refused("\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"/\"").contains("end_of_word")
+        );
         assert!(from_json(b"[]").is_err());
     }
 
     #[test]
     fn what_stands_around_a_text_must_be_the_same() {
-        let template = |single: Value| {
-            changed(&the(), |file| file["post_processor"]["single"] = single.clone())
-        };
-        let (bos, text) = (json!({ "SpecialToken": { "id": "<bos>" } }), json!({ "Sequence": { "id": "A" } }));
+        let template =
+            |single: Value| changed(&the(), |file| file["post_processor"]["single"] = single.clone());
+        let (bos, text) =
+            (json!({ "SpecialToken": { "id": "<bos>" } }), json!({ "Sequence": { "id": "A" } }));
         for (single, why) in [
             (json!([text]), "does not put BOS"),
             (json!([bos, bos, text]), "does not put BOS"),
@@ -333,7 +343,8 @@ mod tests {
     #[test]
     fn a_cut_that_no_merge_can_reach_over_changes_nothing() {
         let digits = json!({ "type": "Digits", "individual_digits": true });
-        let split = |behavior: &str| json!({ "type": "Split", "pattern": { "String": "x" }, "behavior": behavior });
+        let split =
+            |behavior: &str| json!({ "type": "Split", "pattern": { "String": "x" }, "behavior": behavior });
         let level = json!({ "type": "ByteLevel", "add_prefix_space": false, "use_regex": true });
         let cut = |tokenizer: &Tokenizer, step: &Value| {
             changed(tokenizer, |file| {
@@ -353,7 +364,8 @@ mod tests {
         let over = bpe(&[&[0xA9, 0xC3]], &[(0xA9, 0xC3)]);
         assert!(cut(&over, &digits).unwrap_err().contains("could lie across a cut"));
         // A piece that is taken whole is what merges make of it, or not.
-        let whole = |tokenizer: &Tokenizer| changed(tokenizer, |file| file["model"]["ignore_merges"] = json!(true));
+        let whole =
+            |tokenizer: &Tokenizer| changed(tokenizer, |file| file["model"]["ignore_merges"] = json!(true));
         assert_eq!(whole(&characters), Ok(characters));
         let unmade = bpe(&["é".as_bytes(), b"ab"], &[(0xC3, 0xA9)]);
         assert!(whole(&unmade).unwrap_err().contains("\"ab\" is not what its merges make"));
