@@ -62,9 +62,11 @@ fn folders_come_back_with_the_same_factors_on_any_base() {
         ("rslora", "BF16", &modules[..], r#""use_rslora":true"#),
     ] {
         space.write(&format!("{name}/adapter_model.safetensors"), &factors(dtype, modules));
+        let targets = modules.iter().map(|(module, ..)| module.rsplit('.').next());
+        let targets = serde_json::json!(targets.collect::<Vec<_>>());
         let settings = format!(
             r#"{{"peft_type":"LORA","r":3,"lora_alpha":5,"rank_pattern":{{"q_proj":2}},{settings},
-                "target_modules":["q_proj","k_proj","o_proj","down_proj","embed_tokens"]}}"#
+                "target_modules":{targets}}}"#
         );
         space.write(&format!("{name}/adapter_config.json"), settings.as_bytes());
         for base in ["base.slm", "base.gguf", "folder"] {

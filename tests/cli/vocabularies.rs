@@ -28,7 +28,7 @@ fn open(path: &Path) -> Package {
 
 fn logits(package: &Package, tokens: &[u32]) -> Vec<f32> {
     let model = Model::new(Arc::new(package.checkpoint().unwrap())).unwrap();
-    Session::new(&model, 48).unwrap().feed_all(tokens).unwrap().to_vec()
+    Session::new(&model, 64).unwrap().feed_all(tokens).unwrap().to_vec()
 }
 
 /// Pairs over the whole text, one of them not of the bytes it says, an id that stands for nothing.
@@ -42,7 +42,9 @@ fn pairs() -> Tokenizer {
 
 fn slm(tokenizer: &Tokenizer, dtype: DType) -> Vec<u8> {
     let config = ModelConfig { vocab_size: tokenizer.vocab_size(), special_token_count: 5, ..config() };
-    let layout = Layout::new(&config, tokenizer, Encoding::new(dtype)).unwrap();
+    // Rows of eight.
+    let encoding = if dtype == DType::Q4_0 { Encoding::q4(4) } else { Encoding::new(dtype) };
+    let layout = Layout::new(&config, tokenizer, encoding).unwrap();
     let mut bytes = Vec::new();
     write_values::<WriteError>(&layout, &mut bytes, |tensor, start, out| {
         let random = Philox::for_purpose(&["vocabularies", &tensor.name]);
@@ -68,14 +70,18 @@ fn an_slm_file_comes_back_from_gguf_with_its_ids_and_logits() {
             let ids = b.tokenizer.as_ref().unwrap().encode(&TEXTS.concat());
             assert_eq!(ids, tokenizer.encode(&TEXTS.concat()));
             for package in [&there, &b] {
-                assert_eq!(logits(package, &ids), logits(&a, &ids), "{dtype}");
+                let (found, expected) = (logits(package, &ids), logits(&a, &ids));
+                // Of what was quantised, the weights are the same and sums are rounded elsewhere.
+                let most = if dtype == DType::F32 { 0.0 } else { 1e-5 };
+                assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= most), "{dtype}");
+                assert_eq!(found.len(), expected.len());
             }
-            if dtype == DType::F32 {
-                assert!(
-                    std::fs::read(space.path("a.slm")).unwrap()
-                        == std::fs::read(space.path("b.slm")).unwrap()
-                );
+            for tensor in a.weights.tensors() {
+                let back = b.weights.tensor(tensor.name).unwrap();
+                assert!(back.to_f32() == tensor.to_f32(), "{}", tensor.name);
             }
+            let [before, after] = ["a.slm", "b.slm"].map(|name| std::fs::read(space.path(name)).unwrap());
+            assert!(dtype != DType::F32 || before == after);
         }
     }
     // A file whose section was damaged is not read as if it had none.
@@ -113,7 +119,7 @@ fn vocabularies_of_bytes_and_characters_become_slm_tokenizers() {
     for Case { text, ids } in &cases {
         assert_eq!(tokenizer.encode_prompt(text), *ids, "{text:?}");
         assert_eq!(tokenizer.decode(ids).unwrap(), *text);
-        assert_eq!(logits(&there, ids), logits(&pairs, ids));
+        assert!(logits(&there, ids) == logits(&pairs, ids), "{text:?}");
     }
     let words = |name: &str| {
         space
@@ -148,7 +154,7 @@ fn vocabularies_of_bytes_and_characters_become_slm_tokenizers() {
     let Reference { tokens, rows, cases } = serde_json::from_slice(&reference).unwrap();
     let theirs = &cases.iter().find(|case| case.name == "llama-untied").unwrap().logits;
     let ours = logits(&bytes, &tokens);
-    assert_eq!(ours, logits(&there, &tokens));
+    assert!(ours == logits(&there, &tokens));
     for (row, theirs) in rows.iter().zip(theirs) {
         let ours = &ours[row * 260..(row + 1) * 260];
         assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-4), "row {row}");
