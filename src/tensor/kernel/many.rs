@@ -21,18 +21,23 @@ use crate::base::wide::wide;
 /// has; where a sum takes two vectors, as in wasm, four sums do.
 const TILE: usize = if cfg!(target_arch = "wasm32") { 2 } else { 3 };
 
-/// Groups of rows in a block.
-const GROUPS: usize = 12 / TILE;
+/// Most rows of a block.
+pub(super) const ROWS: usize = 24;
 
-/// Rows of a block.
-pub(super) const ROWS: usize = GROUPS * TILE;
+/// Rows of a block of rows of so many chunks. Inputs of long rows come from far away, where two threads get in
+/// each other's way: twice the rows ask for them half as often. Short rows are slower that way (measured).
+fn rows(chunks: usize) -> usize {
+    if chunks > LONG { ROWS } else { ROWS / 2 }
+}
 
-/// Most chunks of [`LANES`] columns in a cut: so much of a block of rows fits the nearest cache.
-const CHUNKS: usize = 64;
+/// Chunks of [`LANES`] columns of a row that is long.
+const LONG: usize = 128;
 
-/// Chunks of every cut of rows of so many, but for the last: cuts of about one width.
+/// Chunks of every cut of rows of so many, but for the last: cuts of about one width, of which a block of rows
+/// fits the nearest cache.
 fn cut(chunks: usize) -> usize {
-    chunks.div_ceil(chunks.div_ceil(CHUNKS).max(1)).max(1)
+    let most = if chunks > LONG { 48 } else { 64 };
+    chunks.div_ceil(chunks.div_ceil(most).max(1)).max(1)
 }
 
 /// Lanes where a vector of them lies in one cache line: packed numbers that begin anywhere took a third longer,
@@ -105,8 +110,9 @@ fn pack(rows: &[&[f32]], first: usize, out: &mut [Chunk]) {
 /// The rows of `range` times every input: `out` has a slice for each, of `range.len()` numbers.
 pub(super) fn multiply(matrix: &Matrix<'_>, range: Range<usize>, inputs: &Packed, out: &mut [&mut [f32]]) {
     let mut room = ROOM.take();
-    for first in range.clone().step_by(ROWS) {
-        let block = first..range.end.min(first + ROWS);
+    let rows = rows(inputs.columns.div_ceil(LANES));
+    for first in range.clone().step_by(rows) {
+        let block = first..range.end.min(first + rows);
         multiply_block(matrix, block, inputs, &mut room, first - range.start, out);
     }
     ROOM.set(room);
