@@ -123,7 +123,7 @@ pub(super) struct Init {
     /// The plan to write
     #[arg(default_value = "cycle.toml")]
     pub(super) plan: PathBuf,
-    /// Models to combine; every .slm file beside the plan by default
+    /// Models to combine, of any format; every .slm file beside the plan by default
     #[arg(long = "parent", value_name = "MODEL")]
     pub(super) parents: Vec<PathBuf>,
     /// The model the parents were fine-tuned from

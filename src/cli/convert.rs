@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::adapter::open_model;
 use super::args::{Convert, ConvertTo, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
@@ -12,7 +13,6 @@ use crate::disk::fresh::{self, Durability};
 use crate::disk::{DiskError, IoContext};
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
-use crate::model::open_package;
 use crate::operator::OperatorError;
 use crate::tensor::dtype::DType;
 
@@ -22,7 +22,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     }
     let target = target(command)?;
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
-    let opened = open_package(&command.model)?;
+    let opened = open_model(&command.model)?;
     if command.without_tokenizer && target != Target::Gguf {
         return Err(UsageError::new("`--without-tokenizer` goes with GGUF files only").into());
     }
@@ -86,7 +86,7 @@ fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Resul
         let message = format!("{} is a package already", command.model.display());
         return Err(UsageError::new(message).hint("name a folder to make a PEFT adapter of it").into());
     }
-    let package = open_package(base)?.package;
+    let package = open_model(base)?.package;
     let opened = adapter::open(&command.model)?;
     let files = peft::write::files(&package, &opened.adapter)?;
     fresh::folder(out, command.force, Durability::Synced, |folder| {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::adapter::open_model;
 use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
@@ -12,7 +13,7 @@ use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::naming::Naming;
-use crate::model::{Checkpoint, Package, open_package};
+use crate::model::{Checkpoint, Package};
 use crate::report::table::{Table, plain};
 use crate::tensor::dtype::DType;
 
@@ -34,7 +35,7 @@ struct Output {
 }
 
 pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let (first, second) = (open_package(&command.first)?, open_package(&command.second)?);
+    let (first, second) = (open_model(&command.first)?, open_model(&command.second)?);
     let (comparison, names) = match in_names_of(&first.package, &second.package) {
         None => (compare(&first.package.weights, &second.package.weights)?, None),
         Some(Ok(view)) => (compare_in_names(&first.package, &second.package, &view)?, None),

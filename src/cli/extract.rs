@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::adapter::open_model;
 use super::args::{AdapterForm, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::diff::in_names_of;
@@ -12,7 +13,7 @@ use super::exit::{Exit, UsageError};
 use crate::base::digest::Digest;
 use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
 use crate::disk::hashed::HashedFile;
-use crate::model::{adapter, open_package};
+use crate::model::adapter;
 use crate::operator::Tensors;
 use crate::report::table::Table;
 
@@ -31,7 +32,7 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
             .hint("choose another name, or add `--force` to replace it")
             .into());
     }
-    let base = open_package(&command.base)?.package;
+    let base = open_model(&command.base)?.package;
     let adapter = adapter::open_for(&command.model, &base)?;
     let cancelled = stopped_by_ctrl_c()?;
     let folder = command.out.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -43,7 +44,7 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
         }
         (Some(adapter), None) => keep(&base, adapter, &mut file),
         (None, Some(form)) => {
-            let model = open_package(&command.model)?.package;
+            let model = open_model(&command.model)?.package;
             let view = in_names_of(&base, &model).transpose()?;
             let tensors = view.as_ref().map_or(&model.weights as &dyn Tensors, |view| view);
             extract(&base, Changed::Model(&model, tensors), form, &mut file, &*cancelled)

@@ -15,7 +15,7 @@ use crate::model::{Tokenizer, Unrunnable};
 use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
 
 pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let mut package = crate::model::open_package(&command.model)?.package;
+    let mut package = super::adapter::open_model(&command.model)?.package;
     if let Some(path) = &command.tokenizer {
         package.tokenizer = Ok(tokenizer(path)?);
     }
@@ -74,6 +74,6 @@ pub(super) fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
             Err(_) => Ok(Tokenizer::HuggingFace(Arc::new(HfTokenizer::from_json(&bytes)?))),
         };
     }
-    let package = crate::model::open_package(path)?.package;
+    let package = super::adapter::open_model(path)?.package;
     package.tokenizer.map_err(|why| UsageError::new(format!("{}: {why}", path.display())).into())
 }

@@ -9,7 +9,9 @@ use super::args::Init;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
+use crate::convert::Target;
 use crate::disk::{IoContext, atomic};
+use crate::model::Package;
 
 pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
     if command.plan.exists() {
@@ -25,14 +27,16 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
         let error = UsageError::new(format!("there are no .slm files in {}", folder.display()));
         return Err(error.hint("name the models to combine with --parent MODEL").into());
     }
-    for model in parents.iter().chain(&command.base) {
-        crate::model::open(model)?;
-    }
+    let mut models = command.base.iter().chain(&parents).map(|model| opened(model));
+    // Children are like the base, or the first parent.
+    let like = models.next().transpose()?;
+    models.try_for_each(|model| model.map(drop))?;
     for suite in &command.suites {
         crate::evaluate::Suite::read(&crate::evaluate::exact_match::ExactMatch, suite)
             .with_context(|| format!("the suite {}", suite.display()))?;
     }
     let plan = Skeleton {
+        children: Children::like(&like.expect("there is a parent")),
         name: stem(&command.plan),
         base: command.base.as_deref().map(|base| Named::new(base, folder)),
         parents: parents.iter().map(|parent| Named::new(parent, folder)).collect(),
@@ -45,6 +49,20 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
         path = command.plan.display()
     )?;
     Ok(Exit::Complete)
+}
+
+/// A model that the plan can run and measure.
+fn opened(model: &Path) -> anyhow::Result<Package> {
+    let package = super::adapter::open_model(model)?.package;
+    match package.checkpoint() {
+        Ok(_) => Ok(package),
+        Err(why) => {
+            let error = UsageError::new(format!("{} cannot be run: {why}", model.display()));
+            Err(error
+                .hint("a plan of models that are only merged is written by hand: plans/README.md")
+                .into())
+        }
+    }
 }
 
 fn models_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -71,8 +89,34 @@ impl Named {
     }
 }
 
+/// How children are stored, and how large they may be.
+struct Children {
+    /// What `[cycle]` says of it.
+    output: &'static str,
+    /// The largest of them, in MiB.
+    most: u64,
+}
+
+impl Children {
+    fn like(package: &Package) -> Self {
+        let slm = Target::of_children(package.weights.format()) == Target::Slm1;
+        let beside: usize = package.companions.iter().map(|companion| companion.bytes.len()).sum();
+        let bytes = package.weights.bytes() + beside as u64;
+        Self {
+            output: match slm {
+                true => "output = \"q8_0\"           # children are stored as f32, q8_0 or q4_0\n",
+                false => {
+                    "# Children are stored as the base or the first parent is; `format` and `output` change it.\n"
+                }
+            },
+            most: (bytes.div_ceil(1 << 20) + 1).max(32),
+        }
+    }
+}
+
 /// Everything the skeleton is filled with.
 struct Skeleton {
+    children: Children,
     name: Name,
     base: Option<Named>,
     parents: Vec<Named>,
@@ -83,19 +127,21 @@ impl Skeleton {
     fn text(&self) -> String {
         let names: Vec<String> = self.parents.iter().map(|parent| format!("\"{}\"", parent.name)).collect();
         let names = names.join(", ");
+        let Children { output, most } = self.children;
         let mut text = format!(
             "# A breeding cycle. `studbook plan` shows what would run, `studbook run` runs it.\n\n\
              [cycle]\n\
              name = \"{}\"\n\
              seed = \"1\"                # all randomness derives from it\n\
-             output = \"q8_0\"           # children are stored as f32, q8_0 or q4_0\n\n\
+             {output}\n\
              # A plan that can exceed its budget does not compile.\n\
              [budget]\n\
              candidates = 16\n\
-             artifact = \"32 MiB\"       # largest child\n\
-             disk = \"512 MiB\"          # all children\n\
+             artifact = \"{most} MiB\"       # largest child\n\
+             disk = \"{} MiB\"          # all children\n\
              seconds = 3600\n\n",
-            self.name
+            self.name,
+            most * 16
         );
         if let Some(base) = &self.base {
             text += &format!(
@@ -127,8 +173,11 @@ impl Skeleton {
                 suite.name, suite.path
             );
         }
-        text += "# Gates decide; nothing is admitted without passing all of its gates.\n\
-                 [[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = 33554432\n\n";
+        text += &format!(
+            "# Gates decide; nothing is admitted without passing all of its gates.\n\
+             [[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = {}\n\n",
+            most << 20
+        );
         if !self.suites.is_empty() {
             let suites: Vec<String> = self.suites.iter().map(|suite| format!("\"{}\"", suite.name)).collect();
             text += &format!(

@@ -25,6 +25,14 @@ pub enum ConvertError {
         /// Why it is not known.
         why: String,
     },
+    /// A network that the format has no words for.
+    #[error("the network cannot be written as {format}: {why}")]
+    Words {
+        /// What was to be written.
+        format: &'static str,
+        /// What cannot be said there.
+        why: String,
+    },
     /// The tokenizer is not known.
     #[error(
         "the tokenizer cannot be written as {format}: {why}; `--tokenizer FILE` takes a tokenizer.json or another model's"
@@ -143,7 +151,8 @@ impl<'a> Task<'a> {
     pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
         let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
         let config = known(package, format)?;
-        check_words(package, config, to).map_err(|error| unknown(&error.to_string()))?;
+        let words = |error: ConfigError| ConvertError::Words { format, why: error.to_string() };
+        check_words(package, config, to).map_err(words)?;
         let from =
             package.naming.ok_or_else(|| unknown(&"its tensors have names of their own".to_owned()))?;
         let table = tensor_table(config)

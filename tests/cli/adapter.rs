@@ -351,6 +351,14 @@ fn extraction_says_what_is_wrong() {
     extract(&space, &["x.sbs", "again.sbs"]).exits(0);
     assert!(bytes(&space, "x.sbs") == bytes(&space, "again.sbs"));
     extract(&space, &["x.sbs", "dense.sbd", "--as", "dense"]).exits(0).says("dense.sbd: 3 deltas");
+    // Where a model is meant, it says what it is.
+    for arguments in [
+        &["diff", "base.slm", "x.sbs"][..],
+        &["convert", "x.sbs", "y.slm"],
+        &["extract", "x.sbs", "base.slm", "y", "--as", "dense"],
+    ] {
+        space.studbook(arguments).exits(2).complains("x.sbs is an adapter").complains("MODEL+ADAPTER");
+    }
     let arguments = ["extract", "wide.slm", "x.sbs", "z"];
     space.studbook(&arguments).exits(2).complains("parameter_count is");
 }

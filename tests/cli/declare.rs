@@ -60,6 +60,30 @@ fn init_takes_parents_base_and_suites_and_writes_paths_relative_to_the_plan() {
     assert!(counts.contains("3 gates"), "{counts}");
 }
 
+/// Folders and GGUF files, too; their children are stored as they are.
+#[test]
+fn init_takes_models_of_any_format() {
+    let space = Space::new();
+    for (name, to) in [("base", "hugging-face"), ("one", "hugging-face"), ("two", "gguf")] {
+        let out = if to == "gguf" { "two.gguf" } else { name };
+        space.studbook(&["convert", &format!("{name}.slm"), out, "--to", to]).exits(0);
+    }
+    let parents = ["--parent", "one", "--parent", "two.gguf", "--suite", "suite.jsonl"];
+    space.studbook(&[&["init", "folders.toml", "--base", "base"], &parents[..]].concat()).exits(0);
+    assert!(!space.read("folders.toml").contains("\noutput ="));
+    let counts = goes_all_the_way(&space, "folders.toml");
+    assert!(counts.contains(": 3 parents, 4 candidates, 1 suites, 2 gates, "), "{counts}");
+    assert!(space.path(".studbook/runs/folders/04-operator/ties/model.safetensors").exists());
+    space.studbook(&["init", "gguf.toml", "--parent", "two.gguf", "--parent", "three.slm"]).exits(0);
+    goes_all_the_way(&space, "gguf.toml");
+    assert!(space.path(".studbook/runs/gguf/04-operator/average.gguf").exists());
+    // What has no words cannot be measured.
+    space.studbook(&["convert", "one.slm", "bare.safetensors"]).exits(0);
+    let said = space.studbook(&["init", "bare.toml", "--parent", "bare.safetensors"]).exits(2);
+    said.complains("bare.safetensors cannot be run").complains("written by hand");
+    assert!(!space.path("bare.toml").exists());
+}
+
 #[test]
 fn init_never_overwrites_and_needs_models() {
     let space = Space::new();
