@@ -1,4 +1,4 @@
-//! What `studbook inspect` shows of an adapter, and what is said where one stands for a model.
+//! What `studbook inspect` shows of an adapter.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,10 +7,8 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::context::Terminal;
-use super::exit::UsageError;
 use crate::base::digest::{Digest, Sha256};
-use crate::model::adapter::{self, Adapter, AdapterError, AdapterIdentity, OpenedAdapter, Stored, peft};
-use crate::model::{OpenedPackage, open_package};
+use crate::model::adapter::{self, Adapter, AdapterError, AdapterIdentity, OpenedAdapter, Stored};
 use crate::report::table::Table;
 
 #[derive(Serialize)]
@@ -30,21 +28,6 @@ struct DeltaRow {
     tensor: String,
     shape: String,
     stored: String,
-}
-
-/// Opens a model; an adapter in its place is called what it is.
-pub(super) fn open_model(path: &Path) -> anyhow::Result<OpenedPackage> {
-    open_package(path).map_err(|error| {
-        if !peft::is_one(path) && adapter::open(path).is_err() {
-            return error.into();
-        }
-        UsageError::new(format!(
-            "{} is an adapter, which is no model without the one it is for",
-            path.display()
-        ))
-        .hint("`studbook merge` of `model: MODEL+ADAPTER` makes a model of the two")
-        .into()
-    })
 }
 
 /// Shows an adapter package; says whether the file is one.

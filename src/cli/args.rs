@@ -255,7 +255,7 @@ pub(super) struct Merge {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Convert {
-    /// The model: a file, or a folder; with `--base`, the adapter
+    /// The model: a file, a folder, or MODEL+ADAPTER, the two as one; with `--base`, the adapter
     pub(super) model: PathBuf,
     /// What to write; its ending says the format
     pub(super) out: PathBuf,
@@ -353,7 +353,7 @@ pub(super) enum AdapterForm {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Generate {
-    /// The model: a file or a Hugging Face folder
+    /// The model: a file, a Hugging Face folder, or MODEL+ADAPTER
     pub(super) model: PathBuf,
     /// Another tokenizer than the model's own: a tokenizer.json, or a model that has one
     #[arg(long, value_name = "FILE")]

@@ -3,17 +3,17 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::adapter::open_model;
 use super::args::{Convert, ConvertTo, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
+use super::model::{Given, open_model};
 use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
 use crate::disk::fresh::{self, Durability};
 use crate::disk::{DiskError, IoContext};
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
-use crate::operator::OperatorError;
+use crate::operator::{OperatorError, Tensors};
 use crate::tensor::dtype::DType;
 
 pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -22,7 +22,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     }
     let target = target(command)?;
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
-    let opened = open_model(&command.model)?;
+    let given = Given::open(&command.model)?;
+    let adapted = given.adapted()?;
+    let opened = &given.opened;
     if command.without_tokenizer && target != Target::Gguf {
         return Err(UsageError::new("`--without-tokenizer` goes with GGUF files only").into());
     }
@@ -36,7 +38,8 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         replace: command.force,
     };
     let cancelled = stopped_by_ctrl_c()?;
-    let made = match convert(&opened.package, options, &command.out, &*cancelled) {
+    let tensors = adapted.as_ref().map_or(&opened.package.weights as &dyn Tensors, |adapted| adapted);
+    let made = match convert(&opened.package, tensors, options, &command.out, &*cancelled) {
         Err(ConvertError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),
         other => other?,
     };
@@ -51,10 +54,11 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let kept = made.tensors.iter().filter(|tensor| tensor.delta.density == 0.0).count();
     writeln!(
         terminal.out(),
-        "{}: {} from {}, {} tensors, {kept} of them unchanged in value",
+        "{}: {} from {}{}, {} tensors, {kept} of them unchanged in value",
         command.out.display(),
         target.name(),
         opened.package.weights.format(),
+        if adapted.is_some() { " and an adapter" } else { "" },
         made.tensors.len(),
     )?;
     Ok(Exit::Complete)

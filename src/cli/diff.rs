@@ -4,10 +4,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::adapter::open_model;
 use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
+use super::model::open_model;
 use crate::convert::{ConvertError, View};
 use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::buffer;

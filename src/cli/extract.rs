@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::adapter::open_model;
 use super::args::{AdapterForm, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::diff::in_names_of;
 use super::exit::{Exit, UsageError};
+use super::model::open_model;
 use crate::base::digest::Digest;
 use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
 use crate::disk::hashed::HashedFile;

@@ -8,21 +8,27 @@ use std::sync::Arc;
 use super::args::Generate;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
+use super::model::Given;
+use crate::convert::{RunError, checkpoint};
 use crate::disk::small::read_small;
 use crate::model::huggingface::folder::MAX_COMPANION;
 use crate::model::tokenizer::HfTokenizer;
 use crate::model::{Tokenizer, Unrunnable};
+use crate::operator::Tensors;
 use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
 
 pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let mut package = super::adapter::open_model(&command.model)?.package;
+    let given = Given::open(&command.model)?;
+    let mut package = given.opened.package.clone();
     if let Some(path) = &command.tokenizer {
         package.tokenizer = Ok(tokenizer(path)?);
     }
-    let checkpoint = package.checkpoint().map_err(|error| {
+    let adapted = given.adapted()?;
+    let adapted = adapted.as_ref().map(|adapted| adapted as &dyn Tensors);
+    let checkpoint = checkpoint(&package, adapted, "the model").map_err(|error| {
         let message = UsageError::new(format!("{} cannot be run: {error}", command.model.display()));
         match error {
-            Unrunnable::Tokenizer(_) => {
+            RunError::Unrunnable(Unrunnable::Tokenizer(_)) => {
                 message.hint("`--tokenizer FILE` takes a tokenizer.json or another model's")
             }
             _ => message,
@@ -74,6 +80,6 @@ pub(super) fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
             Err(_) => Ok(Tokenizer::HuggingFace(Arc::new(HfTokenizer::from_json(&bytes)?))),
         };
     }
-    let package = super::adapter::open_model(path)?.package;
+    let package = super::model::open_model(path)?.package;
     package.tokenizer.map_err(|why| UsageError::new(format!("{}: {why}", path.display())).into())
 }

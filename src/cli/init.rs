@@ -53,7 +53,7 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
 
 /// A model that the plan can run and measure.
 fn opened(model: &Path) -> anyhow::Result<Package> {
-    let package = super::adapter::open_model(model)?.package;
+    let package = super::model::open_model(model)?.package;
     match package.checkpoint() {
         Ok(_) => Ok(package),
         Err(why) => {

@@ -23,6 +23,7 @@ mod keys;
 mod ledger;
 mod lineage;
 mod merge;
+mod model;
 mod package;
 mod plan;
 mod registry;

@@ -14,7 +14,7 @@ use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::trained::manifest::Manifest;
 use crate::model::{ModelWriter, Package, Planned, gguf, huggingface, safetensors, slm1, trained};
-use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Values};
+use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Tensors, Values};
 use crate::tensor::dtype::DType;
 
 /// A format to write. Plans and commands call it by [`Target::word`].
@@ -150,9 +150,11 @@ impl Target {
     }
 }
 
-/// Writes a model as another format, whole or not at all, and says what was written.
+/// Writes a model as another format, whole or not at all, and says what was written; `tensors` are its
+/// weights, or those with an adapter on them.
 pub fn convert(
     package: &Package,
+    tensors: &dyn Tensors,
     options: Options<'_>,
     out: &Path,
     cancelled: &dyn Fn() -> bool,
@@ -168,11 +170,12 @@ pub fn convert(
         None => Task::as_they_are(package),
     };
     if options.target == Target::Trained {
-        return to_folder(&task, options, out, cancelled);
+        return to_folder(&task, tensors, options, out, cancelled);
     }
     let child = Child::of(task, &form, options.tokenizer)?;
     space::check(fresh::folder_of(out), child.total_bytes())?;
-    let make = |writer: &mut dyn ModelWriter| passthrough(&child.task, child.planned(), writer, cancelled);
+    let make =
+        |writer: &mut dyn ModelWriter| passthrough(&child.task, tensors, child.planned(), writer, cancelled);
     if child.is_folder() {
         fresh::folder(out, options.replace, Durability::Synced, |folder| {
             child.write_folder(Box::new(InFolder(folder.to_owned())), make).map(|(made, _)| made)
@@ -186,6 +189,7 @@ pub fn convert(
 
 fn to_folder(
     task: &Task<'_>,
+    tensors: &dyn Tensors,
     options: Options<'_>,
     out: &Path,
     cancelled: &dyn Fn() -> bool,
@@ -213,13 +217,14 @@ fn to_folder(
     };
     fresh::folder(out, options.replace, Durability::Synced, |folder| {
         let mut writer = trained::write::Writer::new(folder, manifest, &tokenizer)?;
-        passthrough(task, &planned, &mut writer, cancelled)
+        passthrough(task, tensors, &planned, &mut writer, cancelled)
     })
 }
 
 /// Every tensor through the operators' machine: on all cores, rounded once, measured.
 fn passthrough(
     task: &Task<'_>,
+    tensors: &dyn Tensors,
     planned: &[Planned],
     writer: &mut dyn ModelWriter,
     cancelled: &dyn Fn() -> bool,
@@ -233,7 +238,7 @@ fn passthrough(
         .zip(planned)
         .map(|(step, planned)| {
             let source: Box<dyn Source> =
-                task.source(step).ok_or_else(|| ConvertError::Missing(step.from.clone()))?;
+                step.source(tensors).ok_or_else(|| ConvertError::Missing(step.from.clone()))?;
             Ok(TensorInputs {
                 name: &planned.name,
                 shape: &planned.shape,

@@ -221,11 +221,6 @@ impl<'a> Task<'a> {
         names.find(|name| !known.contains(name))
     }
 
-    /// The tensor of a move, its rows in the new order.
-    pub fn source(&self, step: &Move) -> Option<Box<dyn Source + '_>> {
-        step.source(&self.package.weights)
-    }
-
     /// The tokenizer, or another one that fits.
     pub fn tokenizer(
         &self,

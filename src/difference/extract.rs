@@ -95,7 +95,7 @@ pub fn extract(
         }
         Changed::Adapter(adapter) => {
             let identity = AdapterIdentity::of_package(base);
-            let adapted = Adapted::new(&base.weights, &identity, adapter)?;
+            let adapted = Adapted::on(base, adapter)?;
             write(&pairs(&base.weights, &adapted, &Default::default())?, &identity, form, sink, cancelled)
         }
     }

@@ -21,7 +21,7 @@ pub fn keep(
     sink: &mut dyn ArtifactSink,
 ) -> Result<Vec<Extracted>, DifferenceError> {
     let identity = AdapterIdentity::of_package(base);
-    let adapted = Adapted::new(&base.weights, &identity, adapter)?;
+    let adapted = Adapted::on(base, adapter)?;
     let (mut deltas, mut planned, mut extracted) = (Vec::new(), Vec::new(), Vec::new());
     for info in adapter.infos() {
         let pair = Pair::of(&info.name, &base.weights, &adapted);

@@ -10,7 +10,7 @@ use crate::base::diagnostic::Diagnostic;
 use crate::convert::{ConvertError, View};
 use crate::disk::fresh;
 use crate::disk::mmap::Mapped;
-use crate::model::adapter::{self, Adapter, AdapterError, AdapterIdentity, peft};
+use crate::model::adapter::{self, Adapter, AdapterError, peft};
 use crate::model::{ModelError, Package, huggingface, open_package};
 use crate::operator::{Adapted, Tensors};
 
@@ -127,8 +127,7 @@ pub(super) fn adapted(models: &Models) -> Result<OnTop<'_>, AdapterError> {
     let mut on_top = OnTop::new();
     for (name, opened) in models {
         if let Some(Added { path, adapter, .. }) = &opened.adapter {
-            let identity = AdapterIdentity::of_package(&opened.package);
-            let adapted = Adapted::new(&opened.package.weights, &identity, adapter)
+            let adapted = Adapted::on(&opened.package, adapter)
                 .map_err(|error| AdapterError::InFile { path: path.clone(), source: Box::new(error) })?;
             on_top.insert(name, adapted);
         }

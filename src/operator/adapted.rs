@@ -4,12 +4,13 @@
 //! exactly and the delta is what [`Delta::add_to`] says. The model is never made: a piece of it is
 //! made whenever somebody reads the piece. So an adapter can be a parent wherever a model can.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::model::adapter::{Adapter, AdapterError, AdapterIdentity, Delta};
 use crate::model::slm1::{self, Encoding};
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{Checkpoint, ModelConfig, WriteError};
+use crate::model::{Checkpoint, ModelConfig, Package, WriteError};
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
@@ -23,6 +24,17 @@ pub struct Adapted<'a> {
 }
 
 impl<'a> Adapted<'a> {
+    /// Puts an adapter on a model of any format, after all checks. A tensor that follows from others is made
+    /// of those again, so a change of it would be lost.
+    pub fn on(package: &'a Package, adapter: &'a Adapter) -> Result<Self, AdapterError> {
+        let adapted = Self::new(&package.weights, &AdapterIdentity::of_package(package), adapter)?;
+        let own: HashSet<&str> = package.own_tensors().map(|info| info.name.as_str()).collect();
+        match adapter.infos().iter().find(|info| !own.contains(info.name.as_str())) {
+            Some(info) => Err(AdapterError::Follows { tensor: info.name.clone() }),
+            None => Ok(adapted),
+        }
+    }
+
     /// Puts an adapter on a model, whose five identity fields are `identity`, after all checks: that
     /// the adapter is for this model, that its tensors fit, that every number in it is finite. Whether
     /// sums are finite is seen when they are read, by whoever reads them.

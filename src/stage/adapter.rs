@@ -5,7 +5,7 @@ use std::path::Path;
 use super::StageError;
 use crate::base::name::Name;
 use crate::convert::{RunError, checkpoint};
-use crate::model::adapter::{AdapterIdentity, OpenedAdapter};
+use crate::model::adapter::OpenedAdapter;
 use crate::model::{Checkpoint, OpenedPackage};
 use crate::operator::{Adapted, Tensors};
 
@@ -21,9 +21,7 @@ impl Whole {
     /// The model with its adapter on it, if it has one; everything about the two is checked here.
     pub(super) fn adapted(&self) -> Result<Option<Adapted<'_>>, StageError> {
         let Some(opened) = &self.adapter else { return Ok(None) };
-        let identity = AdapterIdentity::of_package(&self.model.package);
-        let weights = &self.model.package.weights;
-        let adapted = Adapted::new(weights, &identity, &opened.adapter)
+        let adapted = Adapted::on(&self.model.package, &opened.adapter)
             .map_err(|error| StageError::Refused(format!("{}: {error}", opened.mapped.path().display())))?;
         Ok(Some(adapted))
     }

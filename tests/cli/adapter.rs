@@ -357,7 +357,7 @@ fn extraction_says_what_is_wrong() {
         &["convert", "x.sbs", "y.slm"],
         &["extract", "x.sbs", "base.slm", "y", "--as", "dense"],
     ] {
-        space.studbook(arguments).exits(2).complains("x.sbs is an adapter").complains("MODEL+ADAPTER");
+        space.studbook(arguments).exits(2).complains("x.sbs is an adapter").complains("MODEL+ADAPTER OUT");
     }
     let arguments = ["extract", "wide.slm", "x.sbs", "z"];
     space.studbook(&arguments).exits(2).complains("parameter_count is");

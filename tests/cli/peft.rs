@@ -1,10 +1,13 @@
 //! A PEFT folder to a package and back, on every format of base: the same factors, and a model with the
-//! folder on it has the same bytes as with the one that came back.
+//! folder on it has the same bytes as with the one that came back. `MODEL+ADAPTER` as one model.
 
 use std::collections::BTreeMap;
 
 use studbook::base::rng::Philox;
-use studbook::model::{ModelConfig, open_package};
+use studbook::model::slm1::write::write_values;
+use studbook::model::slm1::{Encoding, Layout};
+use studbook::model::tokenizer::Tokenizer;
+use studbook::model::{ModelConfig, WriteError, open_package};
 use studbook::tensor::dtype::DType;
 
 use crate::space::{Space, config, model};
@@ -88,9 +91,89 @@ fn folders_come_back_with_the_same_factors_on_any_base() {
             };
             let (one, other) = (whole(name), whole(&back));
             assert!(one == other, "{name} on {base}: another model");
+            // A conversion of the two is the same model.
+            let (from, to) =
+                (format!("{base}+{name}"), if base == "folder" { "made" } else { "made.safetensors" });
+            let format = if base == "folder" { "hugging-face" } else { "safetensors" };
+            let said = space.studbook(&["convert", &from, to, "--to", format, "--force"]).exits(0);
+            said.says("and an adapter");
+            assert!(tensors(&space, to) == one, "{name} on {base}: converted");
             assert!(one != tensors(&space, base), "{name} on {base}: no change");
         }
     }
+}
+
+#[test]
+fn a_model_with_an_adapter_is_converted_and_run_as_one() {
+    let space = Space::empty();
+    let config = ModelConfig { tied_output: false, ..config() };
+    space.write("base.slm", &model(&config, "base", DType::F32));
+    space.write("lora/adapter_model.safetensors", &factors("F32", &[("layers.0.mlp.up_proj", 16, 8, 2)]));
+    let settings = r#"{"peft_type":"LORA","r":2,"lora_alpha":20,"target_modules":["up_proj"]}"#;
+    space.write("lora/adapter_config.json", settings.as_bytes());
+    space.studbook(&["convert", "base.slm+lora", "one.slm"]).exits(0).says("and an adapter");
+    space.studbook(&["convert", "base.slm+lora", "one.gguf"]).exits(0);
+    space.studbook(&["convert", "lora", "x.sbl", "--base", "base.slm"]).exits(0);
+    space.studbook(&["convert", "base.slm+x.sbl", "two.slm"]).exits(0);
+    for other in ["one.gguf", "two.slm"] {
+        space.studbook(&["diff", "one.slm", other, "--exit-code"]).exits(0);
+    }
+    space.studbook(&["diff", "one.slm", "base.slm", "--exit-code"]).exits(1);
+    let words = |name: &str| {
+        let options = ["--prompt", "ab", "--max-tokens", "24", "--temperature", "2"];
+        space.studbook(&[&["generate", name], &options[..]].concat()).exits(0).out
+    };
+    assert_eq!(words("base.slm+lora"), words("one.slm"));
+    assert_ne!(words("base.slm"), words("one.slm"));
+    // What stands behind the plus is an adapter that fits.
+    let refused = |name: &str| space.studbook(&["convert", name, "no.slm"]).exits(2);
+    refused("base.slm+one.slm").complains("one.slm is no adapter");
+    refused("base.slm+none").complains("base.slm+none");
+    space.write("tied.slm", &model(&crate::space::config(), "base", DType::F32));
+    refused("tied.slm+x.sbl").complains("x.sbl: the adapter is for another model");
+    assert!(!space.path("no.slm").exists());
+}
+
+/// A tied model that stores its output matrix all the same: a change of that copy would be lost.
+#[test]
+fn a_change_of_what_follows_from_other_tensors_is_refused() {
+    let space = Space::empty();
+    let config = ModelConfig { tied_output: false, ..config() };
+    let layout = Layout::new(&config, &Tokenizer::Btok, Encoding::new(DType::F32)).unwrap();
+    let mut bytes = Vec::new();
+    write_values::<WriteError>(&layout, &mut bytes, |tensor, start, out| {
+        let seed = tensor.name.replace("output", "tok_embeddings");
+        let random = Philox::for_purpose(&[&seed]);
+        out.iter_mut().zip(start..).for_each(|(out, i)| *out = random.unit(i as u64) as f32);
+        Ok(())
+    })
+    .unwrap();
+    space.write("base.slm", &bytes);
+    space.studbook(&["convert", "base.slm", "base", "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    let name = |letter| format!("base_model.model.lm_head.lora_{letter}.weight");
+    let payload: Vec<u8> = (0..268).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    let header = serde_json::json!({
+        name('A'): { "dtype": "F32", "shape": [1, 8], "data_offsets": [0, 32] },
+        name('B'): { "dtype": "F32", "shape": [260, 1], "data_offsets": [32, 1072] },
+    })
+    .to_string();
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &payload].concat();
+    space.write("lora/adapter_model.safetensors", &file);
+    let settings = r#"{"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":["lm_head"]}"#;
+    space.write("lora/adapter_config.json", settings.as_bytes());
+    space.write("m.yml", b"merge_method: passthrough\nmodels: [{model: base+lora}]\n");
+    space.studbook(&["merge", "m.yml", "own"]).exits(0);
+    space.edit("base/config.json", "\"tie_word_embeddings\": false", "\"tie_word_embeddings\": true");
+    for command in [
+        &["merge", "m.yml", "no"][..],
+        &["convert", "base+lora", "no.gguf"],
+        &["extract", "base", "lora", "no.sbl"],
+        &["generate", "base+lora", "--prompt", "a"],
+    ] {
+        let said = space.studbook(command).exits(2);
+        said.complains("tensor lm_head.weight, which in this model follows from other tensors");
+    }
+    assert!(["no", "no.gguf", "no.sbl"].iter().all(|name| !space.path(name).exists()));
 }
 
 /// Every tensor of a model.

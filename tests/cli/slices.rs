@@ -222,6 +222,8 @@ fn slices_of_a_model_with_an_adapter_are_those_of_the_model_they_make() {
     space.write("whole.yml", b"merge_method: passthrough\nmodels: [{model: two+lora}]\n");
     space.studbook(&["merge", "whole.yml", "whole"]).exits(0);
     same_tensors(&open("whole"), &open(&made("folders", "whole")), "whole");
+    space.studbook(&["convert", "two+lora", "one-model", "--to", "hugging-face"]).exits(0);
+    same_tensors(&open("whole"), &open("one-model"), "converted");
     space.write("sliced.yml", slices("whole").as_bytes());
     space.studbook(&["merge", "sliced.yml", "sliced"]).exits(0);
     let deep = open("deep");

@@ -207,7 +207,7 @@ fn changed<'n>(space: &Space, name: &'n str, change: &dyn Fn(&str, Fact) -> Opti
         without_tokenizer: false,
         replace: true,
     };
-    convert(&package, options, &space.path(name), &|| false).unwrap();
+    convert(&package, &package.weights, options, &space.path(name), &|| false).unwrap();
     name
 }
 

@@ -140,6 +140,15 @@ pub enum AdapterError {
         /// The tensor's.
         model: Box<Shape>,
     },
+    /// A delta for a tensor that is another one again.
+    #[error(
+        "the adapter changes tensor {tensor}, which in this model follows from other tensors (an output \
+         matrix tied to the embeddings, rotary frequencies), so the change has no place"
+    )]
+    Follows {
+        /// The tensor.
+        tensor: String,
+    },
     /// The file itself.
     #[cfg(feature = "engine")]
     #[error(transparent)]
