@@ -2,7 +2,6 @@
 
 use super::task::ConvertError;
 use super::view::View;
-use crate::model::naming::Naming;
 use crate::model::{Checkpoint, Package, Unrunnable};
 use crate::operator::{OperatorError, Tensors, in_memory};
 
@@ -21,7 +20,7 @@ pub enum RunError {
 }
 
 /// A model that can be run. With `adapted`, its tensors with an adapter on them, it is made in memory, as
-/// f32; `name` is what errors call it then.
+/// f32 under the names it has; `name` is what errors call it then.
 pub fn checkpoint(
     package: &Package,
     adapted: Option<&dyn Tensors>,
@@ -29,6 +28,9 @@ pub fn checkpoint(
 ) -> Result<Checkpoint, RunError> {
     let checkpoint = package.checkpoint()?;
     let Some(adapted) = adapted else { return Ok(checkpoint) };
-    let view = View::new(package, adapted, Some(Naming::Slm1), "a model with an adapter on it that is run")?;
-    Ok(in_memory(&view, &checkpoint.config, &checkpoint.tokenizer, name)?)
+    let format = package.weights.format();
+    // What follows from other tensors follows from those with the adapter on them.
+    let view = View::new(package, adapted, None, format)?;
+    let weights = in_memory(&view, format, name)?;
+    Ok(Package { weights, ..package.clone() }.checkpoint()?)
 }

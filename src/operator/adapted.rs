@@ -8,9 +8,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::model::adapter::{Adapter, AdapterError, AdapterIdentity, Delta};
-use crate::model::slm1::{self, Encoding};
-use crate::model::tokenizer::Tokenizer;
-use crate::model::{Checkpoint, ModelConfig, Package, WriteError};
+use crate::model::weights::TensorInfo;
+use crate::model::{Package, Weights};
 use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
@@ -49,34 +48,39 @@ impl<'a> Adapted<'a> {
     }
 }
 
-/// A model as one that can be run, as f32 in memory: for tests of it, which need all of it. `tensors` has
-/// SLM1's names; `name` is what errors call the model.
-pub fn in_memory(
-    tensors: &dyn Tensors,
-    config: &ModelConfig,
-    tokenizer: &Tokenizer,
-    name: &str,
-) -> Result<Checkpoint, OperatorError> {
-    let layout = slm1::Layout::new(config, tokenizer, Encoding::new(DType::F32))?;
-    let mut file = Vec::new();
-    slm1::write::write_values::<OperatorError>(&layout, &mut file, |plan, start, out| {
-        let tensor = plan.name.as_str();
+/// The tensors of a model as f32 in memory, under the names they have: for tests of it, which need all of
+/// it. `name` is what errors call the model, `format` what its weights say they came from.
+pub fn in_memory(tensors: &dyn Tensors, format: &'static str, name: &str) -> Result<Weights, OperatorError> {
+    let (mut infos, mut bytes) = (Vec::new(), Vec::new());
+    for (tensor, shape) in tensors.shapes() {
         let source = tensors.source(tensor).ok_or_else(|| OperatorError::Missing {
             tensor: tensor.to_owned(),
             with: "its configuration".to_owned(),
             without: name.to_owned(),
         })?;
-        let mut scratch = vec![0.0; out.len()];
-        let values = source.read(start, &mut scratch);
-        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-            let (parent, tensor) = (name.to_owned(), tensor.to_owned());
-            let (index, value) = (start + i, values[i]);
-            return Err(OperatorError::InputNotFinite { parent, tensor, index, value });
+        let begin = bytes.len();
+        let mut scratch = [0.0; PIECE];
+        for start in (0..shape.elements()).step_by(PIECE) {
+            let length = PIECE.min(shape.elements() - start);
+            let values = source.read(start, &mut scratch[..length]);
+            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+                let (parent, tensor) = (name.to_owned(), tensor.to_owned());
+                let (index, value) = (start + i, values[i]);
+                return Err(OperatorError::InputNotFinite { parent, tensor, index, value });
+            }
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
-        out.copy_from_slice(values);
-        Ok(())
-    })?;
-    Ok(slm1::read::read(Arc::new(file)).map_err(WriteError::from)?)
+        infos.push(TensorInfo {
+            name: tensor.to_owned(),
+            dtype: DType::F32,
+            shape: shape.clone(),
+            part: 0,
+            data: begin..bytes.len(),
+            scales: bytes.len()..bytes.len(),
+            block_size: 0,
+        });
+    }
+    Ok(Weights::new(format, infos, vec![Arc::new(bytes)]))
 }
 
 impl Tensors for Adapted<'_> {
@@ -123,6 +127,9 @@ mod tests {
     use crate::model::adapter::write::{PlannedStored, encode_pair};
     use crate::model::adapter::{Layout, PlannedDelta, Writer, open_bytes};
     use crate::model::identity::Identity;
+    use crate::model::slm1::{self, Encoding};
+    use crate::model::tokenizer::Tokenizer;
+    use crate::model::{Checkpoint, ModelConfig, WriteError};
     use crate::operator::{Job, Parameters, Parent, Value, apply_slm1, find};
 
     fn config() -> ModelConfig {

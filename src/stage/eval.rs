@@ -53,7 +53,7 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn weight(&self) -> Weight {

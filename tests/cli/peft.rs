@@ -134,6 +134,63 @@ fn a_model_with_an_adapter_is_converted_and_run_as_one() {
     assert!(!space.path("no.slm").exists());
 }
 
+/// Models as people have them, with their own tokenizers, tied, in half precision or with biases: an adapter
+/// on one is tested as what the two make.
+#[test]
+fn an_adapter_on_a_downloaded_model_is_run_and_measured() {
+    let space = Space::empty();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let (folder, file) = (fixtures.join("lm_eval/model"), fixtures.join("gguf/qwen2.gguf"));
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        space.write(&format!("base/{name}"), &std::fs::read(folder.join(name)).unwrap());
+    }
+    space.write("base.gguf", &std::fs::read(file).unwrap());
+    // Both are 16 wide and 24 inside; one is tied.
+    space.write("lora/adapter_model.safetensors", &factors("F32", &[("layers.1.mlp.up_proj", 24, 16, 2)]));
+    let settings = r#"{"peft_type":"LORA","r":2,"lora_alpha":40,"target_modules":["up_proj"]}"#;
+    space.write("lora/adapter_config.json", settings.as_bytes());
+    space.write("cases.jsonl", b"{\"id\":\"c\",\"prompt\":\"the \",\"expected\":\"x\"}\n");
+    for base in ["base", "base.gguf"] {
+        let whole = format!("whole-{base}");
+        let to = if base == "base" { "hugging-face" } else { "gguf" };
+        let made = ["convert", &format!("{base}+lora"), &whole, "--to", to, "--dtype", "f32"];
+        space.studbook(&made).exits(0);
+        let words = |name: &str| {
+            let options = ["--prompt", "the ", "--max-tokens", "16", "--temperature", "1.5"];
+            space.studbook(&[&["generate", name], &options[..]].concat()).exits(0).out
+        };
+        assert_eq!(words(&format!("{base}+lora")), words(&whole));
+        assert_ne!(words(base), words(&whole));
+        let plan = format!(
+            "[cycle]\nname = \"tuned\"\nseed = \"7\"\noutput = \"f32\"\n\n\
+             [budget]\ncandidates = 1\nartifact = \"1 MiB\"\ndisk = \"8 MiB\"\nseconds = 600\n\n\
+             [parents.base]\nsource = \"{base}\"\n\n[parents.x]\nsource = \"lora\"\nadapts = \"base\"\n\n\
+             [parents.whole]\nsource = \"{whole}\"\n\n\
+             [candidates.child]\noperator = \"blend\"\nparents = [\"x\", \"whole\"]\nweight = 0.5\n\n\
+             [smoke]\nprompts = [\"the \"]\nmax_tokens = 8\n\n\
+             [[eval]]\nname = \"cases\"\nkind = \"exact_match\"\ncases = \"cases.jsonl\"\n\
+             use = \"both\"\nmax_tokens = 8\n\n\
+             [[gate]]\nname = \"no-worse\"\nkind = \"metric\"\nmetric = \"exact_match\"\n\
+             suites = [\"cases\"]\nversus = \"best-parent\"\nmargin = 0.0\n"
+        );
+        space.write("plan.toml", plan.as_bytes());
+        space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+        space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("MATCH");
+        let record = |name: &str| -> serde_json::Value {
+            let text = space.read(&format!(".studbook/runs/tuned/06-smoke/{name}.json"));
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()["body"]["prompts"].clone()
+        };
+        assert_eq!(record("x"), record("whole"), "the adapter is run on its model");
+        assert_ne!(record("x"), record("base"));
+        let outcomes =
+            |name: &str| space.read(&format!(".studbook/runs/tuned/07-eval/{name}.cases.outcomes.jsonl"));
+        assert_eq!(outcomes("x"), outcomes("whole"));
+        let child =
+            format!(".studbook/runs/tuned/04-operator/child{}", if base == "base" { "" } else { ".gguf" });
+        space.studbook(&["diff", &whole, &child, "--exit-code"]).exits(0);
+    }
+}
+
 /// A tied model that stores its output matrix all the same: a change of that copy would be lost.
 #[test]
 fn a_change_of_what_follows_from_other_tensors_is_refused() {
