@@ -303,7 +303,7 @@ pub(super) enum ConvertTo {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Diff {
-    /// The model that differences are taken from: a file, or a folder
+    /// The model that differences are taken from: a file, a folder, or MODEL+ADAPTER
     pub(super) first: PathBuf,
     /// The other model
     pub(super) second: PathBuf,

@@ -7,13 +7,14 @@ use serde::Serialize;
 use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
-use super::model::open_model;
+use super::model::Given;
 use crate::convert::{ConvertError, View};
 use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::naming::Naming;
 use crate::model::{Checkpoint, Package};
+use crate::operator::Tensors;
 use crate::report::table::{Table, plain};
 use crate::tensor::dtype::DType;
 
@@ -35,12 +36,9 @@ struct Output {
 }
 
 pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let (first, second) = (open_model(&command.first)?, open_model(&command.second)?);
-    let (comparison, names) = match in_names_of(&first.package, &second.package) {
-        None => (compare(&first.package.weights, &second.package.weights)?, None),
-        Some(Ok(view)) => (compare_in_names(&first.package, &second.package, &view)?, None),
-        Some(Err(why)) => (compare(&first.package.weights, &second.package.weights)?, Some(why.to_string())),
-    };
+    let given = [Given::open(&command.first)?, Given::open(&command.second)?];
+    let [first, second] = [&given[0].opened, &given[1].opened];
+    let (comparison, names) = compared(&given)?;
     let meaning = meaning(&first.package, &second.package);
     let [one, other] = [&command.first, &command.second].map(|path| path.display().to_string());
     let buffers = buffer::same((&one, &first.package), (&other, &second.package)).err();
@@ -61,25 +59,49 @@ pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     Ok(if command.exit_code && !output.same { Exit::Different } else { Exit::Complete })
 }
 
+/// The comparison, and why the second model's tensors are not called as the first one's are, if that is so.
+fn compared([first, second]: &[Given; 2]) -> anyhow::Result<(Comparison, Option<String>)> {
+    let (one, other) = (&first.opened.package, &second.opened.package);
+    let adapted = [first.adapted()?, second.adapted()?];
+    let [ours, theirs] = [(one, &adapted[0]), (other, &adapted[1])].map(|(package, adapted)| {
+        adapted.as_ref().map_or(&package.weights as &dyn Tensors, |adapted| adapted)
+    });
+    let as_they_lie = || compare(&one.weights, &other.weights);
+    let naming = common_naming(one, other);
+    if naming.is_none() && adapted.iter().all(Option::is_none) {
+        return Ok((as_they_lie()?, None));
+    }
+    let format = one.weights.format();
+    let theirs = match View::new(other, theirs, naming, format) {
+        Ok(view) => view,
+        Err(why) if adapted.iter().all(Option::is_none) => {
+            return Ok((as_they_lie()?, Some(why.to_string())));
+        }
+        Err(why) => return Err(why.into()),
+    };
+    // What follows from the rest is in one family a tensor, in another none.
+    let ours = View::new(one, ours, None, format)?;
+    let stored = |package: &Package, name: Option<&str>| {
+        name.and_then(|name| package.weights.info(name)).map_or(DType::F32, |info| info.dtype)
+    };
+    let stored = |name: &str| [stored(one, Some(name)), stored(other, theirs.name_there(name))];
+    Ok((compare_as(&ours, &theirs, &stored)?, None))
+}
+
+/// The first model's names, if both belong to families and those differ.
+fn common_naming(first: &Package, second: &Package) -> Option<Naming> {
+    let (ours, theirs) = (first.naming?, second.naming?);
+    (ours != theirs).then_some(ours)
+}
+
 /// The second model with the names and the order of rows that the first one has, where both belong to
 /// families that differ in it; or why it cannot be read so.
 pub(super) fn in_names_of<'m>(
     first: &Package,
     second: &'m Package,
 ) -> Option<Result<View<'m>, ConvertError>> {
-    let (ours, theirs) = (first.naming?, second.naming?);
-    let format = first.weights.format();
-    (ours != theirs).then(|| View::new(second, &second.weights, Some(ours), format))
-}
-
-/// Compares two families: what follows from the rest is in one of them a tensor, in the other none.
-fn compare_in_names(first: &Package, second: &Package, view: &View<'_>) -> anyhow::Result<Comparison> {
-    let own = View::new(first, &first.weights, None, first.weights.format())?;
-    let stored = |package: &Package, name: Option<&str>| {
-        name.and_then(|name| package.weights.info(name)).map_or(DType::F32, |info| info.dtype)
-    };
-    let stored = |name: &str| [stored(first, Some(name)), stored(second, view.name_there(name))];
-    Ok(compare_as(&own, view, &stored)?)
+    let naming = common_naming(first, second)?;
+    Some(View::new(second, &second.weights, Some(naming), first.weights.format()))
 }
 
 /// What the tensors do not show: other constants, other ids. Names, shapes and encodings are shown

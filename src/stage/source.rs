@@ -52,7 +52,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn weight(&self) -> Weight {

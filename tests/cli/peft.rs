@@ -119,6 +119,11 @@ fn a_model_with_an_adapter_is_converted_and_run_as_one() {
         space.studbook(&["diff", "one.slm", other, "--exit-code"]).exits(0);
     }
     space.studbook(&["diff", "one.slm", "base.slm", "--exit-code"]).exits(1);
+    for pair in [["base.slm+lora", "one.gguf"], ["one.gguf", "base.slm+x.sbl"], ["base.slm+x.sbl", "one.slm"]]
+    {
+        space.studbook(&["diff", pair[0], pair[1], "--exit-code"]).exits(0).says("the same tensors");
+    }
+    space.studbook(&["diff", "base.slm", "base.slm+lora", "--exit-code"]).exits(1).says("layers.0.w3.weight");
     let words = |name: &str| {
         let options = ["--prompt", "ab", "--max-tokens", "24", "--temperature", "2"];
         space.studbook(&[&["generate", name], &options[..]].concat()).exits(0).out
