@@ -2,7 +2,7 @@
 
 use super::config::Dimensions;
 use crate::base::wide::wide;
-use crate::tensor::kernel::{dots, exp};
+use crate::tensor::kernel::{LANES, dots, exp};
 
 /// Keys whose products with a query are summed together.
 const TOGETHER: usize = 4;
@@ -40,13 +40,15 @@ impl Memory {
         let &Dimensions { head, kv, .. } = dimensions;
         let share = dimensions.heads / dimensions.kv_heads;
         let scale = 1.0 / libm::sqrtf(head as f32);
-        scores.resize(position + 1, 0.0);
+        let (chunks, known) = ((position + 1).div_ceil(LANES), position + 1);
+        scores.resize(chunks * LANES, 0.0);
         let heads = query.chunks_exact(head).zip(out.chunks_exact_mut(head));
         for (index, (query, out)) in heads.enumerate() {
             let start = index / share * head;
-            likenesses(query, &self.keys[start..], kv, scale, scores);
-            softmax(scores);
-            weigh(scores, &self.values[start..], kv, out);
+            likenesses(query, &self.keys[start..], kv, scale, &mut scores[..known]);
+            scores[known..].fill(f32::NEG_INFINITY);
+            softmax(scores.as_chunks_mut().0);
+            weigh(&scores[..known], &self.values[start..], kv, out);
         }
     }
 }
@@ -89,15 +91,27 @@ wide! {
         }
     }
 
-    /// Softmax, stabilised by the largest score; added up in order.
-    pub fn softmax<'a>(scores: &'a mut [f32]) {
-        let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        for score in scores.iter_mut() {
-            *score = exp(*score - largest);
+    /// Softmax, stabilised by the largest score; added up in order. Scores come in whole vectors, the last filled
+    /// up with negative infinities: there are few, and what is left over of a loop costs more than the loop.
+    fn softmax<'a>(scores: &'a mut [[f32; LANES]]) {
+        let mut largest = [f32::NEG_INFINITY; LANES];
+        for scores in scores.iter() {
+            for lane in 0..LANES {
+                // `f32::max` has rules for what is no number, and they are slow.
+                largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
+            }
         }
-        let sum = scores.iter().fold(0.0, |sum, score| sum + score);
-        for score in scores.iter_mut() {
-            *score /= sum;
+        let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        for scores in scores.iter_mut() {
+            for score in scores {
+                *score = exp(*score - largest);
+            }
+        }
+        let sum = scores.as_flattened().iter().fold(0.0, |sum, score| sum + score);
+        for scores in scores.iter_mut() {
+            for score in scores {
+                *score /= sum;
+            }
         }
     }
 }
@@ -121,8 +135,29 @@ mod tests {
 
     #[test]
     fn softmax_survives_large_scores() {
-        let mut scores = [1000.0, 1000.0, -1000.0];
+        let mut scores = [[f32::NEG_INFINITY; LANES]; 2];
+        (scores[0][1], scores[0][2], scores[1][0]) = (1000.0, -1000.0, 1000.0);
         softmax(&mut scores);
-        assert_eq!(scores, [0.5, 0.5, 0.0]);
+        assert_eq!(
+            scores,
+            [[0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+        );
+    }
+
+    /// The definition, word for word.
+    #[test]
+    fn any_number_of_scores_is_a_softmax() {
+        for count in 1..40_usize {
+            let scores: Vec<f32> = (0..count).map(|i| ((i * 7919 % 101) as f32 - 50.0) / 7.0).collect();
+            let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let powers: Vec<f32> = scores.iter().map(|score| libm::expf(score - largest)).collect();
+            let sum: f32 = powers.iter().sum();
+            let mut padded = scores;
+            padded.resize(count.next_multiple_of(LANES), f32::NEG_INFINITY);
+            softmax(padded.as_chunks_mut().0);
+            for (ours, power) in padded.iter().zip(powers) {
+                assert_eq!(ours.to_bits(), (power / sum).to_bits(), "{count} scores");
+            }
+        }
     }
 }

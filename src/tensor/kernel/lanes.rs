@@ -1,5 +1,7 @@
 //! Eight partial sums, and the order in which a dot product adds them up.
 
+use crate::base::wide::added_across;
+
 /// Partial sums of a dot product.
 pub const LANES: usize = 8;
 
@@ -37,13 +39,19 @@ pub fn dots<const A: usize>(rows: [&[f32]; A], input: &[f32]) -> [f32; A] {
 /// The eight lanes of every sum added up.
 #[inline(always)]
 pub(super) fn added_up<const N: usize>(lanes: &[Lanes; N]) -> [f32; N] {
-    let mut halves = [[0.0_f32; LANES / 2]; N];
-    for (half, lanes) in halves.iter_mut().zip(lanes) {
-        for lane in 0..LANES / 2 {
-            half[lane] = lanes[lane] + lanes[lane + LANES / 2];
-        }
+    // Written out: of a loop, the compiler makes one across sums.
+    let halves = lanes.map(|[a, b, c, d, e, f, g, h]| [a + e, b + f, c + g, d + h]);
+    if cfg!(target_arch = "x86_64") && N.is_multiple_of(4) { finish_fours(&halves) } else { finish(&halves) }
+}
+
+/// The rest of the tree, of four sums together.
+#[inline(always)]
+fn finish_fours<const N: usize>(halves: &[[f32; LANES / 2]; N]) -> [f32; N] {
+    let mut sums = [0.0; N];
+    for (sums, halves) in sums.as_chunks_mut::<4>().0.iter_mut().zip(halves.as_chunks::<4>().0) {
+        *sums = added_across(*halves);
     }
-    finish(&halves)
+    sums
 }
 
 /// The rest of the tree. Kept apart: seen together with the loop above, its pairs lure the compiler into

@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::Matrix;
-use super::lanes::{LANES, Lanes, multiply_add, rest};
+use super::lanes::{LANES, Lanes, added_up, multiply_add, rest};
 use crate::base::wide::wide;
 
 /// Rows and inputs of a tile. Nine sums, three rows, an input and a product are 14 vectors of the 16 that AVX2
@@ -147,7 +147,7 @@ fn multiply_block(
             strip(rows, length, inputs, cut == 0, sums);
             if cut + 1 == cuts {
                 let mut done = [[0.0; ROWS]; TILE];
-                add_up(sums, &mut done);
+                add_up(sums, block.len(), &mut done);
                 for (out, done) in out.iter_mut().zip(&done) {
                     for ((out, sum), scale) in
                         out[place..place + block.len()].iter_mut().zip(done).zip(&scales)
@@ -160,32 +160,33 @@ fn multiply_block(
     }
 }
 
-/// Widens and packs a block of rows. Those that fill up the last group are zeros.
-#[inline(always)]
-fn pack_rows(
-    matrix: &Matrix<'_>,
-    block: Range<usize>,
-    buffer: &mut [f32],
-    out: &mut [Chunk],
-    scales: &mut [f32; ROWS],
-) {
-    let columns = matrix.columns;
-    let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
-    let width = cut(chunks);
-    for group in 0..groups {
-        let mut rows = [&[][..]; TILE];
-        for (place, buffer) in buffer.chunks_exact_mut(columns).enumerate() {
-            let row = block.start + group * TILE + place;
-            if row < block.end {
-                (rows[place], scales[group * TILE + place]) = matrix.row(row, buffer);
-            } else {
-                buffer.fill(0.0);
-                rows[place] = buffer;
+wide! {
+    /// Widens and packs a block of rows. Those that fill up the last group are zeros.
+    fn pack_rows<'a>(
+        matrix: &'a Matrix<'a>,
+        block: Range<usize>,
+        buffer: &'a mut [f32],
+        out: &'a mut [Chunk],
+        scales: &'a mut [f32; ROWS],
+    ) {
+        let columns = matrix.columns;
+        let (groups, chunks) = (block.len().div_ceil(TILE), columns.div_ceil(LANES));
+        let width = cut(chunks);
+        for group in 0..groups {
+            let mut rows = [&[][..]; TILE];
+            for (place, buffer) in buffer.chunks_exact_mut(columns).enumerate() {
+                let row = block.start + group * TILE + place;
+                if row < block.end {
+                    (rows[place], scales[group * TILE + place]) = matrix.row(row, buffer);
+                } else {
+                    buffer.fill(0.0);
+                    rows[place] = buffer;
+                }
             }
-        }
-        for (cut, first) in out.chunks_mut(width * groups * TILE).zip((0..chunks).step_by(width)) {
-            let length = cut.len() / groups;
-            pack(&rows, first, &mut cut[group * length..(group + 1) * length]);
+            for (cut, first) in out.chunks_mut(width * groups * TILE).zip((0..chunks).step_by(width)) {
+                let length = cut.len() / groups;
+                pack(&rows, first, &mut cut[group * length..(group + 1) * length]);
+            }
         }
     }
 }
@@ -221,17 +222,12 @@ wide! {
         tile::<TILE>(rows, inputs, begins, place, sums);
     }
 
-    /// The lanes of every sum added up, in the order of [`super::lanes::added_up`]. Lanes are written one by
-    /// one: of a loop over them, the compiler makes one across sums, which costs more than the products of
-    /// short rows (measured).
-    fn add_up<'a>(sums: &'a Sums, done: &'a mut [[f32; ROWS]; TILE]) {
+    /// The lanes of the first `rows` sums of every input added up.
+    fn add_up<'a>(sums: &'a Sums, rows: usize, done: &'a mut [[f32; ROWS]; TILE]) {
         for (done, sums) in done.iter_mut().zip(sums) {
-            let halves: [[f32; LANES / 2]; ROWS] = std::array::from_fn(|row| {
-                let Chunk([a, b, c, d, e, f, g, h]) = sums[row];
-                [a + e, b + f, c + g, d + h]
-            });
-            for (done, half) in done.iter_mut().zip(&halves) {
-                *done = (half[0] + half[2]) + (half[1] + half[3]);
+            let fours = done.as_chunks_mut::<4>().0.iter_mut().zip(sums.as_chunks::<4>().0);
+            for (done, sums) in fours.take(rows.div_ceil(4)) {
+                *done = added_up(&sums.map(|sum| sum.0));
             }
         }
     }

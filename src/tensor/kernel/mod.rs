@@ -133,7 +133,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// A row's weights, in place or widened into `buffer`, and what its sums are multiplied by.
-    #[inline]
+    #[inline(always)]
     fn row<'s>(&'s self, row: usize, buffer: &'s mut [f32]) -> (&'s [f32], f32) {
         if let Payload::F32(numbers) = self.payload {
             return (&numbers[row * self.columns..(row + 1) * self.columns], 1.0);
@@ -143,6 +143,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Widens a row into `out` and returns what its sums are multiplied by.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn widen(&self, row: usize, out: &mut [f32]) -> f32 {
         let range = row * self.columns..(row + 1) * self.columns;
         match self.payload {
