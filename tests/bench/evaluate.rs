@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(folder.path().join("cases.jsonl"), cases)?;
 
     let one = plan("[0.5]", &[("long", "cases.jsonl")]);
-    let seconds = best(folder.path(), &one, 2)?;
+    let [seconds] = best(folder.path(), &one, [2])?;
     println!(
         "1,000 exact-match cases on five models, two threads: {seconds:.2} s, {:.2} s a model",
         seconds / 5.0
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let suites: Vec<(&str, &str)> = suites.iter().map(|(name, path)| (*name, path.as_str())).collect();
     let lambdas: Vec<String> = (1..=20).map(|i| format!("{}", f64::from(i) / 20.0)).collect();
     let many = plan(&format!("[{}]", lambdas.join(", ")), &suites);
-    let (alone, both) = (best(folder.path(), &many, 1)?, best(folder.path(), &many, 2)?);
+    let [alone, both] = best(folder.path(), &many, [1, 2])?;
     println!(
         "20 candidates on 3 x 250 cases: {alone:.2} s on one thread, {both:.2} s on two, efficiency {:.0} %",
         alone / both / 2.0 * 100.0
@@ -78,25 +78,33 @@ fn plan(lambdas: &str, suites: &[(&str, &str)]) -> String {
     text + "[[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = 2000000\n"
 }
 
-/// The shortest of several runs, each in a store of its own.
-fn best(folder: &Path, plan: &str, threads: usize) -> Result<f64, Box<dyn Error>> {
+/// The shortest of several runs with each number of threads, in turns, each in a store of its own.
+fn best<const N: usize>(folder: &Path, plan: &str, threads: [usize; N]) -> Result<[f64; N], Box<dyn Error>> {
     std::fs::write(folder.join("plan.toml"), plan)?;
-    let mut seconds = f64::INFINITY;
-    for round in 0..ROUNDS {
-        let store = folder.join(format!("store-{round}"));
-        let start = Instant::now();
-        let status = Command::new(env!("CARGO_BIN_EXE_studbook"))
-            .args(["run", "plan.toml", "--quiet", "--threads", &threads.to_string()])
-            .arg("--store")
-            .arg(&store)
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .status()?;
-        seconds = seconds.min(start.elapsed().as_secs_f64());
-        if !status.success() {
-            return Err(format!("the run ended with {status}").into());
+    let mut best = [f64::INFINITY; N];
+    for _ in 0..ROUNDS {
+        for (best, threads) in best.iter_mut().zip(threads) {
+            *best = best.min(seconds(folder, threads)?);
         }
-        std::fs::remove_dir_all(store)?;
     }
+    Ok(best)
+}
+
+/// Seconds of one run of the plan.
+fn seconds(folder: &Path, threads: usize) -> Result<f64, Box<dyn Error>> {
+    let store = folder.join("store");
+    let start = Instant::now();
+    let status = Command::new(env!("CARGO_BIN_EXE_studbook"))
+        .args(["run", "plan.toml", "--quiet", "--threads", &threads.to_string()])
+        .arg("--store")
+        .arg(&store)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .status()?;
+    let seconds = start.elapsed().as_secs_f64();
+    if !status.success() {
+        return Err(format!("the run ended with {status}").into());
+    }
+    std::fs::remove_dir_all(store)?;
     Ok(seconds)
 }
