@@ -77,6 +77,10 @@ pub enum State {
 /// Light stages wait for disks: a few may overlap on each core.
 const LIGHT_PER_CORE: usize = 4;
 
+/// Shared stages read and write between their batches, and the last batch of one leaves cores without work:
+/// twice as many as there are cores keep all of them busy.
+const SHARED_PER_CORE: usize = 2;
+
 /// The state of every stage of a graph.
 #[derive(Debug)]
 pub struct Schedule<'g> {
@@ -108,7 +112,7 @@ impl<'g> Schedule<'g> {
             places,
             running_light: 0,
             running_shared: 0,
-            shared_limit: cores.max(1),
+            shared_limit: cores.max(1) * SHARED_PER_CORE,
             running_heavy: 0,
             light_limit: cores.max(1) * LIGHT_PER_CORE,
             left: graph.len(),

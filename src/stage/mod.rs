@@ -113,7 +113,7 @@ impl Kind {
 pub enum Weight {
     /// Mostly waits for the disk; many can run at once.
     Light,
-    /// Shares every core with others of its kind: as many run as there are cores.
+    /// Shares every core with others of its kind: a few more run than there are cores.
     Shared,
     /// Uses every core by itself.
     Heavy,
