@@ -193,6 +193,9 @@ fn rederive(store: &Arc<Store>, action: &Action, result: &ActionResult) -> Resul
             again.verdict, result.verdict
         ));
     }
+    if again.summary != result.summary {
+        return Err(format!("derived again, it says {:?}, recorded is {:?}", again.summary, result.summary));
+    }
     Ok("derived again: same bytes, same verdict".to_owned())
 }
 

@@ -1,4 +1,8 @@
 //! The action cache: what an action made, and what it found.
+//!
+//! Records are held by their digests, but the result that names them, and its line for people, are named by
+//! the action that they follow from. So a result is sealed: a file that was damaged, or belongs to another
+//! action, is a miss and never a wrong answer. Whoever writes a seal of his own meets the records.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Blob, Store, StoreError};
 use crate::base::canonical;
-use crate::base::digest::ActionKey;
+use crate::base::digest::{ActionKey, Digest};
 use crate::disk::small::read_small;
 use crate::disk::{IoContext, atomic, fault};
 
@@ -38,6 +42,26 @@ pub struct ActionResult {
     pub summary: String,
 }
 
+/// A result as it lies in its file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    /// BLAKE3 of the list of the action key and the result, as canonical JSON.
+    seal: Digest,
+    result: ActionResult,
+}
+
+/// The seal of a result under the name of its action.
+fn seal(key: &str, result: &ActionResult) -> Result<Digest, canonical::CanonicalError> {
+    canonical::to_vec(&(key, result)).map(|bytes| Digest::of(&bytes))
+}
+
+/// The result in a file, if it is whole and that of this action.
+fn unsealed(key: &str, bytes: &[u8]) -> Option<ActionResult> {
+    let Sealed { seal: found, result } = canonical::from_slice(bytes).ok()?;
+    (seal(key, &result).ok()? == found).then_some(result)
+}
+
 impl Store {
     fn action_path(&self, key: &ActionKey) -> std::path::PathBuf {
         let hex = key.to_hex();
@@ -65,7 +89,7 @@ impl Store {
             Err(error) if error.source.kind() == std::io::ErrorKind::InvalidData => Vec::new(),
             other => other?,
         };
-        let Ok(result) = canonical::from_slice::<ActionResult>(&bytes) else {
+        let Some(result) = unsealed(&key.to_hex(), &bytes) else {
             tracing::warn!(path = %path.display(), "an action result is damaged; its stage runs again");
             return Ok(None);
         };
@@ -83,7 +107,9 @@ impl Store {
         let mut results = Vec::with_capacity(paths.len());
         for path in paths {
             let bytes = read_small("read", &path, MAX_RESULT).ok();
-            results.extend(bytes.and_then(|bytes| canonical::from_slice::<ActionResult>(&bytes).ok()));
+            let name = path.strip_prefix(&root).unwrap_or(&path);
+            let key: String = name.iter().filter_map(|part| part.to_str()).collect();
+            results.extend(bytes.and_then(|bytes| unsealed(&key, &bytes)));
         }
         Ok(results)
     }
@@ -91,7 +117,11 @@ impl Store {
     /// Records what an action made.
     pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
         let path = self.action_path(key);
-        let bytes = canonical::to_vec(result)
+        let sealed = || {
+            let seal = seal(&key.to_hex(), result)?;
+            canonical::to_vec(&Sealed { seal, result: result.clone() })
+        };
+        let bytes = sealed()
             .map_err(|source| StoreError::Document { what: format!("the result of action {key}"), source })?;
         // Its blobs are on the disk by now, and if a power cut takes it, its stage runs again.
         atomic::replace_content(&path, &bytes)?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use studbook::base::digest::{Digest, Sha256};
+use studbook::store::{ActionResult, Blob, Store, Verdict};
 
 use crate::space::{Said, Space};
 
@@ -134,38 +135,72 @@ fn edited_outcomes() {
 #[test]
 fn an_action_result_that_points_to_another_candidates_blob() {
     let space = done();
-    let operators: Vec<(PathBuf, String)> = actions_with(&space, "artifact");
+    let operators = actions_with(&space, "artifact");
     assert_eq!(operators.len(), 3);
-    let (path, text) = &operators[0];
-    let blob = |text: &str| text.split("\"artifact\":").nth(1).unwrap().split('}').next().unwrap().to_owned();
-    replace(path, text.replace(&blob(text), &blob(&operators[1].1)).as_bytes());
+    let (path, mut result) = operators[0].clone();
+    result.outputs.insert("artifact".to_owned(), operators[1].1.outputs["artifact"]);
+    forge(&space, &path, &result);
     let said = space.studbook(&["verify", "plan.toml"]).exits(4).says("the input `artifact` changed");
     assert!(said.out.contains("FAIL  candidate:"), "{}", said.out);
     space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4).says("recomputed: MISMATCH");
 }
 
 /// Action results that made a blob of this name.
-fn actions_with(space: &Space, output: &str) -> Vec<(PathBuf, String)> {
-    let files = space.files(".studbook/actions");
-    let texts = files.into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()));
-    let made = texts.filter(|(_, text)| text.contains(&format!("\"{output}\":")));
-    made.map(|(name, text)| (space.path(&format!(".studbook/actions/{name}")), text)).collect()
+fn actions_with(space: &Space, output: &str) -> Vec<(String, ActionResult)> {
+    let files = space.files(".studbook/actions").into_iter();
+    let all = files.map(|(name, bytes)| {
+        let file: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        (name, serde_json::from_value::<ActionResult>(file["result"].clone()).unwrap())
+    });
+    all.filter(|(_, result)| result.outputs.contains_key(output)).collect()
+}
+
+/// Writes another result for an action, sealed as its own would be: what a forger who knows the format does.
+fn forge(space: &Space, name: &str, result: &ActionResult) {
+    let store = Store::open(&space.path(".studbook")).unwrap();
+    store.record_action(&name.replace('/', "").parse().unwrap(), result).unwrap();
 }
 
 #[test]
 fn an_action_result_with_another_verdict() {
     let space = done();
-    let refusals: Vec<_> = actions_with(&space, "record")
-        .into_iter()
-        .filter(|(_, text)| text.contains("\"verdict\":{\"reject\":"))
-        .collect();
+    let mut refusals = actions_with(&space, "record");
+    refusals.retain(|(_, result)| matches!(result.verdict, Verdict::Reject(_)));
     assert!(!refusals.is_empty());
-    for (path, text) in refusals {
-        let (start, rest) = text.split_once("\"verdict\":").unwrap();
-        assert!(rest.ends_with('}'));
-        replace(&path, format!("{start}\"verdict\":\"pass\"}}").as_bytes());
+    for (name, mut result) in refusals {
+        result.verdict = Verdict::Pass;
+        forge(&space, &name, &result);
     }
     refused(&space, "promotion:tasks", "derived again, the verdict is Reject");
+}
+
+#[test]
+fn an_action_result_with_another_summary() {
+    let space = done();
+    let mut measured = actions_with(&space, "outcomes");
+    measured.retain(|(_, result)| result.outputs.contains_key("record"));
+    let (name, mut result) = measured.swap_remove(0);
+    let honest = result.summary.clone();
+    result.summary = "exact_match 1.000 (n 3)".to_owned();
+    // Who does not seal it is told that nothing whole is there, and the next run makes it again.
+    let file = space.path(&format!(".studbook/actions/{name}"));
+    let edited = std::fs::read_to_string(&file).unwrap().replace(&honest, &result.summary);
+    replace(&file, edited.as_bytes());
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("what it made is no longer recorded");
+    forge(&space, &name, &result);
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("derived again, it says");
+    std::fs::remove_file(&file).unwrap();
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn an_action_result_of_another_action() {
+    let space = done();
+    let results = actions_with(&space, "artifact");
+    let [from, to] = [0, 1].map(|at| space.path(&format!(".studbook/actions/{}", results[at].0)));
+    replace(&to, &std::fs::read(from).unwrap());
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("what it made is no longer recorded");
 }
 
 #[test]
@@ -341,19 +376,17 @@ fn the_threat_of_outcomes_forged_in_the_cache() {
     let hex = |text: &str| studbook::base::digest::Digest::of(text.as_bytes()).to_hex();
     let (old, new) = (hex(&honest), hex(&forged));
     space.write(&format!(".studbook/objects/{}/{}", &new[..2], &new[2..]), forged.as_bytes());
-    for (name, bytes) in space.files(".studbook/actions") {
-        let text = String::from_utf8(bytes).unwrap();
-        if !text.contains(&old) {
+    for (name, mut result) in actions_with(&space, "outcomes") {
+        if result.outputs["outcomes"].digest.to_hex() != old {
             continue;
         }
-        let path = format!(".studbook/actions/{name}");
-        if text.contains("\"record\":") {
+        if result.outputs.contains_key("record") {
             // The sidecar will be derived anew, from what it finds.
-            std::fs::remove_file(space.path(&path)).unwrap();
+            std::fs::remove_file(space.path(&format!(".studbook/actions/{name}"))).unwrap();
         } else {
-            let text = text.replace(&old, &new);
-            let lengths = [honest.len(), forged.len()].map(|length| format!("\"bytes\":{length}"));
-            space.write(&path, text.replace(&lengths[0], &lengths[1]).as_bytes());
+            let forged = Blob { digest: new.parse().unwrap(), bytes: forged.len() as u64 };
+            result.outputs.insert("outcomes".to_owned(), forged);
+            forge(&space, &name, &result);
         }
     }
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
