@@ -3,8 +3,9 @@
 //! A root that differs only says that something differs. A person needs to know what: so positions
 //! are compared first (an entry knows its index: swapped, dropped, inserted, truncated), then the
 //! chain and the root, with the tiles telling which entry was edited, then every tile by itself, then
-//! what was remembered (rolled back, replaced). Files for more entries than the checkpoint counts are
-//! what a crash leaves; they are reported, and the next append takes them away.
+//! what was remembered (rolled back, replaced). Partial files of earlier checkpoints must be right where they
+//! are; that one is gone cannot be seen, since nothing says how large those were. Files for more entries
+//! than the checkpoint counts are what a crash leaves; they are reported, and the next append takes them away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

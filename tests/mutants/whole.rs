@@ -86,6 +86,15 @@ fn load_bearing(space: &Space) -> Vec<PathBuf> {
     found.into_iter().filter(|path| path.is_file() && !is_lock(path)).collect()
 }
 
+/// Whether this is a partial file of the ledger beside a wider one. It must be right, but it may be gone:
+/// nothing says how large earlier checkpoints were, so nobody can know that there was one.
+fn is_superseded(path: &Path) -> bool {
+    let width = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let folder = path.parent().unwrap();
+    folder.extension().is_some_and(|name| name == "p")
+        && files(folder).iter().any(|other| width(other) > width(path))
+}
+
 /// Puts one file in another state and back.
 pub(crate) fn with_changed<T>(path: &Path, bytes: Option<&[u8]>, look: impl FnOnce() -> T) -> T {
     let before = std::fs::read(path).unwrap();
@@ -113,7 +122,7 @@ fn no_mutant_of_a_store_is_accepted() {
         let other = &all[dice.below(all.len())];
         let good = std::fs::read(path).unwrap();
         let changed = match dice.below(6) {
-            0 => None,
+            0 if !is_superseded(path) => None,
             1 => Some(std::fs::read(other).unwrap()),
             _ => Some(mutate(&good, &std::fs::read(other).unwrap(), &mut dice)),
         };
