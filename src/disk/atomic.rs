@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use rayon::prelude::*;
 use tempfile::{Builder, NamedTempFile};
 
 use super::{DiskError, IoContext, fault};
@@ -38,6 +39,19 @@ pub fn replace_view(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
 /// take the name back, never leave it with half a file behind it.
 pub(crate) fn replace_content(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     write_new(path, bytes, Wait::Content)
+}
+
+/// [`replace_content`] of many files of one folder, which wait for the disk beside each other.
+pub(crate) fn replace_contents<'a, P, B>(
+    folder: &Path,
+    files: impl IntoParallelIterator<Item = (&'a P, &'a B)>,
+) -> Result<(), DiskError>
+where
+    P: AsRef<Path> + Sync + ?Sized + 'a,
+    B: AsRef<[u8]> + Sync + ?Sized + 'a,
+{
+    let write = |(path, bytes): (&P, &B)| replace_content(&folder.join(path), bytes.as_ref());
+    files.into_par_iter().try_for_each(write)
 }
 
 /// What must be on the disk before a write is over.

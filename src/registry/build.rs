@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::RegistryError;
 use super::check::{describe_model, manifest_names};
 use super::paths::{FOLDERS, admission_path, evidence_path, manifest_path};
@@ -93,7 +95,7 @@ pub fn build(
     default: &dyn Fn(&[SelectorEntry]) -> Option<Name>,
 ) -> Result<Built, RegistryError> {
     entries.sort_by(|a, b| a.id.cmp(&b.id));
-    let described = entries.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
+    let described = entries.par_iter().map(describe).collect::<Result<Vec<_>, _>>()?;
     let selector = Selector { version: SELECTOR_VERSION, default: default(&described), entries: described };
     selector.validate()?;
     let selector_bytes = selector.to_bytes()?;
@@ -107,24 +109,9 @@ pub fn build(
         }
     }
     let _held = Lock::exclusive(&folder.join(".lock"))?;
-    let mut files = BTreeSet::new();
-    for (new, entry) in entries.iter().zip(&selector.entries) {
-        let model = &entry.model;
-        // Read again from here on: what is written is what was just compared with its digest.
-        put(folder, &model.path, model.sha256, &|| Ok(Mapped::open(&new.model)?.as_ref().to_vec()))?;
-        files.insert(BuiltFile { path: model.path.clone(), bytes: model.bytes, sha256: model.sha256 });
-        let mut records = vec![
-            (manifest_path(entry.manifest, &entry.id), &new.manifest),
-            (admission_path(entry.admission, &entry.id), &new.admission),
-        ];
-        let evidence = new.evidence.iter().zip(&entry.evidence);
-        records.extend(evidence.map(|(new, named)| (evidence_path(named, &entry.id), &new.record)));
-        for (path, record) in records {
-            let sha256 = Sha256::of(record);
-            put(folder, &path, sha256, &|| Ok(record.clone()))?;
-            files.insert(BuiltFile { path, bytes: record.len() as u64, sha256 });
-        }
-    }
+    let written = entries.par_iter().zip(&selector.entries).map(|(new, entry)| put_entry(folder, new, entry));
+    let written: Vec<Vec<BuiltFile>> = written.collect::<Result<_, _>>()?;
+    let mut files: BTreeSet<BuiltFile> = written.into_iter().flatten().collect();
     site::write(folder)?;
     // The selector makes them a registry: what it names is on the disk before it.
     for name in FOLDERS {
@@ -173,6 +160,30 @@ fn describe(new: &NewRegistryEntry) -> Result<SelectorEntry, RegistryError> {
     };
     entry.expect("the SHA-256 of the model file", sha256, new.model_sha256)?;
     Ok(entry)
+}
+
+/// Makes sure that the files of an entry are there, and says which those are.
+fn put_entry(
+    folder: &Path,
+    new: &NewRegistryEntry,
+    entry: &SelectorEntry,
+) -> Result<Vec<BuiltFile>, RegistryError> {
+    let model = &entry.model;
+    // Read again from here on: what is written is what was just compared with its digest.
+    put(folder, &model.path, model.sha256, &|| Ok(Mapped::open(&new.model)?.as_ref().to_vec()))?;
+    let mut records = vec![
+        (manifest_path(entry.manifest, &entry.id), &new.manifest),
+        (admission_path(entry.admission, &entry.id), &new.admission),
+    ];
+    let evidence = new.evidence.iter().zip(&entry.evidence);
+    records.extend(evidence.map(|(new, named)| (evidence_path(named, &entry.id), &new.record)));
+    let mut files = vec![BuiltFile { path: model.path.clone(), bytes: model.bytes, sha256: model.sha256 }];
+    for (path, record) in records {
+        let sha256 = Sha256::of(record);
+        put(folder, &path, sha256, &|| Ok(record.clone()))?;
+        files.push(BuiltFile { path, bytes: record.len() as u64, sha256 });
+    }
+    Ok(files)
 }
 
 /// Makes sure the file at `path` has the content with this digest.

@@ -118,9 +118,7 @@ fn fill(template: &str, smoke: bool) -> String {
 pub(super) fn write(folder: &Path) -> Result<(), RegistryError> {
     let app = folder.join("app");
     std::fs::create_dir_all(&app).at("create the folder", &app)?;
-    for (path, bytes) in files() {
-        atomic::replace_content(&folder.join(path), bytes)?;
-    }
+    atomic::replace_contents(folder, files().collect::<Vec<_>>())?;
     atomic::sync_folder(&app)?;
     Ok(atomic::sync_folder(folder)?)
 }

@@ -120,9 +120,7 @@ pub fn write(
     let files = settled_files(ledger, keys, selector)?;
     let proofs = folder.join(PROOFS);
     std::fs::create_dir_all(&proofs).at("create the folder", &proofs)?;
-    for (path, bytes) in &files {
-        atomic::replace_content(&folder.join(path), bytes)?;
-    }
+    atomic::replace_contents(folder, &files)?;
     atomic::sync_folder(&proofs)?;
     atomic::sync_folder(folder)?;
     for name in content::names_in(folder, PROOFS)? {

@@ -25,7 +25,7 @@ use crate::evaluate::harness::External;
 use crate::evaluate::{self, Case, EvaluateError, Evaluator, Measure, Metric, Metrics, Options, outcome};
 use crate::record::Subject;
 use crate::record::evaluation::{EvaluationSidecar, MeasuredSuite};
-use crate::store::{ActionResult, Blob, Verdict};
+use crate::store::{ActionResult, Blob, Store, StoreError, Verdict};
 
 /// Whom to measure on what.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ fn contamination(
         params: serde_json::json!({ "words": contamination::WORDS, "bytes": contamination::BYTES, "kind": params.kind }),
         inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
     };
-    let found = cached(context, &action, "a search for cases", || {
+    let found = cached(context, &action, "a search for cases", Store::put, || {
         let mut texts = Vec::new();
         for (input, sha256) in &declared {
             let text = context.store.read(&context.input(input)?)?;
@@ -170,7 +170,7 @@ fn outcomes(
     suite: &evaluate::Suite,
 ) -> Result<Blob, StageError> {
     let whole = action(context, params, evaluator, "outcomes", None);
-    cached(context, &whole, "outcomes", || {
+    cached(context, &whole, "outcomes", Store::put, || {
         let model = Model::new(context, params);
         let mut all = Vec::new();
         for (number, cases) in suite.cases.chunks(BATCH).enumerate() {
@@ -183,8 +183,10 @@ fn outcomes(
             (context.progress)(first as u64, suite.cases.len() as u64);
             let batch = action(context, params, evaluator, "outcomes-batch", Some((first, cases.len())));
             let what = format!("outcomes from case {}", first + 1);
-            let blob =
-                cached(context, &batch, &what, || ask(context, evaluator, cases, &model, &params.options))?;
+            // All batches follow as one document: only who pulls the plug loses those of the last seconds.
+            let blob = cached(context, &batch, &what, Store::put_memo, || {
+                ask(context, evaluator, cases, &model, &params.options)
+            })?;
             all.extend(context.store.read(&blob.digest)?);
         }
         Ok(all)
@@ -241,6 +243,7 @@ fn cached(
     context: &Context<'_>,
     action: &Action,
     what: &str,
+    keep: fn(&Store, &[u8]) -> Result<Blob, StoreError>,
     make: impl FnOnce() -> Result<Vec<u8>, StageError>,
 ) -> Result<Blob, StageError> {
     let key = action.action_key();
@@ -250,13 +253,13 @@ fn cached(
         return Ok(*outcomes);
     }
     let bytes = make()?;
-    let blob = context.store.put(&bytes)?;
+    let blob = keep(context.store, &bytes)?;
     let result = ActionResult {
         outputs: BTreeMap::from([("outcomes".to_owned(), blob)]),
         verdict: Verdict::Pass,
         summary: format!("{what}, {} bytes", bytes.len()),
     };
-    context.store.record_action(&key, &result)?;
+    context.store.remember_action(&key, &result)?;
     Ok(blob)
 }
 

@@ -12,7 +12,7 @@ use super::{Blob, Store, StoreError};
 use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::disk::small::read_small;
-use crate::disk::{IoContext, atomic, fault};
+use crate::disk::{DiskError, IoContext, atomic, fault};
 
 /// A folder's child has a line for each of its files.
 const MAX_RESULT: u64 = 64 << 20;
@@ -116,6 +116,22 @@ impl Store {
 
     /// Records what an action made.
     pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
+        // Its blobs are on the disk by now, and if a power cut takes it, its stage runs again.
+        self.write_action(key, result, atomic::replace_content)
+    }
+
+    /// Records what an action inside a stage made: that stage's own result makes it superfluous, so it is
+    /// not waited for until it is on the disk. The seal tells if only half of it came to be there.
+    pub fn remember_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
+        self.write_action(key, result, atomic::replace_view)
+    }
+
+    fn write_action(
+        &self,
+        key: &ActionKey,
+        result: &ActionResult,
+        write: fn(&std::path::Path, &[u8]) -> Result<(), DiskError>,
+    ) -> Result<(), StoreError> {
         let path = self.action_path(key);
         let sealed = || {
             let seal = seal(&key.to_hex(), result)?;
@@ -123,8 +139,7 @@ impl Store {
         };
         let bytes = sealed()
             .map_err(|source| StoreError::Document { what: format!("the result of action {key}"), source })?;
-        // Its blobs are on the disk by now, and if a power cut takes it, its stage runs again.
-        atomic::replace_content(&path, &bytes)?;
+        write(&path, &bytes)?;
         self.unsettled(path.parent().expect("actions lie in folders").to_owned());
         fault::point("action-stored").at("write", &path)?;
         Ok(())

@@ -8,7 +8,8 @@
 //! artifact   hours of work     its bytes, then its name, are on the disk before anything goes on
 //! record     seconds           its bytes before its name; names are settled together, before the
 //!                              ledger speaks of them and when a run ends
-//! memo       nothing           not waited for
+//! memo       the last seconds  not waited for: explanations, batches of outcomes, results of actions inside
+//!                              a stage
 //! ```
 
 use std::fs::File;
@@ -58,7 +59,7 @@ impl Store {
         self.put_as(bytes, HashedFile::finish)
     }
 
-    /// Stores a document that only explains and that anybody can do without.
+    /// Stores a document that anybody can do without: one that only explains, or is soon part of another.
     pub fn put_memo(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
         self.put_as(bytes, HashedFile::finish_unsynced)
     }

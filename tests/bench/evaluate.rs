@@ -7,9 +7,12 @@
 //! Both drive the real binary on the trained examples (0.84 million parameters, q8_0) in a store of their
 //! own, so that everything an evaluation costs is in the times: asking, outcomes, records. Medians of the
 //! rounds, in which one thread and two take turns. The first is 1,000 exact-match cases on one model. The
-//! second is 20 candidates of a sweep on 3 x 250 cases, with `--threads 1` and `--threads 2`; its efficiency
-//! is the first time over twice the second, of each round. Making, smoke-testing and promoting the candidates
-//! are in both, and so is what the disk takes (`TMPDIR` names another).
+//! second is 20 candidates of a sweep on 3 x 250 cases, on one core and on two; its efficiency is the first time
+//! over twice the second, of each round. Making, smoke-testing and promoting the candidates are in both, and so
+//! is what the disk takes (`TMPDIR` names another).
+//!
+//! One core means one: `--threads 1` leaves one thread to the arithmetic, but stages that wait for files would
+//! still go on beside it on the other core, so `taskset` keeps that run where it belongs.
 
 #![expect(clippy::print_stdout, reason = "the times are the product")]
 
@@ -53,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let efficiency = |[alone, both]: &[f64; 2]| 100.0 * alone / both / 2.0;
     let all: Vec<_> = times.iter().map(|times| format!("{:.0}", efficiency(times))).collect();
     println!(
-        "20 candidates on 3 x 250 cases: {alone:.2} s on one thread, {both:.2} s on two, efficiency {:.0} % ({})",
+        "20 candidates on 3 x 250 cases: {alone:.2} s on one core, {both:.2} s on two, efficiency {:.0} % ({})",
         median(times.iter().map(efficiency)),
         all.join(", ")
     );
@@ -83,7 +86,7 @@ fn plan(lambdas: &str, suites: &[(&str, &str)]) -> String {
     text + "[[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = 2000000\n"
 }
 
-/// Seconds of several rounds, a run with each number of threads in every one.
+/// Seconds of several rounds, a run with each number of cores in every one.
 fn rounds<const N: usize>(
     folder: &Path,
     plan: &str,
@@ -105,12 +108,14 @@ fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-/// Seconds of one run of the plan.
+/// Seconds of one run of the plan, on as many cores as threads.
 fn seconds(folder: &Path, threads: usize) -> Result<f64, Box<dyn Error>> {
     // Each its own, removed with the folder: file systems are slow for a while after thousands of files went.
     let store = tempfile::tempdir_in(folder)?.keep();
     let start = Instant::now();
-    let status = Command::new(env!("CARGO_BIN_EXE_studbook"))
+    let last_core = threads - 1;
+    let status = Command::new("taskset")
+        .args(["--cpu-list", &format!("0-{last_core}"), env!("CARGO_BIN_EXE_studbook")])
         .args(["run", "plan.toml", "--quiet", "--threads", &threads.to_string()])
         .arg("--store")
         .arg(&store)
