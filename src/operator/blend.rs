@@ -85,26 +85,38 @@ impl Kernel for Average {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
         average(&self.weights, piece.parents, self.divisor, out);
     }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
 }
+
+/// Elements whose sums are in registers together.
+pub(super) const TOGETHER: usize = 32;
 
 wide! {
     fn average<'a>(weights: &'a [f32], parents: &'a [&'a [f32]], divisor: Option<f32>, out: &'a mut [f32]) {
-        let mut weighted = weights.iter().zip(parents);
-        if let Some((weight, parent)) = weighted.next() {
-            for (sum, x) in out.iter_mut().zip(*parent) {
-                // Sums begin at zero, which makes `-0` into `0`.
-                *sum = 0.0 + weight * x;
+        // What is divided by one stays what it is.
+        let divisor = divisor.filter(|divisor| *divisor != 1.0);
+        let (chunks, rest) = out.as_chunks_mut::<TOGETHER>();
+        let first_of_rest = chunks.len() * TOGETHER;
+        for (i, out) in chunks.iter_mut().enumerate() {
+            let mut sums = [0.0; TOGETHER];
+            for (weight, parent) in weights.iter().zip(parents) {
+                let x: &[f32; TOGETHER] = parent[i * TOGETHER..][..TOGETHER].try_into().expect("as many");
+                for lane in 0..TOGETHER {
+                    sums[lane] += weight * x[lane];
+                }
             }
+            if let Some(divisor) = divisor {
+                sums.iter_mut().for_each(|sum| *sum /= divisor);
+            }
+            *out = sums;
         }
-        for (weight, parent) in weighted {
-            for (sum, x) in out.iter_mut().zip(*parent) {
-                *sum += weight * x;
-            }
-        }
-        if let Some(divisor) = divisor {
-            for sum in out {
-                *sum /= divisor;
-            }
+        for (i, out) in rest.iter_mut().enumerate() {
+            let weighted = weights.iter().zip(parents);
+            let sum = weighted.fold(0.0, |sum, (weight, parent)| sum + weight * parent[first_of_rest + i]);
+            *out = divisor.map_or(sum, |divisor| sum / divisor);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! piece   inputs widened -> all finite? -> kernel -> all finite? -> conflicts -> encoded -> measured
 //! ```
 //!
-//! A piece of every input lies in a core's first cache while all of that is done to it. Only where rows
+//! A piece, or a run of it where the kernel allows, lies in a core's first cache while all of that is done to it. Only where rows
 //! share scales a block is encoded and measured as a whole.
 
 use std::ops::Range;
@@ -21,7 +21,11 @@ use super::error::OperatorError;
 use super::parameter::Parameters;
 use super::pieces::pieces;
 use super::source::{PIECE, Source};
-use super::statistics::{self, Measured};
+use super::statistics::{self, Differences, Measured};
+
+/// Elements made together where each stands alone: a run of four inputs, of the child and of what is stored
+/// lies in the first cache, a piece of them does not.
+const RUN: usize = 1024;
 
 /// Everything needed to make the child's tensors.
 pub(super) struct Work<'a> {
@@ -152,23 +156,45 @@ impl Work<'_> {
         scratch: &mut [Vec<f32>],
         made: &mut Made,
     ) -> Result<(), OperatorError> {
-        let [after, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
+        let (mut differences, mut conflicts) = (Differences::default(), 0);
+        let step = if kernel.stands_alone() { RUN } else { PIECE };
+        for first in piece.clone().step_by(step) {
+            let run = first..piece.end.min(first + step);
+            conflicts += self.make_run(inputs, kernel, &run, start, scratch, made, &mut differences)?;
+        }
+        made.measured.push(differences.finish().with_conflicts(conflicts));
+        Ok(())
+    }
+
+    /// Makes the elements of one run and measures them; how many of them parents disagree about.
+    #[expect(clippy::too_many_arguments, reason = "all that a run reads and writes")]
+    fn make_run(
+        &self,
+        inputs: &TensorInputs<'_>,
+        kernel: &dyn Kernel,
+        run: &Range<usize>,
+        start: usize,
+        scratch: &mut [Vec<f32>],
+        made: &mut Made,
+        differences: &mut Differences,
+    ) -> Result<usize, OperatorError> {
+        let [after, base_scratch, scratch @ ..] = scratch else { return Ok(0) };
         let base = match &inputs.base {
-            Some(base) => read(&**base, inputs.base_name, inputs, piece, base_scratch)?,
+            Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],
         };
         let mut parents = Vec::with_capacity(inputs.parents.len());
         for ((parent, name), scratch) in inputs.parents.iter().zip(&inputs.parent_names).zip(scratch) {
-            parents.push(read(&**parent, name, inputs, piece, scratch)?);
+            parents.push(read(&**parent, name, inputs, run, scratch)?);
         }
-        let elements = piece.start - start..piece.end - start;
+        let elements = run.start - start..run.end - start;
         let out = &mut made.values[elements.clone()];
-        kernel.piece(&Piece { first: piece.start, base, parents: &parents }, out);
+        kernel.piece(&Piece { first: run.start, base, parents: &parents }, out);
         if let Some(i) = not_finite(out) {
             return Err(OperatorError::OutputNotFinite {
                 operator: self.operator.name(),
                 tensor: inputs.name.to_owned(),
-                index: piece.start + i,
+                index: run.start + i,
                 value: out[i],
             });
         }
@@ -176,23 +202,19 @@ impl Work<'_> {
             (false, [first, others @ ..]) => (*first, others),
             _ => (base, &parents[..]),
         };
-        made.measured.push(statistics::conflicts(reference, others));
         match made.stored {
-            Stored::InPlace => {
-                let difference = statistics::difference(&made.values[elements], reference);
-                made.measured.push(difference);
-            }
+            Stored::InPlace => differences.add(&made.values[elements], reference),
             Stored::ByPiece => {
                 // While the reference lies in the first cache.
                 let tensor = made.tensor;
                 self.encode(tensor, start, elements.clone(), made)?;
-                let after = &mut after[..piece.len()];
+                let after = &mut after[..run.len()];
                 self.stored(inputs, tensor, made).read_f32(elements.start, after);
-                made.measured.push(statistics::difference(after, reference));
+                differences.add(after, reference);
             }
             Stored::ByBlock => {}
         }
-        Ok(())
+        Ok(statistics::conflicts(reference, others))
     }
 
     /// Encodes what was made. Shapes were checked against the encoding when the layout was made, and
@@ -248,7 +270,9 @@ impl Work<'_> {
             let before = reference.read(piece.start, &mut before[..piece.len()]);
             let after = &mut after[..piece.len()];
             self.stored(inputs, tensor, made).read_f32(piece.start - range.start, after);
-            made.measured.push(statistics::difference(after, before));
+            let mut differences = Differences::default();
+            differences.add(after, before);
+            made.measured.push(differences.finish());
         }
     }
 }

@@ -17,8 +17,11 @@
 //!
 //! All sums are f32 in list order from zero.
 
+use std::cell::RefCell;
+
 use super::contract::{Kernel, Piece, TensorInputs};
 use super::parameter::{Kind, Parameter, Parameters, Value};
+use super::source::PIECE;
 use super::task_delta::divisor;
 use crate::base::wide::wide;
 
@@ -66,7 +69,8 @@ pub(super) struct Combine<S> {
     found: Parameters,
 }
 
-/// Room for the differences of one run, used for every run of a piece.
+/// Room for the differences of one run; what lies in it from the last one is never read.
+#[derive(Default)]
 struct Room {
     changes: Vec<f32>,
     votes: Vec<f32>,
@@ -74,9 +78,16 @@ struct Room {
 }
 
 impl Room {
-    fn new(parents: usize, run: usize) -> Self {
-        Self { changes: vec![0.0; parents * run], votes: vec![0.0; run], divisors: vec![0.0; run] }
+    fn make(&mut self, parents: usize, run: usize) {
+        self.changes.resize(parents * run, 0.0);
+        self.votes.resize(run, 0.0);
+        self.divisors.resize(run, 0.0);
     }
+}
+
+thread_local! {
+    /// Kept from run to run: clearing it anew costs as much as some of the arithmetic.
+    static ROOM: RefCell<Room> = RefCell::default();
 }
 
 #[derive(Clone, Copy)]
@@ -122,6 +133,23 @@ impl<S: Sparsify> Combine<S> {
         self.sparsify.differences(parent, piece.first, piece.parents[parent], piece.base, changes);
     }
 
+    fn in_runs(&self, piece: &Piece<'_>, room: &mut Room, out: &mut [f32]) {
+        let mut parents = Vec::with_capacity(piece.parents.len());
+        for first in (0..out.len()).step_by(S::RUN) {
+            let run = first..out.len().min(first + S::RUN);
+            parents.clear();
+            parents.extend(piece.parents.iter().map(|parent| &parent[run.clone()]));
+            let (base, out) = (&piece.base[run.clone()], &mut out[run]);
+            let run = Piece { first: piece.first + first, base, parents: &parents };
+            match self.way {
+                Way::Add { divisor } => self.add(&run, divisor, room, out),
+                Way::Elect { by_count, normalize } => {
+                    self.elect(&run, by_count, normalize, room, out);
+                }
+            }
+        }
+    }
+
     fn add(&self, piece: &Piece<'_>, divisor: Option<f32>, room: &mut Room, out: &mut [f32]) {
         let changes = &mut room.changes[..out.len()];
         for parent in 0..self.weights.len() {
@@ -160,21 +188,14 @@ impl<S: Sparsify> Combine<S> {
 
 impl<S: Sparsify> Kernel for Combine<S> {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
-        let mut room = Room::new(self.weights.len(), S::RUN.min(out.len()));
-        let mut parents = Vec::with_capacity(piece.parents.len());
-        for first in (0..out.len()).step_by(S::RUN) {
-            let run = first..out.len().min(first + S::RUN);
-            parents.clear();
-            parents.extend(piece.parents.iter().map(|parent| &parent[run.clone()]));
-            let (base, out) = (&piece.base[run.clone()], &mut out[run]);
-            let run = Piece { first: piece.first + first, base, parents: &parents };
-            match self.way {
-                Way::Add { divisor } => self.add(&run, divisor, &mut room, out),
-                Way::Elect { by_count, normalize } => {
-                    self.elect(&run, by_count, normalize, &mut room, out);
-                }
-            }
-        }
+        ROOM.with_borrow_mut(|room| {
+            room.make(self.weights.len(), S::RUN.min(out.len()));
+            self.in_runs(piece, room, out);
+        });
+    }
+
+    fn stands_alone(&self) -> bool {
+        S::RUN < PIECE
     }
 
     fn realised(&self) -> Parameters {

@@ -91,6 +91,12 @@ pub trait Kernel: Send + Sync {
     /// is asked for once: a kernel may count what it does, and nothing else.
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]);
 
+    /// Whether every element follows from the same element of the inputs, and at most from where it is: then
+    /// it may be asked for a piece in shorter runs, all that is read for which lies in a core's first cache.
+    fn stands_alone(&self) -> bool {
+        false
+    }
+
     /// What was found or drawn for this tensor: kept counts, thresholds, shares. Asked when all of
     /// its pieces are made.
     fn realised(&self) -> Parameters {

@@ -20,6 +20,7 @@
 //! the L1 norm before over the norm after, as the field's tools do. Then as in
 //! [`super::task_delta`]; with `elect`, as in [`super::sign_merge`].
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -202,6 +203,11 @@ wide! {
     }
 }
 
+thread_local! {
+    /// Kept from row to row.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
 /// Decides which elements are kept.
 struct Sampling<'a> {
     tensor: &'a TensorInputs<'a>,
@@ -264,10 +270,11 @@ impl<'a> Sampling<'a> {
         let columns = self.tensor.shape.columns();
         if columns <= PIECE {
             // A piece is whole rows.
-            let mut room = Room::default();
-            for (row, ranks) in differences.chunks(columns).zip(ranks.chunks_mut(columns)) {
-                rank(row, &mut room, ranks);
-            }
+            ROOM.with_borrow_mut(|room| {
+                for (row, ranks) in differences.chunks(columns).zip(ranks.chunks_mut(columns)) {
+                    rank(row, room, ranks);
+                }
+            });
         } else {
             let start = first / columns * columns;
             let row = self.long_rows.get(parent, start, || self.rank_long_row(parent, start));

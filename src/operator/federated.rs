@@ -183,4 +183,8 @@ impl Kernel for Round {
             *sum = b + self.server_lr * *sum;
         }
     }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
 }

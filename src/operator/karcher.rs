@@ -201,6 +201,10 @@ impl Kernel for Middle {
         self.sum.piece(piece, out);
     }
 
+    fn stands_alone(&self) -> bool {
+        self.sum.stands_alone()
+    }
+
     fn realised(&self) -> Parameters {
         let weights = self.sum.weights.iter().map(|weight| f64::from(*weight)).collect();
         Parameters::from([

@@ -128,6 +128,10 @@ impl Kernel for Stock {
         }
     }
 
+    fn stands_alone(&self) -> bool {
+        true
+    }
+
     fn realised(&self) -> Parameters {
         let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
         let ratios = || self.ratios.iter().map(|ratio| f64::from(*ratio));

@@ -135,6 +135,10 @@ impl Kernel for Untouched {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
         piece.parents.iter().for_each(|parent| out.copy_from_slice(parent));
     }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
 }
 
 /// Which elements get noise.

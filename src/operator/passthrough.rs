@@ -65,4 +65,8 @@ impl Kernel for Scaled {
         }
         out.iter_mut().zip(*parent).for_each(|(out, x)| *out = self.0 * x);
     }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
 }

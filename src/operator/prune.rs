@@ -236,6 +236,10 @@ impl Kernel for Copied {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
         out.copy_from_slice(piece.parents[0]);
     }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
 }
 
 /// Keeps what a cut keeps.

@@ -1,85 +1,86 @@
 //! Ranks within a row: from 0 for the smallest magnitude; of equals the lower index ranks higher.
 //!
-//! A radix sort, byte by byte from the lowest: every pass keeps the order of equals, and the first one
-//! takes the elements from the end.
+//! Magnitudes are thrown into as many buckets as there are elements, evenly from zero to the largest, which for
+//! weights leaves few in each: those are sorted by comparing. Elements are thrown from the end, and every sort
+//! keeps the order of equals.
 
 use super::magnitudes::magnitude;
+use crate::base::wide::wide;
 
-/// Passes, and values of a byte.
-const BYTES: usize = 4;
-const VALUES: usize = 256;
-/// Rows shorter than this are sorted by comparing: counting values would cost more.
-const SHORT: usize = 96;
+/// Longer buckets are left to a sort that does not mind.
+const FEW: usize = 32;
 
 /// Room to sort in, used again for every row.
 #[derive(Default)]
 pub(super) struct Room {
+    /// The bucket of each element.
+    buckets: Vec<u32>,
+    /// Where the next key of each bucket goes.
+    places: Vec<u32>,
     keys: Vec<u64>,
-    sorted: Vec<u64>,
 }
 
 /// Ranks one row of fewer than 2^31 elements.
 pub(super) fn rank(row: &[f32], room: &mut Room, ranks: &mut [i32]) {
-    let Room { keys, sorted } = room;
-    keys.clear();
-    let from_end = row.iter().enumerate().rev();
-    if row.len() < SHORT {
-        // The index from the end makes all keys differ: any sort gives one order.
-        let last = row.len().saturating_sub(1);
-        keys.extend(from_end.map(|(i, x)| key(*x, last - i)));
-        keys.sort_unstable();
-        for (rank, key) in keys.iter().enumerate() {
-            ranks[last - index(*key)] = rank as i32;
+    let Room { buckets, places, keys } = room;
+    buckets.resize(row.len(), 0);
+    keys.resize(row.len(), 0);
+    places.clear();
+    places.resize(row.len() + 1, 0);
+    throw(row, buckets);
+    for bucket in &*buckets {
+        places[*bucket as usize + 1] += 1;
+    }
+    let mut start = 0;
+    for place in &mut *places {
+        start += *place;
+        *place = start;
+    }
+    for (i, (x, bucket)) in row.iter().zip(&*buckets).enumerate().rev() {
+        let place = &mut places[*bucket as usize];
+        keys[*place as usize] = u64::from(magnitude(*x)) << 32 | i as u64;
+        *place += 1;
+    }
+    let mut start = 0;
+    for end in &places[..row.len()] {
+        sort(&mut keys[start..*end as usize]);
+        start = *end as usize;
+    }
+    for (rank, key) in keys.iter().enumerate() {
+        ranks[(key & u64::from(u32::MAX)) as usize] = rank as i32;
+    }
+}
+
+wide! {
+    /// The bucket of each element: larger magnitudes never go to lower ones. All go to the first if the largest
+    /// magnitude is too small to be divided by.
+    fn throw<'a>(row: &'a [f32], buckets: &'a mut [u32]) {
+        let largest = row.iter().map(|x| magnitude(*x).cast_signed()).fold(0, i32::max);
+        let last = row.len().saturating_sub(1) as i32;
+        let scale = last as f32 / f32::from_bits(largest.cast_unsigned());
+        let scale = if scale.is_finite() { scale } else { 0.0 };
+        for (bucket, x) in buckets.iter_mut().zip(row) {
+            // A rounded product may be above the last.
+            *bucket = ((x.abs() * scale) as i32).min(last).cast_unsigned();
         }
+    }
+}
+
+/// Sorts keys by magnitude, equals as they are.
+fn sort(keys: &mut [u64]) {
+    if keys.len() > FEW {
+        keys.sort_by_key(|key| key >> 32);
         return;
     }
-    keys.extend(from_end.map(|(i, x)| key(*x, i)));
-    sorted.resize(row.len(), 0);
-    let mut starts = starts(keys);
-    let [first @ .., last] = &mut starts;
-    for (byte, starts) in first.iter_mut().enumerate() {
-        for key in &*keys {
-            let start = &mut starts[value(*key, byte)];
-            sorted[*start as usize] = *key;
-            *start += 1;
+    for end in 1..keys.len() {
+        let key = keys[end];
+        let mut place = end;
+        while place > 0 && keys[place - 1] >> 32 > key >> 32 {
+            keys[place] = keys[place - 1];
+            place -= 1;
         }
-        std::mem::swap(keys, sorted);
+        keys[place] = key;
     }
-    // The last pass needs no sorted keys, only their places.
-    for key in &*keys {
-        let start = &mut last[value(*key, BYTES - 1)];
-        ranks[index(*key)] = *start as i32;
-        *start += 1;
-    }
-}
-
-fn key(x: f32, index: usize) -> u64 {
-    u64::from(magnitude(x)) << 32 | index as u64
-}
-
-fn index(key: u64) -> usize {
-    (key & u64::from(u32::MAX)) as usize
-}
-
-fn value(key: u64, byte: usize) -> usize {
-    (key >> (32 + 8 * byte)) as usize % VALUES
-}
-
-/// For every byte and each of its values, where the keys with it begin.
-fn starts(keys: &[u64]) -> [[u32; VALUES]; BYTES] {
-    let mut starts = [[0; VALUES]; BYTES];
-    for key in keys {
-        for (byte, counts) in starts.iter_mut().enumerate() {
-            counts[value(*key, byte)] += 1;
-        }
-    }
-    for counts in &mut starts {
-        let mut start = 0;
-        for count in counts {
-            start += std::mem::replace(count, start);
-        }
-    }
-    starts
 }
 
 #[cfg(test)]

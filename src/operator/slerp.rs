@@ -115,6 +115,10 @@ impl Kernel for Arc {
         }
     }
 
+    fn stands_alone(&self) -> bool {
+        true
+    }
+
     fn realised(&self) -> Parameters {
         let weights = self.weights.map(f64::from);
         Parameters::from([

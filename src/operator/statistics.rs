@@ -17,6 +17,40 @@ pub(super) struct Measured {
     conflicts: usize,
 }
 
+/// The differences of one piece so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Differences {
+    squares: [f64; LANES],
+    largest: [f64; LANES],
+    changed: [u32; LANES],
+}
+
+impl Differences {
+    /// Goes on with the next elements of `child` and of its reference. All runs of a piece but the last are
+    /// whole [`LANES`]: then it does not matter how it was cut.
+    pub(super) fn add(&mut self, child: &[f32], reference: &[f32]) {
+        add_differences(self, child, reference);
+    }
+
+    /// The piece is over.
+    pub(super) fn finish(&self) -> Measured {
+        let [a, b, c, d, e, f, g, h] = self.squares;
+        Measured {
+            squares: ((a + b) + (c + d)) + ((e + f) + (g + h)),
+            largest: self.largest.into_iter().fold(0.0, f64::max),
+            changed: self.changed.iter().map(|count| *count as usize).sum(),
+            conflicts: 0,
+        }
+    }
+}
+
+impl Measured {
+    /// The same, with elements that parents disagree about.
+    pub(super) fn with_conflicts(self, conflicts: usize) -> Self {
+        Self { conflicts, ..self }
+    }
+}
+
 /// A tensor's pieces so far, in order.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -50,11 +84,9 @@ impl Totals {
 }
 
 wide! {
-    /// Measures the difference of `child` from `reference`.
-    pub(super) fn difference<'a>(child: &'a [f32], reference: &'a [f32]) -> Measured {
-        let mut squares = [0.0_f64; LANES];
-        let mut largest = [0.0_f64; LANES];
-        let mut changed = [0_u32; LANES];
+    fn add_differences<'a>(sums: &'a mut Differences, child: &'a [f32], reference: &'a [f32]) {
+        // In registers: memory would be asked for them again at every step.
+        let Differences { mut squares, mut largest, mut changed } = *sums;
         let (children, child_rest) = child.as_chunks::<LANES>();
         let (references, reference_rest) = reference.as_chunks::<LANES>();
         let mut padded = ([0.0; LANES], [0.0; LANES]);
@@ -70,50 +102,55 @@ wide! {
                 changed[lane] += u32::from(child[lane] != reference[lane]);
             }
         }
-        let [a, b, c, d, e, f, g, h] = squares;
-        Measured {
-            squares: ((a + b) + (c + d)) + ((e + f) + (g + h)),
-            largest: largest.into_iter().fold(0.0, f64::max),
-            changed: changed.iter().map(|count| *count as usize).sum(),
-            conflicts: 0,
-        }
+        *sums = Differences { squares, largest, changed };
     }
 
     /// Counts the elements that one parent has above the reference and another below.
-    pub(super) fn conflicts<'a>(reference: &'a [f32], parents: &'a [&'a [f32]]) -> Measured {
-        let mut conflicts = 0;
-        if parents.len() > 1 {
-            const RUN: usize = 256;
-            for first in (0..reference.len()).step_by(RUN) {
-                let run = first..reference.len().min(first + RUN);
-                let mut sides = [0_u32; RUN];
-                let sides = &mut sides[..run.len()];
-                for parent in parents {
-                    let pairs = parent[run.clone()].iter().zip(&reference[run.clone()]);
-                    for (side, (x, r)) in sides.iter_mut().zip(pairs) {
-                        *side |= u32::from(x > r) | u32::from(x < r) << 1;
-                    }
+    pub(super) fn conflicts<'a>(reference: &'a [f32], parents: &'a [&'a [f32]]) -> usize {
+        const TOGETHER: usize = 16;
+        if parents.len() < 2 {
+            return 0;
+        }
+        let (chunks, rest) = reference.as_chunks::<TOGETHER>();
+        let mut conflicts = [0_u32; TOGETHER];
+        for (i, reference) in chunks.iter().enumerate() {
+            let mut sides = [0_u32; TOGETHER];
+            for parent in parents {
+                let x: &[f32; TOGETHER] = parent[i * TOGETHER..][..TOGETHER].try_into().expect("as many");
+                for lane in 0..TOGETHER {
+                    let (above, below) = (x[lane] > reference[lane], x[lane] < reference[lane]);
+                    sides[lane] |= u32::from(above) | u32::from(below) << 1;
                 }
-                conflicts += sides.iter().map(|side| u32::from(*side == 3)).sum::<u32>() as usize;
+            }
+            for lane in 0..TOGETHER {
+                conflicts[lane] += u32::from(sides[lane] == 3);
             }
         }
-        Measured { conflicts, ..Measured::default() }
+        let first = reference.len() - rest.len();
+        let in_rest = rest.iter().enumerate().filter(|(i, r)| {
+            let has = |on_side: fn(&f32, &f32) -> bool| parents.iter().any(|x| on_side(&x[first + i], r));
+            has(f32::gt) && has(f32::lt)
+        });
+        conflicts.iter().map(|count| *count as usize).sum::<usize>() + in_rest.count()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn by_hand() {
         let reference = [0.0, 1.0, 2.0, -1.0, 0.0, 5.0, 5.0, 5.0, 5.0, 1.0];
         let child = [3.0, 1.0, 2.0, -1.0, 0.0, 5.0, 5.0, 5.0, 5.0, -3.0];
         let mut totals = Totals::default();
-        totals.add(difference(&child, &reference));
+        let mut differences = Differences::default();
+        differences.add(&child, &reference);
         let up = [1.0, 2.0, 3.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0, 1.0];
         let down = [-1.0, 1.0, 1.0, -2.0, 0.0, 5.0, 5.0, 5.0, 5.0, 0.0];
-        totals.add(conflicts(&reference, &[&up, &down]));
+        let conflicts = conflicts(&reference, &[&up, &down]);
+        totals.add(differences.finish().with_conflicts(conflicts));
         totals.add_elements(10);
         let expected = DeltaStatistics { l2: 5.0, max_abs: 4.0, density: 0.2, sign_conflict_rate: 0.3 };
         assert_eq!(totals.finish(), expected);
@@ -121,6 +158,28 @@ mod tests {
 
     #[test]
     fn one_parent_cannot_disagree_with_itself() {
-        assert_eq!(conflicts(&[0.0, 0.0], &[&[1.0, -1.0]]), Measured::default());
+        assert_eq!(conflicts(&[0.0, 0.0], &[&[1.0, -1.0]]), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_the_whole(
+            pairs in proptest::collection::vec((-2_i8..3, -2_i8..3, -2_i8..3), 0..200),
+            runs in 1_usize..5,
+        ) {
+            let column = |pick: fn(&(i8, i8, i8)) -> i8| -> Vec<f32> {
+                pairs.iter().map(|row| f32::from(pick(row)) * 0.3).collect()
+            };
+            let [x, y, reference] = [column(|row| row.0), column(|row| row.1), column(|row| row.2)];
+            let (mut whole, mut cut) = (Differences::default(), Differences::default());
+            whole.add(&x, &reference);
+            for (x, reference) in x.chunks(runs * LANES).zip(reference.chunks(runs * LANES)) {
+                cut.add(x, reference);
+            }
+            prop_assert_eq!(whole.finish(), cut.finish());
+            let sides = |r: &f32, x: &f32, y: &f32| (x > r && y < r) || (x < r && y > r);
+            let expected = reference.iter().zip(&x).zip(&y).filter(|((r, x), y)| sides(r, x, y)).count();
+            prop_assert_eq!(conflicts(&reference, &[&x, &y]), expected);
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! `s = sum w_i d_i` in list order from zero; with `normalize`, `s / sum w_i`, where a sum of
 //! almost nothing counts as one; `out = b + lambda * s`.
 
-use super::blend::left_to_right;
+use super::blend::{TOGETHER, left_to_right};
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters};
@@ -96,30 +96,40 @@ impl Kernel for Arithmetic {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
         add(self, piece, out);
     }
+
+    fn stands_alone(&self) -> bool {
+        true
+    }
 }
 
 wide! {
     fn add<'a>(arithmetic: &'a Arithmetic, piece: &'a Piece<'a>, out: &'a mut [f32]) {
-        let mut weighted = arithmetic.weights.iter().zip(piece.parents);
-        if let Some((weight, parent)) = weighted.next() {
-            for ((sum, x), b) in out.iter_mut().zip(*parent).zip(piece.base) {
-                // Sums begin at zero, which makes `-0` into `0`.
-                *sum = 0.0 + weight * (x - b);
+        let Arithmetic { weights, divisor, lambda } = arithmetic;
+        let (chunks, rest) = out.as_chunks_mut::<TOGETHER>();
+        let first_of_rest = chunks.len() * TOGETHER;
+        for (i, out) in chunks.iter_mut().enumerate() {
+            let together = |from: &'a [f32]| -> &'a [f32; TOGETHER] {
+                from[i * TOGETHER..][..TOGETHER].try_into().expect("as many")
+            };
+            let (base, mut sums) = (together(piece.base), [0.0; TOGETHER]);
+            for (weight, parent) in weights.iter().zip(piece.parents) {
+                let x = together(parent);
+                for lane in 0..TOGETHER {
+                    sums[lane] += weight * (x[lane] - base[lane]);
+                }
+            }
+            if let Some(divisor) = divisor {
+                sums.iter_mut().for_each(|sum| *sum /= divisor);
+            }
+            for lane in 0..TOGETHER {
+                out[lane] = base[lane] + lambda * sums[lane];
             }
         }
-        for (weight, parent) in weighted {
-            for ((sum, x), b) in out.iter_mut().zip(*parent).zip(piece.base) {
-                *sum += weight * (x - b);
-            }
-        }
-        if let Some(divisor) = arithmetic.divisor {
-            for sum in out.iter_mut() {
-                *sum /= divisor;
-            }
-        }
-        let lambda = arithmetic.lambda;
-        for (sum, b) in out.iter_mut().zip(piece.base) {
-            *sum = b + lambda * *sum;
+        for (i, out) in rest.iter_mut().enumerate() {
+            let (at, b) = (first_of_rest + i, piece.base[first_of_rest + i]);
+            let weighted = weights.iter().zip(piece.parents);
+            let sum = weighted.fold(0.0, |sum, (weight, parent)| sum + weight * (parent[at] - b));
+            *out = b + lambda * divisor.map_or(sum, |divisor| sum / divisor);
         }
     }
 }
