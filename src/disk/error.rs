@@ -31,7 +31,9 @@ impl DiskError {
             io::ErrorKind::QuotaExceeded => Some("the disk quota is used up; free some space and run again"),
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some(ELSEWHERE),
             io::ErrorKind::NotADirectory => Some("a part of that path is a file; name a folder instead"),
-            io::ErrorKind::NotFound => Some("check the spelling; paths in a plan are relative to the plan"),
+            io::ErrorKind::NotFound => {
+                Some("check the spelling; paths are relative to this folder, those in a plan to the plan")
+            }
             io::ErrorKind::IsADirectory => Some("name a file inside that folder"),
             _ => None,
         }
