@@ -41,7 +41,8 @@ pub(crate) fn replace_content(path: &Path, bytes: &[u8]) -> Result<(), DiskError
     write_new(path, bytes, Wait::Content)
 }
 
-/// [`replace_content`] of many files of one folder, which wait for the disk beside each other.
+/// [`replace_content`] of many files of one folder, which wait for the disk beside each other; of several
+/// failures the first file's is reported.
 pub(crate) fn replace_contents<'a, P, B>(
     folder: &Path,
     files: impl IntoParallelIterator<Item = (&'a P, &'a B)>,
@@ -51,7 +52,7 @@ where
     B: AsRef<[u8]> + Sync + ?Sized + 'a,
 {
     let write = |(path, bytes): (&P, &B)| replace_content(&folder.join(path), bytes.as_ref());
-    files.into_par_iter().try_for_each(write)
+    files.into_par_iter().map(write).collect::<Vec<_>>().into_iter().collect()
 }
 
 /// What must be on the disk before a write is over.

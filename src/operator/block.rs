@@ -4,8 +4,8 @@
 //! piece   inputs widened -> all finite? -> kernel -> all finite? -> conflicts -> encoded -> measured
 //! ```
 //!
-//! A piece, or a run of it where the kernel allows, lies in a core's first cache while all of that is done to it. Only where rows
-//! share scales a block is encoded and measured as a whole.
+//! A piece, or a run of it where the kernel allows, lies in a core's first cache while all of that is done
+//! to it. Only where rows share scales a block is encoded and measured as a whole.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use super::error::OperatorError;
 use super::parameter::Parameters;
 use super::pieces::pieces;
 use super::source::{PIECE, Source};
-use super::statistics::{self, Differences, Measured};
+use super::statistics::{Differences, Measured};
 
 /// Elements made together where each stands alone: a run of four inputs, of the child and of what is stored
 /// lies in the first cache, a piece of them does not.
@@ -47,8 +47,10 @@ pub(super) struct Made {
     pub(super) elements: usize,
     /// Whether the tensor ends here.
     pub(super) last: bool,
-    /// One for each piece and kind of measurement, in order.
+    /// One or two for each piece, in order.
     pub(super) measured: Vec<Measured>,
+    /// Of the piece that is being made.
+    differences: Differences,
     /// The scales' bytes.
     pub(super) scales: Vec<u8>,
     values: Vec<f32>,
@@ -87,6 +89,7 @@ impl Made {
         self.elements = range.len();
         self.last = range.end == inputs.shape.elements();
         self.measured.clear();
+        self.differences = Differences::default();
         self.scales.clear();
         self.values.resize(range.len(), 0.0);
         self.scratch.resize_with(inputs.parents.len() + 2, || vec![0.0; PIECE]);
@@ -156,18 +159,15 @@ impl Work<'_> {
         scratch: &mut [Vec<f32>],
         made: &mut Made,
     ) -> Result<(), OperatorError> {
-        let (mut differences, mut conflicts) = (Differences::default(), 0);
         let step = if kernel.stands_alone() { RUN } else { PIECE };
         for first in piece.clone().step_by(step) {
             let run = first..piece.end.min(first + step);
-            conflicts += self.make_run(inputs, kernel, &run, start, scratch, made, &mut differences)?;
+            self.make_run(inputs, kernel, &run, start, scratch, made)?;
         }
-        made.measured.push(differences.finish().with_conflicts(conflicts));
+        made.measured.push(std::mem::take(&mut made.differences).finish());
         Ok(())
     }
 
-    /// Makes the elements of one run and measures them; how many of them parents disagree about.
-    #[expect(clippy::too_many_arguments, reason = "all that a run reads and writes")]
     fn make_run(
         &self,
         inputs: &TensorInputs<'_>,
@@ -176,9 +176,8 @@ impl Work<'_> {
         start: usize,
         scratch: &mut [Vec<f32>],
         made: &mut Made,
-        differences: &mut Differences,
-    ) -> Result<usize, OperatorError> {
-        let [after, base_scratch, scratch @ ..] = scratch else { return Ok(0) };
+    ) -> Result<(), OperatorError> {
+        let [after, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
         let base = match &inputs.base {
             Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],
@@ -203,18 +202,19 @@ impl Work<'_> {
             _ => (base, &parents[..]),
         };
         match made.stored {
-            Stored::InPlace => differences.add(&made.values[elements], reference),
+            Stored::InPlace => made.differences.add(&made.values[elements], reference),
             Stored::ByPiece => {
                 // While the reference lies in the first cache.
                 let tensor = made.tensor;
                 self.encode(tensor, start, elements.clone(), made)?;
                 let after = &mut after[..run.len()];
                 self.stored(inputs, tensor, made).read_f32(elements.start, after);
-                differences.add(after, reference);
+                made.differences.add(after, reference);
             }
             Stored::ByBlock => {}
         }
-        Ok(statistics::conflicts(reference, others))
+        made.differences.compare(reference, others);
+        Ok(())
     }
 
     /// Encodes what was made. Shapes were checked against the encoding when the layout was made, and

@@ -20,6 +20,7 @@ pub(super) struct Measured {
 /// The differences of one piece so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Differences {
+    conflicts: usize,
     squares: [f64; LANES],
     largest: [f64; LANES],
     changed: [u32; LANES],
@@ -32,6 +33,11 @@ impl Differences {
         add_differences(self, child, reference);
     }
 
+    /// Counts the elements that one parent has above the reference and another below.
+    pub(super) fn compare(&mut self, reference: &[f32], parents: &[&[f32]]) {
+        self.conflicts += conflicts(reference, parents);
+    }
+
     /// The piece is over.
     pub(super) fn finish(&self) -> Measured {
         let [a, b, c, d, e, f, g, h] = self.squares;
@@ -39,15 +45,8 @@ impl Differences {
             squares: ((a + b) + (c + d)) + ((e + f) + (g + h)),
             largest: self.largest.into_iter().fold(0.0, f64::max),
             changed: self.changed.iter().map(|count| *count as usize).sum(),
-            conflicts: 0,
+            conflicts: self.conflicts,
         }
-    }
-}
-
-impl Measured {
-    /// The same, with elements that parents disagree about.
-    pub(super) fn with_conflicts(self, conflicts: usize) -> Self {
-        Self { conflicts, ..self }
     }
 }
 
@@ -86,7 +85,7 @@ impl Totals {
 wide! {
     fn add_differences<'a>(sums: &'a mut Differences, child: &'a [f32], reference: &'a [f32]) {
         // In registers: memory would be asked for them again at every step.
-        let Differences { mut squares, mut largest, mut changed } = *sums;
+        let Differences { mut squares, mut largest, mut changed, conflicts } = *sums;
         let (children, child_rest) = child.as_chunks::<LANES>();
         let (references, reference_rest) = reference.as_chunks::<LANES>();
         let mut padded = ([0.0; LANES], [0.0; LANES]);
@@ -102,11 +101,10 @@ wide! {
                 changed[lane] += u32::from(child[lane] != reference[lane]);
             }
         }
-        *sums = Differences { squares, largest, changed };
+        *sums = Differences { squares, largest, changed, conflicts };
     }
 
-    /// Counts the elements that one parent has above the reference and another below.
-    pub(super) fn conflicts<'a>(reference: &'a [f32], parents: &'a [&'a [f32]]) -> usize {
+    fn conflicts<'a>(reference: &'a [f32], parents: &'a [&'a [f32]]) -> usize {
         const TOGETHER: usize = 16;
         if parents.len() < 2 {
             return 0;
@@ -149,8 +147,8 @@ mod tests {
         differences.add(&child, &reference);
         let up = [1.0, 2.0, 3.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0, 1.0];
         let down = [-1.0, 1.0, 1.0, -2.0, 0.0, 5.0, 5.0, 5.0, 5.0, 0.0];
-        let conflicts = conflicts(&reference, &[&up, &down]);
-        totals.add(differences.finish().with_conflicts(conflicts));
+        differences.compare(&reference, &[&up, &down]);
+        totals.add(differences.finish());
         totals.add_elements(10);
         let expected = DeltaStatistics { l2: 5.0, max_abs: 4.0, density: 0.2, sign_conflict_rate: 0.3 };
         assert_eq!(totals.finish(), expected);

@@ -95,7 +95,9 @@ pub fn build(
     default: &dyn Fn(&[SelectorEntry]) -> Option<Name>,
 ) -> Result<Built, RegistryError> {
     entries.sort_by(|a, b| a.id.cmp(&b.id));
-    let described = entries.par_iter().map(describe).collect::<Result<Vec<_>, _>>()?;
+    // Side by side, but of several mistakes the first one is told.
+    let described: Vec<_> = entries.par_iter().map(describe).collect();
+    let described = described.into_iter().collect::<Result<Vec<_>, _>>()?;
     let selector = Selector { version: SELECTOR_VERSION, default: default(&described), entries: described };
     selector.validate()?;
     let selector_bytes = selector.to_bytes()?;
@@ -110,8 +112,10 @@ pub fn build(
     }
     let _held = Lock::exclusive(&folder.join(".lock"))?;
     let written = entries.par_iter().zip(&selector.entries).map(|(new, entry)| put_entry(folder, new, entry));
-    let written: Vec<Vec<BuiltFile>> = written.collect::<Result<_, _>>()?;
-    let mut files: BTreeSet<BuiltFile> = written.into_iter().flatten().collect();
+    let mut files = BTreeSet::new();
+    for written in written.collect::<Vec<_>>() {
+        files.extend(written?);
+    }
     site::write(folder)?;
     // The selector makes them a registry: what it names is on the disk before it.
     for name in FOLDERS {

@@ -54,7 +54,8 @@ impl Store {
             remove_file(&folder.join(stale))?;
         }
         // Each a file of its own, most of whose time goes into making it.
-        entries.par_iter().try_for_each(|entry| self.show_one(&folder, entry))?;
+        let shown: Vec<_> = entries.par_iter().map(|entry| self.show_one(&folder, entry)).collect();
+        shown.into_iter().collect::<Result<(), _>>()?;
         fault::point("view-written").at("write", &folder)?;
         Ok(atomic::replace_view(&folder.join(MANIFEST), manifest.as_bytes())?)
     }
