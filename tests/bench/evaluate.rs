@@ -6,13 +6,13 @@
 //!
 //! Both drive the real binary on the trained examples (0.84 million parameters, q8_0) in a store of their
 //! own, so that everything an evaluation costs is in the times: asking, outcomes, records. Medians of the
-//! rounds, in which one thread and two take turns. The first is 1,000 exact-match cases on one model. The
+//! rounds, in which one core and two take turns. The first is 1,000 exact-match cases on one model. The
 //! second is 20 candidates of a sweep on 3 x 250 cases, on one core and on two; its efficiency is the first time
 //! over twice the second, of each round. Making, smoke-testing and promoting the candidates are in both, and so
 //! is what the disk takes (`TMPDIR` names another).
 //!
 //! One core means one: `--threads 1` leaves one thread to the arithmetic, but stages that wait for files would
-//! still go on beside it on the other core, so `taskset` keeps that run where it belongs.
+//! still go on beside it on the other core, so `taskset` (util-linux) keeps that run where it belongs.
 
 #![expect(clippy::print_stdout, reason = "the times are the product")]
 
