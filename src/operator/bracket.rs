@@ -1,24 +1,33 @@
 //! The k-th largest magnitude in one look at a tensor, where a sample tells about where it is.
 //!
 //! ```text
-//! sample     some runs of elements, in even steps: two magnitudes that have the k-th between them
-//! one look   how many are above them, and the few between them with their indices
-//! exact      the k-th of all is so many-th of those few; ties are already in the order of indices
+//! sample     some runs of elements, in even steps: two magnitudes that have the k-th between them, and
+//!            the likeliest one
+//! one look   how many are above the two, how many are the likeliest, and the others between the two
+//!            with their indices
+//! exact      the k-th of all is the likeliest, or so many-th of the others
 //! ```
 //!
+//! Differences of bf16 numbers have few magnitudes, each of them many times: the likeliest alone can be
+//! more than all the others in between, and is only counted.
+//!
 //! The sample never decides: where the k-th turns out not to be between the two, or too many are, the
-//! histograms of [`super::magnitudes`] find it. Where a sample has one magnitude again and again, as
-//! bf16 differences do, its elements are counted instead of kept.
+//! histograms of [`super::magnitudes`] find it.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::magnitudes::{Magnitudes, Place, places};
+use super::magnitudes::{Magnitudes, Place, TASK, magnitude, places, tasks};
+use super::source::Source;
 use crate::base::wide::wide;
 
 /// Elements read together for the sample: a cache line of f32.
 const RUN: usize = 16;
+/// Elements of each tensor that lie in the first cache while they are looked at.
+const LOOK: usize = 1024;
 /// Elements looked at together: most groups have none that is kept.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 /// Below so many elements all are kept: nothing is gained by a sample.
 const FEW: usize = 1 << 14;
 /// One in so many is sampled, within limits.
@@ -27,8 +36,8 @@ const LEAST_SAMPLE: usize = 1 << 12;
 const MOST_SAMPLE: usize = 1 << 16;
 /// Standard errors of a sample's rank on each side.
 const ERRORS: f64 = 3.0;
-/// A magnitude that is this share of a sample is counted, not kept.
-const HEAVY: usize = 16;
+/// No magnitude is larger.
+const LARGEST: u32 = i32::MAX as u32;
 /// Most elements of a tensor that are kept: 32 MiB of them.
 const MOST_KEPT: usize = 1 << 22;
 
@@ -42,9 +51,9 @@ pub(super) struct Found<'a> {
 
 /// What is known of the elements that have a magnitude.
 enum Ties {
-    /// Their indices, rising.
-    Indices(Vec<usize>),
-    /// How many there are in each task.
+    /// They are among those that every task kept.
+    Kept(Vec<Vec<u64>>),
+    /// How many there are in every [`LOOK`] elements.
     Counts(Vec<u64>),
     /// Only that they are there.
     Unseen,
@@ -55,36 +64,89 @@ impl Found<'_> {
     pub(super) fn after_nth(&self, nth: u64) -> usize {
         let wanted = self.place.magnitude;
         match &self.ties {
-            Ties::Indices(indices) => nth.checked_sub(1).map_or(0, |last| indices[last as usize] + 1),
-            Ties::Counts(counts) => self.magnitudes.after_nth(wanted, nth, counts),
-            Ties::Unseen => self.magnitudes.after_nth(wanted, nth, &self.magnitudes.counts(wanted)),
+            Ties::Kept(kept) => after_nth_kept(wanted, nth, kept),
+            Ties::Counts(counts) => self.magnitudes.after_nth(wanted, nth, LOOK, counts),
+            Ties::Unseen => self.magnitudes.after_nth(wanted, nth, TASK, &self.magnitudes.counts(wanted)),
         }
     }
 }
 
-/// The elements of some ranks, from 1 for the largest; a rank is at most the number of elements.
-pub(super) fn find<const N: usize>(magnitudes: Magnitudes<'_>, ranks: [u64; N]) -> [Found<'_>; N] {
-    let brackets = Bracket::around(&magnitudes, ranks);
-    let tasks: Vec<_> = magnitudes.tasks().collect();
-    let seen: Vec<[Seen; N]> = tasks
-        .into_par_iter()
-        .map(|range| {
-            let (start, mut seen) = (range.start, brackets.map(|_| Seen::default()));
-            magnitudes.scan(range, |first, piece| {
-                for (bracket, seen) in brackets.iter().zip(&mut seen) {
-                    seen.look(bracket, (first - start) as u32, piece);
-                }
-            });
-            seen
+/// What is asked of one tensor: the elements of some ranks, from 1 for the largest; a rank is at most the
+/// number of elements.
+pub(super) struct Question<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) ranks: Vec<u64>,
+}
+
+/// Answers questions about tensors of one shape, or about their differences from a base, which is read
+/// once for all of them.
+pub(super) fn find<'a>(
+    base: Option<&'a dyn Source>,
+    elements: usize,
+    questions: &[Question<'a>],
+) -> Vec<Vec<Found<'a>>> {
+    if questions.is_empty() {
+        return Vec::new();
+    }
+    let of = |question: &Question<'a>| Magnitudes { base, source: question.source, elements };
+    let brackets: Vec<Vec<Bracket>> =
+        questions.iter().map(|question| Bracket::around(&of(question), &question.ranks)).collect();
+    let tasks: Vec<_> = tasks(elements).collect();
+    let tasks: Vec<Vec<Vec<Seen>>> =
+        tasks.into_par_iter().map(|range| look(base, questions, &brackets, range)).collect();
+    let answers = by_question(tasks, questions).into_par_iter().zip(questions).zip(&brackets);
+    answers
+        .map(|((seen, question), brackets)| {
+            let answers = seen.into_iter().zip(brackets).zip(&question.ranks);
+            answers.map(|((seen, bracket), rank)| answer(of(question), bracket, seen, *rank)).collect()
         })
-        .collect();
-    std::array::from_fn(|i| {
-        let seen: Vec<&Seen> = seen.iter().map(|seen| &seen[i]).collect();
-        exact(&magnitudes, &brackets[i], &seen, ranks[i]).unwrap_or_else(|| {
-            let [place] = places(&[magnitudes], [ranks[i]]);
-            Found { place, magnitudes, ties: Ties::Unseen }
-        })
-    })
+        .collect()
+}
+
+/// Of every rank of every question, what each task saw, instead of the other way round.
+fn by_question(tasks: Vec<Vec<Vec<Seen>>>, questions: &[Question<'_>]) -> Vec<Vec<Vec<Seen>>> {
+    let nothing = |question: &Question<'_>| question.ranks.iter().map(|_| Vec::new()).collect();
+    let mut all: Vec<Vec<Vec<Seen>>> = questions.iter().map(nothing).collect();
+    for task in tasks {
+        for (all, seen) in all.iter_mut().flatten().zip(task.into_iter().flatten()) {
+            all.push(seen);
+        }
+    }
+    all
+}
+
+/// By the bracket, or by the histograms if that missed.
+fn answer<'a>(magnitudes: Magnitudes<'a>, bracket: &Bracket, seen: Vec<Seen>, rank: u64) -> Found<'a> {
+    let (place, ties) = exact(bracket, seen, rank).unwrap_or_else(|| {
+        let [place] = places(&[magnitudes], [rank]);
+        (place, Ties::Unseen)
+    });
+    Found { place, magnitudes, ties }
+}
+
+/// Looks once at the elements in `range` of every tensor.
+fn look(
+    base: Option<&dyn Source>,
+    questions: &[Question<'_>],
+    brackets: &[Vec<Bracket>],
+    range: Range<usize>,
+) -> Vec<Vec<Seen>> {
+    let mut seen: Vec<Vec<Seen>> =
+        brackets.iter().map(|brackets| brackets.iter().map(|_| Seen::default()).collect()).collect();
+    let (mut base_scratch, mut scratch, mut found) = ([0.0; LOOK], [0.0; LOOK], [0; LOOK]);
+    let zeros = [0.0; LOOK];
+    for first in range.clone().step_by(LOOK) {
+        let len = LOOK.min(range.end - first);
+        // The magnitude of a difference from zero is that of the value.
+        let base = base.map_or(&zeros[..len], |base| base.read(first, &mut base_scratch[..len]));
+        for ((question, brackets), seen) in questions.iter().zip(brackets).zip(&mut seen) {
+            let values = question.source.read(first, &mut scratch[..len]);
+            for (bracket, seen) in brackets.iter().zip(seen) {
+                seen.look(bracket, (first - range.start) as u32, values, base, &mut found);
+            }
+        }
+    }
+    seen
 }
 
 /// Two magnitudes that should have the one in question between them, or be it.
@@ -92,23 +154,24 @@ pub(super) fn find<const N: usize>(magnitudes: Magnitudes<'_>, ranks: [u64; N]) 
 struct Bracket {
     low: u32,
     high: u32,
+    /// The likeliest, between them.
+    middle: u32,
     /// Most elements kept in one task.
     room: usize,
 }
 
 impl Bracket {
-    fn around<const N: usize>(magnitudes: &Magnitudes<'_>, ranks: [u64; N]) -> [Self; N] {
+    fn around(magnitudes: &Magnitudes<'_>, ranks: &[u64]) -> Vec<Self> {
         let elements = magnitudes.elements;
-        let tasks = magnitudes.tasks().count().max(1);
+        let tasks = tasks(elements).count().max(1);
         let room = (elements / 8).min(MOST_KEPT) / tasks + FEW;
         if elements <= FEW {
-            return ranks.map(|_| Self { low: 0, high: u32::MAX, room });
+            let all = Self { low: 0, high: LARGEST, middle: 0, room };
+            return vec![all; ranks.len()];
         }
         let mut sample = sample(magnitudes);
-        ranks.map(|rank| {
-            let [low, high] = between(&mut sample, rank as f64 / elements as f64);
-            Self { low, high, room }
-        })
+        let shares = ranks.iter().map(|rank| *rank as f64 / elements as f64);
+        shares.map(|share| Self { room, ..between(&mut sample, share) }).collect()
     }
 }
 
@@ -125,130 +188,163 @@ fn sample(magnitudes: &Magnitudes<'_>) -> Vec<u32> {
     sample
 }
 
-/// The two magnitudes around a share of a sample from above.
-fn between(sample: &mut [u32], share: f64) -> [u32; 2] {
+/// The magnitudes around a share of a sample from above.
+fn between(sample: &mut [u32], share: f64) -> Bracket {
     let size = sample.len();
     // From below, because that is how a slice is ordered.
     let below = (1.0 - share) * size as f64;
     let error = ERRORS * (size as f64 * share * (1.0 - share)).sqrt() + 2.0;
+    let (first, last) = ((below - error).max(0.0) as usize, (below + error) as usize);
     let middle = (below as usize).min(size - 1);
-    let low = if below < error { 0 } else { *sample.select_nth_unstable((below - error) as usize).1 };
-    let above = (below + error) as usize;
-    let high = if above >= size { u32::MAX } else { *sample.select_nth_unstable(above).1 };
-    let middle = *sample.select_nth_unstable(middle).1;
-    let heavy = sample.iter().filter(|magnitude| **magnitude == middle).count() >= size / HEAVY;
-    if heavy { [middle; 2] } else { [low, high] }
+    // Each search leaves less for the next.
+    let (_, lowest, mut rest) = sample.select_nth_unstable(first);
+    let low = if below < error { 0 } else { *lowest };
+    let mut high = LARGEST;
+    if last < size {
+        let (between, highest, _) = rest.select_nth_unstable(last - first - 1);
+        (high, rest) = (*highest, between);
+    }
+    let middle = match middle - first {
+        0 => *lowest,
+        above => *rest.select_nth_unstable(above - 1).1,
+    };
+    Bracket { low, high, middle, room: 0 }
 }
 
 /// What one task saw of a bracket.
 #[derive(Debug, Default)]
 struct Seen {
     above: u64,
-    /// Between the two, or just the one.
+    /// The likeliest, in every [`LOOK`] elements.
+    equal: Vec<u64>,
+    /// Others between the two.
     within: u64,
-    /// Magnitude and index in the task, packed; not of a bracket of one magnitude.
+    /// Magnitude and index in the task of these, packed.
     kept: Vec<u64>,
 }
 
 impl Seen {
-    fn look(&mut self, bracket: &Bracket, first: u32, piece: &[u32]) {
-        if bracket.low == bracket.high {
-            let (above, equal) = count(bracket.low as i32, piece);
-            self.above += u64::from(above);
-            self.within += u64::from(equal);
-            return;
-        }
-        // Magnitudes have no sign bit, so they compare alike with one.
-        let most = bracket.high.min(i32::MAX as u32) as i32;
-        let room = bracket.room.saturating_sub(self.kept.len());
-        let (above, within) = keep(bracket.low as i32, most, first, piece, room, &mut self.kept);
+    fn look(&mut self, bracket: &Bracket, first: u32, values: &[f32], base: &[f32], found: &mut [u64; LOOK]) {
+        let Counts { above, equal, within } = sort_out(bracket, first, values, base, found);
         self.above += u64::from(above);
-        self.within += u64::from(within);
+        self.equal.push(u64::from(equal));
+        self.within += within as u64;
+        if self.kept.len() <= bracket.room {
+            self.kept.extend_from_slice(&found[..within]);
+        }
     }
+}
+
+/// Of some elements, how many are above a bracket, of its likeliest magnitude, and others within it.
+struct Counts {
+    above: u32,
+    equal: u32,
+    within: usize,
 }
 
 wide! {
-    /// How many are above a magnitude, and how many are just that.
-    fn count<'a>(wanted: i32, magnitudes: &'a [u32]) -> (u32, u32) {
-        let (mut above, mut equal) = (0, 0);
-        for magnitude in magnitudes {
-            above += u32::from(magnitude.cast_signed() > wanted);
-            equal += u32::from(magnitude.cast_signed() == wanted);
-        }
-        (above, equal)
-    }
-
-    /// How many are above two magnitudes and how many between them; the latter are kept while there
-    /// is room.
-    fn keep<'a>(
-        low: i32, high: i32, first: u32, magnitudes: &'a [u32], room: usize, kept: &'a mut Vec<u64>,
-    ) -> (u32, u32) {
-        let is_within = |magnitude: u32| {
-            (magnitude.cast_signed() >= low) & (magnitude.cast_signed() <= high)
-        };
-        let above = magnitudes.iter().map(|magnitude| u32::from(magnitude.cast_signed() > high)).sum();
-        let mut within = 0;
-        let (groups, rest) = magnitudes.as_chunks::<GROUP>();
-        let mut rest_group = [u32::MAX; GROUP];
-        rest_group[..rest.len()].copy_from_slice(rest);
-        let groups = groups.iter().chain((!rest.is_empty()).then_some(&rest_group));
-        for (group, first) in groups.zip((first..).step_by(GROUP)) {
-            // What is below wraps around and so is far above; what fills the last group up is, too.
-            let above_low = group.iter().map(|magnitude| magnitude.wrapping_sub(low.cast_unsigned()));
-            let nearest = above_low.fold(u32::MAX, u32::min);
-            if nearest <= high.abs_diff(low) {
-                // Which ones is a coin toss: all are written, those that are not within over again.
-                let (mut found, mut count) = ([0; GROUP], 0);
-                for (magnitude, index) in group.iter().zip(first..) {
-                    found[count % GROUP] = u64::from(*magnitude) << 32 | u64::from(index);
-                    count += usize::from(is_within(*magnitude));
+    /// Counts differences, and finds those that are within a bracket but not of its likeliest magnitude.
+    fn sort_out<'a>(
+        bracket: &'a Bracket, first: u32, values: &'a [f32], base: &'a [f32], found: &'a mut [u64; LOOK],
+    ) -> Counts {
+        // Without a sign bit they compare alike with one, which is how vector units compare.
+        let [low, high, middle] =
+            [bracket.low, bracket.high, bracket.middle].map(|magnitude| magnitude.cast_signed());
+        let is_found = |magnitude: i32| (magnitude >= low) & (magnitude <= high) & (magnitude != middle);
+        let (mut above, mut equal, mut within) = ([0_u32; GROUP], [0_u32; GROUP], 0);
+        let (groups, rest) = values.as_chunks::<GROUP>();
+        let (bases, base_rest) = base.as_chunks::<GROUP>();
+        for ((values, base), first) in groups.iter().zip(bases).zip((first..).step_by(GROUP)) {
+            let mut are_found = [0_u8; GROUP];
+            for lane in 0..GROUP {
+                let magnitude = magnitude(values[lane] - base[lane]).cast_signed();
+                above[lane] += u32::from(magnitude > high);
+                equal[lane] += u32::from(magnitude == middle);
+                are_found[lane] = u8::from(is_found(magnitude));
+            }
+            // Few are: most words are zero, and in the others each byte that is not is looked for.
+            let words: [[u8; 8]; GROUP / 8] = bytemuck::cast(are_found);
+            for (word, start) in words.into_iter().zip((0..).step_by(8)) {
+                let mut left = u64::from_le_bytes(word);
+                while left != 0 {
+                    let lane = (start + left.trailing_zeros() as usize / 8) % GROUP;
+                    found[within % LOOK] = packed(magnitude(values[lane] - base[lane]), first + lane as u32);
+                    within += 1;
+                    left &= left - 1;
                 }
-                if within as usize <= room {
-                    kept.extend_from_slice(&found[..count]);
-                }
-                within += count as u32;
             }
         }
-        (above, within)
+        let rest_first = first + (values.len() - rest.len()) as u32;
+        for ((lane, index), (value, base)) in (0..).zip(rest_first..).zip(rest.iter().zip(base_rest)) {
+            let magnitude = magnitude(value - base);
+            above[lane] += u32::from(magnitude.cast_signed() > high);
+            equal[lane] += u32::from(magnitude.cast_signed() == middle);
+            if is_found(magnitude.cast_signed()) {
+                found[within % LOOK] = packed(magnitude, index);
+                within += 1;
+            }
+        }
+        Counts { above: above.iter().sum(), equal: equal.iter().sum(), within }
     }
 }
 
+/// A magnitude and an index in a task, in the order of the former.
+fn packed(magnitude: u32, index: u32) -> u64 {
+    u64::from(magnitude) << 32 | u64::from(index)
+}
+
 /// The element in question, if it is within the bracket and everything there was kept.
-fn exact<'a>(magnitudes: &Magnitudes<'a>, bracket: &Bracket, seen: &[&Seen], rank: u64) -> Option<Found<'a>> {
+fn exact(bracket: &Bracket, seen: Vec<Seen>, rank: u64) -> Option<(Place, Ties)> {
     let above: u64 = seen.iter().map(|seen| seen.above).sum();
     let within: u64 = seen.iter().map(|seen| seen.within).sum();
-    if rank <= above || rank > above + within {
+    let equal: u64 = seen.iter().flat_map(|seen| &seen.equal).sum();
+    let all_kept = seen.iter().all(|seen| seen.kept.len() as u64 == seen.within);
+    if rank <= above || rank > above + within + equal || !all_kept {
         return None;
     }
-    if bracket.low == bracket.high {
-        let place = Place { magnitude: bracket.low, above, equal: within };
-        let counts = seen.iter().map(|seen| seen.within).collect();
-        return Some(Found { place, magnitudes: *magnitudes, ties: Ties::Counts(counts) });
+    let mut others: Vec<u32> = Vec::with_capacity(within as usize);
+    seen.iter().for_each(|seen| others.extend(seen.kept.iter().map(magnitude_of)));
+    let above_middle = others.iter().filter(|other| **other > bracket.middle).count() as u64;
+    let rank_within = rank - above;
+    if rank_within > above_middle && rank_within <= above_middle + equal {
+        let place = Place { magnitude: bracket.middle, above: above + above_middle, equal };
+        return Some((place, Ties::Counts(seen.into_iter().flat_map(|seen| seen.equal).collect())));
     }
-    if seen.iter().any(|seen| seen.kept.len() as u64 != seen.within) {
-        return None;
+    let not_others = if rank_within > above_middle { equal } else { 0 };
+    let place = nth_largest(&mut others, rank_within - not_others);
+    let place = Place { above: above + not_others + place.above, ..place };
+    Some((place, Ties::Kept(seen.into_iter().map(|seen| seen.kept).collect())))
+}
+
+/// The place of the `nth` largest, from 1.
+fn nth_largest(magnitudes: &mut [u32], nth: u64) -> Place {
+    let from_below = magnitudes.len() - nth as usize;
+    let magnitude = *magnitudes.select_nth_unstable(from_below).1;
+    let count =
+        |of: &[u32], is: fn(&u32, &u32) -> bool| of.iter().filter(|other| is(other, &magnitude)).count();
+    Place {
+        magnitude,
+        above: count(&magnitudes[from_below..], u32::gt) as u64,
+        equal: count(magnitudes, u32::eq) as u64,
     }
-    let magnitude_of = |kept: &u64| (kept >> 32) as u32;
-    let mut candidates: Vec<u32> = seen.iter().flat_map(|seen| &seen.kept).map(magnitude_of).collect();
-    let from_below = (above + within - rank) as usize;
-    let magnitude = *candidates.select_nth_unstable(from_below).1;
-    let larger = candidates[from_below..].iter().filter(|candidate| **candidate > magnitude).count() as u64;
-    let indices: Vec<usize> = magnitudes
-        .tasks()
-        .zip(seen)
-        .flat_map(|(task, seen)| {
-            let ties = seen.kept.iter().filter(|kept| magnitude_of(kept) == magnitude);
-            ties.map(move |kept| task.start + (kept & u64::from(u32::MAX)) as usize)
-        })
-        .collect();
-    let place = Place { magnitude, above: above + larger, equal: indices.len() as u64 };
-    Some(Found { place, magnitudes: *magnitudes, ties: Ties::Indices(indices) })
+}
+
+/// The flat index just after the `nth` element of a magnitude of which every task kept all.
+fn after_nth_kept(wanted: u32, nth: u64, tasks: &[Vec<u64>]) -> usize {
+    let kept = tasks.iter().zip((0..).step_by(TASK));
+    let mut indices = kept.flat_map(|(kept, start)| {
+        let ties = kept.iter().filter(|kept| magnitude_of(kept) == wanted);
+        ties.map(move |kept| start + (kept & u64::from(u32::MAX)) as usize)
+    });
+    nth.checked_sub(1).map_or(0, |before| indices.nth(before as usize).expect("so many ties were seen") + 1)
+}
+
+fn magnitude_of(kept: &u64) -> u32 {
+    (kept >> 32) as u32
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::magnitudes::TASK;
-    use super::super::source::Source;
     use super::*;
 
     struct Made(fn(usize) -> f32);
@@ -274,7 +370,12 @@ mod tests {
         // Every run of the sample falls into the small ones.
         let astray =
             Made(|i| if i % ((2 * TASK + 77) / 2048) < 64 { 1e-3 } else { 1.0 + (mixed(i) % 997) as f32 });
-        for (name, source) in [("smooth", &smooth), ("few", &few), ("zeros", &zeros), ("astray", &astray)] {
+        // One magnitude is a tenth of all, the others are spread around it.
+        let clump =
+            Made(|i| if mixed(i) % 10 == 0 { 1.0 } else { 0.5 + (mixed(i) >> 9) as f32 / 8_388_608.0 });
+        let sources =
+            [("smooth", &smooth), ("few", &few), ("zeros", &zeros), ("astray", &astray), ("clump", &clump)];
+        for (name, source) in sources {
             for elements in [1, 100, FEW + 1, 2 * TASK + 77] {
                 let magnitudes = Magnitudes { base: None, source, elements };
                 for rank in
@@ -282,11 +383,12 @@ mod tests {
                 {
                     let rank = rank.clamp(1, elements) as u64;
                     let [expected] = places(&[magnitudes], [rank]);
-                    let [found, _] = find(magnitudes, [rank, elements as u64]);
+                    let ranks = vec![rank, elements as u64];
+                    let found = find(None, elements, &[Question { source, ranks }]).remove(0).remove(0);
                     assert_eq!(found.place, expected, "{name}, {rank} of {elements}");
                     let counts = magnitudes.counts(expected.magnitude);
                     for nth in [0, 1, expected.equal / 2, expected.equal] {
-                        let after = magnitudes.after_nth(expected.magnitude, nth, &counts);
+                        let after = magnitudes.after_nth(expected.magnitude, nth, TASK, &counts);
                         assert_eq!(found.after_nth(nth), after, "{name}, {nth} of {}", expected.equal);
                     }
                 }

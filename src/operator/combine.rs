@@ -18,6 +18,7 @@
 //! All sums are f32 in list order from zero.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::contract::{Kernel, Piece, TensorInputs};
 use super::parameter::{Kind, Parameter, Parameters, Value};
@@ -69,27 +70,13 @@ pub(super) struct Combine<S> {
     found: Parameters,
 }
 
-/// Room for the differences of one run; what lies in it from the last one is never read.
-#[derive(Default)]
-struct Room {
-    changes: Vec<f32>,
-    votes: Vec<f32>,
-    divisors: Vec<f32>,
-}
-
-impl Room {
-    fn make(&mut self, parents: usize, run: usize) {
-        self.changes.resize(parents * run, 0.0);
-        self.votes.resize(run, 0.0);
-        self.divisors.resize(run, 0.0);
-    }
-}
-
 thread_local! {
-    /// Kept from run to run: clearing it anew costs as much as some of the arithmetic.
-    static ROOM: RefCell<Room> = RefCell::default();
+    /// Room for the differences of one run, parent after parent. Kept from run to run: clearing it anew
+    /// costs as much as some of the arithmetic. What lies in it from the last one is never read.
+    static ROOM: RefCell<Vec<f32>> = RefCell::default();
 }
 
+/// What is done with the weighted differences.
 #[derive(Clone, Copy)]
 enum Way {
     Add { divisor: Option<f32> },
@@ -128,69 +115,30 @@ impl<S: Sparsify> Combine<S> {
         self
     }
 
-    /// The sparse differences of one parent, not weighted yet.
-    fn changes(&self, piece: &Piece<'_>, parent: usize, changes: &mut [f32]) {
-        self.sparsify.differences(parent, piece.first, piece.parents[parent], piece.base, changes);
-    }
-
-    fn in_runs(&self, piece: &Piece<'_>, room: &mut Room, out: &mut [f32]) {
-        let mut parents = Vec::with_capacity(piece.parents.len());
-        for first in (0..out.len()).step_by(S::RUN) {
-            let run = first..out.len().min(first + S::RUN);
-            parents.clear();
-            parents.extend(piece.parents.iter().map(|parent| &parent[run.clone()]));
-            let (base, out) = (&piece.base[run.clone()], &mut out[run]);
-            let run = Piece { first: piece.first + first, base, parents: &parents };
-            match self.way {
-                Way::Add { divisor } => self.add(&run, divisor, room, out),
-                Way::Elect { by_count, normalize } => {
-                    self.elect(&run, by_count, normalize, room, out);
-                }
-            }
+    /// Elements `run` of a piece.
+    fn run(&self, piece: &Piece<'_>, run: Range<usize>, room: &mut [f32], out: &mut [f32]) {
+        let (first, base) = (piece.first + run.start, &piece.base[run.clone()]);
+        let changes = &mut room[..self.weights.len() * run.len()];
+        for (parent, changes) in changes.chunks_mut(run.len()).enumerate() {
+            let x = &piece.parents[parent][run.clone()];
+            self.sparsify.differences(parent, first, x, base, changes);
         }
-    }
-
-    fn add(&self, piece: &Piece<'_>, divisor: Option<f32>, room: &mut Room, out: &mut [f32]) {
-        let changes = &mut room.changes[..out.len()];
-        for parent in 0..self.weights.len() {
-            self.changes(piece, parent, changes);
-            let add = if parent == 0 { start_weighted } else { add_weighted };
-            add(self.factors[parent], self.weights[parent], changes, out);
+        let scales = Scales { factors: &self.factors, weights: &self.weights, lambda: self.lambda };
+        match self.way {
+            Way::Add { divisor } => add_up(scales, divisor, changes, base, out),
+            Way::Elect { by_count, normalize } => elect(scales, by_count, normalize, changes, base, out),
         }
-        put_on(piece.base, self.lambda, divisor, out);
-    }
-
-    fn elect(&self, piece: &Piece<'_>, by_count: bool, normalize: bool, room: &mut Room, out: &mut [f32]) {
-        let len = out.len();
-        let changes = &mut room.changes[..self.weights.len() * len];
-        let (votes, divisors) = (&mut room.votes[..len], &mut room.divisors[..len]);
-        votes.fill(0.0);
-        divisors.fill(0.0);
-        for (parent, changes) in changes.chunks_mut(len).enumerate() {
-            self.changes(piece, parent, changes);
-            weigh(self.factors[parent], self.weights[parent], changes);
-            if by_count {
-                count_signs(changes, votes);
-            } else {
-                add(changes, votes);
-            }
-        }
-        out.fill(0.0);
-        for (changes, weight) in changes.chunks(len).zip(&self.weights) {
-            tally(out, divisors, votes, changes, *weight);
-        }
-        if normalize {
-            divide(divisors, out);
-        }
-        put_on(piece.base, self.lambda, None, out);
     }
 }
 
 impl<S: Sparsify> Kernel for Combine<S> {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
         ROOM.with_borrow_mut(|room| {
-            room.make(self.weights.len(), S::RUN.min(out.len()));
-            self.in_runs(piece, room, out);
+            room.resize(self.weights.len() * S::RUN.min(out.len()), 0.0);
+            for first in (0..out.len()).step_by(S::RUN) {
+                let run = first..out.len().min(first + S::RUN);
+                self.run(piece, run.clone(), room, &mut out[run]);
+            }
         });
     }
 
@@ -213,71 +161,127 @@ wide! {
         }
     }
 
-    /// Weighs one parent's changes.
-    fn weigh<'a>(factor: f32, weight: f32, changes: &'a mut [f32]) {
-        for change in changes {
-            *change = *change * factor * weight;
-        }
+    /// Adds the parents' changes up and puts the sums on the base.
+    fn add_up<'a>(
+        scales: Scales<'a>, divisor: Option<f32>, changes: &'a [f32], base: &'a [f32], out: &'a mut [f32],
+    ) {
+        in_groups(changes, base, out, #[inline(always)] |changes| {
+            let mut sums = [0.0; GROUP];
+            for (i, (factor, weight)) in scales.each().enumerate() {
+                let changes = changes.of(i);
+                for lane in 0..GROUP {
+                    sums[lane] += changes[lane] * factor * weight;
+                }
+            }
+            if let Some(divisor) = divisor {
+                sums = sums.map(|sum| sum / divisor);
+            }
+            sums.map(|sum| scales.lambda * sum)
+        });
     }
 
-    /// Weighs the first parent's changes; a sum begins at zero, which makes `-0` into `0`.
-    fn start_weighted<'a>(factor: f32, weight: f32, changes: &'a [f32], sums: &'a mut [f32]) {
-        for (sum, change) in sums.iter_mut().zip(changes) {
-            *sum = 0.0 + *change * factor * weight;
-        }
-    }
-
-    /// Weighs one parent's changes while they are added up.
-    fn add_weighted<'a>(factor: f32, weight: f32, changes: &'a [f32], sums: &'a mut [f32]) {
-        for (sum, change) in sums.iter_mut().zip(changes) {
-            *sum += *change * factor * weight;
-        }
-    }
-
-    fn add<'a>(changes: &'a [f32], sums: &'a mut [f32]) {
-        for (sum, change) in sums.iter_mut().zip(changes) {
-            *sum += change;
-        }
-    }
-
-    /// Adds -1, 0 or 1 for each change.
-    fn count_signs<'a>(changes: &'a [f32], votes: &'a mut [f32]) {
-        for (vote, change) in votes.iter_mut().zip(changes) {
-            let (plus, minus) = (*change > 0.0, *change < 0.0);
-            *vote += f32::from(u8::from(plus)) - f32::from(u8::from(minus));
-        }
-    }
-
-    /// Adds those changes that have the elected sign, and their weight to the divisors.
+    /// Adds up those changes that have the elected sign, and puts the sums on the base.
     ///
     /// Written with masks: a branch on a coin toss is what the machine is worst at.
-    fn tally<'a>(
-        sums: &'a mut [f32], divisors: &'a mut [f32], votes: &'a [f32], changes: &'a [f32], weight: f32,
+    fn elect<'a>(
+        scales: Scales<'a>, by_count: bool, normalize: bool, changes: &'a [f32], base: &'a [f32],
+        out: &'a mut [f32],
     ) {
-        let elected = votes.iter().zip(changes);
-        for ((sum, divisor), (vote, change)) in sums.iter_mut().zip(divisors).zip(elected) {
-            let plus = *vote >= 0.0;
-            let agrees = (plus & (*change > 0.0)) | (!plus & (*change < 0.0));
-            let mask = u32::from(agrees).wrapping_neg();
-            *sum += f32::from_bits(change.to_bits() & mask);
-            *divisor += f32::from_bits(weight.to_bits() & mask);
-        }
+        in_groups(changes, base, out, #[inline(always)] |changes| {
+            let mut votes = [0.0; GROUP];
+            for (i, (factor, weight)) in scales.each().enumerate() {
+                let changes = changes.of(i);
+                for lane in 0..GROUP {
+                    let change = changes[lane] * factor * weight;
+                    votes[lane] += if by_count { sign(change) } else { change };
+                }
+            }
+            let (mut sums, mut divisors) = ([0.0; GROUP], [0.0; GROUP]);
+            for (i, (factor, weight)) in scales.each().enumerate() {
+                let changes = changes.of(i);
+                for lane in 0..GROUP {
+                    let change = changes[lane] * factor * weight;
+                    let plus = votes[lane] >= 0.0;
+                    let agrees = (plus & (change > 0.0)) | (!plus & (change < 0.0));
+                    let mask = u32::from(agrees).wrapping_neg();
+                    sums[lane] += f32::from_bits(change.to_bits() & mask);
+                    divisors[lane] += f32::from_bits(weight.to_bits() & mask);
+                }
+            }
+            if normalize {
+                for lane in 0..GROUP {
+                    sums[lane] /= if divisors[lane] == 0.0 { 1.0 } else { divisors[lane] };
+                }
+            }
+            sums.map(|sum| scales.lambda * sum)
+        });
     }
+}
 
-    /// Divides each sum by its own divisor, unless that is zero.
-    fn divide<'a>(divisors: &'a [f32], sums: &'a mut [f32]) {
-        for (sum, divisor) in sums.iter_mut().zip(divisors) {
-            *sum /= if *divisor == 0.0 { 1.0 } else { *divisor };
-        }
-    }
+/// Elements whose sums are in registers together.
+const GROUP: usize = 16;
 
-    /// Divides all sums, if by anything, and puts them on the base.
-    fn put_on<'a>(base: &'a [f32], lambda: f32, divisor: Option<f32>, sums: &'a mut [f32]) {
-        if let Some(divisor) = divisor {
-            sums.iter_mut().for_each(|sum| *sum /= divisor);
+/// What differences are multiplied by.
+#[derive(Clone, Copy)]
+struct Scales<'a> {
+    factors: &'a [f32],
+    weights: &'a [f32],
+    lambda: f32,
+}
+
+impl<'a> Scales<'a> {
+    /// The factor and the weight of each parent, in order.
+    #[inline(always)]
+    fn each(self) -> impl Iterator<Item = (f32, f32)> + use<'a> {
+        self.factors.iter().copied().zip(self.weights.iter().copied())
+    }
+}
+
+/// The changes of all parents to the same few elements.
+#[derive(Clone, Copy)]
+struct Changes<'a> {
+    /// Those of one run, parent after parent.
+    all: &'a [f32],
+    run: usize,
+    /// Where the elements are in the run, and how many.
+    first: usize,
+    len: usize,
+}
+
+impl Changes<'_> {
+    /// Those of one parent; zeros fill the last group up.
+    #[inline(always)]
+    fn of(&self, parent: usize) -> [f32; GROUP] {
+        let changes = &self.all[parent * self.run + self.first..][..self.len];
+        if let Ok(changes) = changes.try_into() {
+            return changes;
         }
-        for (sum, b) in sums.iter_mut().zip(base) {
-            *sum = b + lambda * *sum;
+        let mut filled = [0.0; GROUP];
+        filled[..changes.len()].copy_from_slice(changes);
+        filled
+    }
+}
+
+/// Puts on every element of a base what `sum` makes of the changes to it.
+#[inline(always)]
+fn in_groups(all: &[f32], base: &[f32], out: &mut [f32], sum: impl Fn(Changes<'_>) -> [f32; GROUP]) {
+    let run = out.len();
+    let (groups, rest) = out.as_chunks_mut::<GROUP>();
+    let (bases, base_rest) = base.as_chunks::<GROUP>();
+    for (i, (out, base)) in groups.iter_mut().zip(bases).enumerate() {
+        let sums = sum(Changes { all, run, first: i * GROUP, len: GROUP });
+        for lane in 0..GROUP {
+            out[lane] = base[lane] + sums[lane];
         }
     }
+    let sums = sum(Changes { all, run, first: run - rest.len(), len: rest.len() });
+    for ((out, base), sum) in rest.iter_mut().zip(base_rest).zip(sums) {
+        *out = base + sum;
+    }
+}
+
+/// -1, 0 or 1.
+#[inline(always)]
+fn sign(change: f32) -> f32 {
+    f32::from(u8::from(change > 0.0)) - f32::from(u8::from(change < 0.0))
 }

@@ -29,6 +29,11 @@ pub fn magnitude(value: f32) -> u32 {
     value.to_bits() & 0x7FFF_FFFF
 }
 
+/// The ranges of so many elements that tasks look at, in order.
+pub(super) fn tasks(elements: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..elements.div_ceil(TASK)).map(move |task| task * TASK..elements.min((task + 1) * TASK))
+}
+
 /// The magnitudes of a tensor's elements, or of its differences from a base: never stored.
 #[derive(Clone, Copy)]
 pub(super) struct Magnitudes<'a> {
@@ -126,10 +131,8 @@ wide! {
 }
 
 impl Magnitudes<'_> {
-    /// The ranges that tasks look at, in order.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let elements = self.elements;
-        (0..elements.div_ceil(TASK)).map(move |task| task * TASK..elements.min((task + 1) * TASK))
+    fn tasks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        tasks(self.elements)
     }
 
     /// Gives the magnitudes in `range` to `take`, piece by piece.
@@ -173,14 +176,15 @@ impl Magnitudes<'_> {
             .collect()
     }
 
-    /// The flat index just after the `nth` element (from 1) of this magnitude, of which every task has
-    /// so many; 0 for none of them.
-    pub(super) fn after_nth(&self, wanted: u32, nth: u64, counts: &[u64]) -> usize {
+    /// The flat index just after the `nth` element (from 1) of this magnitude, of which every `step`
+    /// elements have so many; 0 for none of them.
+    pub(super) fn after_nth(&self, wanted: u32, nth: u64, step: usize, counts: &[u64]) -> usize {
         if nth == 0 {
             return 0;
         }
         let mut left = nth;
-        for (range, count) in self.tasks().zip(counts) {
+        for (start, count) in (0..self.elements).step_by(step).zip(counts) {
+            let range = start..self.elements.min(start + step);
             if left > *count {
                 left -= count;
                 continue;

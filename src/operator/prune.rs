@@ -16,7 +16,7 @@
 use super::contract::{Kernel, Operator, Piece, TensorInputs, is_meant};
 use super::dare::Counters;
 use super::error::OperatorError;
-use super::magnitudes::{Magnitudes, magnitude, places};
+use super::magnitudes::{Magnitudes, TASK, magnitude, places};
 use super::parameter::{Kind, Parameter, Parameters, Value, Values, numbers_in};
 use super::trim::{Cut, cut, kept};
 use crate::tensor::shape::Shape;
@@ -203,7 +203,7 @@ fn global_cut(tensors: &[&TensorInputs<'_>], density: f64) -> Parameters {
         let counts = magnitudes.counts(place.magnitude);
         let own = counts.iter().sum();
         if own > ties {
-            let end = magnitudes.after_nth(place.magnitude, ties, &counts);
+            let end = magnitudes.after_nth(place.magnitude, ties, TASK, &counts);
             found.insert(format!("{TIES_END}{}", tensor.name), Value::Number(end as f64));
         }
         ties -= ties.min(own);

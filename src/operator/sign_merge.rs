@@ -17,7 +17,7 @@ use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters};
 use super::task_delta::{LAMBDA, WEIGHT};
-use super::trim::{Trimmed, cut, kept};
+use super::trim::{Band, Trimmed, cuts, kept};
 
 /// The operator.
 pub struct SignMerge;
@@ -77,11 +77,14 @@ impl Operator for SignMerge {
     ) -> Result<Box<dyn Kernel + 'a>, OperatorError> {
         let elements = tensor.shape.elements();
         let densities = tensor.values.per_parent("density");
-        let cuts =
-            tensor.parents.iter().zip(densities).map(|(parent, density)| {
-                cut(Some(tensor.base()), &**parent, elements, kept(*density, elements))
-            });
-        let trimmed = Trimmed(cuts.collect());
+        let keeps = densities.iter().map(|density| kept(*density, elements));
+        let bands: Vec<Band<'_>> = tensor
+            .parents
+            .iter()
+            .zip(keeps)
+            .map(|(parent, keep)| Band { source: &**parent, drop: 0, keep })
+            .collect();
+        let trimmed = Trimmed(cuts(Some(tensor.base()), elements, &bands));
         let kept = trimmed.kept();
         Ok(Box::new(Combine::new(tensor, trimmed).found("kept", kept)))
     }

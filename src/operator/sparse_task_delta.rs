@@ -22,7 +22,7 @@ use super::parameter::{Kind, Parameter, Parameters};
 use super::rescale::{Norm, factors};
 use super::sign_merge::DENSITY;
 use super::task_delta::{LAMBDA, WEIGHT};
-use super::trim::{Cut, Trimmed, band, cut, kept, share};
+use super::trim::{Band, Trimmed, cuts, kept, share};
 
 /// The operator.
 pub struct SparseTaskDelta;
@@ -76,7 +76,8 @@ impl Operator for SparseTaskDelta {
         tensor: &'a TensorInputs<'a>,
         _survey: &'a Parameters,
     ) -> Result<Box<dyn Kernel + 'a>, OperatorError> {
-        let cuts: Vec<Cut> = (0..tensor.parents.len()).map(|parent| cut_of(tensor, parent)).collect();
+        let bands: Vec<Band<'_>> = (0..tensor.parents.len()).map(|parent| band_of(tensor, parent)).collect();
+        let cuts = cuts(Some(tensor.base()), tensor.shape.elements(), &bands);
         let norm = Norm::named(tensor.values.choice("rescale"));
         let factors = norm.map(|norm| {
             factors(norm, tensor, |parent, first, x, base, out| {
@@ -94,14 +95,14 @@ impl Operator for SparseTaskDelta {
 }
 
 /// What one parent keeps.
-fn cut_of(tensor: &TensorInputs<'_>, parent: usize) -> Cut {
+fn band_of<'a>(tensor: &'a TensorInputs<'_>, parent: usize) -> Band<'a> {
     let elements = tensor.shape.elements();
     let (density, gamma) =
         (tensor.values.per_parent("density")[parent], tensor.values.per_parent("gamma")[parent]);
-    let (base, source) = (Some(tensor.base()), &*tensor.parents[parent]);
+    let source = &*tensor.parents[parent];
     if gamma > 0.0 {
-        band(base, source, elements, share(gamma, elements), share(density, elements))
+        Band { source, drop: share(gamma, elements), keep: share(density, elements) }
     } else {
-        cut(base, source, elements, kept(density, elements))
+        Band { source, drop: 0, keep: kept(density, elements) }
     }
 }

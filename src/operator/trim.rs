@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::bracket::{Found, find};
+use super::bracket::{Found, Question, find};
 use super::combine::Sparsify;
-use super::magnitudes::{Magnitudes, Place};
+use super::magnitudes::Place;
 use super::parameter::Value;
 use super::source::Source;
 use crate::base::wide::wide;
@@ -151,51 +151,78 @@ wide! {
     }
 }
 
-/// The cut that keeps the `keep` largest of `elements` magnitudes of `source - base`.
-pub fn cut(base: Option<&dyn Source>, source: &dyn Source, elements: usize, keep: usize) -> Cut {
-    band(base, source, elements, 0, keep)
+/// What is to be kept of a tensor: the `drop` largest magnitudes go and the `keep` next stay; fewer go where
+/// less than `keep` would remain.
+pub(super) struct Band<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) drop: usize,
+    pub(super) keep: usize,
 }
 
-/// The cut that drops the `drop` largest of `elements` magnitudes of `source - base` and keeps the
-/// `keep` next; fewer are dropped where less than `keep` would remain.
-pub fn band(
-    base: Option<&dyn Source>,
-    source: &dyn Source,
-    elements: usize,
-    drop: usize,
-    keep: usize,
-) -> Cut {
-    if keep >= elements {
-        return Cut::all(elements);
+impl Band<'_> {
+    /// The cut where nothing has to be looked for.
+    fn plain(&self, elements: usize) -> Option<Cut> {
+        if self.keep >= elements { Some(Cut::all(elements)) } else { (self.keep == 0).then_some(Cut::NONE) }
     }
-    if keep == 0 {
-        return Cut::NONE;
+
+    /// How many go.
+    fn dropped(&self, elements: usize) -> u64 {
+        self.drop.min(elements - self.keep) as u64
     }
-    let magnitudes = Magnitudes { base, source, elements };
-    let (drop, keep_ranks) = (drop.min(elements - keep), keep as u64);
+
+    /// The ranks of the outermost elements that stay or go.
+    fn ranks(&self, elements: usize) -> Vec<u64> {
+        let (dropped, keep) = (self.dropped(elements), self.keep as u64);
+        if dropped == 0 { vec![keep] } else { vec![dropped, dropped + keep] }
+    }
+
+    /// The cut, from the elements of these ranks.
+    fn cut(&self, elements: usize, found: &[Found<'_>]) -> Cut {
+        let (dropped, keep) = (self.dropped(elements), self.keep as u64);
+        match found {
+            [top, bottom] if top.place.magnitude == bottom.place.magnitude => {
+                // One magnitude on both edges: nothing else is kept.
+                let edge = edge(top, keep);
+                Cut { low: edge, high: edge, kept: self.keep }
+            }
+            [top, bottom] => Cut {
+                low: edge(bottom, dropped + keep - bottom.place.above),
+                high: edge(top, top.place.above + top.place.equal - dropped),
+                kept: self.keep,
+            },
+            [found] => {
+                let Edge { magnitude, ties_end } = edge(found, keep - found.place.above);
+                Cut::from(magnitude, ties_end, self.keep)
+            }
+            _ => unreachable!("one or two ranks are asked for"),
+        }
+    }
+}
+
+/// The edge behind the `ties`-th element of a magnitude.
+fn edge(found: &Found<'_>, ties: u64) -> Edge {
+    let Place { magnitude, equal, .. } = found.place;
     // All of a magnitude are kept; or they are zeros, and cutting a zero changes nothing.
-    let edge = |found: &Found<'_>, ties: u64| {
-        let Place { magnitude, equal, .. } = found.place;
-        let all = ties == equal || magnitude == 0;
-        Edge { magnitude, ties_end: if all { usize::MAX } else { found.after_nth(ties) } }
-    };
-    if drop == 0 {
-        let [found] = find(magnitudes, [keep_ranks]);
-        let Edge { magnitude, ties_end } = edge(&found, keep_ranks - found.place.above);
-        return Cut::from(magnitude, ties_end, keep);
-    }
-    let dropped = drop as u64;
-    let [top, bottom] = find(magnitudes, [dropped, dropped + keep_ranks]);
-    if top.place.magnitude == bottom.place.magnitude {
-        // One magnitude on both edges: nothing else is kept.
-        let edge = edge(&top, keep_ranks);
-        return Cut { low: edge, high: edge, kept: keep };
-    }
-    Cut {
-        low: edge(&bottom, dropped + keep_ranks - bottom.place.above),
-        high: edge(&top, top.place.above + top.place.equal - dropped),
-        kept: keep,
-    }
+    let all = ties == equal || magnitude == 0;
+    Edge { magnitude, ties_end: if all { usize::MAX } else { found.after_nth(ties) } }
+}
+
+/// The cut that keeps the `keep` largest of `elements` magnitudes of `source - base`.
+pub fn cut(base: Option<&dyn Source>, source: &dyn Source, elements: usize, keep: usize) -> Cut {
+    let [cut] = cuts(base, elements, &[Band { source, drop: 0, keep }])[..] else { return Cut::NONE };
+    cut
+}
+
+/// The cuts of tensors of so many elements, or of their differences from a base.
+pub(super) fn cuts(base: Option<&dyn Source>, elements: usize, bands: &[Band<'_>]) -> Vec<Cut> {
+    let questions: Vec<Question<'_>> = bands
+        .iter()
+        .filter(|band| band.plain(elements).is_none())
+        .map(|band| Question { source: band.source, ranks: band.ranks(elements) })
+        .collect();
+    let mut answers = find(base, elements, &questions).into_iter();
+    let mut answer = || answers.next().expect("an answer to every question");
+    bands.iter().map(|band| band.plain(elements).unwrap_or_else(|| band.cut(elements, &answer()))).collect()
 }
 
 /// A cut for each parent.
@@ -281,7 +308,8 @@ mod tests {
     fn check_band(values: &[f32], drop: usize, keep: usize) {
         let mut order: Vec<u32> = values.iter().map(|value| magnitude(*value)).collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
-        let cut = band(None, &Floats(values.to_vec()), values.len(), drop, keep);
+        let source = &Floats(values.to_vec());
+        let [cut] = cuts(None, values.len(), &[Band { source, drop, keep }])[..] else { panic!("one") };
         assert_eq!(cut.kept, keep);
         let drop = drop.min(values.len() - keep);
         let mut room = std::collections::BTreeMap::<u32, usize>::new();
