@@ -248,6 +248,9 @@ pub(super) struct Merge {
     /// Leave the inputs' digests out of the receipt: saves reading them once more
     #[arg(long)]
     pub(super) no_input_digests: bool,
+    /// Hash the inputs, also those that did not change since an earlier merge hashed them
+    #[arg(long, conflicts_with = "no_input_digests")]
+    pub(super) rehash: bool,
     /// Replace what is there
     #[arg(long)]
     pub(super) force: bool,

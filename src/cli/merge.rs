@@ -1,10 +1,12 @@
 //! `studbook merge`: a mergekit configuration, carried out without a plan.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::args::Merge;
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::Exit;
+use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
 use crate::operator::OperatorError;
 
@@ -14,7 +16,7 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         seed: command.seed.clone(),
         replace: command.force,
         rows_by_number: command.rows_by_number,
-        input_digests: !command.no_input_digests,
+        input_digests: input_digests(command),
     };
     let cancelled = stopped_by_ctrl_c()?;
     let receipt = match merge(&command.config, &command.out, &options, &*cancelled) {
@@ -28,6 +30,10 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         }
         Err(other) => return Err(other.into()),
     };
+    if let InputDigests::Hashed(memory) = &options.input_digests {
+        // Whoever has no place to remember things hashes them again.
+        let _ = memory.save();
+    }
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
         let names: Vec<&str> = names.map(|buffer| buffer.name.as_str()).collect();
@@ -56,4 +62,19 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         receipt.application.tensors.len(),
     )?;
     Ok(Exit::Complete)
+}
+
+fn input_digests(command: &Merge) -> InputDigests {
+    if command.no_input_digests {
+        InputDigests::LeftOut
+    } else {
+        InputDigests::Hashed(Memory::open(cache_folder().as_deref(), !command.rehash))
+    }
+}
+
+/// The user's own, by the XDG base directory specification: relative paths count for nothing.
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("studbook"))
 }

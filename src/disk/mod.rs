@@ -2,7 +2,7 @@
 //!
 //! * [`mmap`]: read-only maps; `unsafe` with a contract.
 //! * [`hashed`]: an artifact hashed while it is written, never read again for it.
-//! * [`tree`]: the digest of large files on all cores.
+//! * [`tree`]: the digest of large files on all cores. [`stamps`]: those that need not be hashed again.
 //! * [`atomic`]: a small file, replaced whole or not at all.
 //! * [`small`]: small files that people write, read whole.
 //! * [`fresh`]: new files and folders for people. [`space`]: whether there is room.
@@ -24,6 +24,7 @@ pub mod lock;
 pub mod mmap;
 pub mod small;
 pub mod space;
+pub mod stamps;
 pub mod tree;
 
 pub use error::{DiskError, IoContext};

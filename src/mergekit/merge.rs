@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::assemble::{Assembly, Step, Views, assemble, like};
 use super::config::Config;
 use super::forget::{Forgetting, Reading};
+use super::hashing::InputDigests;
 use super::models::{self, Models, OpenError, Opened};
 use super::receipt::{Done, Receipt};
 use super::tokens;
@@ -69,7 +70,7 @@ pub enum MergeError {
 }
 
 /// How to carry a merge out.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Options {
     /// Most bytes of tensors in one file of a folder.
     pub shard_size: u64,
@@ -79,8 +80,8 @@ pub struct Options {
     pub replace: bool,
     /// Whether rows are taken as they lie, whatever tokens they are of.
     pub rows_by_number: bool,
-    /// Whether the inputs are hashed for the receipt, which reads them once more.
-    pub input_digests: bool,
+    /// How the receipt comes to the digests of the inputs.
+    pub input_digests: InputDigests,
 }
 
 /// The receipt's file in a folder; beside a file it is called after it.

@@ -18,6 +18,7 @@
 pub mod assemble;
 pub mod config;
 mod forget;
+pub mod hashing;
 pub mod merge;
 pub mod method;
 mod models;

@@ -14,7 +14,6 @@ use super::merge::Options;
 use super::models::{Added, Models, Opened};
 use crate::base::digest::{Digest, Sha256};
 use crate::disk::mmap::Mapped;
-use crate::disk::tree;
 use crate::model::buffer::{self, Buffer, BufferReceipt};
 use crate::model::huggingface::Written;
 use crate::operator::{Application, Parameters, TensorInputs};
@@ -155,16 +154,16 @@ impl Done<'_> {
         name: &str,
         opened: &Opened,
     ) -> Input {
-        let asked = options.input_digests;
+        let digests = &options.input_digests;
         let mapped = |(name, mapped): &(String, Arc<Mapped>)| InputFile {
             name: name.clone(),
             bytes: mapped.stamp().bytes,
-            blake3: asked.then(|| tree::digest_of(mapped)),
+            blake3: digests.of(mapped),
         };
         let small = |name: &str, bytes: &[u8]| InputFile {
             name: name.to_owned(),
             bytes: bytes.len() as u64,
-            blake3: asked.then(|| Digest::of(bytes)),
+            blake3: digests.are_told().then(|| Digest::of(bytes)),
         };
         let mut files: Vec<InputFile> = opened.files.iter().map(mapped).collect();
         files.extend(opened.package.companions.iter().map(|file| small(&file.name, &file.bytes)));

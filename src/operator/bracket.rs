@@ -33,7 +33,7 @@ const FEW: usize = 1 << 14;
 /// One in so many is sampled, within limits.
 const ONE_IN: usize = 64;
 const LEAST_SAMPLE: usize = 1 << 12;
-const MOST_SAMPLE: usize = 1 << 16;
+const MOST_SAMPLE: usize = 1 << 18;
 /// Standard errors of a sample's rank on each side.
 const ERRORS: f64 = 3.0;
 /// No magnitude is larger.

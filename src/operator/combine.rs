@@ -21,6 +21,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::contract::{Kernel, Piece, TensorInputs};
+use super::dare::Counters;
 use super::parameter::{Kind, Parameter, Parameters, Value};
 use super::source::PIECE;
 use super::task_delta::divisor;
@@ -52,12 +53,9 @@ pub(super) trait Sparsify: Send + Sync {
     ///
     /// Written, not struck out of what lies there: of the latter compilers make masked stores, which
     /// some processors carry out an element at a time.
-    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]);
-
-    /// What was counted meanwhile.
-    fn counted(&self) -> Parameters {
-        Parameters::new()
-    }
+    ///
+    /// Returns how many are kept, if somebody wants to count them ([`Combine::counting`]).
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) -> usize;
 }
 
 /// The kernel.
@@ -68,6 +66,8 @@ pub(super) struct Combine<S> {
     lambda: f32,
     way: Way,
     found: Parameters,
+    /// How many elements of each parent were kept so far.
+    counters: Option<Counters>,
 }
 
 thread_local! {
@@ -99,7 +99,14 @@ impl<S: Sparsify> Combine<S> {
             lambda: tensor.values.number("lambda") as f32,
             way,
             found: Parameters::new(),
+            counters: None,
         }
+    }
+
+    /// Counts what is kept, for the receipt.
+    pub(super) fn counting(mut self) -> Self {
+        self.counters = Some(Counters::new(self.weights.len()));
+        self
     }
 
     /// With a factor on each parent's difference; the receipt will name it.
@@ -121,7 +128,10 @@ impl<S: Sparsify> Combine<S> {
         let changes = &mut room[..self.weights.len() * run.len()];
         for (parent, changes) in changes.chunks_mut(run.len()).enumerate() {
             let x = &piece.parents[parent][run.clone()];
-            self.sparsify.differences(parent, first, x, base, changes);
+            let kept = self.sparsify.differences(parent, first, x, base, changes);
+            if let Some(counters) = &self.counters {
+                counters.add(parent, kept);
+            }
         }
         let scales = Scales { factors: &self.factors, weights: &self.weights, lambda: self.lambda };
         match self.way {
@@ -148,7 +158,7 @@ impl<S: Sparsify> Kernel for Combine<S> {
 
     fn realised(&self) -> Parameters {
         let mut realised = self.found.clone();
-        realised.extend(self.sparsify.counted());
+        realised.extend(self.counters.iter().flat_map(Counters::realised));
         realised
     }
 }

@@ -25,7 +25,7 @@ use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Value, Values};
-use super::rescale::{Norm, factors};
+use super::rescale::{Norm, rescaled};
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
 use crate::base::wide::wide;
@@ -97,19 +97,16 @@ impl Operator for Dare {
         let keep = keep_probabilities(&tensor.values, tensor.parents.len());
         let coins: Vec<Coin> =
             keep.iter().enumerate().map(|(parent, keep)| Coin::new(tensor, parent, *keep)).collect();
-        let factors = match tensor.values.choice("rescale") {
-            "inverse" => Some(keep.iter().map(|keep| inverse(*keep)).collect()),
-            rescale => Norm::named(rescale).map(|norm| {
-                factors(norm, tensor, |parent, first, x, base, out| {
-                    coins[parent].toss(first, x, base, out);
-                })
-            }),
-        };
-        let kernel = Combine::new(tensor, Tossed { kept: Counters::new(coins.len()), coins });
-        Ok(Box::new(match factors {
-            Some(factors) => kernel.rescaled(factors),
-            None => kernel,
-        }))
+        let rescale = tensor.values.choice("rescale");
+        let tossed = Tossed(coins);
+        Ok(match Norm::named(rescale) {
+            Some(norm) => rescaled(norm, tensor, tossed),
+            None if rescale == "inverse" => {
+                let factors = keep.iter().map(|keep| inverse(*keep)).collect();
+                Box::new(Combine::new(tensor, tossed).counting().rescaled(factors))
+            }
+            None => Box::new(Combine::new(tensor, tossed).counting()),
+        })
     }
 }
 
@@ -240,17 +237,10 @@ wide! {
     }
 }
 
-struct Tossed {
-    coins: Vec<Coin>,
-    kept: Counters,
-}
+struct Tossed(Vec<Coin>);
 
 impl Sparsify for Tossed {
-    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
-        self.kept.add(parent, self.coins[parent].toss(first, x, base, out));
-    }
-
-    fn counted(&self) -> Parameters {
-        self.kept.realised()
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) -> usize {
+        self.0[parent].toss(first, x, base, out)
     }
 }

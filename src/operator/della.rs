@@ -26,11 +26,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
-use super::dare::{Counters, DENSITY, DROP, RESCALE, keep_probabilities, one_way_to_say_it};
+use super::dare::{DENSITY, DROP, RESCALE, keep_probabilities, one_way_to_say_it};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Values};
 use super::rank::{Room, rank};
-use super::rescale::{Norm, factors};
+use super::rescale::{Norm, rescaled};
 use super::source::PIECE;
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
@@ -104,19 +104,12 @@ impl Operator for Della {
             let message = format!("`{}` has rows too long to be ranked", tensor.name);
             return Err(OperatorError::Relation { operator: self.name(), message });
         }
-        let sampling = Sampling::new(tensor);
         let rescale = tensor.values.choice("rescale");
-        let factors = Norm::named(rescale).map(|norm| {
-            factors(norm, tensor, |parent, first, x, base, out| {
-                sampling.sample(parent, first, false, [x, base], out);
-            })
-        });
-        let kept = Counters::new(tensor.parents.len());
-        let kernel = Combine::new(tensor, Sampled { sampling, kept, inverse: rescale == "inverse" });
-        Ok(Box::new(match factors {
-            Some(factors) => kernel.rescaled(factors),
-            None => kernel,
-        }))
+        let sampling = Sampling::new(tensor, rescale == "inverse");
+        Ok(match Norm::named(rescale) {
+            Some(norm) => rescaled(norm, tensor, sampling),
+            None => Box::new(Combine::new(tensor, sampling).counting()),
+        })
     }
 }
 
@@ -159,6 +152,17 @@ struct Line {
 }
 
 impl Line {
+    /// For rows of so many elements.
+    fn new(columns: usize, least: f32, epsilon: f32) -> Self {
+        let (smallest, steps) = if columns == 1 { (0.5, 1.0) } else { (0.0, (columns - 1) as f32) };
+        Self { smallest, steps, least, epsilon }
+    }
+
+    /// For each rank, what the upper 31 bits of a word are below if the element is kept.
+    fn limits(self, columns: usize) -> Vec<i32> {
+        (0..columns as i32).map(|rank| limit(self.probability(rank))).collect()
+    }
+
     #[inline(always)]
     fn probability(self, rank: i32) -> f32 {
         let r = self.smallest + rank as f32 / self.steps;
@@ -169,10 +173,31 @@ impl Line {
 /// All ones if an element with this word and probability is kept, else zero.
 #[inline(always)]
 fn kept(word: u32, probability: f32) -> u32 {
-    u32::from(((word >> 1) as i32) < (probability * HALF_WORDS) as i32).wrapping_neg()
+    u32::from((word >> 1).cast_signed() < limit(probability)).wrapping_neg()
+}
+
+#[inline(always)]
+fn limit(probability: f32) -> i32 {
+    (probability * HALF_WORDS) as i32
 }
 
 wide! {
+    /// Copies the differences that are kept at any rank, zero in the place of all others; returns how many
+    /// are, and marks those that some ranks keep and others do not.
+    fn keep_surely<'a>(
+        least: i32, most: i32, words: &'a [u32], differences: &'a [f32], open: &'a mut [u8], out: &'a mut [f32],
+    ) -> u32 {
+        let mut count = 0;
+        for ((out, open), (word, difference)) in out.iter_mut().zip(open).zip(words.iter().zip(differences)) {
+            let drawn = (word >> 1).cast_signed();
+            let mask = u32::from(drawn < least).wrapping_neg();
+            count += mask & 1;
+            *open = u8::from((drawn >= least) & (drawn < most));
+            *out = f32::from_bits(difference.to_bits() & mask);
+        }
+        count
+    }
+
     /// Copies differences, zero in the place of what is dropped; returns how many are kept.
     fn keep<'a>(
         line: Line, ranks: &'a [i32], words: &'a [u32], differences: &'a [f32], out: &'a mut [f32],
@@ -203,6 +228,76 @@ wide! {
     }
 }
 
+/// Where more elements of a row depend on their exact ranks, all of it is ranked.
+const MOST_RANKED: usize = 16;
+
+/// What [`keep`] does, to whole rows, but ranks hardly anything: most words are below the limit of any rank or
+/// of none, and of the others most are below the limits of all ranks in a bucket or of none. A larger rank
+/// never has a smaller limit, rounding included.
+fn keep_by_limits(limits: &[i32], words: &[u32], differences: &[f32], out: &mut [f32]) -> usize {
+    let columns = limits.len();
+    let mut room_for_open = [0; PIECE];
+    let open = &mut room_for_open[..columns];
+    let rows = differences.chunks(columns).zip(words.chunks(columns)).zip(out.chunks_mut(columns));
+    ROOM.with_borrow_mut(|room| {
+        rows.map(|((row, words), out)| {
+            let sure = keep_surely(limits[0], limits[columns - 1], words, row, open, out) as usize;
+            let by_bucket = keep_by_bucket(limits, words, row, open, room, out);
+            by_bucket.map_or_else(|| keep_by_rank(limits, words, row, room, out), |more| sure + more)
+        })
+        .sum()
+    })
+}
+
+/// Decides those that are open; returns how many are kept, or nothing if ranks matter to too many.
+fn keep_by_bucket(
+    limits: &[i32],
+    words: &[u32],
+    row: &[f32],
+    open: &[u8],
+    room: &mut Room,
+    out: &mut [f32],
+) -> Option<usize> {
+    room.fill(row);
+    // Which ones are open is chance: all are noted, the next over those that are not.
+    let (mut noted, mut left) = ([0_u16; PIECE], 0);
+    for (i, open) in (0..).zip(open) {
+        noted[left % PIECE] = i;
+        left += usize::from(*open);
+    }
+    let (mut count, mut ranked) = (0, 0);
+    for i in noted[..left].iter().map(|i| usize::from(*i)) {
+        let drawn = (words[i] >> 1).cast_signed();
+        let [least, largest] = room.bounds(i);
+        // Whether it is kept is chance, too; that its rank matters is rare.
+        let mut mask = u32::from(drawn < limits[least]).wrapping_neg();
+        if (mask == 0) & (drawn < limits[largest]) {
+            ranked += 1;
+            if ranked > MOST_RANKED {
+                return None;
+            }
+            mask = u32::from(drawn < limits[room.rank_of(row, i)]).wrapping_neg();
+        }
+        count += (mask & 1) as usize;
+        out[i] = f32::from_bits(row[i].to_bits() & mask);
+    }
+    Some(count)
+}
+
+fn keep_by_rank(limits: &[i32], words: &[u32], row: &[f32], room: &mut Room, out: &mut [f32]) -> usize {
+    let mut ranks = [0; PIECE];
+    let ranks = &mut ranks[..row.len()];
+    rank(row, room, ranks);
+    let drawn = ranks.iter().zip(words).zip(row);
+    let mut count = 0;
+    for (out, ((rank, word), difference)) in out.iter_mut().zip(drawn) {
+        let keeps = (word >> 1).cast_signed() < limits[*rank as usize];
+        count += usize::from(keeps);
+        *out = if keeps { *difference } else { 0.0 };
+    }
+    count
+}
+
 thread_local! {
     /// Kept from row to row.
     static ROOM: RefCell<Room> = RefCell::default();
@@ -213,16 +308,32 @@ struct Sampling<'a> {
     tensor: &'a TensorInputs<'a>,
     chances: Vec<Chances>,
     streams: Vec<Philox>,
+    /// Whether what is kept is divided by its probability.
+    inverse: bool,
+    /// The limit of each rank, for each parent, if rows are short and nothing else is asked of ranks.
+    limits: Vec<Vec<i32>>,
     long_rows: LongRows,
 }
 
 impl<'a> Sampling<'a> {
-    fn new(tensor: &'a TensorInputs<'a>) -> Self {
+    fn new(tensor: &'a TensorInputs<'_>, inverse: bool) -> Self {
         let epsilon = tensor.values.per_parent("epsilon");
         let keep = keep_probabilities(&tensor.values, epsilon.len());
+        let chances: Vec<Chances> =
+            keep.iter().zip(epsilon).map(|(keep, epsilon)| Chances::new(*keep, *epsilon)).collect();
+        let columns = tensor.shape.columns();
+        let by_limits = !inverse && columns <= PIECE;
+        let limits = |chances: &Chances| match chances {
+            Chances::Between { least, epsilon } if by_limits => {
+                Line::new(columns, *least, *epsilon).limits(columns)
+            }
+            _ => Vec::new(),
+        };
         Self {
             tensor,
-            chances: keep.iter().zip(epsilon).map(|(keep, epsilon)| Chances::new(*keep, *epsilon)).collect(),
+            limits: chances.iter().map(limits).collect(),
+            chances,
+            inverse,
             streams: (0..keep.len()).map(|parent| tensor.random_for(parent)).collect(),
             long_rows: LongRows::new(keep.len()),
         }
@@ -230,14 +341,7 @@ impl<'a> Sampling<'a> {
 
     /// The differences of a parent `x` from a base, from the flat index `first`: some dropped, the others
     /// divided by their probability if asked to; returns how many are kept.
-    fn sample(
-        &self,
-        parent: usize,
-        first: usize,
-        inverse: bool,
-        [x, base]: [&[f32]; 2],
-        out: &mut [f32],
-    ) -> usize {
+    fn sample(&self, parent: usize, first: usize, [x, base]: [&[f32]; 2], out: &mut [f32]) -> usize {
         let Chances::Between { least, epsilon } = self.chances[parent] else {
             if self.chances[parent] == Chances::All {
                 subtract(x, base, out);
@@ -252,13 +356,14 @@ impl<'a> Sampling<'a> {
         let mut words = [0; PIECE];
         let words = &mut words[..differences.len()];
         self.streams[parent].fill(first as u64, words);
+        if !self.limits[parent].is_empty() {
+            return keep_by_limits(&self.limits[parent], words, differences, out);
+        }
+        let line = Line::new(self.tensor.shape.columns(), least, epsilon);
         let mut ranks = [0; PIECE];
         let ranks = &mut ranks[..differences.len()];
         self.rank(parent, first, differences, ranks);
-        let columns = self.tensor.shape.columns();
-        let (smallest, steps) = if columns == 1 { (0.5, 1.0) } else { (0.0, (columns - 1) as f32) };
-        let line = Line { smallest, steps, least, epsilon };
-        if inverse {
+        if self.inverse {
             keep_divided(line, ranks, words, differences, out)
         } else {
             keep(line, ranks, words, differences, out)
@@ -328,20 +433,10 @@ impl LongRows {
     }
 }
 
-struct Sampled<'a> {
-    sampling: Sampling<'a>,
-    kept: Counters,
-    inverse: bool,
-}
-
-impl Sparsify for Sampled<'_> {
+impl Sparsify for Sampling<'_> {
     const RUN: usize = PIECE;
 
-    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
-        self.kept.add(parent, self.sampling.sample(parent, first, self.inverse, [x, base], out));
-    }
-
-    fn counted(&self) -> Parameters {
-        self.kept.realised()
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) -> usize {
+        self.sample(parent, first, [x, base], out)
     }
 }

@@ -68,6 +68,7 @@ mod pieces;
 pub mod prune;
 mod rank;
 pub mod receipt;
+mod record;
 pub mod reduce;
 mod rescale;
 pub mod rule;

@@ -55,6 +55,22 @@ pub(super) fn pieces(columns: usize, block: Range<usize>) -> impl Iterator<Item 
     })
 }
 
+/// The number of the piece that an element is in, and where that begins.
+pub(super) fn piece_of(columns: usize, element: usize) -> (usize, usize) {
+    if columns >= PIECE {
+        let (row, in_row) = (element / columns, element % columns / PIECE);
+        (row * columns.div_ceil(PIECE) + in_row, row * columns + in_row * PIECE)
+    } else {
+        let step = rows_in_piece(columns) * columns;
+        (element / step, element / step * step)
+    }
+}
+
+/// How many pieces a tensor has.
+pub(super) fn count(shape: &Shape) -> usize {
+    shape.elements().checked_sub(1).map_or(0, |last| piece_of(shape.columns(), last).0 + 1)
+}
+
 fn rows_in_piece(columns: usize) -> usize {
     (PIECE / columns).max(1)
 }
@@ -84,6 +100,12 @@ mod tests {
             prop_assert_eq!(found[0].start, 0);
             prop_assert!(found.windows(2).all(|pair| pair[0].end == pair[1].start));
             prop_assert_eq!(found[found.len() - 1].end, shape.elements());
+            prop_assert_eq!(found.len(), count(&shape));
+            for (number, piece) in found.iter().enumerate() {
+                for element in [piece.start, piece.end - 1] {
+                    prop_assert_eq!(piece_of(columns, element), (number, piece.start));
+                }
+            }
             for block in blocks(&shape, dtype, target) {
                 prop_assert!(dtype == DType::F32 || block.start % columns == 0 && block.end % columns == 0);
                 prop_assert!(block.len() <= target.max(PIECE) || block.len() == columns);

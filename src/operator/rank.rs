@@ -3,12 +3,17 @@
 //! Magnitudes are thrown into as many buckets as there are elements, evenly from zero to the largest, which for
 //! weights leaves few in each: those are sorted by comparing. Elements are thrown from the end, and every sort
 //! keeps the order of equals.
+//!
+//! Without sorting, an element's bucket says between which ranks it is, and that is mostly enough.
 
 use super::magnitudes::magnitude;
 use crate::base::wide::wide;
 
 /// Longer buckets are left to a sort that does not mind.
 const FEW: usize = 32;
+
+/// Rows of fewer elements are thrown without a conversion, which has to mind what no integer is.
+const MANY: i32 = 1 << 22;
 
 /// Room to sort in, used again for every row.
 #[derive(Default)]
@@ -20,22 +25,43 @@ pub(super) struct Room {
     keys: Vec<u64>,
 }
 
+impl Room {
+    /// Throws a row into buckets; each then begins at its place and ends at the next one's.
+    pub(super) fn fill(&mut self, row: &[f32]) {
+        let Self { buckets, places, .. } = self;
+        buckets.resize(row.len(), 0);
+        places.clear();
+        places.resize(row.len() + 1, 0);
+        throw(row, buckets);
+        for bucket in &*buckets {
+            places[*bucket as usize + 1] += 1;
+        }
+        let mut start = 0;
+        for place in places {
+            start += *place;
+            *place = start;
+        }
+    }
+
+    /// The least and the largest rank that element `i` of the row can have.
+    pub(super) fn bounds(&self, i: usize) -> [usize; 2] {
+        let bucket = self.buckets[i] as usize;
+        [self.places[bucket] as usize, self.places[bucket + 1] as usize - 1]
+    }
+
+    /// Its rank.
+    pub(super) fn rank_of(&self, row: &[f32], i: usize) -> usize {
+        let bucket = self.buckets[i];
+        let below = below(row, &self.buckets, bucket, magnitude(row[i]), i as u32);
+        (self.places[bucket as usize] + below) as usize
+    }
+}
+
 /// Ranks one row of fewer than 2^31 elements.
 pub(super) fn rank(row: &[f32], room: &mut Room, ranks: &mut [i32]) {
+    room.fill(row);
     let Room { buckets, places, keys } = room;
-    buckets.resize(row.len(), 0);
     keys.resize(row.len(), 0);
-    places.clear();
-    places.resize(row.len() + 1, 0);
-    throw(row, buckets);
-    for bucket in &*buckets {
-        places[*bucket as usize + 1] += 1;
-    }
-    let mut start = 0;
-    for place in &mut *places {
-        start += *place;
-        *place = start;
-    }
     for (i, (x, bucket)) in row.iter().zip(&*buckets).enumerate().rev() {
         let place = &mut places[*bucket as usize];
         keys[*place as usize] = u64::from(magnitude(*x)) << 32 | i as u64;
@@ -59,10 +85,31 @@ wide! {
         let last = row.len().saturating_sub(1) as i32;
         let scale = last as f32 / f32::from_bits(largest.cast_unsigned());
         let scale = if scale.is_finite() { scale } else { 0.0 };
-        for (bucket, x) in buckets.iter_mut().zip(row) {
-            // A rounded product may be above the last.
-            *bucket = ((x.abs() * scale) as i32).min(last).cast_unsigned();
+        // A rounded product may be above the last.
+        if last < MANY {
+            // Behind the point of sums as large as this nothing is left: their last bits are the whole number.
+            let whole = 2.0 * MANY as f32;
+            for (bucket, x) in buckets.iter_mut().zip(row) {
+                *bucket = ((x.abs() * scale + whole).to_bits().wrapping_sub(whole.to_bits())).min(last.cast_unsigned());
+            }
+        } else {
+            for (bucket, x) in buckets.iter_mut().zip(row) {
+                *bucket = ((x.abs() * scale) as i32).min(last).cast_unsigned();
+            }
         }
+    }
+}
+
+wide! {
+    /// How many elements of a bucket rank below one of them.
+    fn below<'a>(row: &'a [f32], buckets: &'a [u32], bucket: u32, size: u32, index: u32) -> u32 {
+        let mut count = 0;
+        for ((x, other), i) in row.iter().zip(buckets).zip(0..) {
+            let [x, size] = [magnitude(*x), size].map(u32::cast_signed);
+            let is_below = (x < size) | ((x == size) & (i > index.cast_signed()));
+            count += u32::from((*other == bucket) & is_below);
+        }
+        count
     }
 }
 
@@ -108,6 +155,12 @@ mod tests {
             rank(&row, &mut room, &mut ranks);
             for (place, i) in order.into_iter().enumerate() {
                 prop_assert_eq!(ranks[i], place as i32);
+            }
+            room.fill(&row);
+            for (i, rank) in ranks.into_iter().enumerate() {
+                let [least, largest] = room.bounds(i);
+                prop_assert!((least..=largest).contains(&(rank as usize)));
+                prop_assert_eq!(room.rank_of(&row, i), rank as usize);
             }
         }
     }

@@ -8,10 +8,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::combine::subtract;
-use super::contract::TensorInputs;
+use super::combine::{Combine, Sparsify};
+use super::contract::{Kernel, TensorInputs};
 use super::magnitudes::TASK;
-use super::pieces::{blocks, pieces};
+use super::parameter::Value;
+use super::pieces::{blocks, count, pieces};
+use super::record::{self, Bits, Record, mark};
 use super::source::PIECE;
 use crate::base::wide::wide;
 use crate::tensor::dtype::DType;
@@ -53,20 +55,51 @@ impl Norm {
             Self::L2 => squares(values),
         }
     }
+
+    /// The same of the differences from a base.
+    fn sum_of_differences(self, x: &[f32], base: &[f32]) -> f64 {
+        match self {
+            Self::L1 => magnitudes_of_differences(x, base),
+            Self::L2 => squares_of_differences(x, base),
+        }
+    }
 }
 
 #[inline(always)]
 fn lanes(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
-    let mut sums = [0.0_f64; LANES];
     let (groups, rest) = values.as_chunks::<LANES>();
-    let mut padded = [0.0; LANES];
-    padded[..rest.len()].copy_from_slice(rest);
-    for group in groups.iter().chain(std::iter::once(&padded)) {
+    let mut sums = [0.0_f64; LANES];
+    for group in groups.iter().chain(std::iter::once(&padded(rest))) {
         for (sum, value) in sums.iter_mut().zip(group) {
             *sum += term(f64::from(*value));
         }
     }
-    let [a, b, c, d, e, f, g, h] = sums;
+    added_up(sums)
+}
+
+#[inline(always)]
+fn lanes_of_differences(x: &[f32], base: &[f32], term: impl Fn(f64) -> f64) -> f64 {
+    let (groups, rest) = x.as_chunks::<LANES>();
+    let (bases, base_rest) = base.as_chunks::<LANES>();
+    let rests = (&padded(rest), &padded(base_rest));
+    let mut sums = [0.0_f64; LANES];
+    for (x, base) in groups.iter().zip(bases).chain(std::iter::once(rests)) {
+        for lane in 0..LANES {
+            sums[lane] += term(f64::from(x[lane] - base[lane]));
+        }
+    }
+    added_up(sums)
+}
+
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
+
+#[inline(always)]
+fn added_up([a, b, c, d, e, f, g, h]: [f64; LANES]) -> f64 {
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
@@ -78,57 +111,183 @@ wide! {
     fn squares<'a>(values: &'a [f32]) -> f64 {
         lanes(values, |value| value * value)
     }
-}
 
-/// The factor for each parent's difference; `sparsify(parent, first, x, base, out)` writes differences,
-/// zero in the place of what is dropped ([`super::combine::Sparsify`]).
-pub(super) fn factors(
-    norm: Norm,
-    tensor: &TensorInputs<'_>,
-    sparsify: impl Fn(usize, usize, &[f32], &[f32], &mut [f32]) + Sync,
-) -> Vec<f32> {
-    let parents = 0..tensor.parents.len();
-    parents
-        .map(|parent| {
-            factor(norm, tensor, parent, &|first, x: &[f32], base: &[f32], out: &mut [f32]| {
-                sparsify(parent, first, x, base, out);
-            })
-        })
-        .collect()
-}
-
-fn factor(
-    norm: Norm,
-    tensor: &TensorInputs<'_>,
-    parent: usize,
-    sparsify: &(impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync),
-) -> f32 {
-    let tasks: Vec<Range<usize>> = blocks(tensor.shape, DType::F32, TASK).collect();
-    let sums: Vec<(f64, f64)> =
-        tasks.into_par_iter().map(|task| sums(norm, tensor, parent, task, sparsify)).collect();
-    let total = |sum: fn(&(f64, f64)) -> f64| norm.finish(sums.iter().map(sum).fold(0.0, |a, b| a + b));
-    let (before, after) = (total(|(before, _)| *before), total(|(_, after)| *after));
-    if before < ALMOST_NOTHING || after < ALMOST_NOTHING { 1.0 } else { (before / after) as f32 }
-}
-
-/// The sums of one task, before and after.
-fn sums(
-    norm: Norm,
-    tensor: &TensorInputs<'_>,
-    parent: usize,
-    task: Range<usize>,
-    sparsify: &impl Fn(usize, &[f32], &[f32], &mut [f32]),
-) -> (f64, f64) {
-    let mut scratch = [[0.0; PIECE]; 3];
-    let (mut before, mut after) = (0.0, 0.0);
-    for piece in pieces(tensor.shape.columns(), task) {
-        let [x, b, differences] = scratch.each_mut().map(|scratch| &mut scratch[..piece.len()]);
-        let x = tensor.parents[parent].read(piece.start, x);
-        let b = tensor.base().read(piece.start, b);
-        subtract(x, b, differences);
-        before += norm.sum(differences);
-        sparsify(piece.start, x, b, differences);
-        after += norm.sum(differences);
+    fn magnitudes_of_differences<'a>(x: &'a [f32], base: &'a [f32]) -> f64 {
+        lanes_of_differences(x, base, f64::abs)
     }
-    (before, after)
+
+    fn squares_of_differences<'a>(x: &'a [f32], base: &'a [f32]) -> f64 {
+        lanes_of_differences(x, base, |value| value * value)
+    }
+}
+
+/// The factor for each parent's difference.
+pub(super) fn factors(norm: Norm, tensor: &TensorInputs<'_>, sparsify: &impl Sparsify) -> Vec<f32> {
+    look(norm, tensor, sparsify, false).iter().map(|seen| seen.factor(norm)).collect()
+}
+
+/// The kernel that gives differences their norms back. What is kept is decided only once, if there is room
+/// to remember it.
+pub(super) fn rescaled<'a>(
+    norm: Norm,
+    tensor: &'a TensorInputs<'_>,
+    sparsify: impl Sparsify + 'a,
+) -> Box<dyn Kernel + 'a> {
+    rescaled_within(norm, tensor, sparsify, record::MOST)
+}
+
+fn rescaled_within<'a>(
+    norm: Norm,
+    tensor: &'a TensorInputs<'_>,
+    sparsify: impl Sparsify + 'a,
+    most: usize,
+) -> Box<dyn Kernel + 'a> {
+    let remembers = Record::bytes(count(tensor.shape), tensor.parents.len()) <= most;
+    let seen = look(norm, tensor, &sparsify, remembers);
+    let factors = seen.iter().map(|seen| seen.factor(norm)).collect();
+    if !remembers {
+        return Box::new(Combine::new(tensor, sparsify).counting().rescaled(factors));
+    }
+    let kept = Value::PerParent(seen.iter().map(|seen| seen.kept as f64).collect());
+    let bits = seen.into_iter().map(|seen| seen.bits).collect();
+    let record = Record::new(tensor.shape.columns(), bits);
+    Box::new(Combine::new(tensor, record).found("kept", kept).rescaled(factors))
+}
+
+/// What a first look saw of one parent.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// What the differences sum up to, before and after some of them are dropped.
+    before: f64,
+    after: f64,
+    /// How many are kept, and which if that was to be remembered.
+    kept: usize,
+    bits: Vec<Bits>,
+}
+
+impl Seen {
+    fn factor(&self, norm: Norm) -> f32 {
+        let (before, after) = (norm.finish(self.before), norm.finish(self.after));
+        if before < ALMOST_NOTHING || after < ALMOST_NOTHING { 1.0 } else { (before / after) as f32 }
+    }
+
+    /// Goes on with what was seen of the elements behind.
+    fn append(&mut self, mut next: Self) {
+        self.before += next.before;
+        self.after += next.after;
+        self.kept += next.kept;
+        self.bits.append(&mut next.bits);
+    }
+}
+
+/// Looks once at all of a tensor; parent by parent.
+fn look(norm: Norm, tensor: &TensorInputs<'_>, sparsify: &impl Sparsify, remembers: bool) -> Vec<Seen> {
+    let tasks: Vec<Range<usize>> = blocks(tensor.shape, DType::F32, TASK).collect();
+    let tasks: Vec<Vec<Seen>> =
+        tasks.into_par_iter().map(|task| look_at(norm, tensor, task, sparsify, remembers)).collect();
+    let mut all = vec![Seen::default(); tensor.parents.len()];
+    for task in tasks {
+        all.iter_mut().zip(task).for_each(|(all, seen)| all.append(seen));
+    }
+    all
+}
+
+fn look_at(
+    norm: Norm,
+    tensor: &TensorInputs<'_>,
+    task: Range<usize>,
+    sparsify: &impl Sparsify,
+    remembers: bool,
+) -> Vec<Seen> {
+    let mut scratch = [[0.0; PIECE]; 3];
+    let mut all = vec![Seen::default(); tensor.parents.len()];
+    for piece in pieces(tensor.shape.columns(), task) {
+        let [x, base, differences] = scratch.each_mut().map(|scratch| &mut scratch[..piece.len()]);
+        let base = tensor.base().read(piece.start, base);
+        for (parent, (source, seen)) in tensor.parents.iter().zip(&mut all).enumerate() {
+            let x = source.read(piece.start, &mut *x);
+            seen.before += norm.sum_of_differences(x, base);
+            seen.kept += sparsify.differences(parent, piece.start, x, base, differences);
+            seen.after += norm.sum(differences);
+            if remembers {
+                let mut bits = Bits::default();
+                mark(differences, &mut bits);
+                seen.bits.push(bits);
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::Piece;
+    use super::super::find;
+    use super::super::job::complete;
+    use super::super::parameter::Parameters;
+    use super::super::source::Source;
+    use super::*;
+    use crate::tensor::shape::Shape;
+
+    struct Made(usize);
+
+    impl Source for Made {
+        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
+            let value = |i: usize| (i.wrapping_mul(2_654_435_761).wrapping_mul(self.0) >> 7 & 0xFF) as f32;
+            scratch.iter_mut().zip(first..).for_each(|(out, i)| *out = value(i));
+            scratch
+        }
+    }
+
+    struct EveryThird;
+
+    impl Sparsify for EveryThird {
+        fn differences(&self, _: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) -> usize {
+            let keeps = |i: usize| (first + i).is_multiple_of(3);
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = if keeps(i) { x[i] - base[i] } else { 0.0 };
+            }
+            (0..out.len()).filter(|i| keeps(*i)).count()
+        }
+    }
+
+    /// Whether the first look is remembered or repeated must not show.
+    #[test]
+    fn remembering_changes_nothing() {
+        let values = complete(find("dare").unwrap(), &Parameters::new(), 2).unwrap();
+        for dims in [vec![7, 100], vec![3, 5000], vec![9999]] {
+            let shape = Shape::new(dims).unwrap();
+            let tensor = TensorInputs {
+                name: "t",
+                shape: &shape,
+                dtype: DType::F32,
+                base: Some(Box::new(Made(1))),
+                base_name: "base",
+                parents: vec![Box::new(Made(3)), Box::new(Made(5))],
+                parent_names: vec!["a", "b"],
+                values: values.clone(),
+                purpose: ["1", "dare", "child"],
+            };
+            let made = |most: usize| {
+                let kernel = rescaled_within(Norm::L1, &tensor, EveryThird, most);
+                let read = |source: &dyn Source, piece: &Range<usize>| {
+                    source.read(piece.start, &mut vec![0.0; piece.len()]).to_vec()
+                };
+                let mut out = vec![0.0; shape.elements()];
+                for piece in pieces(shape.columns(), 0..shape.elements()) {
+                    let base = read(tensor.base(), &piece);
+                    let parents: Vec<Vec<f32>> =
+                        tensor.parents.iter().map(|parent| read(&**parent, &piece)).collect();
+                    let parents: Vec<&[f32]> = parents.iter().map(Vec::as_slice).collect();
+                    let inputs = Piece { first: piece.start, base: &base, parents: &parents };
+                    kernel.piece(&inputs, &mut out[piece]);
+                }
+                (out, kernel.realised())
+            };
+            let (remembered, repeated) = (made(record::MOST), made(0));
+            assert_eq!(remembered, repeated);
+            let third = shape.elements().div_ceil(3) as f64;
+            assert_eq!(remembered.1["kept"], Value::PerParent(vec![third; 2]));
+        }
+    }
 }

@@ -78,13 +78,9 @@ impl Operator for SparseTaskDelta {
     ) -> Result<Box<dyn Kernel + 'a>, OperatorError> {
         let bands: Vec<Band<'_>> = (0..tensor.parents.len()).map(|parent| band_of(tensor, parent)).collect();
         let cuts = cuts(Some(tensor.base()), tensor.shape.elements(), &bands);
-        let norm = Norm::named(tensor.values.choice("rescale"));
-        let factors = norm.map(|norm| {
-            factors(norm, tensor, |parent, first, x, base, out| {
-                cuts[parent].apply_to_differences(first, x, base, out);
-            })
-        });
         let trimmed = Trimmed(cuts);
+        let norm = Norm::named(tensor.values.choice("rescale"));
+        let factors = norm.map(|norm| factors(norm, tensor, &trimmed));
         let (kept, thresholds) = (trimmed.kept(), trimmed.thresholds());
         let kernel = Combine::new(tensor, trimmed).found("kept", kept).found("threshold", thresholds);
         Ok(Box::new(match factors {

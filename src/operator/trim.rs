@@ -241,8 +241,10 @@ impl Trimmed {
 }
 
 impl Sparsify for Trimmed {
-    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) {
+    fn differences(&self, parent: usize, first: usize, x: &[f32], base: &[f32], out: &mut [f32]) -> usize {
         self.0[parent].apply_to_differences(first, x, base, out);
+        // How many is known from the cuts.
+        0
     }
 }
 

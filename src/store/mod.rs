@@ -30,7 +30,6 @@ mod ledger;
 mod log;
 mod models;
 mod releases;
-mod stamps;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +45,7 @@ pub use view::ViewEntry;
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
 use crate::disk::small::read_small_text;
+use crate::disk::stamps::Stamps;
 use crate::disk::{DiskError, IoContext, atomic};
 use crate::model::adapter::AdapterError;
 use crate::model::{Listing, ModelError};
@@ -142,7 +142,7 @@ impl StoreError {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    stamps: stamps::Stamps,
+    stamps: Stamps,
     /// Folders with names that are not known to be on the disk.
     unsettled: Mutex<BTreeSet<PathBuf>>,
     /// Lists of the files of folders that were hashed.
@@ -179,7 +179,7 @@ impl Store {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
-        let stamps = stamps::Stamps::load(&root.join("index/stamps"));
+        let stamps = Stamps::load(&root.join("index/stamps"));
         let (unsettled, listings, custody) = (Mutex::default(), Mutex::default(), Custody::default());
         Ok(Self { root: root.to_owned(), stamps, unsettled, listings, custody })
     }

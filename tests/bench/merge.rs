@@ -5,8 +5,8 @@
 //! bf16, and prints two tables in Markdown:
 //!
 //! * each operator on the files, against `cat` of its inputs and `cp` of one of them, taking turns;
-//! * the whole program `studbook merge`, with and without the digests of its inputs, against the same,
-//!   and against mergekit on the same folders, if `STUDBOOK_BENCH_MERGEKIT` names a `mergekit-yaml`.
+//! * the whole program `studbook merge`, hashing its inputs and again when they are remembered, against
+//!   the same, and against mergekit on the same folders, if `STUDBOOK_BENCH_MERGEKIT` names a `mergekit-yaml`.
 //!
 //! Medians, and the median of the rounds' own ratios. Memory is the most anonymous memory a process
 //! had: pages of mapped files belong to the system, and mergekit maps its inputs as well.

@@ -166,7 +166,8 @@ fn files_and_shards() {
     // Whatever the umask is.
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "umask 077 && exec \"$0\" merge d.yml m", env!("CARGO_BIN_EXE_studbook")]);
-    assert!(command.current_dir(space.path("")).output().unwrap().status.success());
+    command.current_dir(space.path("")).env_remove("XDG_CACHE_HOME").env_remove("HOME");
+    assert!(command.output().unwrap().status.success());
     use std::os::unix::fs::PermissionsExt;
     for file in ["f.safetensors", "m/model.safetensors", "m/config.json", "m/studbook-receipt.json"] {
         let mode = std::fs::metadata(space.path(file)).unwrap().permissions().mode();
@@ -260,4 +261,39 @@ fn what_a_configuration_lists_by_layer_is_stacked() {
     space.studbook(&["merge", "m.yml", "out"]).exits(0);
     let config: serde_json::Value = serde_json::from_str(&space.read("out/config.json")).unwrap();
     assert_eq!(config["layer_types"], serde_json::json!(["full_attention", "sliding_attention", "b", "c"]));
+}
+
+/// Who merges the same parents again does not wait for their digests again, and is never told old ones.
+#[test]
+fn what_did_not_change_is_not_hashed_again() {
+    let space = space();
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1}\n",
+    );
+    // Files that were just written are not trusted to stand still.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let merge = |more: &[&str]| {
+        let arguments = [&["merge", "m.yml", "out", "--force"], more].concat();
+        said(space.command(&arguments).env("XDG_CACHE_HOME", space.path("caches"))).exits(0);
+        let receipt: serde_json::Value =
+            serde_json::from_str(&space.read("out/studbook-receipt.json")).unwrap();
+        receipt["inputs"][0]["files"][0]["blake3"].as_str().unwrap().to_owned()
+    };
+    let digest = || Digest::of(&std::fs::read(space.path("one/model.safetensors")).unwrap()).to_hex();
+    assert_eq!(merge(&[]), digest());
+    // That it is remembered shows when the memory lies.
+    let forged = "0".repeat(64);
+    space.edit("caches/studbook/stamps", &digest(), &forged);
+    assert_eq!(merge(&[]), forged);
+    assert_eq!(merge(&["--rehash"]), digest());
+    assert_eq!(merge(&[]), digest(), "the memory is mended");
+    space.edit("caches/studbook/stamps", &digest(), &forged);
+    let bytes = std::fs::read(space.path("two/model.safetensors")).unwrap();
+    space.write("one/model.safetensors", &bytes);
+    assert_eq!(merge(&[]), digest(), "another file is hashed");
+    // A place where nothing can be kept is no reason to fail.
+    space.write("file", b"");
+    let mut command = space.command(&["merge", "m.yml", "out", "--force"]);
+    said(command.env("XDG_CACHE_HOME", space.path("file"))).exits(0);
 }

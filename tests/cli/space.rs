@@ -147,6 +147,9 @@ impl Space {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("STUDBOOK_STORE")
+            // What a person's own merges remember is none of a test's business.
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("HOME")
             .env("STUDBOOK_NOW", "2026-01-01T00:00:00Z")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());

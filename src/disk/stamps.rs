@@ -17,10 +17,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::mmap::Stamp;
+use super::small::read_small_text;
+use super::{DiskError, atomic};
 use crate::base::digest::Digest;
-use crate::disk::mmap::Stamp;
-use crate::disk::small::read_small_text;
-use crate::disk::{DiskError, atomic};
 
 /// A line for each file that was hashed.
 const MAX_STAMPS: u64 = 256 << 20;
@@ -45,33 +45,37 @@ impl Entry {
 
 type Entries = HashMap<OsString, Entry>;
 
-#[derive(Debug)]
-pub(super) struct Stamps {
+/// What is remembered.
+#[derive(Debug, Default)]
+pub struct Stamps {
     entries: Mutex<Entries>,
     changed: AtomicBool,
 }
 
 impl Stamps {
-    pub(super) fn load(path: &Path) -> Self {
+    /// Those saved at `path`, none where there are none.
+    pub fn load(path: &Path) -> Self {
         let text = read_small_text("read", path, MAX_STAMPS).unwrap_or_default();
         let entries = parse(&text).unwrap_or_default();
         Self { entries: Mutex::new(entries), changed: AtomicBool::new(false) }
     }
 
-    pub(super) fn recall(&self, path: &Path, stamp: &Stamp) -> Option<Digest> {
+    /// The digest of a file, if it is as it was when that was remembered.
+    pub fn recall(&self, path: &Path, stamp: &Stamp) -> Option<Digest> {
         let entries = self.entries.lock().expect("no code panics while holding this");
         let entry = entries.get(path.as_os_str())?;
         (entry.stamp == *stamp && entry.is_settled()).then_some(entry.digest)
     }
 
-    pub(super) fn remember(&self, path: &Path, stamp: Stamp, digest: Digest) {
+    /// Takes note of a digest.
+    pub fn remember(&self, path: &Path, stamp: Stamp, digest: Digest) {
         let entry = Entry { stamp, digest, hashed: now() };
         self.entries.lock().expect("no code panics while holding this").insert(path.into(), entry);
         self.changed.store(true, Ordering::Relaxed);
     }
 
     /// Files outside the store that had this digest when last hashed.
-    pub(super) fn paths_of(&self, digest: &Digest) -> Vec<PathBuf> {
+    pub(crate) fn paths_of(&self, digest: &Digest) -> Vec<PathBuf> {
         let entries = self.entries.lock().expect("no code panics while holding this");
         let mut paths: Vec<PathBuf> = entries
             .iter()
@@ -83,7 +87,8 @@ impl Stamps {
         paths
     }
 
-    pub(super) fn save(&self, path: &Path) -> Result<(), DiskError> {
+    /// Saves what is new to `path`, beside what others saved there.
+    pub fn save(&self, path: &Path) -> Result<(), DiskError> {
         if !self.changed.load(Ordering::Relaxed) {
             return Ok(());
         }
