@@ -1,9 +1,10 @@
 //! mergekit configurations without a plan: folders and files in, a child and its receipt out.
 
+use studbook::base::digest::Digest;
 use studbook::model::{ModelConfig, Package, open_package};
 use studbook::tensor::dtype::DType;
 
-use crate::space::{Space, config, model};
+use crate::space::{Space, config, model, said};
 
 /// Folders `base`, `one`, `two` as Hugging Face has them, three layers each.
 fn space() -> Space {
