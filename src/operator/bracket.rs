@@ -249,7 +249,7 @@ wide! {
     ) -> Counts {
         // Without a sign bit they compare alike with one, which is how vector units compare.
         let [low, high, middle] =
-            [bracket.low, bracket.high, bracket.middle].map(|magnitude| magnitude.cast_signed());
+            [bracket.low, bracket.high, bracket.middle].map(u32::cast_signed);
         let is_found = |magnitude: i32| (magnitude >= low) & (magnitude <= high) & (magnitude != middle);
         let (mut above, mut equal, mut within) = ([0_u32; GROUP], [0_u32; GROUP], 0);
         let (groups, rest) = values.as_chunks::<GROUP>();
@@ -372,7 +372,11 @@ mod tests {
             Made(|i| if i % ((2 * TASK + 77) / 2048) < 64 { 1e-3 } else { 1.0 + (mixed(i) % 997) as f32 });
         // One magnitude is a tenth of all, the others are spread around it.
         let clump =
-            Made(|i| if mixed(i) % 10 == 0 { 1.0 } else { 0.5 + (mixed(i) >> 9) as f32 / 8_388_608.0 });
+            Made(
+                |i| {
+                    if mixed(i).is_multiple_of(10) { 1.0 } else { 0.5 + (mixed(i) >> 9) as f32 / 8_388_608.0 }
+                },
+            );
         let sources =
             [("smooth", &smooth), ("few", &few), ("zeros", &zeros), ("astray", &astray), ("clump", &clump)];
         for (name, source) in sources {
