@@ -25,7 +25,7 @@ use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Value, Values};
-use super::rescale::{Norm, rescaled};
+use super::rescale::{Norm, factors};
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
 use crate::base::wide::wide;
@@ -97,16 +97,17 @@ impl Operator for Dare {
         let keep = keep_probabilities(&tensor.values, tensor.parents.len());
         let coins: Vec<Coin> =
             keep.iter().enumerate().map(|(parent, keep)| Coin::new(tensor, parent, *keep)).collect();
-        let rescale = tensor.values.choice("rescale");
         let tossed = Tossed(coins);
-        Ok(match Norm::named(rescale) {
-            Some(norm) => rescaled(norm, tensor, tossed),
-            None if rescale == "inverse" => {
-                let factors = keep.iter().map(|keep| inverse(*keep)).collect();
-                Box::new(Combine::new(tensor, tossed).counting().rescaled(factors))
-            }
-            None => Box::new(Combine::new(tensor, tossed).counting()),
-        })
+        let factors = match tensor.values.choice("rescale") {
+            "inverse" => Some(keep.iter().map(|keep| inverse(*keep)).collect()),
+            // A coin is tossed as fast the second time as it could be remembered.
+            rescale => Norm::named(rescale).map(|norm| factors(norm, tensor, &tossed)),
+        };
+        let kernel = Combine::new(tensor, tossed).counting();
+        Ok(Box::new(match factors {
+            Some(factors) => kernel.rescaled(factors),
+            None => kernel,
+        }))
     }
 }
 

@@ -440,3 +440,37 @@ impl Sparsify for Sampling<'_> {
         self.sample(parent, first, [x, base], out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever lies in a row: different magnitudes, one alone above all others, hardly any, only one.
+    #[test]
+    fn limits_keep_what_ranks_keep() {
+        let mixed = |i: usize| (i as u32).wrapping_mul(2_654_435_761);
+        let kinds: [fn(u32) -> f32; 4] = [
+            |word| (word >> 8) as f32 - 8e6,
+            |word| if word < 1 << 24 { 1e9 } else { (word >> 8) as f32 },
+            |word| [0.0, 1.0, -1.0, 2.0][word as usize % 4],
+            |_| -3.0,
+        ];
+        for columns in [1, 2, 7, 300, 1024] {
+            let line = Line::new(columns, 0.25, 0.2);
+            let limits = line.limits(columns);
+            for (kind, seed) in kinds.iter().zip(1..) {
+                let elements = columns * (PIECE / columns).min(5);
+                let row: Vec<f32> = (0..elements).map(|i| kind(mixed(i + seed) ^ mixed(i * 7))).collect();
+                let words: Vec<u32> = (0..elements).map(|i| mixed(i * 31 + 5 * seed)).collect();
+                let (mut found, mut expected) = (vec![f32::NAN; elements], vec![f32::NAN; elements]);
+                let count = keep_by_limits(&limits, &words, &row, &mut found);
+                let mut ranks = vec![0; elements];
+                for (row, ranks) in row.chunks(columns).zip(ranks.chunks_mut(columns)) {
+                    rank(row, &mut Room::default(), ranks);
+                }
+                assert_eq!(count, keep(line, &ranks, &words, &row, &mut expected));
+                assert_eq!(found, expected, "{columns} columns, kind {seed}");
+            }
+        }
+    }
+}

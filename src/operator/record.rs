@@ -1,8 +1,8 @@
 //! What a first look at a tensor decided, kept for the second.
 //!
 //! A factor that gives a sparse difference its norm back is known only when all of the tensor was sparsified
-//! once. Tossing coins or ranking rows again costs more than all else; so the first look leaves a bit for every
-//! element, piece by piece:
+//! once. Where ranking rows again would cost more than all else, the first look leaves a bit for every element,
+//! piece by piece:
 //!
 //! ```text
 //! piece        16 blocks             where a piece begins follows from the shape alone

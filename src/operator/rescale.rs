@@ -126,8 +126,8 @@ pub(super) fn factors(norm: Norm, tensor: &TensorInputs<'_>, sparsify: &impl Spa
     look(norm, tensor, sparsify, false).iter().map(|seen| seen.factor(norm)).collect()
 }
 
-/// The kernel that gives differences their norms back. What is kept is decided only once, if there is room
-/// to remember it.
+/// The kernel that gives differences their norms back, where deciding what is kept is slow: it is done only
+/// once, if there is room to remember it.
 pub(super) fn rescaled<'a>(
     norm: Norm,
     tensor: &'a TensorInputs<'_>,
@@ -185,7 +185,9 @@ fn look(norm: Norm, tensor: &TensorInputs<'_>, sparsify: &impl Sparsify, remembe
     let tasks: Vec<Range<usize>> = blocks(tensor.shape, DType::F32, TASK).collect();
     let tasks: Vec<Vec<Seen>> =
         tasks.into_par_iter().map(|task| look_at(norm, tensor, task, sparsify, remembers)).collect();
-    let mut all = vec![Seen::default(); tensor.parents.len()];
+    let pieces = if remembers { count(tensor.shape) } else { 0 };
+    let nothing = |_| Seen { bits: Vec::with_capacity(pieces), ..Seen::default() };
+    let mut all: Vec<Seen> = (0..tensor.parents.len()).map(nothing).collect();
     for task in tasks {
         all.iter_mut().zip(task).for_each(|(all, seen)| all.append(seen));
     }
