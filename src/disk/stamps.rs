@@ -25,21 +25,27 @@ use crate::base::digest::Digest;
 /// A line for each file that was hashed.
 const MAX_STAMPS: u64 = 256 << 20;
 
-/// How long a file must have been still: well above every file system's timestamp granularity.
+/// How long a file must have been still: well above the granularity of timestamps that have parts of seconds.
 const STILL: i128 = 20_000_000;
+/// And of those that have none, which on some file systems are even.
+const STILL_IN_SECONDS: i128 = 2_100_000_000;
+const SECOND: i128 = 1_000_000_000;
 const HEADER: &str = "studbook-stamps 1\n";
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     stamp: Stamp,
     digest: Digest,
-    /// When it was hashed, nanoseconds since 1970.
+    /// When hashing it began, nanoseconds since 1970.
     hashed: i128,
 }
 
 impl Entry {
     fn is_settled(&self) -> bool {
-        self.stamp.modified.max(self.stamp.changed) + STILL < self.hashed
+        let Stamp { modified, changed, .. } = self.stamp;
+        let in_seconds = modified % SECOND == 0 && changed % SECOND == 0;
+        let still = if in_seconds { STILL_IN_SECONDS } else { STILL };
+        modified.max(changed) + still < self.hashed
     }
 }
 
@@ -67,9 +73,9 @@ impl Stamps {
         (entry.stamp == *stamp && entry.is_settled()).then_some(entry.digest)
     }
 
-    /// Takes note of a digest.
-    pub fn remember(&self, path: &Path, stamp: Stamp, digest: Digest) {
-        let entry = Entry { stamp, digest, hashed: now() };
+    /// Takes note of a digest, and of when ([`now`]) hashing began.
+    pub fn remember(&self, path: &Path, stamp: Stamp, digest: Digest, hashed: i128) {
+        let entry = Entry { stamp, digest, hashed };
         self.entries.lock().expect("no code panics while holding this").insert(path.into(), entry);
         self.changed.store(true, Ordering::Relaxed);
     }
@@ -134,7 +140,8 @@ fn parse(text: &str) -> Option<Entries> {
     Some(entries)
 }
 
-fn now() -> i128 {
+/// Nanoseconds since 1970.
+pub fn now() -> i128 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as i128)
 }
 
@@ -150,11 +157,17 @@ mod tests {
     fn a_fresh_file_is_not_believed_and_an_old_one_is() {
         let stamps = Stamps::load(Path::new("/nonexistent"));
         let (fresh, old) = (stamp(now()), stamp(now() - 10 * STILL));
-        stamps.remember(Path::new("a"), fresh, Digest::of(b"a"));
+        stamps.remember(Path::new("a"), fresh, Digest::of(b"a"), now());
         assert_eq!(stamps.recall(Path::new("a"), &fresh), None);
-        stamps.remember(Path::new("a"), old, Digest::of(b"a"));
+        stamps.remember(Path::new("a"), old, Digest::of(b"a"), now());
         assert_eq!(stamps.recall(Path::new("a"), &old), Some(Digest::of(b"a")));
         assert_eq!(stamps.recall(Path::new("a"), &stamp(5)), None);
+        // Whole seconds: a change a second later may not show.
+        let second = now() / SECOND * SECOND - 10 * SECOND;
+        for (later, believed) in [(STILL * 10, false), (2 * SECOND, false), (3 * SECOND, true)] {
+            stamps.remember(Path::new("a"), stamp(second), Digest::of(b"a"), second + later);
+            assert_eq!(stamps.recall(Path::new("a"), &stamp(second)).is_some(), believed);
+        }
     }
 
     #[test]
@@ -163,7 +176,7 @@ mod tests {
         let path = folder.path().join("stamps");
         let stamps = Stamps::load(&path);
         let old = stamp(now() - 10 * STILL);
-        stamps.remember(Path::new("/a b/c"), old, Digest::of(b"a"));
+        stamps.remember(Path::new("/a b/c"), old, Digest::of(b"a"), now());
         stamps.save(&path).unwrap();
         assert_eq!(Stamps::load(&path).recall(Path::new("/a b/c"), &old), Some(Digest::of(b"a")));
         std::fs::write(&path, "studbook-stamps 1\nnonsense\n").unwrap();

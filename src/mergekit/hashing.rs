@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::digest::Digest;
 use crate::disk::mmap::Mapped;
-use crate::disk::stamps::Stamps;
+use crate::disk::stamps::{Stamps, now};
 use crate::disk::{DiskError, IoContext, tree};
 
 /// How a receipt comes to the digests of inputs.
@@ -48,11 +48,12 @@ impl Memory {
     fn digest(&self, mapped: &Mapped) -> Digest {
         // The working folder may be gone; then there is no name to remember the file by.
         let Ok(path) = std::path::absolute(mapped.path()) else { return tree::digest_of(mapped) };
-        let known = self.stamps.recall(&path, &mapped.stamp()).filter(|_| self.believed);
+        let known =
+            self.stamps.recall(&path, &mapped.stamp()).filter(|_| self.believed && mapped.unchanged());
         known.unwrap_or_else(|| {
-            let digest = tree::digest_of(mapped);
+            let (began, digest) = (now(), tree::digest_of(mapped));
             if mapped.unchanged() {
-                self.stamps.remember(&path, mapped.stamp(), digest);
+                self.stamps.remember(&path, mapped.stamp(), digest, began);
             }
             digest
         })

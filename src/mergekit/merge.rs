@@ -61,6 +61,9 @@ pub enum MergeError {
     /// The child would take the place of a model that it is made from.
     #[error("{0} is one of the models the child is made from; choose another place")]
     Input(PathBuf),
+    /// Somebody wrote to an input meanwhile.
+    #[error("{0} was changed while it was read; nothing is kept of the child: merge again")]
+    Changed(PathBuf),
     /// A small file beside the weights.
     #[error("{0} of the child: {1}")]
     Companion(&'static str, MendError),
@@ -286,6 +289,15 @@ impl Child<'_> {
         operator::apply(self.assembly.operator, self.inputs, self.planned, &mut writer, cancelled)
     }
 
+    /// A child of two states of a file is a child of nobody.
+    fn refuse_changed(&self) -> Result<(), MergeError> {
+        let mut files = self.models.values().flat_map(|opened| &opened.files);
+        match files.find(|(_, mapped)| !mapped.unchanged()) {
+            Some((_, mapped)) => Err(MergeError::Changed(mapped.path().to_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// Where a tensor of a model lies.
     fn place(&self, model: &str, tensor: &str) -> Option<(&Mapped, Range<usize>)> {
         let opened = self.models.get(model)?;
@@ -307,7 +319,9 @@ impl Child<'_> {
         space::check(fresh::folder_of(out), layout.total_bytes())?;
         let (application, blake3, bytes) = fresh::file(out, self.options.replace, LASTING, |file| {
             let mut writer = safetensors::Writer::new(&layout, file)?;
-            Ok::<_, MergeError>(self.apply(&mut writer, cancelled)?)
+            let application = self.apply(&mut writer, cancelled)?;
+            self.refuse_changed()?;
+            Ok::<_, MergeError>(application)
         })?;
         let name = out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok((application, vec![Written { name, bytes, blake3 }]))
@@ -326,6 +340,7 @@ impl Child<'_> {
         fresh::folder(out, self.options.replace, LASTING, |folder| {
             let mut writer = FolderWriter::new(&layout, folder, LASTING);
             let application = self.apply(&mut writer, cancelled)?;
+            self.refuse_changed()?;
             let mut outputs = writer.written().to_vec();
             for companion in &like.package.companions {
                 let bytes = self.companion(companion)?;

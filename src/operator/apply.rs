@@ -7,7 +7,7 @@
 //! checksum thread  SLM1's checksum over the same bytes, a chain that no second core could shorten
 //! ```
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::base::sink::ArtifactSink;
 use crate::model::config::ModelConfig;
@@ -25,7 +25,7 @@ use super::parameter::Parameters;
 use super::pieces::BLOCK;
 use super::receipt::{Application, DeltaStatistics, TensorReceipt};
 use super::statistics::Totals;
-use super::stream::run;
+use super::stream::{Kernels, run};
 
 /// The exact length of a child, known before it is made: for the lineage template, and for budgets.
 pub fn output_bytes(
@@ -75,7 +75,7 @@ pub fn apply_in_blocks(
     assert_eq!(tensors.len(), child.len(), "every planned tensor has its inputs");
     let survey = operator.survey(tensors)?;
     let work = Work { operator, survey: &survey, tensors, child, block };
-    let kernels: Vec<_> = tensors.iter().map(|_| OnceLock::new()).collect();
+    let kernels = Kernels::new(tensors.len());
     let buffers = Buffers::default();
     let mut progress = Progress {
         writer,
@@ -88,8 +88,9 @@ pub fn apply_in_blocks(
         run(&work, &buffers, &kernels, cancelled, |made| {
             let made = Arc::new(made);
             digests.take(&made);
-            let kernel = kernels[made.tensor].get().map(|kernel| &**kernel);
-            progress.take(&made, kernel)?;
+            // Blocks come in order: after the last one nobody needs the kernel.
+            let kernel = if made.last { kernels.take(made.tensor) } else { None };
+            progress.take(&made, kernel.as_deref())?;
             buffers.give_back(made);
             Ok(())
         })?;
@@ -120,6 +121,7 @@ struct Progress<'a> {
 }
 
 impl Progress<'_> {
+    /// The kernel comes with a tensor's last block.
     fn take(&mut self, made: &Made, kernel: Option<&dyn Kernel>) -> Result<(), OperatorError> {
         self.writer.payload(made.payload())?;
         self.scales.extend_from_slice(&made.scales);

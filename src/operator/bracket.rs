@@ -38,8 +38,9 @@ const MOST_SAMPLE: usize = 1 << 18;
 const ERRORS: f64 = 3.0;
 /// No magnitude is larger.
 const LARGEST: u32 = i32::MAX as u32;
-/// Most elements of a tensor that are kept: 32 MiB of them.
-const MOST_KEPT: usize = 1 << 22;
+/// Most elements that are kept of all tensors that are asked about together: 128 MiB of them. Usually one in
+/// two hundred is.
+const MOST_KEPT: usize = 1 << 24;
 
 /// The k-th largest magnitude, and which elements have it.
 pub(super) struct Found<'a> {
@@ -89,8 +90,9 @@ pub(super) fn find<'a>(
         return Vec::new();
     }
     let of = |question: &Question<'a>| Magnitudes { base, source: question.source, elements };
+    let asked = questions.iter().map(|question| question.ranks.len()).sum::<usize>().max(1);
     let brackets: Vec<Vec<Bracket>> =
-        questions.iter().map(|question| Bracket::around(&of(question), &question.ranks)).collect();
+        questions.iter().map(|question| Bracket::around(&of(question), &question.ranks, asked)).collect();
     let tasks: Vec<_> = tasks(elements).collect();
     let tasks: Vec<Vec<Vec<Seen>>> =
         tasks.into_par_iter().map(|range| look(base, questions, &brackets, range)).collect();
@@ -161,10 +163,11 @@ struct Bracket {
 }
 
 impl Bracket {
-    fn around(magnitudes: &Magnitudes<'_>, ranks: &[u64]) -> Vec<Self> {
+    /// Those of one tensor's ranks, of so many that are asked for in all.
+    fn around(magnitudes: &Magnitudes<'_>, ranks: &[u64], asked: usize) -> Vec<Self> {
         let elements = magnitudes.elements;
         let tasks = tasks(elements).count().max(1);
-        let room = (elements / 8).min(MOST_KEPT) / tasks + FEW;
+        let room = (elements / 8).min(MOST_KEPT / asked).max(FEW) / tasks;
         if elements <= FEW {
             let all = Self { low: 0, high: LARGEST, middle: 0, room };
             return vec![all; ranks.len()];

@@ -258,6 +258,9 @@ fn keep_by_bucket(
     room: &mut Room,
     out: &mut [f32],
 ) -> Option<usize> {
+    if !open.contains(&1) {
+        return Some(0);
+    }
     room.fill(row);
     // Which ones are open is chance: all are noted, the next over those that are not.
     let (mut noted, mut left) = ([0_u16; PIECE], 0);

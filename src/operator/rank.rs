@@ -12,7 +12,8 @@ use crate::base::wide::wide;
 /// Longer buckets are left to a sort that does not mind.
 const FEW: usize = 32;
 
-/// Rows of fewer elements are thrown without a conversion, which has to mind what no integer is.
+/// Rows of fewer elements are thrown by adding 2^23, which leaves the nearest integer in a sum's last bits: a
+/// conversion would have to mind infinities and numbers out of range.
 const MANY: i32 = 1 << 22;
 
 /// Room to sort in, used again for every row.
@@ -87,7 +88,6 @@ wide! {
         let scale = if scale.is_finite() { scale } else { 0.0 };
         // A rounded product may be above the last.
         if last < MANY {
-            // Behind the point of sums as large as this nothing is left: their last bits are the whole number.
             let whole = 2.0 * MANY as f32;
             for (bucket, x) in buckets.iter_mut().zip(row) {
                 *bucket = ((x.abs() * scale + whole).to_bits().wrapping_sub(whole.to_bits())).min(last.cast_unsigned());

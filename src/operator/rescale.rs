@@ -160,7 +160,7 @@ struct Seen {
     /// What the differences sum up to, before and after some of them are dropped.
     before: f64,
     after: f64,
-    /// How many are kept, and which if that was to be remembered.
+    /// How many are kept, as the sparsifier counts them, and which if that was to be remembered.
     kept: usize,
     bits: Vec<Bits>,
 }

@@ -14,9 +14,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::block::{Buffers, Made, Work};
@@ -33,6 +33,33 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// How many blocks may be under way.
 fn window() -> usize {
     2 * rayon::current_num_threads() + 2
+}
+
+/// The kernels of tensors that are being made: what they know of a tensor may be large.
+pub(super) struct Kernels<'a>(Vec<Mutex<Option<Arc<dyn Kernel + 'a>>>>);
+
+impl<'a> Kernels<'a> {
+    /// Places for so many.
+    pub(super) fn new(tensors: usize) -> Self {
+        Self((0..tensors).map(|_| Mutex::default()).collect())
+    }
+
+    /// Takes the kernel of a tensor away; its blocks that are being made still have it.
+    pub(super) fn take(&self, tensor: usize) -> Option<Arc<dyn Kernel + 'a>> {
+        self.place(tensor).take()
+    }
+
+    fn put(&self, tensor: usize, kernel: Box<dyn Kernel + 'a>) {
+        *self.place(tensor) = Some(Arc::from(kernel));
+    }
+
+    fn get(&self, tensor: usize) -> Option<Arc<dyn Kernel + 'a>> {
+        self.place(tensor).clone()
+    }
+
+    fn place(&self, tensor: usize) -> MutexGuard<'_, Option<Arc<dyn Kernel + 'a>>> {
+        self.0[tensor].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a task reports.
@@ -72,7 +99,7 @@ impl Drop for Report {
 pub(super) fn run<'a>(
     work: &'a Work<'a>,
     buffers: &Buffers,
-    kernels: &[OnceLock<Box<dyn Kernel + 'a>>],
+    kernels: &Kernels<'a>,
     cancelled: &dyn Fn() -> bool,
     mut consume: impl FnMut(Made) -> Result<(), OperatorError>,
 ) -> Result<(), OperatorError> {
@@ -88,9 +115,8 @@ pub(super) fn run<'a>(
                     let prepared = if stop.load(Ordering::Relaxed) {
                         Err(OperatorError::Cancelled)
                     } else {
-                        work.operator.kernel(&work.tensors[tensor], work.survey).map(|kernel| {
-                            kernels[tensor].get_or_init(|| kernel);
-                        })
+                        let kernel = work.operator.kernel(&work.tensors[tensor], work.survey);
+                        kernel.map(|kernel| kernels.put(tensor, kernel))
                     };
                     report.send(Event::Prepared(tensor, prepared));
                 });
@@ -98,9 +124,9 @@ pub(super) fn run<'a>(
             while let Some((number, tensor, range)) = progress.next_block() {
                 let report = Report::new(&events);
                 scope.spawn(move |_| {
-                    let made = match kernels[tensor].get() {
+                    let made = match kernels.get(tensor) {
                         Some(kernel) if !stop.load(Ordering::Relaxed) => {
-                            work.make(tensor, range, &**kernel, buffers.take())
+                            work.make(tensor, range, &*kernel, buffers.take())
                         }
                         _ => Err(OperatorError::Cancelled),
                     };

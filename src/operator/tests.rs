@@ -7,7 +7,6 @@ mod models;
 mod sparse;
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
@@ -17,7 +16,7 @@ use super::block::{Buffers, Work};
 use super::contract::{Kernel, TensorInputs};
 use super::source::Source;
 use super::statistics::Totals;
-use super::stream::run;
+use super::stream::{Kernels, run};
 use super::*;
 use crate::base::digest::Sha256;
 use crate::base::wide;
@@ -123,7 +122,7 @@ impl Trial {
         let survey = operator.survey(&tensors)?;
         let child = [planned(&shape, self.output)];
         let work = Work { operator, survey: &survey, tensors: &tensors, child: &child, block: self.block };
-        let kernels = [OnceLock::<Box<dyn Kernel + '_>>::new()];
+        let kernels = Kernels::new(1);
         let buffers = Buffers::default();
         let (mut payload, mut scales, mut totals) = (Vec::new(), Vec::new(), Totals::default());
         run(&work, &buffers, &kernels, &|| false, |made| {
@@ -134,7 +133,7 @@ impl Trial {
             buffers.give_back(Arc::new(made));
             Ok(())
         })?;
-        let realised = kernels[0].get().unwrap().realised();
+        let realised = kernels.take(0).unwrap().realised();
         drop(kernels);
         Ok(Outcome { payload, scales, delta: totals.finish(), survey, realised })
     }
@@ -436,7 +435,7 @@ fn a_request_to_stop_is_heard() {
         child: &[planned(&shape, DType::F32)],
         block: 1,
     };
-    let kernels = [OnceLock::new()];
+    let kernels = Kernels::new(1);
     let outcome = run(&work, &Buffers::default(), &kernels, &|| true, |_| panic!("nothing is written"));
     assert!(matches!(outcome, Err(OperatorError::Cancelled)));
 }
@@ -496,7 +495,7 @@ fn a_panic_in_a_kernel_comes_out_and_nothing_hangs() {
         child: &[planned(&shape, DType::F32)],
         block: 1,
     };
-    let kernels = [OnceLock::new()];
+    let kernels = Kernels::new(1);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         run(&work, &Buffers::default(), &kernels, &|| false, |_| Ok(()))
     }));

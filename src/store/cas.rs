@@ -25,6 +25,7 @@ use crate::base::sink::ArtifactSink;
 use crate::disk::atomic::sync_folder;
 use crate::disk::hashed::{HashedFile, Unpublished};
 use crate::disk::mmap::{Mapped, Stamp};
+use crate::disk::stamps::now;
 use crate::disk::{DiskError, IoContext, fault, tree};
 
 /// A blob: what it hashes to and how long it is.
@@ -114,7 +115,7 @@ impl Store {
         artifact.file.persist(&path).map_err(|error| error.error).at("write", &path)?;
         fault::point("blob-renamed").at("write", &path)?;
         let stamp = std::fs::metadata(&path).at("examine", &path)?;
-        self.stamps.remember(&path, Stamp::of(&stamp), blob.digest);
+        self.stamps.remember(&path, Stamp::of(&stamp), blob.digest, now());
         Ok((blob, folder.to_owned()))
     }
 
@@ -147,18 +148,18 @@ impl Store {
         if metadata.is_file() && metadata.len() <= SMALL {
             return self.hash_small(path);
         }
-        let mapped = Mapped::open(path)?;
+        let (began, mapped) = (now(), Mapped::open(path)?);
         let digest = tree::digest(mapped.as_ref());
         if !mapped.unchanged() {
             return Err(changed()).at("hash", path);
         }
-        self.stamps.remember(path, mapped.stamp(), digest);
+        self.stamps.remember(path, mapped.stamp(), digest, began);
         Ok(Blob { digest, bytes: mapped.stamp().bytes })
     }
 
     /// Reading costs less than mapping where there is little to read.
     fn hash_small(&self, path: &Path) -> Result<Blob, DiskError> {
-        let mut file = File::open(path).at("open", path)?;
+        let (began, mut file) = (now(), File::open(path).at("open", path)?);
         let stamp = Stamp::of(&file.metadata().at("examine", path)?);
         let mut bytes = Vec::with_capacity(stamp.bytes.min(2 * SMALL) as usize);
         file.read_to_end(&mut bytes).at("read", path)?;
@@ -166,7 +167,7 @@ impl Store {
             return Err(changed()).at("hash", path);
         }
         let digest = Digest::of(&bytes);
-        self.stamps.remember(path, stamp, digest);
+        self.stamps.remember(path, stamp, digest, began);
         Ok(Blob { digest, bytes: stamp.bytes })
     }
 

@@ -298,3 +298,37 @@ fn what_did_not_change_is_not_hashed_again() {
     let mut command = space.command(&["merge", "m.yml", "out", "--force"]);
     said(command.env("XDG_CACHE_HOME", space.path("file"))).exits(0);
 }
+
+/// A child of two states of a file would be a child of nobody, whatever the receipt says.
+#[test]
+fn an_input_that_is_written_to_meanwhile_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let space = space();
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1}\n",
+    );
+    let input = space.path("one/model.safetensors");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for mode in [0o600, 0o644] {
+                    let _ = std::fs::set_permissions(&input, std::fs::Permissions::from_mode(mode));
+                }
+            }
+        });
+        // A merge of so little may fit between two ticks of the clock.
+        let merge = |_| {
+            let said = space.studbook(&["merge", "m.yml", "out"]);
+            let kept = std::fs::remove_dir_all(space.path("out")).is_ok();
+            (said, kept)
+        };
+        let refused = (0..50).map(merge).find(|(said, _)| said.code != Some(0));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        refused
+    });
+    let (said, kept) = refused.expect("one of fifty merges was refused");
+    assert!(said.err.contains("one/model.safetensors was changed while it was read"), "{}", said.err);
+    assert!(!kept, "nothing is left of the child");
+}
