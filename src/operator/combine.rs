@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::contract::{Kernel, Piece, TensorInputs};
-use super::dare::Counters;
+use super::counters::Counters;
 use super::parameter::{Kind, Parameter, Parameters, Value};
 use super::source::PIECE;
 use super::task_delta::divisor;

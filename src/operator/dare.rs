@@ -19,12 +19,10 @@
 //!
 //! Then as in [`super::task_delta`]; with `elect`, as in [`super::sign_merge`].
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
-use super::parameter::{Kind, Parameter, Parameters, Value, Values};
+use super::parameter::{Kind, Parameter, Parameters, Values};
 use super::rescale::{Norm, factors};
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
@@ -132,27 +130,6 @@ pub(super) fn keep_probabilities(values: &Values, parents: usize) -> Vec<f64> {
 
 fn inverse(keep: f64) -> f32 {
     if keep > 0.0 { (1.0 / keep) as f32 } else { 1.0 }
-}
-
-/// How many elements of each parent were kept so far.
-pub(super) struct Counters(Vec<AtomicUsize>);
-
-impl Counters {
-    /// One for each parent.
-    pub(super) fn new(parents: usize) -> Self {
-        Self((0..parents).map(|_| AtomicUsize::new(0)).collect())
-    }
-
-    /// Counts; sums of integers do not depend on order.
-    pub(super) fn add(&self, parent: usize, kept: usize) {
-        self.0[parent].fetch_add(kept, Ordering::Relaxed);
-    }
-
-    /// For the receipt.
-    pub(super) fn realised(&self) -> Parameters {
-        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed) as f64).collect();
-        Parameters::from([("kept".to_owned(), Value::PerParent(counts))])
-    }
 }
 
 /// One parent's coin.

@@ -46,6 +46,7 @@ mod block;
 mod bracket;
 mod combine;
 pub mod contract;
+mod counters;
 pub mod crossover;
 pub mod dare;
 pub mod della;

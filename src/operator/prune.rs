@@ -14,7 +14,7 @@
 //! On a tie the lower flat index stays. What stays is not changed by a bit.
 
 use super::contract::{Kernel, Operator, Piece, TensorInputs, is_meant};
-use super::dare::Counters;
+use super::counters::Counters;
 use super::error::OperatorError;
 use super::magnitudes::{Magnitudes, TASK, magnitude, places};
 use super::parameter::{Kind, Parameter, Parameters, Value, Values, numbers_in};

@@ -90,7 +90,8 @@ wide! {
         if last < MANY {
             let whole = 2.0 * MANY as f32;
             for (bucket, x) in buckets.iter_mut().zip(row) {
-                *bucket = ((x.abs() * scale + whole).to_bits().wrapping_sub(whole.to_bits())).min(last.cast_unsigned());
+                let sum = x.abs() * scale + whole;
+                *bucket = sum.to_bits().wrapping_sub(whole.to_bits()).min(last.cast_unsigned());
             }
         } else {
             for (bucket, x) in buckets.iter_mut().zip(row) {

@@ -209,8 +209,7 @@ fn edge(found: &Found<'_>, ties: u64) -> Edge {
 
 /// The cut that keeps the `keep` largest of `elements` magnitudes of `source - base`.
 pub fn cut(base: Option<&dyn Source>, source: &dyn Source, elements: usize, keep: usize) -> Cut {
-    let [cut] = cuts(base, elements, &[Band { source, drop: 0, keep }])[..] else { return Cut::NONE };
-    cut
+    cuts(base, elements, &[Band { source, drop: 0, keep }])[0]
 }
 
 /// The cuts of tensors of so many elements, or of their differences from a base.
