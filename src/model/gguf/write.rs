@@ -112,6 +112,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes everything before the first tensor that comes in pieces.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
+        sink.announce(layout.total_bytes())?;
         sink.write(&layout.head)?;
         Ok(Self { layout, sink, position: 0, done: 0 })
     }

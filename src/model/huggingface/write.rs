@@ -184,6 +184,7 @@ impl<'a> FolderWriter<'a> {
         };
         if self.file.is_none() {
             let mut file = self.shelf.begin().map_err(|error| disk(&error))?;
+            file.announce(layout.total_bytes())?;
             file.write(layout.head())?;
             self.file = Some((file, layout.head().len() as u64));
         }

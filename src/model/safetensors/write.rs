@@ -204,6 +204,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes the header.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
+        sink.announce(layout.total_bytes())?;
         sink.write(&layout.head)?;
         Ok(Self { layout, sink, position: layout.head.len() as u64, done: 0 })
     }

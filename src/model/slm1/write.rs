@@ -189,6 +189,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes everything before the first tensor.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
+        sink.announce(layout.total_bytes())?;
         let checksum = Some(Running::for_file(layout.total));
         let mut writer = Self { layout, sink, checksum, position: 0, done: 0 };
         writer.put(&layout.head)?;
