@@ -13,19 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::base::wide::wide;
 use crate::model::{Planned, WriteError};
 use crate::tensor::dtype::DType;
-use crate::tensor::quantize;
+use crate::tensor::quantize::{self, QuantizeError};
 use crate::tensor::view::TensorView;
 
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::Parameters;
 use super::pieces::pieces;
-use super::source::{PIECE, Source};
+use super::source::{PIECE, RUN, Source};
 use super::statistics::{Differences, Measured};
-
-/// Elements made together where each stands alone: a run of four inputs, of the child and of what is stored
-/// lies in the first cache, a piece of them does not.
-const RUN: usize = 1024;
 
 /// Everything needed to make the child's tensors.
 pub(super) struct Work<'a> {
@@ -53,10 +49,14 @@ pub(super) struct Made {
     differences: Differences,
     /// The scales' bytes.
     pub(super) scales: Vec<u8>,
+    /// All elements, unless a piece is encoded as soon as it is made. May be longer than the block.
     values: Vec<f32>,
-    payload: Vec<u8>,
+    /// The payload's bytes, unless the elements are. May be longer than they are.
+    encoded: Vec<u8>,
+    /// How long they are.
+    bytes: usize,
     stored: Stored,
-    /// One piece each: what is stored, the base, the parents.
+    /// One piece each: what is made, what is stored, the base, the parents.
     scratch: Vec<Vec<f32>>,
 }
 
@@ -84,27 +84,41 @@ impl Stored {
 
 impl Made {
     /// Makes room for some elements of a tensor.
-    fn begin(&mut self, tensor: usize, range: &Range<usize>, inputs: &TensorInputs<'_>, output: DType) {
+    fn begin(&mut self, tensor: usize, block: &Block<'_>) {
+        let Block { inputs, range, child: Planned { dtype: output, .. }, .. } = block;
         self.tensor = tensor;
         self.elements = range.len();
         self.last = range.end == inputs.shape.elements();
         self.measured.clear();
         self.differences = Differences::default();
         self.scales.clear();
-        self.values.resize(range.len(), 0.0);
-        self.scratch.resize_with(inputs.parents.len() + 2, || vec![0.0; PIECE]);
-        self.stored = Stored::of(output);
+        self.scratch.resize_with(inputs.parents.len() + 3, || vec![0.0; PIECE]);
+        self.stored = Stored::of(*output);
+        self.bytes = 0;
         match self.stored {
-            // Pieces are put at their places; what lay there is not cleared.
-            Stored::ByPiece => self.payload.resize(quantize::byte_of(output, range.len()), 0),
-            Stored::InPlace | Stored::ByBlock => self.payload.clear(),
+            Stored::ByPiece => {
+                self.bytes = quantize::byte_of(*output, range.len());
+                grow(&mut self.encoded, self.bytes);
+            }
+            Stored::InPlace | Stored::ByBlock => grow(&mut self.values, range.len()),
         }
     }
 
     /// The payload's bytes.
     pub(super) fn payload(&self) -> &[u8] {
         // On little-endian machines the elements already lie as f32 is stored.
-        if self.stored == Stored::InPlace { bytemuck::cast_slice(&self.values) } else { &self.payload }
+        if self.stored == Stored::InPlace {
+            bytemuck::cast_slice(&self.values[..self.elements])
+        } else {
+            &self.encoded[..self.bytes]
+        }
+    }
+}
+
+/// Makes a buffer long enough. What lay in it is not cleared: all of it will be written over.
+fn grow<T: bytemuck::Zeroable + Copy>(buffer: &mut Vec<T>, length: usize) {
+    if buffer.len() < length {
+        buffer.resize(length, T::zeroed());
     }
 }
 
@@ -126,6 +140,16 @@ impl Buffers {
     }
 }
 
+/// A block that is being made.
+struct Block<'a> {
+    inputs: &'a TensorInputs<'a>,
+    /// How it is stored.
+    child: &'a Planned,
+    kernel: &'a dyn Kernel,
+    /// Its elements, in whole pieces.
+    range: Range<usize>,
+}
+
 impl Work<'_> {
     /// Makes the elements of `range`, in whole pieces, of a tensor.
     pub(super) fn make(
@@ -135,16 +159,15 @@ impl Work<'_> {
         kernel: &dyn Kernel,
         mut made: Made,
     ) -> Result<Made, OperatorError> {
-        let inputs = &self.tensors[tensor];
-        let output = self.child[tensor].dtype;
-        made.begin(tensor, &range, inputs, output);
+        let block = Block { inputs: &self.tensors[tensor], child: &self.child[tensor], kernel, range };
+        made.begin(tensor, &block);
         let mut scratch = std::mem::take(&mut made.scratch);
-        for piece in pieces(inputs.shape.columns(), range.clone()) {
-            self.make_piece(inputs, kernel, &piece, range.start, &mut scratch, &mut made)?;
+        for piece in block.pieces() {
+            self.make_piece(&block, &piece, &mut scratch, &mut made)?;
         }
         if made.stored == Stored::ByBlock {
-            self.encode(tensor, range.start, 0..range.len(), &mut made)?;
-            self.measure_stored(inputs, tensor, &range, &mut scratch, &mut made);
+            block.encode(&mut made)?;
+            block.measure(&mut scratch, &mut made);
         }
         made.scratch = scratch;
         Ok(made)
@@ -152,17 +175,14 @@ impl Work<'_> {
 
     fn make_piece(
         &self,
-        inputs: &TensorInputs<'_>,
-        kernel: &dyn Kernel,
+        block: &Block<'_>,
         piece: &Range<usize>,
-        start: usize,
         scratch: &mut [Vec<f32>],
         made: &mut Made,
     ) -> Result<(), OperatorError> {
-        let step = if kernel.stands_alone() { RUN } else { PIECE };
+        let step = if block.kernel.stands_alone() { RUN } else { PIECE };
         for first in piece.clone().step_by(step) {
-            let run = first..piece.end.min(first + step);
-            self.make_run(inputs, kernel, &run, start, scratch, made)?;
+            self.make_run(block, &(first..piece.end.min(first + step)), scratch, made)?;
         }
         made.measured.push(std::mem::take(&mut made.differences).finish());
         Ok(())
@@ -170,14 +190,13 @@ impl Work<'_> {
 
     fn make_run(
         &self,
-        inputs: &TensorInputs<'_>,
-        kernel: &dyn Kernel,
+        block: &Block<'_>,
         run: &Range<usize>,
-        start: usize,
         scratch: &mut [Vec<f32>],
         made: &mut Made,
     ) -> Result<(), OperatorError> {
-        let [after, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
+        let inputs = block.inputs;
+        let [child, after, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
         let base = match &inputs.base {
             Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],
@@ -186,9 +205,14 @@ impl Work<'_> {
         for ((parent, name), scratch) in inputs.parents.iter().zip(&inputs.parent_names).zip(scratch) {
             parents.push(read(&**parent, name, inputs, run, scratch)?);
         }
-        let elements = run.start - start..run.end - start;
-        let out = &mut made.values[elements.clone()];
-        kernel.piece(&Piece { first: run.start, base, parents: &parents }, out);
+        let elements = run.start - block.range.start..run.end - block.range.start;
+        let Made { values, encoded, differences, stored, .. } = made;
+        let out = match stored {
+            // What is encoded at once never leaves the first cache.
+            Stored::ByPiece => &mut child[..run.len()],
+            Stored::InPlace | Stored::ByBlock => &mut values[elements.clone()],
+        };
+        block.kernel.piece(&Piece { first: run.start, base, parents: &parents }, out);
         if let Some(i) = not_finite(out) {
             return Err(OperatorError::OutputNotFinite {
                 operator: self.operator.name(),
@@ -201,75 +225,63 @@ impl Work<'_> {
             (false, [first, others @ ..]) => (*first, others),
             _ => (base, &parents[..]),
         };
-        match made.stored {
-            Stored::InPlace => made.differences.add(&made.values[elements], reference),
+        match stored {
+            Stored::InPlace => differences.add(out, reference),
             Stored::ByPiece => {
-                // While the reference lies in the first cache.
-                let tensor = made.tensor;
-                self.encode(tensor, start, elements.clone(), made)?;
+                let dtype = block.child.dtype;
+                let place = quantize::byte_of(dtype, elements.start)..quantize::byte_of(dtype, elements.end);
+                // Elements that stand alone are one row, wherever they begin.
+                quantize::encode(dtype, 0, out.len(), out, &mut encoded[place.clone()], &mut [])
+                    .map_err(|error| block.not_encoded(error, run.start))?;
                 let after = &mut after[..run.len()];
-                self.stored(inputs, tensor, made).read_f32(elements.start, after);
-                made.differences.add(after, reference);
+                block.stored(&encoded[place], &[]).read_f32(0, after);
+                differences.add(after, reference);
             }
             Stored::ByBlock => {}
         }
-        made.differences.compare(reference, others);
+        differences.compare(reference, others);
+        Ok(())
+    }
+}
+
+impl Block<'_> {
+    fn pieces(&self) -> impl Iterator<Item = Range<usize>> {
+        pieces(self.inputs.shape.columns(), self.range.clone())
+    }
+
+    /// Encodes the whole block. Shapes were checked against the encoding when the layout was made, and
+    /// values are finite; but not every encoding reaches as far as f32 does.
+    fn encode(&self, made: &mut Made) -> Result<(), OperatorError> {
+        let Planned { shape, dtype, block_size, .. } = self.child;
+        made.encoded.clear();
+        let values = &made.values[..self.range.len()];
+        let (payload, scales) = (&mut made.encoded, &mut made.scales);
+        quantize::encode_into(*dtype, *block_size, shape.columns(), values, payload, scales)
+            .map_err(|error| self.not_encoded(error, self.range.start))?;
+        made.bytes = made.encoded.len();
         Ok(())
     }
 
-    /// Encodes what was made. Shapes were checked against the encoding when the layout was made, and
-    /// values are finite; but not every encoding reaches as far as f32 does.
-    fn encode(
-        &self,
-        tensor: usize,
-        start: usize,
-        elements: Range<usize>,
-        made: &mut Made,
-    ) -> Result<(), OperatorError> {
-        let Made { values, payload, scales, stored, .. } = made;
-        let Planned { name, shape, dtype, block_size } = &self.child[tensor];
-        let first = start + elements.start;
-        let encoded = if *stored == Stored::ByPiece {
-            // Elements that stand alone are one row, wherever they begin.
-            let place = quantize::byte_of(*dtype, elements.start)..quantize::byte_of(*dtype, elements.end);
-            let columns = elements.len();
-            quantize::encode(*dtype, 0, columns, &values[elements], &mut payload[place], &mut [])
-        } else {
-            let columns = shape.columns();
-            quantize::encode_into(*dtype, *block_size, columns, &values[elements], payload, scales)
-        };
-        encoded.map_err(|error| {
-            OperatorError::Write(WriteError::Tensor { tensor: name.clone(), source: error.at(first) })
-        })
+    fn not_encoded(&self, error: QuantizeError, first: usize) -> OperatorError {
+        OperatorError::Write(WriteError::Tensor { tensor: self.child.name.clone(), source: error.at(first) })
     }
 
-    /// What was encoded so far, as a reader of the child will see it.
-    fn stored<'a>(&'a self, inputs: &'a TensorInputs<'_>, tensor: usize, made: &'a Made) -> TensorView<'a> {
-        TensorView {
-            name: inputs.name,
-            dtype: self.child[tensor].dtype,
-            shape: inputs.shape,
-            data: &made.payload,
-            scales: &made.scales,
-            block_size: self.child[tensor].block_size,
-        }
+    /// What was encoded, as a reader of the child will see it.
+    fn stored<'a>(&'a self, data: &'a [u8], scales: &'a [u8]) -> TensorView<'a> {
+        let (name, shape) = (self.inputs.name, self.inputs.shape);
+        let Planned { dtype, block_size, .. } = *self.child;
+        TensorView { name, dtype, shape, data, scales, block_size }
     }
 
     /// Measures what a reader of the child will see: the elements after rounding.
-    fn measure_stored(
-        &self,
-        inputs: &TensorInputs<'_>,
-        tensor: usize,
-        range: &Range<usize>,
-        scratch: &mut [Vec<f32>],
-        made: &mut Made,
-    ) {
+    fn measure(&self, scratch: &mut [Vec<f32>], made: &mut Made) {
+        let inputs = self.inputs;
         let reference = inputs.base.as_deref().or_else(|| inputs.parents.first().map(|parent| &**parent));
         let ([before, after, ..], Some(reference)) = (scratch, reference) else { return };
-        for piece in pieces(inputs.shape.columns(), range.clone()) {
+        for piece in self.pieces() {
             let before = reference.read(piece.start, &mut before[..piece.len()]);
             let after = &mut after[..piece.len()];
-            self.stored(inputs, tensor, made).read_f32(piece.start - range.start, after);
+            self.stored(made.payload(), &made.scales).read_f32(piece.start - self.range.start, after);
             let mut differences = Differences::default();
             differences.add(after, before);
             made.measured.push(differences.finish());

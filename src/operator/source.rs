@@ -11,6 +11,10 @@ use crate::tensor::view::TensorView;
 /// Elements an operator sees at a time: several pieces fit a core's first cache.
 pub const PIECE: usize = 4096;
 
+/// Elements handled together where each stands alone: a run of four inputs, of the child and of what is
+/// stored lies in the first cache, a piece of them does not.
+pub(super) const RUN: usize = 1024;
+
 /// A tensor that can be read in runs.
 pub trait Source: Sync {
     /// Elements `first..first + scratch.len()`, lent or widened into `scratch`.
