@@ -26,7 +26,8 @@ use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::gram::Vector;
 use super::parameter::{Kind, Parameter, Parameters, Value, Values};
-use super::reduce::{dot, sums_of};
+use super::reduce::{Product, sums_of};
+use super::source::RUN;
 use super::survey::{numbers, settings};
 
 /// The operator.
@@ -148,10 +149,14 @@ fn norms(tensors: &[TensorInputs<'_>], updates: usize) -> Vec<f64> {
     for tensor in tensors {
         let vectors = Vector::differences(tensor);
         let found = sums_of(tensor.shape.elements(), updates, |range, sums| {
-            let mut scratch = vec![0.0; range.len()];
+            let mut scratch = [0.0; RUN];
             for (vector, sum) in vectors.iter().zip(sums) {
-                let run = vector.read(range.start, &mut scratch);
-                *sum += dot(run, run);
+                let mut square = Product::default();
+                for first in range.clone().step_by(RUN) {
+                    let run = vector.read(first, &mut scratch[..RUN.min(range.end - first)]);
+                    square.add(run, run);
+                }
+                *sum += square.total();
             }
         });
         squares.iter_mut().zip(found).for_each(|(total, found)| *total += found);

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::combine::subtract;
 use super::contract::TensorInputs;
-use super::reduce::{dot, sums_in_order, sums_of};
-use super::source::{PIECE, Source};
+use super::reduce::{Product, sums_in_order, sums_of};
+use super::source::{RUN, Source};
 use crate::tensor::shape::Shape;
 
 /// Neighbouring columns that are summed together: half a page of f32.
@@ -36,12 +36,12 @@ impl<'a> Vector<'a> {
             .collect()
     }
 
-    /// Elements `first..first + out.len()`, lent or put into `out`; [`PIECE`] at most.
+    /// Elements `first..first + out.len()`, lent or put into `out`; [`RUN`] at most.
     pub(super) fn read<'s>(&'s self, first: usize, out: &'s mut [f32]) -> &'s [f32] {
         let Some(base) = self.base else {
             return self.source.read(first, out);
         };
-        let (mut scratch, mut base_scratch) = ([0.0; PIECE], [0.0; PIECE]);
+        let (mut scratch, mut base_scratch) = ([0.0; RUN], [0.0; RUN]);
         let source = self.source.read(first, &mut scratch[..out.len()]);
         let base = base.read(first, &mut base_scratch[..out.len()]);
         subtract(source, base, out);
@@ -133,12 +133,23 @@ fn column_stripe(vectors: &[Vector<'_>], shape: &Shape, stride: usize, stripe: R
 }
 
 fn add_piece(vectors: &[Vector<'_>], range: Range<usize>, sums: &mut [f64]) {
-    let mut scratch = vec![0.0; vectors.len() * range.len()];
-    let runs = read_all(vectors, range.start, range.len(), &mut scratch);
-    let mut sums = sums.iter_mut();
+    let mut products = vec![Product::default(); sums.len()];
+    let mut scratch = vec![0.0; vectors.len() * RUN.min(range.len())];
+    for first in range.clone().step_by(RUN) {
+        let runs = read_all(vectors, first, RUN.min(range.end - first), &mut scratch);
+        match (&runs[..], <&mut [_; 3]>::try_from(&mut products[..])) {
+            ([a, b], Ok(products)) => Product::add_all(products, a, b),
+            _ => add_run(&runs, &mut products),
+        }
+    }
+    sums.iter_mut().zip(&products).for_each(|(sum, product)| *sum += product.total());
+}
+
+fn add_run(runs: &[&[f32]], products: &mut [Product]) {
+    let mut products = products.iter_mut();
     for (i, a) in runs.iter().enumerate() {
-        for (b, sum) in runs[i..].iter().zip(&mut sums) {
-            *sum += dot(a, b);
+        for (b, product) in runs[i..].iter().zip(&mut products) {
+            product.add(a, b);
         }
     }
 }

@@ -67,23 +67,69 @@ fn add(sums: &mut [f64], more: &[f64]) {
     sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
-wide! {
-    /// The dot product of two equally long runs: lane `i % 8` sums element `i`, neighbouring lanes are
-    /// added, then neighbouring pairs, then the halves.
-    pub fn dot<'a>(a: &'a [f32], b: &'a [f32]) -> f64 {
-        let mut lanes = [0.0_f64; LANES];
-        let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-        let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-        for (a, b) in a_chunks.iter().zip(b_chunks) {
-            for lane in 0..LANES {
-                lanes[lane] += f64::from(a[lane]) * f64::from(b[lane]);
-            }
-        }
-        for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-            *lane += f64::from(*a) * f64::from(*b);
-        }
-        let [a, b, c, d, e, f, g, h] = lanes;
+/// The dot product of two equally long runs of at most a piece.
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut product = Product::default();
+    product.add(a, b);
+    product.total()
+}
+
+/// The dot product of two pieces so far: lane `i % 8` sums element `i`; at the end neighbouring lanes are
+/// added, then neighbouring pairs, then the halves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Product([f64; LANES]);
+
+impl Product {
+    /// Goes on with the next elements. All runs of a piece but the last are whole lanes: then it does not
+    /// matter how it was cut.
+    pub(super) fn add(&mut self, a: &[f32], b: &[f32]) {
+        add_products(&mut self.0, a, b);
+    }
+
+    /// Goes on with the products of `a` with itself, of `a` with `b` and of `b` with itself.
+    pub(super) fn add_all([aa, ab, bb]: &mut [Self; 3], a: &[f32], b: &[f32]) {
+        add_all_products([&mut aa.0, &mut ab.0, &mut bb.0], a, b);
+    }
+
+    /// The piece is over.
+    pub(super) fn total(&self) -> f64 {
+        let [a, b, c, d, e, f, g, h] = self.0;
         ((a + b) + (c + d)) + ((e + f) + (g + h))
+    }
+}
+
+wide! {
+    fn add_products<'a>(sums: &'a mut [f64; LANES], a: &'a [f32], b: &'a [f32]) {
+        // In registers: memory would be asked for them again at every step.
+        let mut lanes = *sums;
+        in_lanes(a, b, #[inline(always)] |lane, a, b| lanes[lane] += a * b);
+        *sums = lanes;
+    }
+
+    fn add_all_products<'a>(sums: [&'a mut [f64; LANES]; 3], a: &'a [f32], b: &'a [f32]) {
+        let [aa, ab, bb] = sums;
+        let (mut squares, mut products, mut other_squares) = (*aa, *ab, *bb);
+        in_lanes(a, b, #[inline(always)] |lane, a, b| {
+            squares[lane] += a * a;
+            products[lane] += a * b;
+            other_squares[lane] += b * b;
+        });
+        (*aa, *ab, *bb) = (squares, products, other_squares);
+    }
+}
+
+/// Gives every element of two runs, widened, to a lane.
+#[inline(always)]
+fn in_lanes(a: &[f32], b: &[f32], mut each: impl FnMut(usize, f64, f64)) {
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..LANES {
+            each(lane, f64::from(a[lane]), f64::from(b[lane]));
+        }
+    }
+    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        each(lane % LANES, f64::from(*a), f64::from(*b));
     }
 }
 
@@ -123,6 +169,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_cut_piece_is_the_whole_one(
+            pairs in prop::collection::vec((-1e3_f32..1e3, -1e3_f32..1e3), 0..200),
+            lanes in 1_usize..9,
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let (mut one, mut all) = (Product::default(), [Product::default(); 3]);
+            for (a, b) in a.chunks(lanes * LANES).zip(b.chunks(lanes * LANES)) {
+                one.add(a, b);
+                Product::add_all(&mut all, a, b);
+            }
+            prop_assert_eq!(one.total().to_bits(), dot(&a, &b).to_bits());
+            let expected = [dot(&a, &a), dot(&a, &b), dot(&b, &b)];
+            prop_assert_eq!(all.map(|product| product.total().to_bits()), expected.map(f64::to_bits));
+        }
+
         #[test]
         fn small_integers_are_summed_exactly(pairs in prop::collection::vec((-99_i16..99, -99_i16..99), 0..99)) {
             let (a, b): (Vec<f32>, Vec<f32>) =
