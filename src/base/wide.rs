@@ -101,6 +101,26 @@ pub(crate) fn added_across([a, b, c, d]: [[f32; 4]; 4]) -> [f32; 4] {
     [a, b, c, d].map(|v| (v[0] + v[2]) + (v[1] + v[3]))
 }
 
+/// A bit for each of 32 masks, which are all ones or all zeros.
+#[inline(always)]
+pub(crate) fn bits_of(masks: &[u32; 32]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32};
+        let [a, b, c, d, e, f, g, h]: [__m128i; 8] = bytemuck::cast(*masks);
+        #[expect(unsafe_code, reason = "the one way to name an instruction")]
+        // SAFETY: every x86-64 has them.
+        let [low, high] = unsafe {
+            [[a, b, c, d], [e, f, g, h]].map(|[a, b, c, d]| {
+                _mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)))
+            })
+        };
+        (low | high << 16).cast_unsigned()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    masks.iter().enumerate().fold(0, |bits, (i, mask)| bits | (mask & 1) << i)
+}
+
 /// Not with `fma`: nothing asks for it, and so nothing can be fused by mistake.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
@@ -152,3 +172,16 @@ macro_rules! wide {
 }
 
 pub(crate) use wide;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_for_each_mask() {
+        for bits in [0, 1, 1 << 31, 0x8000_8001, 0x1234_5678, u32::MAX] {
+            let masks = std::array::from_fn(|i| (bits >> i & 1_u32).wrapping_neg());
+            assert_eq!(bits_of(&masks), bits);
+        }
+    }
+}

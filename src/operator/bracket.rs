@@ -20,7 +20,7 @@ use rayon::prelude::*;
 
 use super::magnitudes::{Magnitudes, Place, TASK, magnitude, places, tasks};
 use super::source::Source;
-use crate::base::wide::wide;
+use crate::base::wide::{bits_of, wide};
 
 /// Elements read together for the sample: a cache line of f32.
 const RUN: usize = 16;
@@ -28,6 +28,7 @@ const RUN: usize = 16;
 const LOOK: usize = 1024;
 /// Elements looked at together: most groups have none that is kept.
 const GROUP: usize = 32;
+const GROUPS: usize = LOOK / GROUP;
 /// Below so many elements all are kept: nothing is gained by a sample.
 const FEW: usize = 1 << 14;
 /// One in so many is sampled, within limits.
@@ -135,7 +136,7 @@ fn look(
 ) -> Vec<Vec<Seen>> {
     let mut seen: Vec<Vec<Seen>> =
         brackets.iter().map(|brackets| brackets.iter().map(|_| Seen::default()).collect()).collect();
-    let (mut base_scratch, mut scratch, mut found) = ([0.0; LOOK], [0.0; LOOK], [0; LOOK]);
+    let (mut base_scratch, mut scratch, mut room) = ([0.0; LOOK], [0.0; LOOK], Room::default());
     let zeros = [0.0; LOOK];
     for first in range.clone().step_by(LOOK) {
         let len = LOOK.min(range.end - first);
@@ -144,7 +145,7 @@ fn look(
         for ((question, brackets), seen) in questions.iter().zip(brackets).zip(&mut seen) {
             let values = question.source.read(first, &mut scratch[..len]);
             for (bracket, seen) in brackets.iter().zip(seen) {
-                seen.look(bracket, (first - range.start) as u32, values, base, &mut found);
+                seen.look(bracket, (first - range.start) as u32, values, base, &mut room);
             }
         }
     }
@@ -227,14 +228,30 @@ struct Seen {
 }
 
 impl Seen {
-    fn look(&mut self, bracket: &Bracket, first: u32, values: &[f32], base: &[f32], found: &mut [u64; LOOK]) {
-        let Counts { above, equal, within } = sort_out(bracket, first, values, base, found);
+    fn look(&mut self, bracket: &Bracket, first: u32, values: &[f32], base: &[f32], room: &mut Room) {
+        let Counts { above, equal, within } = sort_out(bracket, first, values, base, room);
         self.above += u64::from(above);
         self.equal.push(u64::from(equal));
         self.within += within as u64;
         if self.kept.len() <= bracket.room {
-            self.kept.extend_from_slice(&found[..within]);
+            self.kept.extend_from_slice(&room.found[..within]);
         }
+    }
+}
+
+/// Room to sort out [`LOOK`] elements in.
+struct Room {
+    /// Of each element, whether it is found: a mask.
+    is_found: [u32; LOOK],
+    /// Where groups begin that have any, and a bit for each element.
+    list: [(usize, u32); GROUPS],
+    /// What is found.
+    found: [u64; LOOK],
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { is_found: [0; LOOK], list: [(0, 0); GROUPS], found: [0; LOOK] }
     }
 }
 
@@ -248,46 +265,39 @@ struct Counts {
 wide! {
     /// Counts differences, and finds those that are within a bracket but not of its likeliest magnitude.
     fn sort_out<'a>(
-        bracket: &'a Bracket, first: u32, values: &'a [f32], base: &'a [f32], found: &'a mut [u64; LOOK],
+        bracket: &'a Bracket, first: u32, values: &'a [f32], base: &'a [f32], room: &'a mut Room,
     ) -> Counts {
         // Without a sign bit they compare alike with one, which is how vector units compare.
         let [low, high, middle] =
             [bracket.low, bracket.high, bracket.middle].map(u32::cast_signed);
-        let is_found = |magnitude: i32| (magnitude >= low) & (magnitude <= high) & (magnitude != middle);
-        let (mut above, mut equal, mut within) = ([0_u32; GROUP], [0_u32; GROUP], 0);
-        let (groups, rest) = values.as_chunks::<GROUP>();
-        let (bases, base_rest) = base.as_chunks::<GROUP>();
-        for ((values, base), first) in groups.iter().zip(bases).zip((first..).step_by(GROUP)) {
-            let mut are_found = [0_u8; GROUP];
-            for lane in 0..GROUP {
-                let magnitude = magnitude(values[lane] - base[lane]).cast_signed();
-                above[lane] += u32::from(magnitude > high);
-                equal[lane] += u32::from(magnitude == middle);
-                are_found[lane] = u8::from(is_found(magnitude));
-            }
-            // Few are: most words are zero, and in the others each byte that is not is looked for.
-            let words: [[u8; 8]; GROUP / 8] = bytemuck::cast(are_found);
-            for (word, start) in words.into_iter().zip((0..).step_by(8)) {
-                let mut left = u64::from_le_bytes(word);
-                while left != 0 {
-                    let lane = (start + left.trailing_zeros() as usize / 8) % GROUP;
-                    found[within % LOOK] = packed(magnitude(values[lane] - base[lane]), first + lane as u32);
-                    within += 1;
-                    left &= left - 1;
-                }
-            }
+        let (mut above, mut equal) = (0_u32, 0_u32);
+        room.is_found[values.len()..].fill(0);
+        for ((is_found, value), base) in room.is_found.iter_mut().zip(values).zip(base) {
+            let magnitude = magnitude(value - base).cast_signed();
+            let (is_above, is_middle) = (u32::from(magnitude > high), u32::from(magnitude == middle));
+            above += is_above;
+            equal += is_middle;
+            // A mask.
+            *is_found = (is_above | is_middle | u32::from(magnitude < low)).wrapping_sub(1);
         }
-        let rest_first = first + (values.len() - rest.len()) as u32;
-        for ((lane, index), (value, base)) in (0..).zip(rest_first..).zip(rest.iter().zip(base_rest)) {
-            let magnitude = magnitude(value - base);
-            above[lane] += u32::from(magnitude.cast_signed() > high);
-            equal[lane] += u32::from(magnitude.cast_signed() == middle);
-            if is_found(magnitude.cast_signed()) {
-                found[within % LOOK] = packed(magnitude, index);
+        // Few are: groups that have any are listed, without a branch that would be guessed wrong.
+        let mut listed = 0;
+        for (group, masks) in room.is_found[..values.len().next_multiple_of(GROUP)].as_chunks().0.iter().enumerate() {
+            let bits = bits_of(masks);
+            room.list[listed % GROUPS] = (group * GROUP, bits);
+            listed += usize::from(bits != 0);
+        }
+        let mut within = 0;
+        for (start, bits) in &room.list[..listed] {
+            let mut left = *bits;
+            while left != 0 {
+                let i = start + left.trailing_zeros() as usize;
+                room.found[within % LOOK] = packed(magnitude(values[i] - base[i]), first + i as u32);
                 within += 1;
+                left &= left - 1;
             }
         }
-        Counts { above: above.iter().sum(), equal: equal.iter().sum(), within }
+        Counts { above, equal, within }
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) struct Combine<S> {
 }
 
 thread_local! {
-    /// Room for the differences of one run, parent after parent. Kept from run to run: clearing it anew
+    /// Room for the differences of one run, parent after parent, and for its divisors. Kept from run to run: clearing it anew
     /// costs as much as some of the arithmetic. What lies in it from the last one is never read.
     static ROOM: RefCell<Vec<f32>> = RefCell::default();
 }
@@ -125,7 +125,7 @@ impl<S: Sparsify> Combine<S> {
     /// Elements `run` of a piece.
     fn run(&self, piece: &Piece<'_>, run: Range<usize>, room: &mut [f32], out: &mut [f32]) {
         let (first, base) = (piece.first + run.start, &piece.base[run.clone()]);
-        let changes = &mut room[..self.weights.len() * run.len()];
+        let (changes, divisors) = room.split_at_mut(self.weights.len() * run.len());
         for (parent, changes) in changes.chunks_mut(run.len()).enumerate() {
             let x = &piece.parents[parent][run.clone()];
             let kept = self.sparsify.differences(parent, first, x, base, changes);
@@ -136,7 +136,9 @@ impl<S: Sparsify> Combine<S> {
         let scales = Scales { factors: &self.factors, weights: &self.weights, lambda: self.lambda };
         match self.way {
             Way::Add { divisor } => add_up(scales, divisor, changes, base, out),
-            Way::Elect { by_count, normalize } => elect(scales, by_count, normalize, changes, base, out),
+            Way::Elect { by_count, normalize } => {
+                elect(scales, by_count, normalize, changes, base, &mut divisors[..run.len()], out);
+            }
         }
     }
 }
@@ -144,7 +146,7 @@ impl<S: Sparsify> Combine<S> {
 impl<S: Sparsify> Kernel for Combine<S> {
     fn piece(&self, piece: &Piece<'_>, out: &mut [f32]) {
         ROOM.with_borrow_mut(|room| {
-            room.resize(self.weights.len() * S::RUN.min(out.len()), 0.0);
+            room.resize((self.weights.len() + 1) * S::RUN.min(out.len()), 0.0);
             for first in (0..out.len()).step_by(S::RUN) {
                 let run = first..out.len().min(first + S::RUN);
                 self.run(piece, run.clone(), room, &mut out[run]);
@@ -175,7 +177,7 @@ wide! {
     fn add_up<'a>(
         scales: Scales<'a>, divisor: Option<f32>, changes: &'a [f32], base: &'a [f32], out: &'a mut [f32],
     ) {
-        in_groups(changes, base, out, #[inline(always)] |changes| {
+        in_groups(changes, [&mut *out], #[inline(always)] |changes| {
             let mut sums = [0.0; GROUP];
             for (i, (factor, weight)) in scales.each().enumerate() {
                 let changes = changes.of(i);
@@ -183,21 +185,22 @@ wide! {
                     sums[lane] += changes[lane] * factor * weight;
                 }
             }
-            if let Some(divisor) = divisor {
-                sums = sums.map(|sum| sum / divisor);
-            }
-            sums.map(|sum| scales.lambda * sum)
+            [sums]
         });
+        if let Some(divisor) = divisor {
+            out.iter_mut().for_each(|sum| *sum /= divisor);
+        }
+        put_on(base, scales.lambda, out);
     }
 
-    /// Adds up those changes that have the elected sign, and puts the sums on the base.
+    /// Adds up those changes that have the elected sign, and puts the sums on the base. `divisors` is room.
     ///
-    /// Written with masks: a branch on a coin toss is what the machine is worst at.
+    /// Written without branches: one on a coin toss is what the machine is worst at.
     fn elect<'a>(
         scales: Scales<'a>, by_count: bool, normalize: bool, changes: &'a [f32], base: &'a [f32],
-        out: &'a mut [f32],
+        divisors: &'a mut [f32], out: &'a mut [f32],
     ) {
-        in_groups(changes, base, out, #[inline(always)] |changes| {
+        in_groups(changes, [&mut *out, &mut *divisors], #[inline(always)] |changes| {
             let mut votes = [0.0; GROUP];
             for (i, (factor, weight)) in scales.each().enumerate() {
                 let changes = changes.of(i);
@@ -206,27 +209,31 @@ wide! {
                     votes[lane] += if by_count { sign(change) } else { change };
                 }
             }
+            // What turns changes of the elected sign into positive ones.
+            let turns = votes.map(|vote| if vote >= 0.0 { 0 } else { SIGN });
             let (mut sums, mut divisors) = ([0.0; GROUP], [0.0; GROUP]);
             for (i, (factor, weight)) in scales.each().enumerate() {
                 let changes = changes.of(i);
                 for lane in 0..GROUP {
                     let change = changes[lane] * factor * weight;
-                    let plus = votes[lane] >= 0.0;
-                    let agrees = (plus & (change > 0.0)) | (!plus & (change < 0.0));
-                    let mask = u32::from(agrees).wrapping_neg();
-                    sums[lane] += f32::from_bits(change.to_bits() & mask);
-                    divisors[lane] += f32::from_bits(weight.to_bits() & mask);
+                    let agrees = f32::from_bits(change.to_bits() ^ turns[lane]) > 0.0;
+                    sums[lane] += if agrees { change } else { 0.0 };
+                    divisors[lane] += if agrees { weight } else { 0.0 };
                 }
             }
-            if normalize {
-                for lane in 0..GROUP {
-                    sums[lane] /= if divisors[lane] == 0.0 { 1.0 } else { divisors[lane] };
-                }
-            }
-            sums.map(|sum| scales.lambda * sum)
+            [sums, divisors]
         });
+        if normalize {
+            for (sum, divisor) in out.iter_mut().zip(divisors) {
+                *sum /= if *divisor == 0.0 { 1.0 } else { *divisor };
+            }
+        }
+        put_on(base, scales.lambda, out);
     }
 }
+
+/// The bit of an f32 that says minus.
+const SIGN: u32 = 1 << 31;
 
 /// Elements whose sums are in registers together.
 const GROUP: usize = 16;
@@ -272,21 +279,33 @@ impl Changes<'_> {
     }
 }
 
-/// Puts on every element of a base what `sum` makes of the changes to it.
+/// Gives every group of a run what is made of the changes to it.
+///
+/// What can be done to all of a run at once is done after this: of short loops over a group compilers make
+/// vector code or, where there is more of it than they follow, one element after the other.
 #[inline(always)]
-fn in_groups(all: &[f32], base: &[f32], out: &mut [f32], sum: impl Fn(Changes<'_>) -> [f32; GROUP]) {
-    let run = out.len();
-    let (groups, rest) = out.as_chunks_mut::<GROUP>();
-    let (bases, base_rest) = base.as_chunks::<GROUP>();
-    for (i, (out, base)) in groups.iter_mut().zip(bases).enumerate() {
-        let sums = sum(Changes { all, run, first: i * GROUP, len: GROUP });
-        for lane in 0..GROUP {
-            out[lane] = base[lane] + sums[lane];
+fn in_groups<const N: usize>(
+    all: &[f32],
+    mut outs: [&mut [f32]; N],
+    make: impl Fn(Changes<'_>) -> [[f32; GROUP]; N],
+) {
+    let run = outs[0].len();
+    let whole = run / GROUP * GROUP;
+    for first in (0..whole).step_by(GROUP) {
+        for (out, made) in outs.iter_mut().zip(make(Changes { all, run, first, len: GROUP })) {
+            out[first..][..GROUP].copy_from_slice(&made);
         }
     }
-    let sums = sum(Changes { all, run, first: run - rest.len(), len: rest.len() });
-    for ((out, base), sum) in rest.iter_mut().zip(base_rest).zip(sums) {
-        *out = base + sum;
+    for (out, made) in outs.iter_mut().zip(make(Changes { all, run, first: whole, len: run - whole })) {
+        out[whole..].copy_from_slice(&made[..run - whole]);
+    }
+}
+
+/// Puts sums on the base.
+#[inline(always)]
+fn put_on(base: &[f32], lambda: f32, sums: &mut [f32]) {
+    for (sum, base) in sums.iter_mut().zip(base) {
+        *sum = base + lambda * *sum;
     }
 }
 

@@ -112,16 +112,17 @@ wide! {
         let (chunks, rest) = reference.as_chunks::<TOGETHER>();
         let mut conflicts = [0_u32; TOGETHER];
         for (i, reference) in chunks.iter().enumerate() {
-            let mut sides = [0_u32; TOGETHER];
+            // Masks.
+            let (mut above, mut below) = ([0_u32; TOGETHER], [0_u32; TOGETHER]);
             for parent in parents {
                 let x: &[f32; TOGETHER] = parent[i * TOGETHER..][..TOGETHER].try_into().expect("as many");
                 for lane in 0..TOGETHER {
-                    let (above, below) = (x[lane] > reference[lane], x[lane] < reference[lane]);
-                    sides[lane] |= u32::from(above) | u32::from(below) << 1;
+                    above[lane] |= u32::from(x[lane] > reference[lane]).wrapping_neg();
+                    below[lane] |= u32::from(x[lane] < reference[lane]).wrapping_neg();
                 }
             }
             for lane in 0..TOGETHER {
-                conflicts[lane] += u32::from(sides[lane] == 3);
+                conflicts[lane] += above[lane] & below[lane] & 1;
             }
         }
         let first = reference.len() - rest.len();

@@ -118,18 +118,18 @@ wide! {
                     sums[lane] += weight * (x[lane] - base[lane]);
                 }
             }
-            if let Some(divisor) = divisor {
-                sums.iter_mut().for_each(|sum| *sum /= divisor);
-            }
-            for lane in 0..TOGETHER {
-                out[lane] = base[lane] + lambda * sums[lane];
-            }
+            *out = sums;
         }
         for (i, out) in rest.iter_mut().enumerate() {
             let (at, b) = (first_of_rest + i, piece.base[first_of_rest + i]);
             let weighted = weights.iter().zip(piece.parents);
-            let sum = weighted.fold(0.0, |sum, (weight, parent)| sum + weight * (parent[at] - b));
-            *out = b + lambda * divisor.map_or(sum, |divisor| sum / divisor);
+            *out = weighted.fold(0.0, |sum, (weight, parent)| sum + weight * (parent[at] - b));
+        }
+        if let Some(divisor) = divisor {
+            out.iter_mut().for_each(|sum| *sum /= divisor);
+        }
+        for (out, b) in out.iter_mut().zip(piece.base) {
+            *out = b + lambda * *out;
         }
     }
 }
