@@ -2,7 +2,8 @@
 //!
 //! * [`mmap`]: read-only maps; `unsafe` with a contract.
 //! * [`hashed`]: an artifact hashed while it is written, never read again for it.
-//! * [`tree`]: the digest of large files on all cores. [`stamps`]: those that need not be hashed again.
+//! * [`tree`]: the digest of large files on all cores. [`along`]: of those that are read anyway.
+//!   [`stamps`]: those that need not be hashed again.
 //! * [`atomic`]: a small file, replaced whole or not at all.
 //! * [`small`]: small files that people write, read whole.
 //! * [`fresh`]: new files and folders for people. [`space`]: whether there is room.
@@ -12,6 +13,7 @@
 //!
 //! Every error carries the path and what was being done to it.
 
+pub mod along;
 pub mod atomic;
 #[cfg(test)]
 pub(crate) mod damage;

@@ -5,6 +5,7 @@
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use rayon::prelude::*;
 
+use super::along::Along;
 use super::mmap::Mapped;
 use crate::base::digest::Digest;
 
@@ -13,14 +14,24 @@ pub const SUBTREE: usize = 1 << 20;
 
 /// A hasher for the `index`-th subtree.
 pub fn hasher(index: usize) -> blake3::Hasher {
+    hasher_at(index as u64 * SUBTREE as u64)
+}
+
+/// A hasher for a subtree of any size, which begins at a multiple of that.
+fn hasher_at(offset: u64) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
-    hasher.set_input_offset(index as u64 * SUBTREE as u64);
+    hasher.set_input_offset(offset);
     hasher
 }
 
 /// The value of the `index`-th subtree; only the last one may be shorter than [`SUBTREE`].
 pub fn subtree(bytes: &[u8], index: usize) -> ChainingValue {
     hasher(index).update(bytes).finalize_non_root()
+}
+
+/// The value of a subtree of any size, which begins at a multiple of that.
+pub(super) fn subtree_at(bytes: &[u8], offset: usize) -> ChainingValue {
+    hasher_at(offset as u64).update(bytes).finalize_non_root()
 }
 
 /// The digest of a file of two subtrees or more.
@@ -51,22 +62,9 @@ pub fn digest(bytes: &[u8]) -> Digest {
     join(&values)
 }
 
-/// Bytes of a mapped file that are hashed before their pages are let go of.
-const WINDOW: usize = 64 * SUBTREE;
-
 /// The digest of a mapped file, on all cores, holding on to a few of its pages at a time.
 pub fn digest_of(mapped: &Mapped) -> Digest {
-    let bytes: &[u8] = mapped.as_ref();
-    if bytes.len() <= SUBTREE {
-        return Digest::of(bytes);
-    }
-    let mut values = Vec::with_capacity(bytes.len().div_ceil(SUBTREE));
-    for (window, start) in bytes.chunks(WINDOW).zip((0..).step_by(WINDOW)) {
-        let blocks = window.par_chunks(SUBTREE).enumerate();
-        values.par_extend(blocks.map(|(i, block)| subtree(block, start / SUBTREE + i)));
-        mapped.forget(start..start + window.len());
-    }
-    join(&values)
+    Along::new(mapped).finish()
 }
 
 #[cfg(test)]
@@ -85,7 +83,7 @@ mod tests {
     fn of_a_mapped_file_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        for length in [0, 77, SUBTREE, WINDOW, WINDOW + 1, 2 * WINDOW + SUBTREE + 5] {
+        for length in [0, 77, SUBTREE, 64 * SUBTREE, 64 * SUBTREE + 1, 129 * SUBTREE + 5] {
             let bytes: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
             let mapped = Mapped::open(&path).unwrap();

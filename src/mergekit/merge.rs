@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::assemble::{Assembly, Step, Views, assemble, like};
 use super::config::Config;
 use super::forget::{Forgetting, Reading};
-use super::hashing::InputDigests;
+use super::hashing::{InputDigests, Underway};
 use super::models::{self, Models, OpenError, Opened};
 use super::receipt::{Done, Receipt};
 use super::tokens;
@@ -30,7 +30,7 @@ use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
 use crate::model::safetensors::{self, Metadata};
 use crate::model::{Companion, ModelError, ModelWriter, Planned, Weights, WriteError};
 use crate::operator::depth::layer_of;
-use crate::operator::{self, Application, OperatorError, TensorInputs, Tensors};
+use crate::operator::{self, Application, OperatorError, Source, TensorInputs, Tensors};
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 
@@ -140,7 +140,15 @@ pub fn merge(
     };
     let assembly = assemble(&config, &views).map_err(|mistake| refuse(vec![mistake]))?;
     let planned = plan(&assembly, &models[like].package.weights, config.dtype);
-    let inputs = tensors(&assembly, &planned, &views, &options.seed)?;
+    let digests = Underway::begin(&options.input_digests, &models);
+    let source = |model: &str, tensor: &str| {
+        let source = views[model].source(tensor)?;
+        Some(match models[model].package.weights.info(tensor) {
+            Some(info) => digests.hear(source, model, info),
+            None => source,
+        })
+    };
+    let inputs = tensors(&assembly, &planned, &options.seed, source)?;
     let child = Child {
         buffers: buffers(&models[like], &assembly)?,
         config: &config,
@@ -149,6 +157,7 @@ pub fn merge(
         inputs: &inputs,
         options,
         models: &models,
+        digests: &digests,
         changes: changes(&config, &assembly, &models, own_output, rows.and_then(|rows| rows.resized)),
     };
     let (application, outputs) = if models[like].is_folder {
@@ -214,14 +223,15 @@ fn plan(assembly: &Assembly, like: &Weights, dtype: Option<DType>) -> Vec<Planne
     assembly.steps.iter().map(plan).collect()
 }
 
+/// What every tensor is made from; `source` has the tensors of the models.
 fn tensors<'a>(
     assembly: &'a Assembly,
     planned: &'a [Planned],
-    views: &'a Views<'a>,
     seed: &'a str,
+    source: impl Fn(&str, &str) -> Option<Box<dyn Source + 'a>>,
 ) -> Result<Vec<TensorInputs<'a>>, MergeError> {
     let source = |(model, tensor): &'a (String, String)| {
-        views[model].source(tensor).ok_or_else(|| OperatorError::Missing {
+        source(model, tensor).ok_or_else(|| OperatorError::Missing {
             tensor: tensor.clone(),
             with: assembly.like.clone(),
             without: model.clone(),
@@ -263,6 +273,7 @@ struct Child<'a> {
     inputs: &'a [TensorInputs<'a>],
     options: &'a Options,
     models: &'a Models,
+    digests: &'a Underway<'a>,
     changes: Changes,
 }
 
@@ -370,6 +381,7 @@ impl Child<'_> {
             assembly: self.assembly,
             inputs: self.inputs,
             models: self.models,
+            digests: self.digests,
             buffers: &self.buffers,
         };
         done.receipt(text, self.config, self.options, application, outputs)

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::assemble::Assembly;
 use super::config::Config;
+use super::hashing::Underway;
 use super::merge::Options;
 use super::models::{Added, Models, Opened};
 use crate::base::digest::{Digest, Sha256};
@@ -96,6 +97,7 @@ pub(super) struct Done<'a> {
     pub(super) assembly: &'a Assembly,
     pub(super) inputs: &'a [TensorInputs<'a>],
     pub(super) models: &'a Models,
+    pub(super) digests: &'a Underway<'a>,
     pub(super) buffers: &'a [Buffer],
 }
 
@@ -124,7 +126,7 @@ impl Done<'_> {
             inputs: self
                 .models
                 .iter()
-                .map(|(name, opened)| self.input(config, options, &names, name, opened))
+                .map(|(name, opened)| self.input(config, &names, name, opened))
                 .collect(),
             steps: self.steps(&names),
             buffers: buffer::receipts(self.buffers, self.models.values().map(|opened| &opened.package)),
@@ -146,26 +148,18 @@ impl Done<'_> {
         receipt.collect()
     }
 
-    fn input(
-        &self,
-        config: &Config,
-        options: &Options,
-        names: &BTreeMap<&str, String>,
-        name: &str,
-        opened: &Opened,
-    ) -> Input {
-        let digests = &options.input_digests;
-        let mapped = |(name, mapped): &(String, Arc<Mapped>)| InputFile {
-            name: name.clone(),
+    fn input(&self, config: &Config, names: &BTreeMap<&str, String>, name: &str, opened: &Opened) -> Input {
+        let mapped = |(part, (called, mapped)): (usize, &(String, Arc<Mapped>))| InputFile {
+            name: called.clone(),
             bytes: mapped.stamp().bytes,
-            blake3: digests.of(mapped),
+            blake3: self.digests.of(name, part),
         };
         let small = |name: &str, bytes: &[u8]| InputFile {
             name: name.to_owned(),
             bytes: bytes.len() as u64,
-            blake3: digests.are_told().then(|| Digest::of(bytes)),
+            blake3: self.digests.are_told().then(|| Digest::of(bytes)),
         };
-        let mut files: Vec<InputFile> = opened.files.iter().map(mapped).collect();
+        let mut files: Vec<InputFile> = opened.files.iter().enumerate().map(mapped).collect();
         files.extend(opened.package.companions.iter().map(|file| small(&file.name, &file.bytes)));
         if let Some(Added { files: own, .. }) = &opened.adapter {
             files.extend(own.iter().map(|(name, bytes)| small(name, bytes)));
