@@ -245,7 +245,7 @@ pub(super) struct Merge {
     /// Take rows as they lie where the models' tokens differ
     #[arg(long)]
     pub(super) rows_by_number: bool,
-    /// Leave the inputs' digests out of the receipt: saves reading them once more
+    /// Leave the inputs' digests out of the receipt: saves hashing them
     #[arg(long)]
     pub(super) no_input_digests: bool,
     /// Hash the inputs, also those that did not change since an earlier merge hashed them

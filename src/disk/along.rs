@@ -20,7 +20,7 @@ use super::tree;
 use crate::base::digest::Digest;
 
 /// Bytes hashed together: a power of two of BLAKE3's chunks. Those of four files lie in a core's second cache.
-const UNIT: usize = 128 << 10;
+pub(crate) const UNIT: usize = 128 << 10;
 
 /// Bytes of what nobody read that are hashed before their pages are let go of.
 const WINDOW: usize = 512 * UNIT;
@@ -62,6 +62,12 @@ impl<'a> Along<'a> {
         }
         let values: Vec<_> = self.units.iter().map(|unit| *unit.get().expect("all were hashed")).collect();
         tree::join(&values)
+    }
+
+    /// How many units are.
+    #[cfg(test)]
+    pub(crate) fn hashed(&self) -> usize {
+        self.units.iter().filter(|unit| unit.get().is_some()).count()
     }
 
     /// Two who read the same at once may both hash it, to the same value.

@@ -170,7 +170,7 @@ impl ArtifactSink for HashedFile {
     fn announce(&mut self, bytes: u64) -> io::Result<()> {
         space::check(&self.folder, bytes).map_err(io::Error::other)?;
         self.announced = bytes;
-        space::keep(self.file.as_file(), bytes)
+        space::keep(self.file.as_file(), bytes).at("keep room in", &self.folder).map_err(io::Error::other)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -211,7 +211,7 @@ mod tests {
             [0, 1, 1024, SUBTREE - 1, SUBTREE, SUBTREE + 1, 2 * SUBTREE, 3 * SUBTREE + 77, 7 * SUBTREE]
         {
             let mut expected: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
-            for piece in [900_001, SUBTREE, 3 * SUBTREE] {
+            for piece in [7_777, 900_001, SUBTREE, 3 * SUBTREE] {
                 let mut file = HashedFile::create(folder.path()).unwrap();
                 for bytes in expected.chunks(piece) {
                     file.write(bytes).unwrap();

@@ -34,7 +34,7 @@ pub fn check(folder: &Path, needed: u64) -> Result<(), DiskError> {
 }
 
 /// Keeps room on the disk for a file that will have so many bytes: without it every page that is written
-/// asks for its own, which is a third of writing. A system that keeps no room is not asked twice.
+/// asks for its own, which is a third of writing. A system that cannot is left to it.
 pub(super) fn keep(file: &std::fs::File, bytes: u64) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     if bytes >= WORTH_KEEPING {

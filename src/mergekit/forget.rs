@@ -1,4 +1,4 @@
-//! Letting go of inputs: what was merged is not read again, so its pages need not stay in this process.
+//! Letting go of inputs: what was merged is hardly read again, so its pages need not stay in this process.
 //!
 //! Without it a merge would end with all of its inputs in its resident memory. That costs the machine
 //! nothing, since the pages are the system's cache, but it looks like gigabytes to whoever limits or
@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::disk::along::UNIT;
 use crate::disk::mmap::Mapped;
 use crate::model::{ModelWriter, WriteError};
 
@@ -28,7 +29,8 @@ impl Reading<'_> {
                 let length = place.len() as u128 * u128::from(bytes) / u128::from(self.bytes.max(1));
                 place.start + length as usize
             };
-            mapped.forget(share(written.start)..share(written.end));
+            // A unit that ends here was hashed from its beginning on, which lies before.
+            mapped.forget(share(written.start).saturating_sub(UNIT)..share(written.end));
         }
     }
 }

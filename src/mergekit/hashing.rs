@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::models::{Models, Opened};
+use super::models::Models;
 use crate::base::digest::Digest;
 use crate::disk::along::Along;
 use crate::disk::mmap::Mapped;
@@ -74,14 +73,20 @@ pub(super) struct Underway<'a> {
     /// Absent if nobody wants to know.
     memory: Option<&'a Memory>,
     began: i128,
-    /// Of every model, its files.
-    files: BTreeMap<&'a str, Vec<InputFile<'a>>>,
+    /// Every file once, though several models may have it.
+    files: Vec<InputFile<'a>>,
+    /// Of every model, where its files are in the list.
+    of_models: BTreeMap<&'a str, Vec<usize>>,
 }
 
 struct InputFile<'a> {
     mapped: &'a Mapped,
-    known: Option<Digest>,
-    along: Along<'a>,
+    digest: Known<'a>,
+}
+
+enum Known<'a> {
+    Already(Digest),
+    Soon(Along<'a>),
 }
 
 impl<'a> Underway<'a> {
@@ -91,14 +96,29 @@ impl<'a> Underway<'a> {
             InputDigests::LeftOut => None,
             InputDigests::Hashed(memory) => Some(memory),
         };
-        let file = |(_, mapped): &'a (String, Arc<Mapped>)| InputFile {
-            mapped,
-            known: memory.and_then(|memory| memory.recall(mapped)),
-            along: Along::new(mapped),
-        };
-        let files = |opened: &'a Opened| opened.files.iter().map(file).collect();
-        let files = models.iter().map(|(name, opened)| (name.as_str(), files(opened))).collect();
-        Self { memory, began: now(), files }
+        let mut all = Self { memory, began: now(), files: Vec::new(), of_models: BTreeMap::new() };
+        if let Some(memory) = memory {
+            for (name, opened) in models {
+                let files = opened.files.iter().map(|(_, mapped)| all.place_of(memory, mapped)).collect();
+                all.of_models.insert(name, files);
+            }
+        }
+        all
+    }
+
+    /// Where a file is in the list, from now on.
+    fn place_of(&mut self, memory: &Memory, mapped: &'a Mapped) -> usize {
+        let is_it = |file: &InputFile<'_>| file.mapped.stamp() == mapped.stamp();
+        self.files.iter().position(is_it).unwrap_or_else(|| {
+            let known = memory.recall(mapped).map(Known::Already);
+            let digest = known.unwrap_or_else(|| Known::Soon(Along::new(mapped)));
+            self.files.push(InputFile { mapped, digest });
+            self.files.len() - 1
+        })
+    }
+
+    fn file(&self, model: &str, part: usize) -> Option<&InputFile<'a>> {
+        self.files.get(*self.of_models.get(model)?.get(part)?)
     }
 
     /// The source again; what is read of it is hashed along, if it has to be. It is a tensor of this model
@@ -109,14 +129,11 @@ impl<'a> Underway<'a> {
         model: &str,
         info: &TensorInfo,
     ) -> Box<dyn Source + 's> {
-        let file = self.files.get(model).and_then(|files| files.get(info.part));
-        match file.filter(|file| self.memory.is_some() && file.known.is_none()) {
-            None => source,
-            Some(InputFile { along, .. }) => {
-                let size = info.data.len() / info.shape.elements().max(1);
-                Box::new(Heard { source, along, start: info.data.start, size })
-            }
-        }
+        let Some(InputFile { digest: Known::Soon(along), .. }) = self.file(model, info.part) else {
+            return source;
+        };
+        let size = info.data.len() / info.shape.elements().max(1);
+        Box::new(Heard { source, along, start: info.data.start, size })
     }
 
     /// Whether there are any.
@@ -126,13 +143,15 @@ impl<'a> Underway<'a> {
 
     /// That of a model's file, once everything was read.
     pub(super) fn of(&self, model: &str, part: usize) -> Option<Digest> {
-        let memory = self.memory?;
-        let InputFile { mapped, known, along } = self.files.get(model)?.get(part)?;
-        Some(known.unwrap_or_else(|| {
-            let digest = along.finish();
-            memory.remember(mapped, digest, self.began);
-            digest
-        }))
+        let InputFile { mapped, digest } = self.file(model, part)?;
+        Some(match digest {
+            Known::Already(digest) => *digest,
+            Known::Soon(along) => {
+                let digest = along.finish();
+                self.memory?.remember(mapped, digest, self.began);
+                digest
+            }
+        })
     }
 }
 
@@ -152,5 +171,54 @@ impl Source for Heard<'_> {
         let values = self.source.read(first, scratch);
         self.along.was_read(read);
         values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::along::UNIT;
+
+    struct Zeros;
+
+    impl Source for Zeros {
+        fn read<'s>(&'s self, _: usize, scratch: &'s mut [f32]) -> &'s [f32] {
+            scratch
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_hashed_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let bytes: Vec<u8> = (0..4 * UNIT).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        let along = Along::new(&mapped);
+        // From the second unit to the end of the file, two bytes an element.
+        let heard = Heard { source: Box::new(Zeros), along: &along, start: UNIT, size: 2 };
+        let mut scratch = [0.0; 1000];
+        for (first, hashed) in [(0, 0), (UNIT / 2 - 1000, 1), (UNIT - 1001, 1), (UNIT - 1000, 2)] {
+            heard.read(first, &mut scratch);
+            assert_eq!(along.hashed(), hashed, "{first}");
+        }
+        assert_eq!(along.finish(), Digest::of(&bytes));
+    }
+
+    #[test]
+    fn a_file_of_two_models_is_hashed_once_and_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, vec![5; UNIT]).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let (memory, mapped) = (Memory::open(None, true), Mapped::open(&path).unwrap());
+        let (again, digest) = (Mapped::open(&path).unwrap(), Digest::of(&vec![5; UNIT]));
+        let (files, of_models) = (Vec::new(), BTreeMap::new());
+        let mut all = Underway { memory: Some(&memory), began: now(), files, of_models };
+        let places = [all.place_of(&memory, &mapped), all.place_of(&memory, &again)];
+        assert_eq!((places, all.files.len()), ([0, 0], 1));
+        all.of_models.insert("m", vec![0]);
+        assert_eq!((all.of("m", 0), all.of("m", 1), all.of("n", 0)), (Some(digest), None, None));
+        assert_eq!(memory.recall(&again), Some(digest));
     }
 }
