@@ -102,6 +102,7 @@ pub(crate) fn added_across([a, b, c, d]: [[f32; 4]; 4]) -> [f32; 4] {
 }
 
 /// A bit for each of 32 masks, which are all ones or all zeros.
+#[cfg(feature = "operators")]
 #[inline(always)]
 pub(crate) fn bits_of(masks: &[u32; 32]) -> u32 {
     #[cfg(target_arch = "x86_64")]
@@ -173,7 +174,7 @@ macro_rules! wide {
 
 pub(crate) use wide;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "operators"))]
 mod tests {
     use super::*;
 
