@@ -45,8 +45,6 @@ pub(super) struct Made {
     pub(super) last: bool,
     /// One or two for each piece, in order.
     pub(super) measured: Vec<Measured>,
-    /// Of the piece that is being made.
-    differences: Differences,
     /// The scales' bytes.
     pub(super) scales: Vec<u8>,
     /// All elements, unless a piece is encoded as soon as it is made. May be longer than the block.
@@ -90,7 +88,6 @@ impl Made {
         self.elements = range.len();
         self.last = range.end == inputs.shape.elements();
         self.measured.clear();
-        self.differences = Differences::default();
         self.scales.clear();
         self.scratch.resize_with(inputs.parents.len() + 3, || vec![0.0; PIECE]);
         self.stored = Stored::of(*output);
@@ -181,10 +178,12 @@ impl Work<'_> {
         made: &mut Made,
     ) -> Result<(), OperatorError> {
         let step = if block.kernel.stands_alone() { RUN } else { PIECE };
+        let mut differences = Differences::default();
         for first in piece.clone().step_by(step) {
-            self.make_run(block, &(first..piece.end.min(first + step)), scratch, made)?;
+            let run = first..piece.end.min(first + step);
+            self.make_run(block, &run, scratch, made, &mut differences)?;
         }
-        made.measured.push(std::mem::take(&mut made.differences).finish());
+        made.measured.push(differences.finish());
         Ok(())
     }
 
@@ -194,6 +193,7 @@ impl Work<'_> {
         run: &Range<usize>,
         scratch: &mut [Vec<f32>],
         made: &mut Made,
+        differences: &mut Differences,
     ) -> Result<(), OperatorError> {
         let inputs = block.inputs;
         let [child, after, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
@@ -206,7 +206,7 @@ impl Work<'_> {
             parents.push(read(&**parent, name, inputs, run, scratch)?);
         }
         let elements = run.start - block.range.start..run.end - block.range.start;
-        let Made { values, encoded, differences, stored, .. } = made;
+        let Made { values, encoded, stored, .. } = made;
         let out = match stored {
             // What is encoded at once never leaves the first cache.
             Stored::ByPiece => &mut child[..run.len()],
