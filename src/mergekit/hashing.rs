@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::models::Models;
 use crate::base::digest::Digest;
@@ -81,12 +82,19 @@ pub(super) struct Underway<'a> {
 
 struct InputFile<'a> {
     mapped: &'a Mapped,
-    digest: Known<'a>,
+    /// Absent if the digest was remembered.
+    along: Option<Along<'a>>,
+    digest: OnceLock<Digest>,
 }
 
-enum Known<'a> {
-    Already(Digest),
-    Soon(Along<'a>),
+impl InputFile<'_> {
+    fn digest(&self, memory: &Memory, began: i128) -> Digest {
+        *self.digest.get_or_init(|| {
+            let digest = self.along.as_ref().expect("what is not known is hashed").finish();
+            memory.remember(self.mapped, digest, began);
+            digest
+        })
+    }
 }
 
 impl<'a> Underway<'a> {
@@ -110,9 +118,11 @@ impl<'a> Underway<'a> {
     fn place_of(&mut self, memory: &Memory, mapped: &'a Mapped) -> usize {
         let is_it = |file: &InputFile<'_>| file.mapped.stamp() == mapped.stamp();
         self.files.iter().position(is_it).unwrap_or_else(|| {
-            let known = memory.recall(mapped).map(Known::Already);
-            let digest = known.unwrap_or_else(|| Known::Soon(Along::new(mapped)));
-            self.files.push(InputFile { mapped, digest });
+            let (along, digest) = match memory.recall(mapped) {
+                Some(known) => (None, OnceLock::from(known)),
+                None => (Some(Along::new(mapped)), OnceLock::new()),
+            };
+            self.files.push(InputFile { mapped, along, digest });
             self.files.len() - 1
         })
     }
@@ -129,9 +139,8 @@ impl<'a> Underway<'a> {
         model: &str,
         info: &TensorInfo,
     ) -> Box<dyn Source + 's> {
-        let Some(InputFile { digest: Known::Soon(along), .. }) = self.file(model, info.part) else {
-            return source;
-        };
+        let along = self.file(model, info.part).and_then(|file| file.along.as_ref());
+        let Some(along) = along else { return source };
         let size = info.data.len() / info.shape.elements().max(1);
         Box::new(Heard { source, along, start: info.data.start, size })
     }
@@ -141,17 +150,19 @@ impl<'a> Underway<'a> {
         self.memory.is_some()
     }
 
+    /// Hashes what nobody read. Whether an input changed is asked after this: then no digest is of a later
+    /// state than what was merged.
+    pub(super) fn finish(&self) {
+        if let Some(memory) = self.memory {
+            for file in &self.files {
+                file.digest(memory, self.began);
+            }
+        }
+    }
+
     /// That of a model's file, once everything was read.
     pub(super) fn of(&self, model: &str, part: usize) -> Option<Digest> {
-        let InputFile { mapped, digest } = self.file(model, part)?;
-        Some(match digest {
-            Known::Already(digest) => *digest,
-            Known::Soon(along) => {
-                let digest = along.finish();
-                self.memory?.remember(mapped, digest, self.began);
-                digest
-            }
-        })
+        Some(self.file(model, part)?.digest(self.memory?, self.began))
     }
 }
 

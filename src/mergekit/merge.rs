@@ -286,7 +286,7 @@ impl Child<'_> {
         &self,
         writer: &mut dyn ModelWriter,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<Application, OperatorError> {
+    ) -> Result<Application, MergeError> {
         let places = |(step, planned): (&Step, &Planned)| {
             let read = step.base.iter().chain(&step.parents);
             Reading {
@@ -297,7 +297,11 @@ impl Child<'_> {
         };
         let readings = self.assembly.steps.iter().zip(self.planned).map(places).collect();
         let mut writer = Forgetting::new(writer, readings);
-        operator::apply(self.assembly.operator, self.inputs, self.planned, &mut writer, cancelled)
+        let application =
+            operator::apply(self.assembly.operator, self.inputs, self.planned, &mut writer, cancelled)?;
+        self.digests.finish();
+        self.refuse_changed()?;
+        Ok(application)
     }
 
     /// A child of two states of a file is a child of nobody.
@@ -330,9 +334,7 @@ impl Child<'_> {
         space::check(fresh::folder_of(out), layout.total_bytes())?;
         let (application, blake3, bytes) = fresh::file(out, self.options.replace, LASTING, |file| {
             let mut writer = safetensors::Writer::new(&layout, file)?;
-            let application = self.apply(&mut writer, cancelled)?;
-            self.refuse_changed()?;
-            Ok::<_, MergeError>(application)
+            self.apply(&mut writer, cancelled)
         })?;
         let name = out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok((application, vec![Written { name, bytes, blake3 }]))
@@ -351,7 +353,6 @@ impl Child<'_> {
         fresh::folder(out, self.options.replace, LASTING, |folder| {
             let mut writer = FolderWriter::new(&layout, folder, LASTING);
             let application = self.apply(&mut writer, cancelled)?;
-            self.refuse_changed()?;
             let mut outputs = writer.written().to_vec();
             for companion in &like.package.companions {
                 let bytes = self.companion(companion)?;
