@@ -36,8 +36,8 @@ impl<'a> TensorView<'a> {
         let plain = |bytes: usize| &self.data[start * bytes..(start + out.len()) * bytes];
         match self.dtype {
             DType::F32 => read_plain(plain(4), out),
-            DType::F16 => cast::widen_f16(plain(2), out),
-            DType::BF16 => cast::widen_bf16(plain(2), out),
+            DType::F16 => cast::widen_f16(self.data.as_chunks().0, start, out),
+            DType::BF16 => cast::widen_bf16(self.data.as_chunks().0, start, out),
             DType::F64 => cast::round_f64(plain(8), out),
             DType::GgmlQ8_0 => ggml::widen(self.data, start, out),
             DType::Q8_0 => self.for_blocks(start, out, |first, scale, out| {
