@@ -1,7 +1,7 @@
 //! One block: some elements of one tensor read, computed, checked, encoded and measured, piece by piece.
 //!
 //! ```text
-//! piece   inputs widened -> all finite? -> kernel -> all finite? -> conflicts -> encoded -> measured
+//! piece   inputs widened -> all finite? -> kernel -> all finite? -> encoded -> measured -> conflicts
 //! ```
 //!
 //! A piece, or a run of it where the kernel allows, lies in a core's first cache while all of that is done
@@ -163,7 +163,7 @@ impl Work<'_> {
             self.make_piece(&block, &piece, &mut scratch, &mut made)?;
         }
         if made.stored == Stored::ByBlock {
-            block.encode(&mut made)?;
+            block.encode(&mut made).map_err(|error| self.not_encoded(&block, error, block.range.start))?;
             block.measure(&mut scratch, &mut made);
         }
         made.scratch = scratch;
@@ -201,9 +201,14 @@ impl Work<'_> {
             Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],
         };
-        let mut parents = Vec::with_capacity(inputs.parents.len());
-        for ((parent, name), scratch) in inputs.parents.iter().zip(&inputs.parent_names).zip(scratch) {
-            parents.push(read(&**parent, name, inputs, run, scratch)?);
+        // Most often there are few, and there are many runs.
+        let (mut few, mut many) = ([&[][..]; 8], Vec::new());
+        let parents = few.get_mut(..inputs.parents.len()).unwrap_or_else(|| {
+            many.resize(inputs.parents.len(), &[][..]);
+            &mut many
+        });
+        for (i, scratch) in scratch.iter_mut().enumerate() {
+            parents[i] = read(&*inputs.parents[i], inputs.parent_names[i], inputs, run, scratch)?;
         }
         let elements = run.start - block.range.start..run.end - block.range.start;
         let Made { values, encoded, stored, .. } = made;
@@ -212,35 +217,44 @@ impl Work<'_> {
             Stored::ByPiece => &mut child[..run.len()],
             Stored::InPlace | Stored::ByBlock => &mut values[elements.clone()],
         };
-        block.kernel.piece(&Piece { first: run.start, base, parents: &parents }, out);
-        if let Some(i) = not_finite(out) {
-            return Err(OperatorError::OutputNotFinite {
-                operator: self.operator.name(),
-                tensor: inputs.name.to_owned(),
-                index: run.start + i,
-                value: out[i],
-            });
-        }
-        let (reference, others) = match (inputs.base.is_some(), &parents[..]) {
+        block.kernel.piece(&Piece { first: run.start, base, parents }, out);
+        let (reference, others) = match (inputs.base.is_some(), &*parents) {
             (false, [first, others @ ..]) => (*first, others),
-            _ => (base, &parents[..]),
+            _ => (base, &*parents),
         };
         match stored {
-            Stored::InPlace => differences.add(out, reference),
+            Stored::InPlace => {
+                if let Some(i) = not_finite(out) {
+                    return Err(self.made_not_finite(inputs, run.start + i, out[i]));
+                }
+                differences.add(out, reference);
+            }
             Stored::ByPiece => {
                 let dtype = block.child.dtype;
                 let place = quantize::byte_of(dtype, elements.start)..quantize::byte_of(dtype, elements.end);
-                // Elements that stand alone are one row, wherever they begin.
-                quantize::encode(dtype, 0, out.len(), out, &mut encoded[place.clone()], &mut [])
-                    .map_err(|error| block.not_encoded(error, run.start))?;
                 let after = &mut after[..run.len()];
-                block.stored(&encoded[place], &[]).read_f32(0, after);
+                quantize::round(dtype, out, &mut encoded[place], after)
+                    .map_err(|error| self.not_encoded(block, error, run.start))?;
                 differences.add(after, reference);
             }
             Stored::ByBlock => {}
         }
         differences.compare(reference, others);
         Ok(())
+    }
+
+    /// Why elements from `first` cannot be stored. Whether they are finite is asked only there: it is seen while
+    /// they are encoded.
+    fn not_encoded(&self, block: &Block<'_>, error: QuantizeError, first: usize) -> OperatorError {
+        match error.at(first) {
+            QuantizeError::NotFinite { index, value } => self.made_not_finite(block.inputs, index, value),
+            source => OperatorError::Write(WriteError::Tensor { tensor: block.child.name.clone(), source }),
+        }
+    }
+
+    fn made_not_finite(&self, inputs: &TensorInputs<'_>, index: usize, value: f32) -> OperatorError {
+        let tensor = inputs.name.to_owned();
+        OperatorError::OutputNotFinite { operator: self.operator.name(), tensor, index, value }
     }
 }
 
@@ -249,21 +263,16 @@ impl Block<'_> {
         pieces(self.inputs.shape.columns(), self.range.clone())
     }
 
-    /// Encodes the whole block. Shapes were checked against the encoding when the layout was made, and
-    /// values are finite; but not every encoding reaches as far as f32 does.
-    fn encode(&self, made: &mut Made) -> Result<(), OperatorError> {
+    /// Encodes the whole block. Shapes were checked against the encoding when the layout was made; but not
+    /// every encoding reaches as far as f32 does.
+    fn encode(&self, made: &mut Made) -> Result<(), QuantizeError> {
         let Planned { shape, dtype, block_size, .. } = self.child;
         made.encoded.clear();
         let values = &made.values[..self.range.len()];
         let (payload, scales) = (&mut made.encoded, &mut made.scales);
-        quantize::encode_into(*dtype, *block_size, shape.columns(), values, payload, scales)
-            .map_err(|error| self.not_encoded(error, self.range.start))?;
+        quantize::encode_into(*dtype, *block_size, shape.columns(), values, payload, scales)?;
         made.bytes = made.encoded.len();
         Ok(())
-    }
-
-    fn not_encoded(&self, error: QuantizeError, first: usize) -> OperatorError {
-        OperatorError::Write(WriteError::Tensor { tensor: self.child.name.clone(), source: error.at(first) })
     }
 
     /// What was encoded, as a reader of the child will see it.

@@ -60,14 +60,24 @@ wide! {
     /// bf16 to f32, from element `first` on.
     pub(super) fn widen_bf16<'a>(elements: &'a [[u8; 2]], first: usize, out: &'a mut [f32]) {
         let later = &elements[elements.len().min(first + AHEAD)..];
-        let lines = out.chunks_mut(LINE).zip(elements[first..].chunks(LINE));
-        for ((out, line), start) in lines.zip((0..).step_by(LINE)) {
-            look_ahead(later, start);
-            for (value, bytes) in out.iter_mut().zip(line) {
-                *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+        let (lines, rest) = elements[first..first + out.len()].as_chunks::<LINE>();
+        let (outs, out_rest) = out.as_chunks_mut::<LINE>();
+        for (i, (out, line)) in outs.iter_mut().zip(lines).enumerate() {
+            look_ahead(later, i * LINE);
+            // All of a line before any of it is put down: what might lie in the way makes no vector code.
+            let mut widened = [0.0; LINE];
+            for lane in 0..LINE {
+                widened[lane] = bf16(line[lane]);
             }
+            *out = widened;
         }
+        out_rest.iter_mut().zip(rest).for_each(|(out, bytes)| *out = bf16(*bytes));
     }
+}
+
+#[inline(always)]
+const fn bf16(bytes: [u8; 2]) -> f32 {
+    f32::from_bits((u16::from_le_bytes(bytes) as u32) << 16)
 }
 
 /// Asks for the line that an element is in.
@@ -99,18 +109,38 @@ pub(super) fn put_f16(values: &[f32], bytes: &mut [u8]) {
 
 wide! {
     /// f32 to the nearest bf16; finite values only.
-    ///
-    /// Half a step is added to the bits, less one where the last bit that stays is even; the carry is
-    /// the rounding. The shift is an arithmetic one because only signed halves are narrowed in one
-    /// instruction.
     pub(super) fn put_bf16<'a>(values: &'a [f32], bytes: &'a mut [u8]) {
         for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
-            let bits = value.to_bits();
-            let odd = bits >> 16 & 1;
-            let rounded = bits.wrapping_add(0x7fff).wrapping_add(odd).cast_signed() >> 16;
-            *bytes = (rounded as i16).to_le_bytes();
+            *bytes = upper_half(rounded_to_bf16(*value));
         }
     }
+
+    /// The same, with what each becomes as f32, and the bits of the largest magnitude there was. If that is
+    /// beyond what bf16 holds, what was made means nothing.
+    pub(super) fn round_bf16<'a>(values: &'a [f32], bytes: &'a mut [u8], rounded: &'a mut [f32]) -> u32 {
+        let mut largest = 0;
+        for ((bytes, rounded), value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(rounded).zip(values) {
+            largest = largest.max((value.to_bits() & 0x7fff_ffff).cast_signed());
+            let bits = rounded_to_bf16(*value);
+            *rounded = f32::from_bits(bits & 0xffff_0000);
+            *bytes = upper_half(bits);
+        }
+        largest.cast_unsigned()
+    }
+}
+
+/// Half a step is added to the bits, less one where the last bit that stays is even; the carry is the
+/// rounding. The lower half is then of no more interest.
+#[inline(always)]
+const fn rounded_to_bf16(value: f32) -> u32 {
+    let bits = value.to_bits();
+    bits.wrapping_add(0x7fff).wrapping_add(bits >> 16 & 1)
+}
+
+/// By an arithmetic shift, because only signed halves are narrowed in one instruction.
+#[inline(always)]
+const fn upper_half(bits: u32) -> [u8; 2] {
+    ((bits.cast_signed() >> 16) as i16).to_le_bytes()
 }
 
 /// f32 to f64.

@@ -291,13 +291,40 @@ fn largest_value(dtype: DType) -> f32 {
     }
 }
 
+/// Encodes elements that stand alone, and says what a reader of `payload` will see of each. Errors as of
+/// [`encode`].
+#[cfg(feature = "operators")]
+pub(crate) fn round(
+    dtype: DType,
+    values: &[f32],
+    payload: &mut [u8],
+    rounded: &mut [f32],
+) -> Result<(), QuantizeError> {
+    match dtype {
+        DType::BF16 => return check_range(dtype, values, cast::round_bf16(values, payload, rounded)),
+        _ => encode_plain(dtype, values, payload)?,
+    }
+    match dtype {
+        DType::F16 => cast::widen_f16(payload.as_chunks().0, 0, rounded),
+        DType::F64 => cast::round_f64(payload, rounded),
+        _ => rounded.copy_from_slice(values),
+    }
+    Ok(())
+}
+
+/// Whether an encoding of single elements can hold these, the largest magnitude of which has these bits.
+fn check_range(dtype: DType, values: &[f32], largest: u32) -> Result<(), QuantizeError> {
+    let first_beyond = cast::first_beyond(dtype);
+    if largest < first_beyond {
+        return Ok(());
+    }
+    largest_finite(values, 0)?;
+    Err(out_of_range(dtype, values, 0, f32::from_bits(first_beyond)))
+}
+
 /// Encodes elements that stand alone.
 fn encode_plain(dtype: DType, values: &[f32], payload: &mut [u8]) -> Result<(), QuantizeError> {
-    let largest = largest_finite(values, 0)?;
-    let first_beyond = cast::first_beyond(dtype);
-    if largest.to_bits() >= first_beyond {
-        return Err(out_of_range(dtype, values, 0, f32::from_bits(first_beyond)));
-    }
+    check_range(dtype, values, largest_bits(values).cast_unsigned())?;
     match dtype {
         DType::F16 => cast::put_f16(values, payload),
         DType::BF16 => cast::put_bf16(values, payload),
