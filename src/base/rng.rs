@@ -86,6 +86,7 @@ impl Philox {
 }
 
 wide! {
+    integers:
     /// The words of the blocks from `block`.
     fn fill_groups<'a>(stream: &'a Philox, block: u64, groups: &'a mut [[u32; 4 * LANES]]) {
         let keys = round_keys(stream.key);
@@ -126,6 +127,7 @@ const fn pair(first: u64, second: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::wide::with_lanes;
 
     /// The three known answers of Random123's `kat_vectors`.
     #[test]
@@ -149,12 +151,14 @@ mod tests {
         // Around the place where an index outgrows 32 bits, too.
         for first in [0, 1, 2, 3, 4, 17, (4 << 32) - 30, u64::MAX - 200] {
             for len in [0, 1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 150] {
-                let mut words = vec![0; len];
-                stream.fill(first, &mut words);
                 let index = |i: usize| first + i as u64;
                 let expected: Vec<u32> =
                     (0..len).map(|i| stream.block(index(i) / 4)[(index(i) % 4) as usize]).collect();
-                assert_eq!(words, expected, "{len} words from {first}");
+                for lanes in [4, 8, 16] {
+                    let mut words = vec![0; len];
+                    with_lanes(lanes, || stream.fill(first, &mut words));
+                    assert_eq!(words, expected, "{len} words from {first}, {lanes} lanes");
+                }
             }
         }
     }

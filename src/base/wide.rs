@@ -2,7 +2,8 @@
 //!
 //! The crate is compiled for the oldest x86-64, whose vectors hold four f32. Loops that most of the
 //! time is spent in are written with the macro `wide`: they are compiled a second time for AVX2, whose
-//! vectors hold eight, and that is what runs on a processor that has it.
+//! vectors hold eight, and that is what runs on a processor that has it. What computes with integers alone
+//! may be compiled once more for AVX-512, sixteen to a vector: floats gain nothing by it that could be seen.
 //!
 //! The bits are the same either way: the compiler never reorders operations on floats and never
 //! fuses two of them, and whatever sums has its lanes fixed in the source. Tests run both ways and
@@ -15,6 +16,9 @@ pub(crate) trait Work {
     /// What comes of it.
     type Done;
 
+    /// Whether there is a compilation for AVX-512, too.
+    const INTEGERS: bool = false;
+
     /// Does it; must be `#[inline(always)]`, and so must everything hot that it calls.
     fn run(self) -> Self::Done;
 }
@@ -22,19 +26,26 @@ pub(crate) trait Work {
 /// Runs the computation with the widest vectors there are.
 pub(crate) fn widest<W: Work>(work: W) -> W::Done {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && !narrow() {
-        #[expect(unsafe_code, reason = "the one way to call what not every processor can run")]
-        // SAFETY: the processor was just asked for the only feature that the function needs.
-        return unsafe { with_avx2(work) };
+    {
+        if W::INTEGERS && most_lanes() >= 16 && has_avx512() {
+            #[expect(unsafe_code, reason = "the one way to call what not every processor can run")]
+            // SAFETY: the processor was just asked for all features that the function needs.
+            return unsafe { with_avx512(work) };
+        }
+        if most_lanes() >= 8 && is_x86_feature_detected!("avx2") {
+            #[expect(unsafe_code, reason = "the one way to call what not every processor can run")]
+            // SAFETY: the processor was just asked for the only feature that the function needs.
+            return unsafe { with_avx2(work) };
+        }
     }
     work.run()
 }
 
-/// Which compilation [`widest`] runs here: `avx2`, or `baseline`.
+/// Which compilation of computations with floats [`widest`] runs here: `avx2`, or `baseline`.
 #[cfg(feature = "engine")]
 pub(crate) fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && !narrow() {
+    if is_x86_feature_detected!("avx2") {
         return "avx2";
     }
     "baseline"
@@ -129,26 +140,52 @@ fn with_avx2<W: Work>(work: W) -> W::Done {
     work.run()
 }
 
-/// Whether a test wants the way of the oldest processors.
+/// With `fma` as well, since AVX-512 has it: for integers, of which nothing can be fused.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
+fn with_avx512<W: Work>(work: W) -> W::Done {
+    work.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bw")
+}
+
+/// How many 32-bit lanes a vector may have: fewer where a test wants the way of older processors.
 #[cfg(all(target_arch = "x86_64", not(test)))]
-const fn narrow() -> bool {
-    false
+const fn most_lanes() -> usize {
+    16
 }
 
 #[cfg(all(target_arch = "x86_64", test))]
-fn narrow() -> bool {
-    NARROW.load(std::sync::atomic::Ordering::Relaxed)
+fn most_lanes() -> usize {
+    MOST_LANES.load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// Makes tests in other threads slower as well, which does not hurt them.
 #[cfg(test)]
-pub(crate) static NARROW: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+pub(crate) static MOST_LANES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(16);
+
+/// Does something as older processors do, for a test.
+#[cfg(test)]
+pub(crate) fn with_lanes<T>(most: usize, work: impl FnOnce() -> T) -> T {
+    MOST_LANES.store(most, std::sync::atomic::Ordering::Relaxed);
+    let done = work();
+    MOST_LANES.store(16, std::sync::atomic::Ordering::Relaxed);
+    done
+}
 
 /// Defines functions that run with the widest vectors there are.
 ///
-/// Their lifetimes are named, because their arguments are carried in a struct.
+/// Their lifetimes are named, because their arguments are carried in a struct. `wide!(integers: ...)` is for
+/// those that compute with integers alone.
 macro_rules! wide {
-    ($($(#[$note:meta])* $vis:vis fn $name:ident<$($life:lifetime),+>(
+    (integers: $($functions:tt)*) => { $crate::base::wide::wide!(@functions true $($functions)*); };
+    (@functions $integers:literal $($(#[$note:meta])* $vis:vis fn $name:ident<$($life:lifetime),+>(
         $($arg:ident: $type:ty),* $(,)?
     ) $(-> $done:ty)? $body:block)*) => {$(
         $(#[$note])*
@@ -158,6 +195,8 @@ macro_rules! wide {
             }
             impl<$($life),+> $crate::base::wide::Work for Call<$($life),+> {
                 type Done = $crate::base::wide::wide!(@done $($done)?);
+
+                const INTEGERS: bool = $integers;
 
                 #[inline(always)]
                 fn run(self) -> Self::Done {
@@ -170,6 +209,7 @@ macro_rules! wide {
     )*};
     (@done) => { () };
     (@done $done:ty) => { $done };
+    ($($functions:tt)*) => { $crate::base::wide::wide!(@functions false $($functions)*); };
 }
 
 pub(crate) use wide;

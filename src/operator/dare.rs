@@ -19,6 +19,8 @@
 //!
 //! Then as in [`super::task_delta`]; with `elect`, as in [`super::sign_merge`].
 
+use std::cell::RefCell;
+
 use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
@@ -132,6 +134,14 @@ fn inverse(keep: f64) -> f32 {
     if keep > 0.0 { (1.0 / keep) as f32 } else { 1.0 }
 }
 
+/// The draws of one run.
+type Words = [u32; Tossed::RUN / 2 + 1];
+
+thread_local! {
+    /// Room for them, kept from run to run: clearing it anew costs a tenth of filling it.
+    static WORDS: RefCell<Words> = const { RefCell::new([0; Tossed::RUN / 2 + 1]) };
+}
+
 /// One parent's coin.
 struct Coin {
     stream: Philox,
@@ -155,13 +165,23 @@ impl Coin {
             subtract(x, base, out);
             return out.len();
         }
-        // Few at a time: clearing room for many would cost as much as using it.
-        let mut words = [0; Tossed::RUN / 2 + 1];
+        WORDS.with_borrow_mut(|words| self.toss_below(drops_below, first, [x, base], words, out))
+    }
+
+    /// The same, for a limit between none and all.
+    fn toss_below(
+        &self,
+        drops_below: u32,
+        first: usize,
+        [x, base]: [&[f32]; 2],
+        words: &mut Words,
+        out: &mut [f32],
+    ) -> usize {
         let mut kept = 0;
         for start in (0..out.len()).step_by(Tossed::RUN) {
             let run = start..out.len().min(start + Tossed::RUN);
             let first = first + run.start;
-            let halves = self.upper_halves(first, run.len(), &mut words);
+            let halves = self.upper_halves(first, run.len(), words);
             let out = &mut out[run.clone()];
             let (upper, lower) = (drops_below >> 16, drops_below & LOWER);
             let (not_below, open) = keep(upper, halves, &x[run.clone()], &base[run], out);

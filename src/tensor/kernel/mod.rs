@@ -454,18 +454,15 @@ mod tests {
     /// What processors without AVX2 run.
     #[test]
     fn narrow_vectors_give_the_same_bits() {
-        use crate::base::wide::NARROW;
-        use std::sync::atomic::Ordering;
+        use crate::base::wide::with_lanes;
         for dtype in DType::ALL {
             let tensor = Tensor::of(dtype, 50, 288);
             let matrix = Matrix::new(tensor.view(), None).unwrap();
             for count in [1, 2, 3, 10] {
                 let inputs = numbers(count * 288, 9);
-                let products = [false, true].map(|narrow| {
-                    NARROW.store(narrow, Ordering::Relaxed);
+                let products = [16, 4].map(|lanes| {
                     let mut out = vec![f32::NAN; count * 50];
-                    matrix.multiply(&inputs, &mut out, false);
-                    NARROW.store(false, Ordering::Relaxed);
+                    with_lanes(lanes, || matrix.multiply(&inputs, &mut out, false));
                     out.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>()
                 });
                 assert_eq!(products[0], products[1], "{dtype}, {count} inputs");
