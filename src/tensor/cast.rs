@@ -117,6 +117,7 @@ wide! {
 
     /// The same, with what each becomes as f32, and the bits of the largest magnitude there was. If that is
     /// beyond what bf16 holds, what was made means nothing.
+    #[cfg(feature = "operators")]
     pub(super) fn round_bf16<'a>(values: &'a [f32], bytes: &'a mut [u8], rounded: &'a mut [f32]) -> u32 {
         let mut largest = 0;
         for ((bytes, rounded), value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(rounded).zip(values) {
