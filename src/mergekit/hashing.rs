@@ -183,6 +183,10 @@ impl Source for Heard<'_> {
         self.along.was_read(read);
         values
     }
+
+    fn expect(&self, first: usize) {
+        self.source.expect(first);
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ const FEW: usize = 1 << 14;
 const ONE_IN: usize = 64;
 const LEAST_SAMPLE: usize = 1 << 12;
 const MOST_SAMPLE: usize = 1 << 18;
+/// Runs of the sample that are on their way from memory: each lies alone, where no processor looks ahead.
+const ON_THE_WAY: usize = 16;
 /// Standard errors of a sample's rank on each side.
 const ERRORS: f64 = 3.0;
 /// No magnitude is larger.
@@ -187,6 +189,9 @@ fn sample(magnitudes: &Magnitudes<'_>) -> Vec<u32> {
     let mut sample = Vec::with_capacity(runs * RUN);
     for run in 0..runs {
         let first = run * step;
+        for source in magnitudes.base.into_iter().chain([magnitudes.source]) {
+            source.expect(first + ON_THE_WAY * step);
+        }
         magnitudes.scan_by::<RUN>(first..first + RUN, |_, run| sample.extend_from_slice(run));
     }
     sample

@@ -4,7 +4,9 @@
 //! there; everything else is widened into the asker's scratch, a few KiB at a time. A parent that
 //! is an adapter is one more implementation, adding its delta to the pieces of its model.
 
+use crate::base::wide::fetch;
 use crate::model::Weights;
+use crate::tensor::quantize::byte_of;
 use crate::tensor::shape::Shape;
 use crate::tensor::view::TensorView;
 
@@ -19,6 +21,9 @@ pub(super) const RUN: usize = 1024;
 pub trait Source: Sync {
     /// Elements `first..first + scratch.len()`, lent or widened into `scratch`.
     fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32];
+
+    /// Says that element `first`, if there is such a one, is read soon. It changes nothing but the time.
+    fn expect(&self, _first: usize) {}
 }
 
 /// A model whose tensors can be read: stored ones, or something computed on the way.
@@ -54,6 +59,12 @@ impl Source for TensorView<'_> {
         }
         self.read_f32(first, scratch);
         scratch
+    }
+
+    fn expect(&self, first: usize) {
+        if let Some(byte) = self.data.get(byte_of(self.dtype, first)) {
+            fetch(byte);
+        }
     }
 }
 

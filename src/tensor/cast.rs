@@ -26,9 +26,9 @@ const TOGETHER: usize = 256;
 /// 16-bit elements in a cache line.
 const LINE: usize = 32;
 
-/// How far ahead of what is read lines are asked for, in 16-bit elements: a page. The processor foresees how
-/// reading goes on, but not into the next page, and not where tensors take turns after a few lines each.
-const AHEAD: usize = 2048;
+/// How far ahead of what is read lines are asked for, in 16-bit elements: half a page. The processor foresees
+/// how reading goes on, but not into the next page, and not where tensors take turns after a few lines each.
+const AHEAD: usize = 1024;
 
 /// Magnitudes whose bits are these or more have no finite value in an encoding of single elements.
 pub(super) const fn first_beyond(dtype: DType) -> u32 {
