@@ -201,7 +201,7 @@ impl Work<'_> {
             Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],
         };
-        // Most often there are few, and there are many runs.
+        // Most often they are few, and runs are many: memory is asked for where it takes more.
         let (mut few, mut many) = ([&[][..]; 8], Vec::new());
         let parents = few.get_mut(..inputs.parents.len()).unwrap_or_else(|| {
             many.resize(inputs.parents.len(), &[][..]);

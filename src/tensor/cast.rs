@@ -208,6 +208,28 @@ mod tests {
         }
     }
 
+    /// What is rounded and seen at once is what is put down and read again.
+    #[cfg(feature = "operators")]
+    #[test]
+    fn rounding_says_what_a_reader_sees() {
+        let all: Vec<f32> = spread().filter(|value| value.to_bits() & 0x7fff_ffff < 0x7f7f_8000).collect();
+        for len in [0, 1, 15, 16, 17, 1024, all.len()] {
+            let values = &all[..len];
+            let (mut put, mut bytes) = (vec![[0; 2]; len], vec![[0; 2]; len]);
+            let (mut read, mut rounded) = (vec![0.0; len], vec![0.0; len]);
+            put_bf16(values, put.as_flattened_mut());
+            widen_bf16(&put, 0, &mut read);
+            let largest = round_bf16(values, bytes.as_flattened_mut(), &mut rounded);
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert_eq!((bytes, bits(&rounded)), (put, bits(&read)), "{len}");
+            assert_eq!(f32::from_bits(largest), values.iter().fold(0.0, |largest, x| x.abs().max(largest)));
+        }
+        for beyond in [f32::NEG_INFINITY, f32::NAN, f32::from_bits(first_beyond(DType::BF16))] {
+            let values = [1.0, -2.0, beyond, 3.0];
+            assert!(round_bf16(&values, &mut [0; 8], &mut [0.0; 4]) >= first_beyond(DType::BF16), "{beyond}");
+        }
+    }
+
     /// Around every tie between two f32, and into the subnormal ones.
     #[test]
     fn doubles_are_rounded_as_by_numpy() {
