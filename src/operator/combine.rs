@@ -180,10 +180,7 @@ wide! {
         in_groups(changes, [&mut *out], #[inline(always)] |changes| {
             let mut sums = [0.0; GROUP];
             for (i, (factor, weight)) in scales.each().enumerate() {
-                let changes = changes.of(i);
-                for lane in 0..GROUP {
-                    sums[lane] += changes[lane] * factor * weight;
-                }
+                add(&mut sums, &weighed(changes.of(i), factor, weight));
             }
             [sums]
         });
@@ -203,23 +200,25 @@ wide! {
         in_groups(changes, [&mut *out, &mut *divisors], #[inline(always)] |changes| {
             let mut votes = [0.0; GROUP];
             for (i, (factor, weight)) in scales.each().enumerate() {
-                let changes = changes.of(i);
-                for lane in 0..GROUP {
-                    let change = changes[lane] * factor * weight;
-                    votes[lane] += if by_count { sign(change) } else { change };
+                let changes = weighed(changes.of(i), factor, weight);
+                if by_count {
+                    add(&mut votes, &changes.map(sign));
+                } else {
+                    add(&mut votes, &changes);
                 }
             }
             // What turns changes of the elected sign into positive ones.
             let turns = votes.map(|vote| if vote >= 0.0 { 0 } else { SIGN });
             let (mut sums, mut divisors) = ([0.0; GROUP], [0.0; GROUP]);
             for (i, (factor, weight)) in scales.each().enumerate() {
-                let changes = changes.of(i);
+                let changes = weighed(changes.of(i), factor, weight);
+                let mut agree = [0; GROUP];
                 for lane in 0..GROUP {
-                    let change = changes[lane] * factor * weight;
-                    let agrees = f32::from_bits(change.to_bits() ^ turns[lane]) > 0.0;
-                    sums[lane] += if agrees { change } else { 0.0 };
-                    divisors[lane] += if agrees { weight } else { 0.0 };
+                    let agrees = f32::from_bits(changes[lane].to_bits() ^ turns[lane]) > 0.0;
+                    agree[lane] = u32::from(agrees).wrapping_neg();
                 }
+                add(&mut sums, &masked(changes, agree));
+                add(&mut divisors, &masked([weight; GROUP], agree));
             }
             [sums, divisors]
         });
@@ -298,6 +297,34 @@ fn in_groups<const N: usize>(
     }
     for (out, made) in outs.iter_mut().zip(make(Changes { all, run, first: whole, len: run - whole })) {
         out[whole..].copy_from_slice(&made[..run - whole]);
+    }
+}
+
+// One step for all lanes, and the next: of several steps lane by lane, with a choice among them, compilers make
+// hardly any vector code.
+
+/// Changes times their factor, times their weight.
+#[inline(always)]
+fn weighed(mut changes: [f32; GROUP], factor: f32, weight: f32) -> [f32; GROUP] {
+    for change in &mut changes {
+        *change = *change * factor * weight;
+    }
+    changes
+}
+
+/// Numbers, zero in the place of those whose mask is.
+#[inline(always)]
+fn masked(mut numbers: [f32; GROUP], masks: [u32; GROUP]) -> [f32; GROUP] {
+    for (number, mask) in numbers.iter_mut().zip(masks) {
+        *number = f32::from_bits(number.to_bits() & mask);
+    }
+    numbers
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32; GROUP], more: &[f32; GROUP]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 
