@@ -17,7 +17,7 @@ pub(crate) trait Work {
     type Done;
 
     /// Whether there is a compilation for AVX-512, too.
-    const INTEGERS: bool = false;
+    const INTEGERS: bool;
 
     /// Does it; must be `#[inline(always)]`, and so must everything hot that it calls.
     fn run(self) -> Self::Done;
@@ -168,7 +168,7 @@ fn most_lanes() -> usize {
 
 /// Makes tests in other threads slower as well, which does not hurt them.
 #[cfg(test)]
-pub(crate) static MOST_LANES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(16);
+static MOST_LANES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(16);
 
 /// Does something as older processors do, for a test.
 #[cfg(test)]
