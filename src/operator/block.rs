@@ -20,6 +20,7 @@ use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::Parameters;
 use super::pieces::pieces;
+use super::rooms::Rooms;
 use super::source::{PIECE, RUN, Source};
 use super::statistics::{Differences, Measured};
 
@@ -54,8 +55,8 @@ pub(super) struct Made {
     /// How long they are.
     bytes: usize,
     stored: Stored,
-    /// One piece each: what is made, what is stored, the base, the parents.
-    scratch: Vec<Vec<f32>>,
+    /// For a piece each: what is made, what is stored, its bytes, the base, the parents.
+    scratch: Rooms,
 }
 
 /// How elements become bytes.
@@ -89,7 +90,7 @@ impl Made {
         self.last = range.end == inputs.shape.elements();
         self.measured.clear();
         self.scales.clear();
-        self.scratch.resize_with(inputs.parents.len() + 3, || vec![0.0; PIECE]);
+        self.scratch.make(inputs.parents.len() + 4);
         self.stored = Stored::of(*output);
         self.bytes = 0;
         match self.stored {
@@ -158,7 +159,8 @@ impl Work<'_> {
     ) -> Result<Made, OperatorError> {
         let block = Block { inputs: &self.tensors[tensor], child: &self.child[tensor], kernel, range };
         made.begin(tensor, &block);
-        let mut scratch = std::mem::take(&mut made.scratch);
+        let mut rooms = std::mem::take(&mut made.scratch);
+        let mut scratch = rooms.all();
         for piece in block.pieces() {
             self.make_piece(&block, &piece, &mut scratch, &mut made)?;
         }
@@ -166,7 +168,7 @@ impl Work<'_> {
             block.encode(&mut made).map_err(|error| self.not_encoded(&block, error, block.range.start))?;
             block.measure(&mut scratch, &mut made);
         }
-        made.scratch = scratch;
+        made.scratch = rooms;
         Ok(made)
     }
 
@@ -174,7 +176,7 @@ impl Work<'_> {
         &self,
         block: &Block<'_>,
         piece: &Range<usize>,
-        scratch: &mut [Vec<f32>],
+        scratch: &mut [&mut [f32]],
         made: &mut Made,
     ) -> Result<(), OperatorError> {
         let step = if block.kernel.stands_alone() { RUN } else { PIECE };
@@ -191,12 +193,12 @@ impl Work<'_> {
         &self,
         block: &Block<'_>,
         run: &Range<usize>,
-        scratch: &mut [Vec<f32>],
+        scratch: &mut [&mut [f32]],
         made: &mut Made,
         differences: &mut Differences,
     ) -> Result<(), OperatorError> {
         let inputs = block.inputs;
-        let [child, after, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
+        let [child, after, bytes, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
         let base = match &inputs.base {
             Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],
@@ -233,7 +235,8 @@ impl Work<'_> {
                 let dtype = block.child.dtype;
                 let place = quantize::byte_of(dtype, elements.start)..quantize::byte_of(dtype, elements.end);
                 let after = &mut after[..run.len()];
-                quantize::round(dtype, out, &mut encoded[place], after)
+                let bytes = bytemuck::cast_slice_mut(bytes);
+                round(dtype, out, (bytes, &mut encoded[place]), after)
                     .map_err(|error| self.not_encoded(block, error, run.start))?;
                 differences.add(after, reference);
             }
@@ -283,7 +286,7 @@ impl Block<'_> {
     }
 
     /// Measures what a reader of the child will see: the elements after rounding.
-    fn measure(&self, scratch: &mut [Vec<f32>], made: &mut Made) {
+    fn measure(&self, scratch: &mut [&mut [f32]], made: &mut Made) {
         let inputs = self.inputs;
         let reference = inputs.base.as_deref().or_else(|| inputs.parents.first().map(|parent| &**parent));
         let ([before, after, ..], Some(reference)) = (scratch, reference) else { return };
@@ -296,6 +299,25 @@ impl Block<'_> {
             made.measured.push(differences.finish());
         }
     }
+}
+
+/// Encodes what stands alone and says what a reader will see. The payload lies far away: bytes are put there
+/// by the line, from a room nearby. Written as they come, a quarter of a line at a time, they filled up what
+/// a core keeps of unfinished writes, which at times took four times as long as the rounding.
+fn round(
+    dtype: DType,
+    values: &[f32],
+    (room, payload): (&mut [u8], &mut [u8]),
+    rounded: &mut [f32],
+) -> Result<(), QuantizeError> {
+    let runs = values.chunks(RUN).zip(rounded.chunks_mut(RUN));
+    let payloads = payload.chunks_mut(quantize::byte_of(dtype, RUN));
+    for (i, ((values, rounded), payload)) in runs.zip(payloads).enumerate() {
+        let room = &mut room[..payload.len()];
+        quantize::round(dtype, values, room, rounded).map_err(|error| error.at(i * RUN))?;
+        payload.copy_from_slice(room);
+    }
+    Ok(())
 }
 
 /// A piece of one input, all of it finite.

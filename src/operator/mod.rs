@@ -72,6 +72,7 @@ pub mod receipt;
 mod record;
 pub mod reduce;
 mod rescale;
+mod rooms;
 pub mod rule;
 pub mod sign_merge;
 pub mod slerp;
