@@ -295,6 +295,9 @@ fn in_groups<const N: usize>(
             out[first..][..GROUP].copy_from_slice(&made);
         }
     }
+    if whole == run {
+        return;
+    }
     for (out, made) in outs.iter_mut().zip(make(Changes { all, run, first: whole, len: run - whole })) {
         out[whole..].copy_from_slice(&made[..run - whole]);
     }
