@@ -198,7 +198,9 @@ impl Work<'_> {
         differences: &mut Differences,
     ) -> Result<(), OperatorError> {
         let inputs = block.inputs;
-        let [child, after, bytes, base_scratch, scratch @ ..] = scratch else { return Ok(()) };
+        let [child, after, bytes, base_scratch, scratch @ ..] = scratch else {
+            unreachable!("all were made")
+        };
         let base = match &inputs.base {
             Some(base) => read(&**base, inputs.base_name, inputs, run, base_scratch)?,
             None => &[],

@@ -14,7 +14,8 @@ use super::magnitudes::TASK;
 use super::parameter::Value;
 use super::pieces::{blocks, count, pieces};
 use super::record::{self, Bits, Record, mark};
-use super::source::PIECE;
+use super::rooms::Rooms;
+use super::source::{PIECE, RUN};
 use crate::base::wide::wide;
 use crate::tensor::dtype::DType;
 
@@ -48,47 +49,53 @@ impl Norm {
         }
     }
 
-    /// The sum of magnitudes or of squares of one piece.
-    fn sum(self, values: &[f32]) -> f64 {
+    /// Adds the magnitudes or the squares of a run.
+    fn add(self, sums: &mut Sums, values: &[f32]) {
         match self {
-            Self::L1 => magnitudes(values),
-            Self::L2 => squares(values),
+            Self::L1 => add_magnitudes(sums, values),
+            Self::L2 => add_squares(sums, values),
         }
     }
 
     /// The same of the differences from a base.
-    fn sum_of_differences(self, x: &[f32], base: &[f32]) -> f64 {
+    fn add_differences(self, sums: &mut Sums, x: &[f32], base: &[f32]) {
         match self {
-            Self::L1 => magnitudes_of_differences(x, base),
-            Self::L2 => squares_of_differences(x, base),
+            Self::L1 => add_magnitudes_of_differences(sums, x, base),
+            Self::L2 => add_squares_of_differences(sums, x, base),
         }
     }
 }
 
+/// The sums over a piece so far: lane `i % 8` has element `i`. All runs of a piece but the last are whole lanes:
+/// then it does not matter how it was cut.
+type Sums = [f64; LANES];
+
 #[inline(always)]
-fn lanes(values: &[f32], term: impl Fn(f64) -> f64) -> f64 {
+fn add(sums: &mut Sums, values: &[f32], term: impl Fn(f64) -> f64) {
     let (groups, rest) = values.as_chunks::<LANES>();
-    let mut sums = [0.0_f64; LANES];
-    for group in groups.iter().chain(std::iter::once(&padded(rest))) {
-        for (sum, value) in sums.iter_mut().zip(group) {
+    // In registers: memory would be asked for them again at every step.
+    let mut lanes = *sums;
+    for group in groups.iter().chain((!rest.is_empty()).then(|| padded(rest)).iter()) {
+        for (sum, value) in lanes.iter_mut().zip(group) {
             *sum += term(f64::from(*value));
         }
     }
-    added_up(sums)
+    *sums = lanes;
 }
 
 #[inline(always)]
-fn lanes_of_differences(x: &[f32], base: &[f32], term: impl Fn(f64) -> f64) -> f64 {
+fn add_of_differences(sums: &mut Sums, x: &[f32], base: &[f32], term: impl Fn(f64) -> f64) {
     let (groups, rest) = x.as_chunks::<LANES>();
     let (bases, base_rest) = base.as_chunks::<LANES>();
-    let rests = (&padded(rest), &padded(base_rest));
-    let mut sums = [0.0_f64; LANES];
-    for (x, base) in groups.iter().zip(bases).chain(std::iter::once(rests)) {
+    let rests = (!rest.is_empty()).then(|| (padded(rest), padded(base_rest)));
+    let rests = rests.iter().map(|(x, base)| (x, base));
+    let mut lanes = *sums;
+    for (x, base) in groups.iter().zip(bases).chain(rests) {
         for lane in 0..LANES {
-            sums[lane] += term(f64::from(x[lane] - base[lane]));
+            lanes[lane] += term(f64::from(x[lane] - base[lane]));
         }
     }
-    added_up(sums)
+    *sums = lanes;
 }
 
 #[inline(always)]
@@ -99,25 +106,25 @@ fn padded(rest: &[f32]) -> [f32; LANES] {
 }
 
 #[inline(always)]
-fn added_up([a, b, c, d, e, f, g, h]: [f64; LANES]) -> f64 {
+fn added_up([a, b, c, d, e, f, g, h]: Sums) -> f64 {
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 wide! {
-    fn magnitudes<'a>(values: &'a [f32]) -> f64 {
-        lanes(values, f64::abs)
+    fn add_magnitudes<'a>(sums: &'a mut Sums, values: &'a [f32]) {
+        add(sums, values, f64::abs);
     }
 
-    fn squares<'a>(values: &'a [f32]) -> f64 {
-        lanes(values, |value| value * value)
+    fn add_squares<'a>(sums: &'a mut Sums, values: &'a [f32]) {
+        add(sums, values, |value| value * value);
     }
 
-    fn magnitudes_of_differences<'a>(x: &'a [f32], base: &'a [f32]) -> f64 {
-        lanes_of_differences(x, base, f64::abs)
+    fn add_magnitudes_of_differences<'a>(sums: &'a mut Sums, x: &'a [f32], base: &'a [f32]) {
+        add_of_differences(sums, x, base, f64::abs);
     }
 
-    fn squares_of_differences<'a>(x: &'a [f32], base: &'a [f32]) -> f64 {
-        lanes_of_differences(x, base, |value| value * value)
+    fn add_squares_of_differences<'a>(sums: &'a mut Sums, x: &'a [f32], base: &'a [f32]) {
+        add_of_differences(sums, x, base, |value| value * value);
     }
 }
 
@@ -194,28 +201,43 @@ fn look(norm: Norm, tensor: &TensorInputs<'_>, sparsify: &impl Sparsify, remembe
     all
 }
 
-fn look_at(
+fn look_at<S: Sparsify>(
     norm: Norm,
     tensor: &TensorInputs<'_>,
     task: Range<usize>,
-    sparsify: &impl Sparsify,
+    sparsify: &S,
     remembers: bool,
 ) -> Vec<Seen> {
-    let mut scratch = [[0.0; PIECE]; 3];
+    // Runs, where they will do, stay in the first cache from one step to the next.
+    let step = if remembers || S::RUN == PIECE { PIECE } else { RUN };
+    let mut rooms = Rooms::default();
+    rooms.make(3);
+    let mut rooms = rooms.all();
+    let [x_room, base_room, differences, ..] = &mut rooms[..] else { unreachable!("three were made") };
     let mut all = vec![Seen::default(); tensor.parents.len()];
+    let mut sums = vec![[Sums::default(); 2]; all.len()];
     for piece in pieces(tensor.shape.columns(), task) {
-        let [x, base, differences] = scratch.each_mut().map(|scratch| &mut scratch[..piece.len()]);
-        let base = tensor.base().read(piece.start, base);
-        for (parent, (source, seen)) in tensor.parents.iter().zip(&mut all).enumerate() {
-            let x = source.read(piece.start, &mut *x);
-            seen.before += norm.sum_of_differences(x, base);
-            seen.kept += sparsify.differences(parent, piece.start, x, base, differences);
-            seen.after += norm.sum(differences);
-            if remembers {
-                let mut bits = Bits::default();
-                mark(differences, &mut bits);
-                seen.bits.push(bits);
+        sums.fill_with(Default::default);
+        for first in piece.clone().step_by(step) {
+            let len = step.min(piece.end - first);
+            let differences = &mut differences[..len];
+            let base = tensor.base().read(first, &mut base_room[..len]);
+            let parents = tensor.parents.iter().zip(&mut all).zip(&mut sums);
+            for (parent, ((source, seen), [before, after])) in parents.enumerate() {
+                let x = source.read(first, &mut x_room[..len]);
+                norm.add_differences(before, x, base);
+                seen.kept += sparsify.differences(parent, first, x, base, differences);
+                norm.add(after, differences);
+                if remembers {
+                    let mut bits = Bits::default();
+                    mark(differences, &mut bits);
+                    seen.bits.push(bits);
+                }
             }
+        }
+        for (seen, [before, after]) in all.iter_mut().zip(&sums) {
+            seen.before += added_up(*before);
+            seen.after += added_up(*after);
         }
     }
     all
