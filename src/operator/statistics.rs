@@ -92,7 +92,7 @@ wide! {
         let (children, child_rest) = child.as_chunks::<LANES>();
         let (references, reference_rest) = reference.as_chunks::<LANES>();
         let mut padded = ([0.0; LANES], [0.0; LANES]);
-        // One loop for all, the rest too: of two compilers make slower code.
+        // One loop for all, the rest too: where there are two, compilers make slower code of both.
         let rest = (!child_rest.is_empty()).then(|| {
             padded.0[..child_rest.len()].copy_from_slice(child_rest);
             padded.1[..reference_rest.len()].copy_from_slice(reference_rest);
