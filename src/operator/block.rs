@@ -291,7 +291,8 @@ impl Block<'_> {
     fn measure(&self, scratch: &mut [&mut [f32]], made: &mut Made) {
         let inputs = self.inputs;
         let reference = inputs.base.as_deref().or_else(|| inputs.parents.first().map(|parent| &**parent));
-        let ([before, after, ..], Some(reference)) = (scratch, reference) else { return };
+        let [before, after, ..] = scratch else { unreachable!("all were made") };
+        let Some(reference) = reference else { return };
         for piece in self.pieces() {
             let before = reference.read(piece.start, &mut before[..piece.len()]);
             let after = &mut after[..piece.len()];

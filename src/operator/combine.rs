@@ -71,8 +71,8 @@ pub(super) struct Combine<S> {
 }
 
 thread_local! {
-    /// Room for the differences of one run, parent after parent, and for its divisors. Kept from run to run: clearing it anew
-    /// costs as much as some of the arithmetic. What lies in it from the last one is never read.
+    /// Room for the differences of one run, parent after parent, and for its divisors. Kept from run to run:
+    /// clearing it anew costs as much as some of the arithmetic. What lies in it from the last one is never read.
     static ROOM: RefCell<Vec<f32>> = RefCell::default();
 }
 

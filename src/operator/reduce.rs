@@ -22,7 +22,7 @@ use crate::base::wide::wide;
 /// Elements one core sums before it takes the next stretch.
 const TASK: usize = 64 * PIECE;
 
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// `N` sums over a tensor of so many elements. `per_piece` gives the sums of one run of at most
 /// [`PIECE`] elements; it is called on every core.
@@ -93,9 +93,14 @@ impl Product {
 
     /// The piece is over.
     pub(super) fn total(&self) -> f64 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + b) + (c + d)) + ((e + f) + (g + h))
+        across(self.0)
     }
+}
+
+/// The sum of all lanes: neighbours first, then neighbouring pairs, then the halves.
+#[inline(always)]
+pub(super) fn across([a, b, c, d, e, f, g, h]: [f64; LANES]) -> f64 {
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 wide! {

@@ -14,6 +14,7 @@ use super::magnitudes::TASK;
 use super::parameter::Value;
 use super::pieces::{blocks, count, pieces};
 use super::record::{self, Bits, Record, mark};
+use super::reduce::{LANES, across};
 use super::rooms::Rooms;
 use super::source::{PIECE, RUN};
 use crate::base::wide::wide;
@@ -21,7 +22,6 @@ use crate::tensor::dtype::DType;
 
 /// Norms nearer to zero than this make no factor.
 const ALMOST_NOTHING: f64 = 1e-7;
-const LANES: usize = 8;
 
 /// Which norm is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +103,6 @@ fn padded(rest: &[f32]) -> [f32; LANES] {
     let mut padded = [0.0; LANES];
     padded[..rest.len()].copy_from_slice(rest);
     padded
-}
-
-#[inline(always)]
-fn added_up([a, b, c, d, e, f, g, h]: Sums) -> f64 {
-    ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 wide! {
@@ -236,8 +231,8 @@ fn look_at<S: Sparsify>(
             }
         }
         for (seen, [before, after]) in all.iter_mut().zip(&sums) {
-            seen.before += added_up(*before);
-            seen.after += added_up(*after);
+            seen.before += across(*before);
+            seen.after += across(*after);
         }
     }
     all

@@ -4,9 +4,8 @@
 //! ([`super::pieces`]) and their sums are added up in order. Everything else is a count or a maximum.
 
 use super::receipt::DeltaStatistics;
+use super::reduce::{LANES, across};
 use crate::base::wide::wide;
-
-const LANES: usize = 8;
 
 /// One piece, measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -41,9 +40,8 @@ impl Differences {
 
     /// The piece is over.
     pub(super) fn finish(&self) -> Measured {
-        let [a, b, c, d, e, f, g, h] = self.squares;
         Measured {
-            squares: ((a + b) + (c + d)) + ((e + f) + (g + h)),
+            squares: across(self.squares),
             // The root of a rounded square is the number again: in radix 2 always (Boldo, "Stupid is as stupid
             // does", 2015), and squares of differences of f32 neither vanish in f64 nor outgrow it.
             largest: self.largest.into_iter().fold(0.0, f64::max).sqrt(),
