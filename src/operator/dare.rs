@@ -25,7 +25,7 @@ use super::combine::{Combine, ELECT, NORMALIZE, Sparsify, subtract};
 use super::contract::{Kernel, Operator, TensorInputs};
 use super::error::OperatorError;
 use super::parameter::{Kind, Parameter, Parameters, Values};
-use super::rescale::{Norm, factors};
+use super::rescale::{Norm, rescaled};
 use super::task_delta::{LAMBDA, WEIGHT};
 use crate::base::rng::Philox;
 use crate::base::wide::wide;
@@ -98,15 +98,14 @@ impl Operator for Dare {
         let coins: Vec<Coin> =
             keep.iter().enumerate().map(|(parent, keep)| Coin::new(tensor, parent, *keep)).collect();
         let tossed = Tossed(coins);
-        let factors = match tensor.values.choice("rescale") {
-            "inverse" => Some(keep.iter().map(|keep| inverse(*keep)).collect()),
-            // A coin is tossed as fast the second time as it could be remembered.
-            rescale => Norm::named(rescale).map(|norm| factors(norm, tensor, &tossed)),
-        };
+        let rescale = tensor.values.choice("rescale");
+        if let Some(norm) = Norm::named(rescale) {
+            return Ok(rescaled(norm, tensor, tossed));
+        }
         let kernel = Combine::new(tensor, tossed).counting();
-        Ok(Box::new(match factors {
-            Some(factors) => kernel.rescaled(factors),
-            None => kernel,
+        Ok(Box::new(match rescale {
+            "inverse" => kernel.rescaled(keep.iter().map(|keep| inverse(*keep)).collect()),
+            _ => kernel,
         }))
     }
 }

@@ -236,17 +236,29 @@ const MOST_RANKED: usize = 16;
 /// never has a smaller limit, rounding included.
 fn keep_by_limits(limits: &[i32], words: &[u32], differences: &[f32], out: &mut [f32]) -> usize {
     let columns = limits.len();
-    let mut room_for_open = [0; PIECE];
-    let open = &mut room_for_open[..columns];
     let rows = differences.chunks(columns).zip(words.chunks(columns)).zip(out.chunks_mut(columns));
-    ROOM.with_borrow_mut(|room| {
+    ROW.with_borrow_mut(|room| {
+        room.open.resize(columns, 0);
+        room.noted.resize(columns, 0);
+        room.ranks.resize(columns, 0);
         rows.map(|((row, words), out)| {
+            let open = &mut room.open;
             let sure = keep_surely(limits[0], limits[columns - 1], words, row, open, out) as usize;
-            let by_bucket = keep_by_bucket(limits, words, row, open, room, out);
+            let by_bucket = keep_by_bucket(limits, words, row, room, out);
             by_bucket.map_or_else(|| keep_by_rank(limits, words, row, room, out), |more| sure + more)
         })
         .sum()
     })
+}
+
+/// Room for one row.
+#[derive(Default)]
+struct Row {
+    buckets: Room,
+    /// One where words leave it open, and the indices of these.
+    open: Vec<u8>,
+    noted: Vec<u16>,
+    ranks: Vec<i32>,
 }
 
 /// Decides those that are open; returns how many are kept, or nothing if ranks matter to too many.
@@ -254,18 +266,18 @@ fn keep_by_bucket(
     limits: &[i32],
     words: &[u32],
     row: &[f32],
-    open: &[u8],
-    room: &mut Room,
+    room: &mut Row,
     out: &mut [f32],
 ) -> Option<usize> {
+    let Row { buckets: room, open, noted, .. } = room;
     if !open.contains(&1) {
         return Some(0);
     }
     room.fill(row);
     // Which ones are open is chance: all are noted, the next over those that are not.
-    let (mut noted, mut left) = ([0_u16; PIECE], 0);
+    let mut left = 0;
     for (i, open) in (0..).zip(open) {
-        noted[left % PIECE] = i;
+        noted[left] = i;
         left += usize::from(*open);
     }
     let (mut count, mut ranked) = (0, 0);
@@ -287,10 +299,9 @@ fn keep_by_bucket(
     Some(count)
 }
 
-fn keep_by_rank(limits: &[i32], words: &[u32], row: &[f32], room: &mut Room, out: &mut [f32]) -> usize {
-    let mut ranks = [0; PIECE];
-    let ranks = &mut ranks[..row.len()];
-    rank(row, room, ranks);
+fn keep_by_rank(limits: &[i32], words: &[u32], row: &[f32], room: &mut Row, out: &mut [f32]) -> usize {
+    let Row { buckets, ranks, .. } = room;
+    rank(row, buckets, ranks);
     let drawn = ranks.iter().zip(words).zip(row);
     let mut count = 0;
     for (out, ((rank, word), difference)) in out.iter_mut().zip(drawn) {
@@ -302,8 +313,18 @@ fn keep_by_rank(limits: &[i32], words: &[u32], row: &[f32], room: &mut Room, out
 }
 
 thread_local! {
-    /// Kept from row to row.
-    static ROOM: RefCell<Room> = RefCell::default();
+    /// Kept from row to row and from piece to piece: clearing them anew costs as much as some of the arithmetic.
+    /// What lies there from the last one is never read.
+    static ROW: RefCell<Row> = RefCell::default();
+    static DRAWN: RefCell<Drawn> = RefCell::default();
+}
+
+/// Room for one piece: its differences and their words, and their ranks.
+#[derive(Default)]
+struct Drawn {
+    differences: Vec<f32>,
+    words: Vec<u32>,
+    ranks: Vec<i32>,
 }
 
 /// Decides which elements are kept.
@@ -353,24 +374,23 @@ impl<'a> Sampling<'a> {
             out.fill(0.0);
             return 0;
         };
-        let mut differences = [0.0; PIECE];
-        let differences = &mut differences[..out.len()];
-        subtract(x, base, differences);
-        let mut words = [0; PIECE];
-        let words = &mut words[..differences.len()];
-        self.streams[parent].fill(first as u64, words);
-        if !self.limits[parent].is_empty() {
-            return keep_by_limits(&self.limits[parent], words, differences, out);
-        }
-        let line = Line::new(self.tensor.shape.columns(), least, epsilon);
-        let mut ranks = [0; PIECE];
-        let ranks = &mut ranks[..differences.len()];
-        self.rank(parent, first, differences, ranks);
-        if self.inverse {
-            keep_divided(line, ranks, words, differences, out)
-        } else {
-            keep(line, ranks, words, differences, out)
-        }
+        DRAWN.with_borrow_mut(|Drawn { differences, words, ranks }| {
+            differences.resize(out.len(), 0.0);
+            subtract(x, base, differences);
+            words.resize(out.len(), 0);
+            self.streams[parent].fill(first as u64, words);
+            if !self.limits[parent].is_empty() {
+                return keep_by_limits(&self.limits[parent], words, differences, out);
+            }
+            let line = Line::new(self.tensor.shape.columns(), least, epsilon);
+            ranks.resize(out.len(), 0);
+            self.rank(parent, first, differences, ranks);
+            if self.inverse {
+                keep_divided(line, ranks, words, differences, out)
+            } else {
+                keep(line, ranks, words, differences, out)
+            }
+        })
     }
 
     /// The ranks of elements within their rows, from 0 for the smallest.
@@ -378,9 +398,9 @@ impl<'a> Sampling<'a> {
         let columns = self.tensor.shape.columns();
         if columns <= PIECE {
             // A piece is whole rows.
-            ROOM.with_borrow_mut(|room| {
+            ROW.with_borrow_mut(|Row { buckets, .. }| {
                 for (row, ranks) in differences.chunks(columns).zip(ranks.chunks_mut(columns)) {
-                    rank(row, room, ranks);
+                    rank(row, buckets, ranks);
                 }
             });
         } else {

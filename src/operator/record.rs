@@ -1,8 +1,8 @@
 //! What a first look at a tensor decided, kept for the second.
 //!
 //! A factor that gives a sparse difference its norm back is known only when all of the tensor was sparsified
-//! once. Where ranking rows again would cost more than all else, the first look leaves a bit for every element,
-//! piece by piece:
+//! once. Where ranking rows or tossing coins again would cost more than reading it, the first look leaves a bit
+//! for every element, piece by piece:
 //!
 //! ```text
 //! piece        16 blocks             where a piece begins follows from the shape alone
@@ -57,54 +57,61 @@ impl Sparsify for Record {
 }
 
 wide! {
-    /// A bit for each number, one where it is not zero.
-    pub(super) fn mark<'a>(values: &'a [f32], bits: &'a mut Bits) {
+    /// A bit for each number, one where it is not zero. The first is element `first` of the piece, where a
+    /// block begins.
+    pub(super) fn mark<'a>(values: &'a [f32], first: usize, bits: &'a mut Bits) {
         let (whole, rest) = values.as_chunks::<BLOCK>();
-        for (words, values) in bits.iter_mut().zip(whole) {
+        let blocks = &mut bits[first / BLOCK..];
+        for (words, values) in blocks.iter_mut().zip(whole) {
             *words = marked(values);
         }
-        if let Some(words) = bits.get_mut(whole.len()) {
+        if !rest.is_empty() {
             let mut last = [0.0; BLOCK];
             last[..rest.len()].copy_from_slice(rest);
-            *words = marked(&last);
+            blocks[whole.len()] = marked(&last);
         }
     }
 
     /// Writes differences, zero in the place of those without a bit.
+    ///
+    /// First the masks of all, then the differences under them: of both at once compilers make a branch for
+    /// every bit.
     fn spread<'a>(blocks: &'a [[u32; LANES]], x: &'a [f32], base: &'a [f32], out: &'a mut [f32]) {
-        for (((words, x), base), out) in
-            blocks.iter().zip(x.chunks(BLOCK)).zip(base.chunks(BLOCK)).zip(out.chunks_mut(BLOCK))
-        {
-            let (outs, rest) = out.as_chunks_mut::<LANES>();
-            let (xs, x_rest) = x.as_chunks::<LANES>();
-            let (bases, base_rest) = base.as_chunks::<LANES>();
-            for (bit, (out, (x, base))) in outs.iter_mut().zip(xs.iter().zip(bases)).enumerate() {
-                for lane in 0..LANES {
-                    out[lane] = with_bit(words[lane], bit, x[lane] - base[lane]);
+        for (words, out) in blocks.iter().zip(out.chunks_mut(BLOCK)) {
+            let mut words = *words;
+            let (groups, rest) = out.as_chunks_mut::<LANES>();
+            for group in groups {
+                for (mask, word) in group.iter_mut().zip(&mut words) {
+                    *mask = mask_of(*word);
+                    *word >>= 1;
                 }
             }
-            for ((word, out), (x, base)) in words.iter().zip(rest).zip(x_rest.iter().zip(base_rest)) {
-                *out = with_bit(*word, xs.len(), x - base);
-            }
+            rest.iter_mut().zip(words).for_each(|(mask, word)| *mask = mask_of(word));
+        }
+        for (out, (x, base)) in out.iter_mut().zip(x.iter().zip(base)) {
+            *out = f32::from_bits((x - base).to_bits() & out.to_bits());
         }
     }
 }
 
+// Words move by one bit from step to step, so that each step waits for the one before: compilers then take the
+// lanes of a step together. Steps that do not wait they take together instead, and gather every lane.
+
 #[inline(always)]
 fn marked(values: &[f32; BLOCK]) -> [u32; LANES] {
     let mut words = [0; LANES];
-    for (bit, values) in values.as_chunks::<LANES>().0.iter().enumerate() {
+    for values in values.as_chunks::<LANES>().0 {
         for lane in 0..LANES {
-            words[lane] |= u32::from(values[lane] != 0.0) << bit;
+            words[lane] = words[lane] >> 1 | u32::from(values[lane] != 0.0) << (u32::BITS - 1);
         }
     }
     words
 }
 
-/// The number, or zero.
+/// All ones if the word's last bit is one, or all zeros.
 #[inline(always)]
-fn with_bit(word: u32, bit: usize, value: f32) -> f32 {
-    f32::from_bits(value.to_bits() & (word >> bit & 1).wrapping_neg())
+fn mask_of(word: u32) -> f32 {
+    f32::from_bits((word & 1).wrapping_neg())
 }
 
 #[cfg(test)]
@@ -128,7 +135,9 @@ mod tests {
                 (0..elements).map(|i| if drawn(i) % 3 == 0 { x[i] - base[i] } else { 0.0 }).collect();
             let bits = pieces(columns, 0..elements).map(|piece| {
                 let mut bits = [[0; LANES]; _];
-                mark(&sparse[piece], &mut bits);
+                for (values, first) in sparse[piece].chunks(run).zip((0..).step_by(run)) {
+                    mark(values, first, &mut bits);
+                }
                 bits
             });
             let record = Record::new(columns, vec![bits.collect()]);

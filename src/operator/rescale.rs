@@ -49,19 +49,11 @@ impl Norm {
         }
     }
 
-    /// Adds the magnitudes or the squares of a run.
-    fn add(self, sums: &mut Sums, values: &[f32]) {
+    /// Adds the magnitudes or the squares of a run's differences, and of those among them that are kept.
+    fn add(self, sums: &mut [Sums; 2], x: &[f32], base: &[f32], kept: &[f32]) {
         match self {
-            Self::L1 => add_magnitudes(sums, values),
-            Self::L2 => add_squares(sums, values),
-        }
-    }
-
-    /// The same of the differences from a base.
-    fn add_differences(self, sums: &mut Sums, x: &[f32], base: &[f32]) {
-        match self {
-            Self::L1 => add_magnitudes_of_differences(sums, x, base),
-            Self::L2 => add_squares_of_differences(sums, x, base),
+            Self::L1 => add_magnitudes(sums, x, base, kept),
+            Self::L2 => add_squares(sums, x, base, kept),
         }
     }
 }
@@ -70,32 +62,24 @@ impl Norm {
 /// then it does not matter how it was cut.
 type Sums = [f64; LANES];
 
+/// Both at once: a sum waits for itself, but not for the other.
 #[inline(always)]
-fn add(sums: &mut Sums, values: &[f32], term: impl Fn(f64) -> f64) {
-    let (groups, rest) = values.as_chunks::<LANES>();
+fn add(sums: &mut [Sums; 2], x: &[f32], base: &[f32], kept: &[f32], term: impl Fn(f64) -> f64) {
+    let [(xs, x_rest), (bases, base_rest), (kepts, kept_rest)] =
+        [x, base, kept].map(<[f32]>::as_chunks::<LANES>);
+    let rest = (!x_rest.is_empty()).then(|| [x_rest, base_rest, kept_rest].map(padded));
+    let rest = rest.iter().map(|[x, base, kept]| (x, (base, kept)));
     // In registers: memory would be asked for them again at every step.
-    let mut lanes = *sums;
-    for group in groups.iter().chain((!rest.is_empty()).then(|| padded(rest)).iter()) {
-        for (sum, value) in lanes.iter_mut().zip(group) {
-            *sum += term(f64::from(*value));
-        }
-    }
-    *sums = lanes;
-}
-
-#[inline(always)]
-fn add_of_differences(sums: &mut Sums, x: &[f32], base: &[f32], term: impl Fn(f64) -> f64) {
-    let (groups, rest) = x.as_chunks::<LANES>();
-    let (bases, base_rest) = base.as_chunks::<LANES>();
-    let rests = (!rest.is_empty()).then(|| (padded(rest), padded(base_rest)));
-    let rests = rests.iter().map(|(x, base)| (x, base));
-    let mut lanes = *sums;
-    for (x, base) in groups.iter().zip(bases).chain(rests) {
+    let [mut before, mut after] = *sums;
+    for (x, (base, kept)) in xs.iter().zip(bases.iter().zip(kepts)).chain(rest) {
         for lane in 0..LANES {
-            lanes[lane] += term(f64::from(x[lane] - base[lane]));
+            before[lane] += term(f64::from(x[lane] - base[lane]));
+        }
+        for lane in 0..LANES {
+            after[lane] += term(f64::from(kept[lane]));
         }
     }
-    *sums = lanes;
+    *sums = [before, after];
 }
 
 #[inline(always)]
@@ -106,20 +90,12 @@ fn padded(rest: &[f32]) -> [f32; LANES] {
 }
 
 wide! {
-    fn add_magnitudes<'a>(sums: &'a mut Sums, values: &'a [f32]) {
-        add(sums, values, f64::abs);
+    fn add_magnitudes<'a>(sums: &'a mut [Sums; 2], x: &'a [f32], base: &'a [f32], kept: &'a [f32]) {
+        add(sums, x, base, kept, f64::abs);
     }
 
-    fn add_squares<'a>(sums: &'a mut Sums, values: &'a [f32]) {
-        add(sums, values, |value| value * value);
-    }
-
-    fn add_magnitudes_of_differences<'a>(sums: &'a mut Sums, x: &'a [f32], base: &'a [f32]) {
-        add_of_differences(sums, x, base, f64::abs);
-    }
-
-    fn add_squares_of_differences<'a>(sums: &'a mut Sums, x: &'a [f32], base: &'a [f32]) {
-        add_of_differences(sums, x, base, |value| value * value);
+    fn add_squares<'a>(sums: &'a mut [Sums; 2], x: &'a [f32], base: &'a [f32], kept: &'a [f32]) {
+        add(sums, x, base, kept, |value| value * value);
     }
 }
 
@@ -128,8 +104,8 @@ pub(super) fn factors(norm: Norm, tensor: &TensorInputs<'_>, sparsify: &impl Spa
     look(norm, tensor, sparsify, false).iter().map(|seen| seen.factor(norm)).collect()
 }
 
-/// The kernel that gives differences their norms back, where deciding what is kept is slow: it is done only
-/// once, if there is room to remember it.
+/// The kernel that gives differences their norms back, where deciding what is kept takes longer than reading a
+/// bit: it is done only once, if there is room to remember it.
 pub(super) fn rescaled<'a>(
     norm: Norm,
     tensor: &'a TensorInputs<'_>,
@@ -204,7 +180,7 @@ fn look_at<S: Sparsify>(
     remembers: bool,
 ) -> Vec<Seen> {
     // Runs, where they will do, stay in the first cache from one step to the next.
-    let step = if remembers || S::RUN == PIECE { PIECE } else { RUN };
+    let step = if S::RUN == PIECE { PIECE } else { RUN };
     let mut rooms = Rooms::default();
     rooms.make(3);
     let mut rooms = rooms.all();
@@ -213,20 +189,20 @@ fn look_at<S: Sparsify>(
     let mut sums = vec![[Sums::default(); 2]; all.len()];
     for piece in pieces(tensor.shape.columns(), task) {
         sums.fill_with(Default::default);
+        if remembers {
+            all.iter_mut().for_each(|seen| seen.bits.push(Bits::default()));
+        }
         for first in piece.clone().step_by(step) {
             let len = step.min(piece.end - first);
             let differences = &mut differences[..len];
             let base = tensor.base().read(first, &mut base_room[..len]);
             let parents = tensor.parents.iter().zip(&mut all).zip(&mut sums);
-            for (parent, ((source, seen), [before, after])) in parents.enumerate() {
+            for (parent, ((source, seen), sums)) in parents.enumerate() {
                 let x = source.read(first, &mut x_room[..len]);
-                norm.add_differences(before, x, base);
                 seen.kept += sparsify.differences(parent, first, x, base, differences);
-                norm.add(after, differences);
-                if remembers {
-                    let mut bits = Bits::default();
-                    mark(differences, &mut bits);
-                    seen.bits.push(bits);
+                norm.add(sums, x, base, differences);
+                if let Some(bits) = seen.bits.last_mut() {
+                    mark(differences, first - piece.start, bits);
                 }
             }
         }
