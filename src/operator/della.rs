@@ -274,29 +274,32 @@ fn keep_by_bucket(
         return Some(0);
     }
     room.fill(row);
-    // Which ones are open is chance: all are noted, the next over those that are not.
+    // Which ones are open is chance, and which of these are kept: all are noted, the next over those that are not.
     let mut left = 0;
     for (i, open) in (0..).zip(open) {
         noted[left] = i;
         left += usize::from(*open);
     }
-    let (mut count, mut ranked) = (0, 0);
-    for i in noted[..left].iter().map(|i| usize::from(*i)) {
+    let bounds = room.bounds();
+    let (mut kept, mut ranked) = (0, 0);
+    for at in 0..left {
+        let i = usize::from(noted[at]);
         let drawn = (words[i] >> 1).cast_signed();
-        let [least, largest] = room.bounds(i);
-        // Whether it is kept is chance, too; that its rank matters is rare.
-        let mut mask = u32::from(drawn < limits[least]).wrapping_neg();
-        if (mask == 0) & (drawn < limits[largest]) {
+        let [mut keeps, may_keep] = bounds.of(i).map(|rank| drawn < limits[rank]);
+        if keeps != may_keep {
             ranked += 1;
             if ranked > MOST_RANKED {
                 return None;
             }
-            mask = u32::from(drawn < limits[room.rank_of(row, i)]).wrapping_neg();
+            keeps = drawn < limits[room.rank_of(row, i)];
         }
-        count += (mask & 1) as usize;
-        out[i] = f32::from_bits(row[i].to_bits() & mask);
+        noted[kept] = noted[at];
+        kept += usize::from(keeps);
     }
-    Some(count)
+    for i in noted[..kept].iter().map(|i| usize::from(*i)) {
+        out[i] = row[i];
+    }
+    Some(kept)
 }
 
 fn keep_by_rank(limits: &[i32], words: &[u32], row: &[f32], room: &mut Row, out: &mut [f32]) -> usize {

@@ -44,10 +44,9 @@ impl Room {
         }
     }
 
-    /// The least and the largest rank that element `i` of the row can have.
-    pub(super) fn bounds(&self, i: usize) -> [usize; 2] {
-        let bucket = self.buckets[i] as usize;
-        [self.places[bucket] as usize, self.places[bucket + 1] as usize - 1]
+    /// Between which ranks the elements of the row are.
+    pub(super) fn bounds(&self) -> Bounds<'_> {
+        Bounds { buckets: &self.buckets, places: &self.places }
     }
 
     /// Its rank.
@@ -55,6 +54,22 @@ impl Room {
         let bucket = self.buckets[i];
         let below = below(row, &self.buckets, bucket, magnitude(row[i]), i as u32);
         (self.places[bucket as usize] + below) as usize
+    }
+}
+
+/// What buckets say of ranks.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    buckets: &'a [u32],
+    places: &'a [u32],
+}
+
+impl Bounds<'_> {
+    /// The least and the largest rank that element `i` can have.
+    #[inline(always)]
+    pub(super) fn of(self, i: usize) -> [usize; 2] {
+        let bucket = self.buckets[i] as usize;
+        [self.places[bucket] as usize, self.places[bucket + 1] as usize - 1]
     }
 }
 
@@ -159,7 +174,7 @@ mod tests {
             }
             room.fill(&row);
             for (i, rank) in ranks.into_iter().enumerate() {
-                let [least, largest] = room.bounds(i);
+                let [least, largest] = room.bounds().of(i);
                 prop_assert!((least..=largest).contains(&(rank as usize)));
                 prop_assert_eq!(room.rank_of(&row, i), rank as usize);
             }
