@@ -78,6 +78,7 @@ pub fn assemble(config: &Config, models: &Views<'_>) -> Result<Assembly, Diagnos
     let (steps, layers) = match &config.slices {
         Slices::Whole(sources) => (assembler.whole(&models[&like], sources)?, None),
         Slices::Stacked(slices) => {
+            super::fits::check(slices, &like, models)?;
             let layers = slices.iter().flat_map(|slice| slice.sources.first()).flat_map(|source| {
                 let layers = source.layers.clone().unwrap_or_default();
                 layers.map(|layer| (source.model.value.clone(), layer))
@@ -144,16 +145,20 @@ impl<'c> Assembler<'c> {
         let names = || like.shapes().map(|(name, _)| name);
         let depth = crate::operator::depth::Depth::of(names());
         let step = |name: &str| {
-            let part = |source: &'c Source| Part {
-                model: &source.model,
-                tensor: name.to_owned(),
-                settings: Some(&source.settings),
-            };
+            let part = |(model, settings)| Part { model, tensor: name.to_owned(), settings };
+            let named = sources.iter().map(|source| (&source.model, Some(&source.settings)));
+            let base = self.base_besides(sources).map(|base| (base, None));
             let place = Place { name: name.to_owned(), depth: depth.at(name), slice: None };
-            self.step(&place, sources.iter().map(part).collect(), name)
+            self.step(&place, named.chain(base).map(part).collect(), name)
         };
         self.no_more_tensors(like, sources)?;
         names().map(step).collect()
+    }
+
+    /// The base that is one more model, though it is not among them: as the field's tool has it, the last.
+    fn base_besides(&self, sources: &[Source]) -> Option<&'c Located<String>> {
+        let base = self.config.base.as_ref().filter(|_| !self.config.method.base.is_apart())?;
+        sources.iter().all(|source| source.model.value != base.value).then_some(base)
     }
 
     /// A tensor that only another model has would be left behind.
@@ -271,7 +276,8 @@ impl<'c> Assembler<'c> {
         let (least, most) = method.models;
         if !(least..=most).contains(&parts.len()) {
             let found = count(parts.len(), "model");
-            let span = place.slice.map_or(0..0, |slice| slice.span.clone());
+            let too_many = parts.get(most).map(|part| part.model.span.clone());
+            let span = too_many.or(place.slice.map(|slice| slice.span.clone())).unwrap_or(0..0);
             let apart = if method.base.is_apart() { " besides the base" } else { "" };
             let expected = match (least, most) {
                 (least, usize::MAX) => format!("expected at least {}{apart}", count(least, "model")),
@@ -391,7 +397,9 @@ impl<'c> Assembler<'c> {
         let own = part.and_then(|part| part.settings);
         let slice = place.slice.map(|slice| &slice.settings);
         let scopes: Vec<&Settings> = own.into_iter().chain(slice).chain([&self.config.settings]).collect();
-        if let Some(given) = evaluate(&scopes, takes.name, &place.name, place.depth) {
+        // Filters of what is a model's own are for its tensors, called as they are there.
+        let tensor = part.map_or(&place.name, |part| &part.tensor);
+        if let Some(given) = evaluate(&scopes, takes.name, tensor, place.depth) {
             return Ok(given);
         }
         match takes.default {
@@ -401,7 +409,7 @@ impl<'c> Assembler<'c> {
                 let (of, span) = part.map_or((String::new(), 0..0), |part| {
                     (format!(" of `{}`", part.model.value), part.model.span.clone())
                 });
-                let message = format!("`{}`{of} says nothing for tensor `{}`", takes.name, place.name);
+                let message = format!("`{}`{of} says nothing for tensor `{tensor}`", takes.name);
                 Err(Diagnostic::error(message, span).expected(format!("expected `{}`", takes.name)))
             }
         }

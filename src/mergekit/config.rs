@@ -238,17 +238,37 @@ impl Reader {
         for item in self.list(node, what) {
             let Some(entries) = self.map(item, "a model's entry", keys) else { continue };
             let settings = self.settings(entries, method);
+            self.no_shared(&settings, method);
             let Some(model) = get(entries, "model") else {
                 self.mistake("this entry names no model", &item.span, "expected `model`");
                 continue;
             };
             let Some(model) = self.model(model) else { continue };
             let layers = if sliced { self.layers(entries, &item.span) } else { None };
+            if !sliced && found.iter().any(|other: &Source| other.model.value == model.value) {
+                let message = format!("`{}` is named twice", model.value);
+                self.mistake(message, &model.span, "expected every model once");
+            }
             if !sliced || layers.is_some() {
                 found.push(Source { model, layers, settings });
             }
         }
         found
+    }
+
+    /// Under a model, what is one for all models would change nothing.
+    fn no_shared(&mut self, settings: &Settings, method: Option<&'static Method>) {
+        for (name, setting) in settings {
+            if method.is_some_and(|method| method.is_shared(name)) {
+                let message =
+                    format!("`{name}` is one for all models, and changes nothing under one of them");
+                self.mistake(
+                    message,
+                    &setting.span,
+                    "expected it under `parameters` of the merge or a slice",
+                );
+            }
+        }
     }
 
     fn layers(&mut self, entries: Entries<'_>, place: &Range<usize>) -> Option<Range<usize>> {
@@ -344,21 +364,40 @@ impl Reader {
             if let Some(method) = method {
                 let known: Vec<&str> = method.takes.iter().map(|takes| takes.name).collect();
                 if method.idle.contains(&name.value.as_str()) {
+                    // It changes nothing; what is written there is a value nevertheless.
+                    self.setting(&name.value, value);
                     continue;
                 }
-                let instead = method.instead.is_some_and(|(parameter, _)| parameter == name.value);
-                if !instead && !known.contains(&name.value.as_str()) {
+                if !method.is_instead(&name.value) && !known.contains(&name.value.as_str()) {
                     let message = format!("`{}` has no parameter `{}`", method.name, name.value);
                     let mistake = Diagnostic::error(message, name.span.clone()).expected(one_of(&known));
                     self.mistakes.push(suggest(mistake, &name.value, &known));
                     continue;
                 }
             }
-            if let Some(setting) = self.setting(&name.value, value) {
+            let is_flag = method.is_some_and(|method| method.is_flag(&name.value));
+            let setting = self.setting(&name.value, value);
+            let setting =
+                if is_flag { setting.and_then(|it| self.flags(&name.value, it, value)) } else { setting };
+            if let Some(setting) = setting {
                 settings.insert(name.value.clone(), Located::new(setting, value.span.clone()));
             }
         }
         settings
+    }
+
+    /// Numbers where something is on or off: they are not interpolated.
+    fn flags(&mut self, name: &str, mut setting: Setting, node: &Node) -> Option<Setting> {
+        for arm in &mut setting.arms {
+            let Gradient::Numbers(numbers) = &arm.value else { continue };
+            if let Some(number) = numbers.iter().find(|number| ![0.0, 1.0].contains(*number)) {
+                let message = format!("`{name}` is {number}");
+                self.mistake(message, &node.span, "expected `true` or `false`, or 1 or 0 for them");
+                return None;
+            }
+            arm.value = Gradient::Flags(numbers.iter().map(|number| *number != 0.0).collect());
+        }
+        Some(setting)
     }
 
     fn setting(&mut self, name: &str, node: &Node) -> Option<Setting> {

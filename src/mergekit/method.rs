@@ -25,6 +25,25 @@ pub struct Method {
     pub idle: &'static [&'static str],
 }
 
+impl Method {
+    /// Whether a parameter is one for all models.
+    pub fn is_shared(&self, name: &str) -> bool {
+        self.is_instead(name)
+            || self.takes.iter().any(|takes| takes.name == name && takes.scope == Scope::Whole)
+    }
+
+    /// Whether a parameter is on or off.
+    pub fn is_flag(&self, name: &str) -> bool {
+        let is_flag = |takes: &Takes| takes.name == name && matches!(takes.default, Default::Flag(_));
+        self.is_instead(name) || self.takes.iter().any(is_flag)
+    }
+
+    /// Whether it makes another operator of the method.
+    pub fn is_instead(&self, name: &str) -> bool {
+        self.instead.is_some_and(|(parameter, _)| parameter == name)
+    }
+}
+
 /// What the base model does in a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {

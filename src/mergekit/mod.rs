@@ -11,12 +11,14 @@
 //! * [`yaml`]: the text as a tree with places.
 //! * [`config`]: the tree as a merge, every mistake at once.
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
-//! * [`assemble`]: which tensors of which models make which tensor of the child.
+//! * [`assemble`]: which tensors of which models make which tensor of the child. `fits`: whether slices can stand
+//!   in one.
 //! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them. `tokens`: whose
 //!   rows are whose. [`receipt`]: what was done. `forget`: inputs let go of meanwhile.
 
 pub mod assemble;
 pub mod config;
+mod fits;
 mod forget;
 pub mod hashing;
 pub mod merge;

@@ -211,8 +211,10 @@ impl Work<'_> {
             many.resize(inputs.parents.len(), &[][..]);
             &mut many
         });
-        for (i, scratch) in scratch.iter_mut().enumerate() {
-            parents[i] = read(&*inputs.parents[i], inputs.parent_names[i], inputs, run, scratch)?;
+        // Buffers go round between tensors, and another one may have had more parents.
+        let sources = inputs.parents.iter().zip(&inputs.parent_names);
+        for ((parent, (source, name)), scratch) in parents.iter_mut().zip(sources).zip(scratch) {
+            *parent = read(&**source, name, inputs, run, scratch)?;
         }
         let elements = run.start - block.range.start..run.end - block.range.start;
         let Made { values, encoded, stored, .. } = made;

@@ -17,9 +17,29 @@ pub fn layer_of(tensor: &str) -> Option<usize> {
     })
 }
 
+/// What tensors before the layers have in a part of their names: embeddings of tokens and of positions.
+const BEFORE: &[&str] = &["emb", "wte", "wpe"];
+
+/// What has the same letters and lies behind: the output matrix.
+const BEHIND: &[&str] = &["embed_out", "unembed"];
+
 /// Whether a tensor outside of the layers lies before them: the embeddings do.
 pub fn is_before_layers(tensor: &str) -> bool {
-    tensor.contains("embed") || tensor.contains("embd")
+    let has = |words: &[&str]| words.iter().any(|word| tensor.contains(word));
+    has(BEFORE) && !has(BEHIND)
+}
+
+/// What a layer's tensor is called up to its number: `model.layers` of `model.layers.3.mlp.up_proj.weight`.
+pub fn stem_of(tensor: &str) -> Option<&str> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut end = 0;
+    for part in tensor.split('.') {
+        if digits(part) {
+            return Some(tensor[..end].trim_end_matches('.'));
+        }
+        end += part.len() + 1;
+    }
+    None
 }
 
 /// The name of a layer's tensor with another number.
@@ -112,6 +132,38 @@ mod tests {
         assert_eq!(layer_of("tok_embeddings.weight"), None);
         assert_eq!(layer_of("w1.weight"), None);
         assert_eq!(layer_of("x..99999999999999999999999.y"), None);
+    }
+
+    #[test]
+    fn stems_end_where_numbers_begin() {
+        assert_eq!(stem_of("model.layers.3.mlp.0.weight"), Some("model.layers"));
+        assert_eq!(stem_of("3.weight"), Some(""));
+        assert_eq!(stem_of("model.norm.weight"), None);
+    }
+
+    /// Names as the field's networks have them.
+    #[test]
+    fn embeddings_lie_before_the_layers() {
+        for name in [
+            "model.embed_tokens.weight",
+            "transformer.wte.weight",
+            "wpe.weight",
+            "tok_embeddings.weight",
+            "token_embd.weight",
+            "gpt_neox.embed_in.weight",
+            "transformer.word_embeddings.weight",
+        ] {
+            assert!(is_before_layers(name), "{name}");
+        }
+        for name in [
+            "model.norm.weight",
+            "lm_head.weight",
+            "transformer.ln_f.bias",
+            "embed_out.weight",
+            "output.weight",
+        ] {
+            assert!(!is_before_layers(name), "{name}");
+        }
     }
 
     #[test]

@@ -145,6 +145,142 @@ fn slices_are_stacked() {
     assert!(distance < 1e-6, "t = 0 is the base: {distance}");
 }
 
+/// A model, its weight, and which of its layers.
+type Part<'p> = (&'p Package, f32, usize);
+
+/// Slices of more models before slices of fewer, with filters that mean the models' own layers.
+#[test]
+fn slices_may_have_any_number_of_sources() {
+    let space = space();
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nslices:\n  - sources:\n      - {model: one, layer_range: [0, 2]}\n      \
+          - {model: two, layer_range: [0, 2]}\n      - {model: base, layer_range: [1, 3]}\n  \
+          - sources:\n      - model: two\n        layer_range: [1, 3]\n        parameters:\n          \
+          weight: [{filter: layers.1., value: 5}, {value: 7}]\n      - {model: one, layer_range: [0, 2]}\n\
+          parameters: {weight: 1}\n",
+    );
+    let [one, two, base] = ["one", "two", "base"].map(|name| open(&space, name));
+    for threads in ["1", "2"] {
+        space.studbook(&["merge", "m.yml", "out", "--force", "-j", threads]).exits(0);
+        let out = open(&space, "out");
+        let layer = |n: usize| format!("model.layers.{n}.mlp.up_proj.weight");
+        // The child's layer, and what it is made of.
+        let layers: [(usize, &[Part<'_>]); 4] = [
+            (0, &[(&one, 1.0, 0), (&two, 1.0, 0), (&base, 1.0, 1)]),
+            (1, &[(&one, 1.0, 1), (&two, 1.0, 1), (&base, 1.0, 2)]),
+            (2, &[(&two, 5.0, 1), (&one, 1.0, 0)]),
+            (3, &[(&two, 7.0, 2), (&one, 1.0, 1)]),
+        ];
+        for (child, sources) in layers {
+            let found = values(&out, &layer(child));
+            for (i, found) in found.iter().enumerate() {
+                let of = |(model, weight, there): &Part<'_>| {
+                    f64::from(*weight) * f64::from(values(model, &layer(*there))[i])
+                };
+                let weights: f64 = sources.iter().map(|(_, weight, _)| f64::from(*weight)).sum();
+                let expected = sources.iter().map(of).sum::<f64>() / weights;
+                assert!((f64::from(*found) - expected).abs() < 1e-6, "layer {child}: {found} {expected}");
+            }
+        }
+    }
+}
+
+/// A base that is one more model takes part, named among the models or not.
+#[test]
+fn a_base_is_one_more_model_where_it_is_no_origin() {
+    let space = space();
+    let models = "models: [{model: one}, {model: two}]\nbase_model: base\n";
+    let with = |method: &str, models: &str, parameters: &str| {
+        space
+            .write("m.yml", format!("merge_method: {method}\n{models}parameters: {parameters}\n").as_bytes());
+        space.studbook(&["merge", "m.yml", "out", "--force"])
+    };
+    let three = "models: [{model: one}, {model: two}, {model: base}]\n";
+    for (method, parameters) in [("linear", "{weight: 0.5}"), ("karcher", "{max_iter: 20}")] {
+        with(method, models, parameters).exits(0);
+        let found = values(&open(&space, "out"), UP);
+        with(method, three, parameters).exits(0);
+        assert_eq!(found, values(&open(&space, "out"), UP), "{method}");
+    }
+    space.studbook(&["merge", "m.yml", "out", "--force"]).exits(0);
+    let own = "models: [{model: one, parameters: {weight: 1}}, {model: two, parameters: {weight: 1}}]\n\
+               base_model: base\n";
+    with("linear", own, "{normalize: true}").exits(2).complains("m.yml:3:").complains("`weight` of `base`");
+    with("passthrough", "models: [{model: one}]\nbase_model: base\n", "{scale: 1}")
+        .exits(2)
+        .complains("m.yml:3:")
+        .complains("`passthrough` of 2 models");
+}
+
+/// What slices would leave behind, or put where no network looks for it.
+#[test]
+fn layers_of_networks_built_otherwise_are_not_stacked() {
+    let space = space();
+    let wide = ModelConfig { ffn_size: 24, layer_count: 3, tied_output: false, ..config() };
+    space.write("wide.slm", &model(&wide, "wide", DType::F32));
+    space.studbook(&["convert", "wide.slm", "wide", "--to", "hugging-face"]).exits(0);
+    let stack = |first: &str, second: &str| {
+        let text = format!(
+            "merge_method: passthrough\nslices:\n  - sources: [{{model: {first}, layer_range: [0, 2]}}]\n  \
+             - sources: [{{model: {second}, layer_range: [1, 3]}}]\n"
+        );
+        space.write("m.yml", text.as_bytes());
+        space.studbook(&["merge", "m.yml", "out"])
+    };
+    stack("one", "wide")
+        .exits(2)
+        .complains("m.yml:4:")
+        .complains("tensor `model.layers.1.mlp.down_proj.weight` is 8x24 in `wide` and 8x16 in `one`");
+    // Bare files, whatever the tensors are called.
+    let file = |name: &str, tensors: &[&str]| space.write(name, &safetensors(tensors));
+    let layers = ["h.0.w", "h.1.w", "h.2.w", "wte.weight", "ln_f.weight"];
+    file("plain.safetensors", &layers);
+    file("bias.safetensors", &[&layers[..], &["h.2.b"]].concat());
+    file("seeing.safetensors", &[&layers[..], &["visual.blocks.0.w"]].concat());
+    file("headed.safetensors", &[&layers[..], &["lm_head.weight"]].concat());
+    let (plain, bias) = ("plain.safetensors", "bias.safetensors");
+    stack(plain, bias).exits(2).complains("`bias.safetensors` has a tensor `h.2.b`");
+    stack(plain, "seeing.safetensors").exits(2).complains("in two places, `h` and `visual.blocks`");
+    stack(plain, "headed.safetensors")
+        .exits(2)
+        .complains("`headed.safetensors` has a tensor `lm_head.weight`");
+    stack("headed.safetensors", plain).exits(2).complains("has no tensor `lm_head.weight`");
+    stack(bias, plain).exits(0);
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nslices:\n  - sources:\n      - {model: plain.safetensors, layer_range: [1, 3]}\n      \
+          - {model: bias.safetensors, layer_range: [1, 3]}\nbase_model: bias.safetensors\nparameters: {weight: 1}\n",
+    );
+    space.studbook(&["merge", "m.yml", "sum"]).exits(2).complains("`bias.safetensors` has a tensor `h.2.b`");
+    assert!(!space.path("sum").exists());
+    // Embeddings come from the first slice, whatever they are called.
+    space.write("other.safetensors", &safetensors_of(&layers, 7.0));
+    std::fs::remove_file(space.path("out")).unwrap();
+    stack(plain, "other.safetensors").exits(0);
+    let ends = open(&space, "out");
+    assert_eq!((values(&ends, "wte.weight")[0], values(&ends, "ln_f.weight")[0]), (1.0, 7.0));
+}
+
+fn safetensors(names: &[&str]) -> Vec<u8> {
+    safetensors_of(names, 1.0)
+}
+
+/// A file of tensors of two elements, all of one value.
+fn safetensors_of(names: &[&str], value: f32) -> Vec<u8> {
+    let tensor = |(i, name): (usize, &&str)| {
+        (
+            name.to_string(),
+            serde_json::json!({"dtype": "F32", "shape": [2], "data_offsets": [8 * i, 8 * i + 8]}),
+        )
+    };
+    let header: serde_json::Map<String, serde_json::Value> = names.iter().enumerate().map(tensor).collect();
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    let values = value.to_le_bytes().repeat(2 * names.len());
+    [&length[..], &header, &values].concat()
+}
+
 #[test]
 fn files_and_shards() {
     let space = space();

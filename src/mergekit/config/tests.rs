@@ -73,6 +73,25 @@ fn what_is_not_supported_is_named() {
     );
     assert_eq!(refused(&TIES.replace("weight: 0.5", "weight: much")), ["`weight` is the text \"much\""]);
     assert_eq!(refused("merge_method: linear\n"), ["no model is named"]);
+    let misplaced = TIES.replace("weight: 0.5", "normalize: true");
+    assert_eq!(
+        refused(&misplaced),
+        ["`normalize` is one for all models, and changes nothing under one of them"]
+    );
+    let rescale = TIES.replace("weight: 0.5", "rescale: true");
+    assert_eq!(refused(&rescale), ["`rescale` is one for all models, and changes nothing under one of them"]);
+    assert_eq!(refused(&TIES.replace("model: two", "model: one")), ["`one` is named twice"]);
+    assert_eq!(refused(&TIES.replace("normalize: true", "normalize: [1, 0.5]")), ["`normalize` is 0.5"]);
+    assert_eq!(refused(&TIES.replace("int8_mask: true", "int8_mask: [x]")), ["`int8_mask` is a list"]);
     let both = TIES.replace("weight: 0.5", "weight: much").replace("ties", "tise");
     assert_eq!(refused(&both).len(), 2, "all at once");
+}
+
+/// On or off over depth is not interpolated, however it is written.
+#[test]
+fn flags_may_be_numbers() {
+    let config = parse(&TIES.replace("normalize: true", "normalize: [1, 0, 1]")).unwrap();
+    let at = |depth| evaluate(&[&config.settings], "normalize", "t", depth);
+    let found = [0.0, 0.4, 0.5, 0.9, 1.0].map(at);
+    assert_eq!(found, [true, true, false, false, true].map(|on| Some(Given::Flag(on))));
 }
