@@ -313,19 +313,24 @@ impl<'c> Assembler<'c> {
         place: &Place<'c>,
         parts: &[Part<'c>],
     ) -> Option<Range<usize>> {
-        if matches!(error, OperatorError::Relation { .. }) {
-            // Weights that make no sense together: the first that somebody wrote.
-            let mut own = parts.iter().filter_map(|part| part.settings?.get("weight"));
-            return own.next().map(|setting| setting.span.clone());
-        }
-        let OperatorError::Parameter { source: ParameterError::Range { name, min, max, .. }, .. } = error
-        else {
-            return None;
-        };
         let own = parts.iter().filter_map(|part| part.settings);
-        let scopes = own.chain(place.slice.map(|slice| &slice.settings)).chain([&self.config.settings]);
-        let mut settings = scopes.filter_map(|scope| scope.get(*name));
-        settings.find(|setting| setting.value.goes_beyond(*min, *max)).map(|setting| setting.span.clone())
+        let mut scopes = own.chain(place.slice.map(|slice| &slice.settings)).chain([&self.config.settings]);
+        match error {
+            // Values that make no sense together: the first that somebody wrote of those it speaks of.
+            OperatorError::Relation { message, .. } => {
+                let is_meant = |takes: &&Takes| message.contains(takes.name);
+                let meant: Vec<&Takes> = self.config.method.takes.iter().filter(is_meant).collect();
+                let setting = |scope: &'_ &'c Settings| meant.iter().find_map(|takes| scope.get(takes.name));
+                scopes.find_map(|scope| setting(&scope)).map(|setting| setting.span.clone())
+            }
+            OperatorError::Parameter { source: ParameterError::Range { name, min, max, .. }, .. } => {
+                let mut settings = scopes.filter_map(|scope| scope.get(*name));
+                settings
+                    .find(|setting| setting.value.goes_beyond(*min, *max))
+                    .map(|setting| setting.span.clone())
+            }
+            _ => None,
+        }
     }
 
     fn common_shape<'p>(&self, parts: impl Iterator<Item = &'p Part<'c>>) -> Result<Shape, Diagnostic>

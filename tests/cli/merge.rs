@@ -355,6 +355,11 @@ fn what_does_not_work_is_named_with_its_place() {
     let ties = "merge_method: ties\nbase_model: one\nmodels:\n  - model: two\n    parameters:\n      \
                 weight: 1\n      density: 1.5\n";
     merge(ties, 2).complains("m.yml:7:").complains("`density` goes from 0 to 1, found 1.5");
+    let della = ties.replace("ties", "della").replace("1.5", "0.9\n      epsilon: 0.2");
+    merge(&della, 2).complains("m.yml:7:").complains("a density of 0.9 with an epsilon of 0.2");
+    merge("merge_method: karcher\nmodels: [{model: one}, {model: two}]\nparameters:\n  max_iter: 2.5\n", 2)
+        .complains("m.yml:4:")
+        .complains("`max_iter` counts steps");
     merge("merge_method: slerp\nmodels: [{model: one}, {model: two}]\n", 2).complains("needs a base model");
     merge("a: [", 2).complains("not YAML");
     let wide = ModelConfig { ffn_size: 24, layer_count: 3, tied_output: false, ..config() };
