@@ -34,7 +34,7 @@ pub const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
 
 /// Files without tensors that make a model what it is, in the order in which they are kept.
-pub const COMPANIONS: [&str; 10] = [
+pub const COMPANIONS: [&str; 13] = [
     CONFIG,
     GENERATION,
     TOKENIZER,
@@ -45,6 +45,9 @@ pub const COMPANIONS: [&str; 10] = [
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
 ];
 
 /// The longest companion that is read: twice the largest tokenizer there is.
