@@ -665,7 +665,9 @@ fn size(text: &str) -> Result<u64, String> {
     let parsed: Result<crate::plan::syntax::Bytes, ()> = text.parse();
     match parsed.map(|bytes| bytes.0) {
         Ok(bytes) if bytes > 0 => Ok(bytes),
-        _ => Err("expected an amount of bytes, such as 1048576 or \"2 GiB\"".to_owned()),
+        _ => Err("expected an amount of bytes, such as 1048576 or \"2 GiB\" \
+                  (B, kB, MB, GB, KiB, MiB, GiB)"
+            .to_owned()),
     }
 }
 
