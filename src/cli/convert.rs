@@ -21,6 +21,10 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         return adapter(command, base, terminal);
     }
     let target = target(command)?;
+    if command.shard.is_some() && target != Target::HuggingFace {
+        let message = format!("`--shard` goes with Hugging Face folders only, not with {}", target.name());
+        return Err(UsageError::new(message).into());
+    }
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
     let given = Given::open(&command.model)?;
     let adapted = given.adapted()?;
