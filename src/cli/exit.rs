@@ -14,7 +14,6 @@ use crate::ledger::LedgerError;
 use crate::mergekit::merge::MergeError;
 use crate::model::adapter::AdapterError;
 use crate::model::{ModelError, WriteError};
-use crate::operator::OperatorError;
 use crate::pedigree::PedigreeError;
 use crate::plan::LoadError;
 use crate::registry::RegistryError;
@@ -153,9 +152,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             || cause.is::<ModelError>()
             || cause.is::<AdapterError>()
             || cause.downcast_ref::<DifferenceError>().is_some_and(|error| !error.is_environment())
-            || cause
-                .downcast_ref::<ConvertError>()
-                .is_some_and(|error| !matches!(error, ConvertError::Disk(_)))
+            || cause.downcast_ref::<ConvertError>().is_some_and(|error| !error.is_environment())
             || cause.is::<EvaluateError>()
             || cause.is::<RuntimeError>()
         {
@@ -167,13 +164,13 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(merge) = cause.downcast_ref::<MergeError>() {
             return match merge {
                 MergeError::Disk(disk) => of_path(disk),
-                MergeError::Write(WriteError::Io(_)) | MergeError::Operator(OperatorError::Write(_)) => {
-                    Exit::Environment
-                }
+                MergeError::Write(WriteError::Io(_)) => Exit::Environment,
+                MergeError::Operator(error) if error.is_environment() => Exit::Environment,
+                MergeError::Convert(error) if error.is_environment() => Exit::Environment,
                 _ => Exit::Usage,
             };
         }
-        if let Some(ConvertError::Disk(_)) = cause.downcast_ref::<ConvertError>() {
+        if cause.is::<ConvertError>() {
             return Exit::Environment;
         }
         if cause.is::<BrowserError>() || cause.is::<DriveError>() {
