@@ -1,22 +1,26 @@
 //! `studbook convert`: a model as another format.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Convert, ConvertTo, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
-use super::model::{Given, open_model};
+use super::model::{Given, named, open_model};
 use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
-use crate::disk::fresh::{self, Durability};
+use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{DiskError, IoContext};
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
+use crate::model::overwrite::{self, OverwriteError};
+use crate::model::replaceable;
 use crate::operator::{OperatorError, Tensors};
 use crate::tensor::dtype::DType;
 
 pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit> {
+    refuse_inputs(command)?;
+    fresh::refuse_taken(&command.out, judge(command))?;
     if let Some(base) = &command.base {
         return adapter(command, base, terminal);
     }
@@ -68,6 +72,18 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     Ok(Exit::Complete)
 }
 
+/// Nothing that is read for it is replaced.
+fn refuse_inputs(command: &Convert) -> Result<(), OverwriteError> {
+    let beside = [&command.base, &command.tokenizer].into_iter().flatten();
+    let inputs: Vec<PathBuf> = named(&command.model).into_iter().chain(beside.cloned()).collect();
+    overwrite::check(&command.out, inputs.iter().map(PathBuf::as_path))
+}
+
+/// What says whether a folder may be replaced.
+fn judge(command: &Convert) -> Option<Judge> {
+    command.force.then_some(replaceable::why_not)
+}
+
 /// A PEFT folder becomes a package, a package a PEFT folder.
 fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
     let out = &command.out;
@@ -97,7 +113,7 @@ fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Resul
     let package = open_model(base)?.package;
     let opened = adapter::open(&command.model)?;
     let files = peft::write::files(&package, &opened.adapter)?;
-    fresh::folder(out, command.force, Durability::Synced, |folder| {
+    fresh::folder(out, judge(command), Durability::Synced, |folder| {
         for (name, bytes) in &files {
             let path = folder.join(name);
             std::fs::write(&path, bytes).at("write", &path)?;
