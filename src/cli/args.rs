@@ -251,7 +251,7 @@ pub(super) struct Merge {
     /// Hash the inputs, also those that did not change since an earlier merge hashed them
     #[arg(long, conflicts_with = "no_input_digests")]
     pub(super) rehash: bool,
-    /// Replace what is there
+    /// Replace what is there; a folder only if it holds a model and nothing else
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -284,7 +284,7 @@ pub(super) struct Convert {
     /// Leave the tokenizer out of a GGUF file
     #[arg(long, conflicts_with = "tokenizer")]
     pub(super) without_tokenizer: bool,
-    /// Replace what is there
+    /// Replace what is there; a folder only if it holds a model and nothing else
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -335,7 +335,7 @@ pub(super) struct Extract {
     /// Low rank: the rank of each matrix's factors
     #[arg(long, value_name = "R")]
     pub(super) rank: Option<NonZeroUsize>,
-    /// Replace what is there
+    /// Replace the file that is there
     #[arg(long)]
     pub(super) force: bool,
     /// How to print
@@ -390,7 +390,7 @@ pub(super) struct Export {
     /// The folder to write
     #[arg(long, value_name = "FOLDER")]
     pub(super) out: PathBuf,
-    /// Replace what is there
+    /// Replace the dossier that is there
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -665,7 +665,9 @@ fn size(text: &str) -> Result<u64, String> {
     let parsed: Result<crate::plan::syntax::Bytes, ()> = text.parse();
     match parsed.map(|bytes| bytes.0) {
         Ok(bytes) if bytes > 0 => Ok(bytes),
-        _ => Err("expected an amount of bytes, such as 1048576 or \"2 GiB\"".to_owned()),
+        _ => Err("expected an amount of bytes, such as 1048576 or \"2 GiB\" \
+                  (B, kB, MB, GB, KiB, MiB, GiB)"
+            .to_owned()),
     }
 }
 

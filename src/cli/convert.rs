@@ -1,26 +1,34 @@
 //! `studbook convert`: a model as another format.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Convert, ConvertTo, Extract, Format};
 use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
-use super::model::{Given, open_model};
+use super::model::{Given, named, open_model};
 use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
-use crate::disk::fresh::{self, Durability};
+use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{DiskError, IoContext};
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
+use crate::model::overwrite::{self, OverwriteError};
+use crate::model::replaceable;
 use crate::operator::{OperatorError, Tensors};
 use crate::tensor::dtype::DType;
 
 pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit> {
+    refuse_inputs(command)?;
+    fresh::refuse_taken(&command.out, judge(command))?;
     if let Some(base) = &command.base {
         return adapter(command, base, terminal);
     }
     let target = target(command)?;
+    if command.shard.is_some() && target != Target::HuggingFace {
+        let message = format!("`--shard` goes with Hugging Face folders only, not with {}", target.name());
+        return Err(UsageError::new(message).into());
+    }
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
     let given = Given::open(&command.model)?;
     let adapted = given.adapted()?;
@@ -64,6 +72,18 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     Ok(Exit::Complete)
 }
 
+/// Nothing that is read for it is replaced.
+fn refuse_inputs(command: &Convert) -> Result<(), OverwriteError> {
+    let beside = [&command.base, &command.tokenizer].into_iter().flatten();
+    let inputs: Vec<PathBuf> = named(&command.model).into_iter().chain(beside.cloned()).collect();
+    overwrite::check(&command.out, inputs.iter().map(PathBuf::as_path))
+}
+
+/// What says whether a folder may be replaced.
+fn judge(command: &Convert) -> Option<Judge> {
+    command.force.then_some(replaceable::why_not)
+}
+
 /// A PEFT folder becomes a package, a package a PEFT folder.
 fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
     let out = &command.out;
@@ -93,7 +113,7 @@ fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Resul
     let package = open_model(base)?.package;
     let opened = adapter::open(&command.model)?;
     let files = peft::write::files(&package, &opened.adapter)?;
-    fresh::folder(out, command.force, Durability::Synced, |folder| {
+    fresh::folder(out, judge(command), Durability::Synced, |folder| {
         for (name, bytes) in &files {
             let path = folder.join(name);
             std::fs::write(&path, bytes).at("write", &path)?;

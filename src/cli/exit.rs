@@ -13,8 +13,8 @@ use crate::evaluate::EvaluateError;
 use crate::ledger::LedgerError;
 use crate::mergekit::merge::MergeError;
 use crate::model::adapter::AdapterError;
+use crate::model::overwrite::OverwriteError;
 use crate::model::{ModelError, WriteError};
-use crate::operator::OperatorError;
 use crate::pedigree::PedigreeError;
 use crate::plan::LoadError;
 use crate::registry::RegistryError;
@@ -153,10 +153,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             || cause.is::<ModelError>()
             || cause.is::<AdapterError>()
             || cause.downcast_ref::<DifferenceError>().is_some_and(|error| !error.is_environment())
-            || cause
-                .downcast_ref::<ConvertError>()
-                .is_some_and(|error| !matches!(error, ConvertError::Disk(_)))
+            || cause.downcast_ref::<ConvertError>().is_some_and(|error| !error.is_environment())
             || cause.is::<EvaluateError>()
+            || cause.is::<OverwriteError>()
             || cause.is::<RuntimeError>()
         {
             return Exit::Usage;
@@ -167,14 +166,17 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(merge) = cause.downcast_ref::<MergeError>() {
             return match merge {
                 MergeError::Disk(disk) => of_path(disk),
-                MergeError::Write(WriteError::Io(_)) | MergeError::Operator(OperatorError::Write(_)) => {
-                    Exit::Environment
-                }
+                MergeError::Write(WriteError::Io(_)) => Exit::Environment,
+                MergeError::Operator(error) if error.is_environment() => Exit::Environment,
+                MergeError::Convert(error) if error.is_environment() => Exit::Environment,
                 _ => Exit::Usage,
             };
         }
-        if let Some(ConvertError::Disk(_)) = cause.downcast_ref::<ConvertError>() {
-            return Exit::Environment;
+        if let Some(convert) = cause.downcast_ref::<ConvertError>() {
+            return match convert {
+                ConvertError::Disk(disk) => of_path(disk),
+                _ => Exit::Environment,
+            };
         }
         if cause.is::<BrowserError>() || cause.is::<DriveError>() {
             return Exit::Environment;
@@ -209,18 +211,24 @@ fn exit_of(error: &anyhow::Error) -> Exit {
                 _ => Exit::Usage,
             };
         }
-        if cause.is::<StoreError>() || cause.is::<DiskError>() {
+        if let Some(disk) = cause.downcast_ref::<DiskError>() {
+            return if disk.is_taken() { Exit::Usage } else { Exit::Environment };
+        }
+        if cause.is::<StoreError>() {
             return Exit::Environment;
         }
     }
     Exit::Environment
 }
 
-/// A plan that is not there is a mistake of whoever named it; a disk that fails is not.
+/// A plan that is not there is a mistake of whoever named it, and so is a place that is taken; a disk that
+/// fails is not.
 fn of_path(error: &DiskError) -> Exit {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound};
+    use std::io::ErrorKind::{
+        AlreadyExists, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound,
+    };
     match error.source.kind() {
-        NotFound | IsADirectory | NotADirectory | InvalidData | InvalidInput => Exit::Usage,
+        AlreadyExists | NotFound | IsADirectory | NotADirectory | InvalidData | InvalidInput => Exit::Usage,
         _ => Exit::Environment,
     }
 }

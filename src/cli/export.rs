@@ -1,17 +1,21 @@
 //! `studbook export`: a candidate's whole dossier as one folder.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::args::{Args, Export};
 use super::attest::find_candidate;
-use super::context::{Terminal, in_order, load};
+use super::context::{Loaded, Terminal, in_order, load};
 use super::exit::Exit;
 use crate::dossier;
 use crate::engine::preview::preview;
+use crate::model::overwrite;
+use crate::plan::resolved::Origin;
 
 pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("export", Some(&command.plan), &command.candidate, "CANDIDATE")?;
     let loaded = load(args, &command.plan)?;
+    overwrite::check(&command.out, read_for(&loaded, &command.plan))?;
     let candidate = &find_candidate(&loaded, &command.candidate)?.name;
     let results = preview(&loaded.graph, &loaded.store)?.results;
     let (graph, store, out) = (&loaded.graph, &loaded.store, &command.out);
@@ -29,4 +33,14 @@ pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow:
         out.display()
     )?;
     Ok(Exit::Complete)
+}
+
+/// The plan, its store, and what it names: a dossier that was exported earlier may hold a parent of today.
+fn read_for<'a>(loaded: &'a Loaded, plan: &'a Path) -> Vec<&'a Path> {
+    let models = loaded.plan.parents.iter().filter_map(|parent| match &parent.origin {
+        Origin::File { model, .. } => Some(model.as_path()),
+        Origin::Pool { .. } => None,
+    });
+    let cases = loaded.plan.suites.iter().filter_map(|suite| suite.cases.as_deref());
+    [plan, loaded.store.root()].into_iter().chain(models).chain(cases).collect()
 }

@@ -12,8 +12,9 @@ use super::exit::{Exit, UsageError};
 use super::model::open_model;
 use crate::base::digest::Digest;
 use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
+use crate::disk::fresh;
 use crate::disk::hashed::HashedFile;
-use crate::model::adapter;
+use crate::model::{adapter, overwrite};
 use crate::operator::Tensors;
 use crate::report::table::Table;
 
@@ -27,11 +28,8 @@ struct Output {
 
 pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit> {
     let form = form(command)?;
-    if command.out.exists() && !command.force {
-        return Err(UsageError::new(format!("{} is there already", command.out.display()))
-            .hint("choose another name, or add `--force` to replace it")
-            .into());
-    }
+    overwrite::check(&command.out, [command.base.as_path(), command.model.as_path()])?;
+    fresh::refuse_file(&command.out, command.force)?;
     let base = open_model(&command.base)?.package;
     let adapter = adapter::open_for(&command.model, &base)?;
     let cancelled = stopped_by_ctrl_c()?;

@@ -13,6 +13,7 @@ use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::disk::atomic;
 use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust};
+use crate::model::overwrite;
 use crate::record::plan::FinalUse;
 use crate::report::table::Table;
 use crate::store::Store;
@@ -172,7 +173,10 @@ fn prove(args: &Args, command: &LedgerProve, terminal: &Terminal) -> anyhow::Res
     let index = find_entry(&ledger, &command.entry)?;
     let text = ledger.prove(index)?.to_text();
     match &command.out {
-        Some(path) => atomic::replace(path, text.as_bytes())?,
+        Some(path) => {
+            overwrite::check(path, command.of.plan.as_deref())?;
+            atomic::replace(path, text.as_bytes())?;
+        }
         None => write!(terminal.out(), "{text}")?,
     }
     Ok(Exit::Complete)

@@ -55,6 +55,11 @@ impl Given {
     }
 }
 
+/// Everything that `path` names: a model, or a model and an adapter.
+pub(super) fn named(path: &Path) -> Vec<PathBuf> {
+    apart(path).map_or_else(|| vec![path.to_owned()], |(model, adapter)| vec![model, adapter])
+}
+
 /// The two that `MODEL+ADAPTER` names; a file whose own name has a plus in it is a model.
 fn apart(path: &Path) -> Option<(PathBuf, PathBuf)> {
     if path.exists() {

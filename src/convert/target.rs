@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::child::{Child, Form};
 use super::task::{ConvertError, Move, Task};
-use crate::disk::fresh::Durability;
+use crate::disk::fresh::{Durability, Judge};
 use crate::disk::{fresh, space};
 use crate::model::gguf::Architecture;
 use crate::model::huggingface::InFolder;
 use crate::model::naming::Naming;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::trained::manifest::Manifest;
-use crate::model::{ModelWriter, Package, Planned, gguf, huggingface, safetensors, slm1, trained};
+use crate::model::{
+    ModelWriter, Package, Planned, gguf, huggingface, replaceable, safetensors, slm1, trained,
+};
 use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Tensors, Values};
 use crate::tensor::dtype::DType;
 
@@ -49,8 +51,15 @@ pub struct Options<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// Whether a file that can do without a tokenizer gets none.
     pub without_tokenizer: bool,
-    /// Whether a file that is there already is replaced.
+    /// Whether what is there already is replaced: a file, or a folder with a model and nothing else.
     pub replace: bool,
+}
+
+impl Options<'_> {
+    /// What says whether a folder may be replaced.
+    fn judge(&self) -> Option<Judge> {
+        self.replace.then_some(replaceable::why_not)
+    }
 }
 
 impl Target {
@@ -177,7 +186,7 @@ pub fn convert(
     let make =
         |writer: &mut dyn ModelWriter| passthrough(&child.task, tensors, child.planned(), writer, cancelled);
     if child.is_folder() {
-        fresh::folder(out, options.replace, Durability::Synced, |folder| {
+        fresh::folder(out, options.judge(), Durability::Synced, |folder| {
             child.write_folder(Box::new(InFolder(folder.to_owned())), make).map(|(made, _)| made)
         })
     } else {
@@ -215,7 +224,7 @@ fn to_folder(
         tokenizer: String::new(),
         tensors: trained::write::files(&planned),
     };
-    fresh::folder(out, options.replace, Durability::Synced, |folder| {
+    fresh::folder(out, options.judge(), Durability::Synced, |folder| {
         let mut writer = trained::write::Writer::new(folder, manifest, &tokenizer)?;
         passthrough(task, tensors, &planned, &mut writer, cancelled)
     })

@@ -112,6 +112,17 @@ pub enum ConvertError {
     JsonTokenizer(#[from] JsonTokenizerError),
 }
 
+impl ConvertError {
+    /// Whether the disk failed or had no place for it, not the model or what was asked for.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Disk(_) | Self::Write(WriteError::Io(_)) => true,
+            Self::Operator(error) => error.is_environment(),
+            _ => false,
+        }
+    }
+}
+
 /// A model that is to be written in other names: every tensor of its network, in storage order.
 pub struct Task<'a> {
     /// The model.

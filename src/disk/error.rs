@@ -21,6 +21,11 @@ impl DiskError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether something is in the way there that is not replaced, which whoever chose the place can mend.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
     /// What a person can do about it, where we know.
     pub fn hint(&self) -> Option<&'static str> {
         const ELSEWHERE: &str = "choose a writable store with --store DIR or STUDBOOK_STORE";

@@ -6,7 +6,8 @@
 //!   [`stamps`]: those that need not be hashed again.
 //! * [`atomic`]: a small file, replaced whole or not at all.
 //! * [`small`]: small files that people write, read whole.
-//! * [`fresh`]: new files and folders for people. [`space`]: whether there is room.
+//! * [`fresh`]: new files and folders for people; `swap`: a folder in the place of another; [`strangers`]: what
+//!   is in a folder and does not belong there. [`space`]: whether there is room.
 //! * [`links`]: links in a folder that somebody else made.
 //! * [`lock`]: advisory locks between processes, with a bounded wait.
 //! * [`fault`]: places where tests stop the process or refuse a write.  `damage`: every small damage to a file.
@@ -27,6 +28,8 @@ pub mod mmap;
 pub mod small;
 pub mod space;
 pub mod stamps;
+pub mod strangers;
+mod swap;
 pub mod tree;
 
 pub use error::{DiskError, IoContext};

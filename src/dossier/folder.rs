@@ -4,7 +4,7 @@
 //! handle that is used afterwards, if it is no longer than its receipt says: nobody hashes a disk for a lie.
 //! Whatever is not a plain file with one name is refused, not skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,8 @@ use super::evidence::model_bytes;
 use super::layout::{self, MODEL_FOLDER};
 use crate::base::digest::{Digest, Sha256};
 use crate::disk::mmap::Mapped;
-use crate::disk::{DiskError, IoContext, tree};
+use crate::disk::small::read_small_text;
+use crate::disk::{DiskError, IoContext, strangers, tree};
 
 /// The longest document.
 const MAX_DOCUMENT: u64 = 64 << 20;
@@ -84,6 +85,21 @@ pub fn read(root: &Path) -> Result<Files, Unreadable> {
     }
     reader.files.model.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(reader.files)
+}
+
+/// Why a folder may not be replaced by a dossier, as the rest of a sentence that begins with "it": whatever is
+/// in it and no file of a dossier by its own list. Nothing if it may.
+pub fn why_not(folder: &Path) -> Result<Option<String>, DiskError> {
+    // Other people's folders have such a list, too.
+    let sums = match folder.join(layout::INDEX).exists() {
+        true => read_small_text("read", &folder.join(layout::SUMS), MAX_DOCUMENT)?,
+        false => String::new(),
+    };
+    let listed = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, path)| path);
+    let listed: BTreeSet<&str> = listed.collect();
+    let unlisted = |path: &str| [layout::SUMS, layout::SIGNATURE].contains(&path) && !listed.is_empty();
+    let stranger = strangers::first(folder, &|path| listed.contains(path) || unlisted(path))?;
+    Ok(stranger.map(|stranger| format!("holds {stranger:?}, which is no file of a dossier by its list")))
 }
 
 struct Reader<'a> {

@@ -8,7 +8,7 @@ use super::evidence::Evidence;
 use super::folder::{self, Files, ModelFile};
 use super::{DossierError, Options, derived, layout, model_signature, verify};
 use crate::base::name::Name;
-use crate::disk::fresh::{self, Durability};
+use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{IoContext, atomic};
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
@@ -26,7 +26,7 @@ pub struct Exported {
     pub model_bytes: u64,
 }
 
-/// Writes the dossier of a candidate that was decided.
+/// Writes the dossier of a candidate that was decided; `replace` allows it to take the place of a dossier.
 pub fn export(
     graph: &StageGraph,
     store: &Store,
@@ -35,9 +35,11 @@ pub fn export(
     out: &Path,
     replace: bool,
 ) -> Result<Exported, DossierError> {
+    let judge = replace.then_some(folder::why_not as Judge);
+    fresh::refuse_taken(out, judge)?;
     let collected = collect(graph, store, results, candidate)?;
     let key = store.custody().signer(Role::Model)?;
-    fresh::folder(out, replace, Durability::Synced, |folder| fill(collected, key.as_ref(), folder))
+    fresh::folder(out, judge, Durability::Synced, |folder| fill(collected, key.as_ref(), folder))
 }
 
 fn unsound(what: &str) -> impl Fn(String) -> DossierError {

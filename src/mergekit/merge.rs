@@ -19,7 +19,7 @@ use crate::base::canonical;
 use crate::base::diagnostic::{Diagnostic, Findings};
 use crate::base::digest::Digest;
 use crate::convert::ConvertError;
-use crate::disk::fresh::Durability;
+use crate::disk::fresh::{Durability, Judge};
 use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, fresh, space};
@@ -27,6 +27,9 @@ use crate::model::adapter::AdapterError;
 use crate::model::buffer::{self, Buffer, BufferError};
 use crate::model::huggingface::mend::{Changes, MendError};
 use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
+use crate::model::overwrite::{self, OverwriteError};
+use crate::model::replaceable;
+pub use crate::model::replaceable::RECEIPT;
 use crate::model::safetensors::{self, Metadata};
 use crate::model::{Companion, ModelError, ModelWriter, Planned, Weights, WriteError};
 use crate::operator::depth::layer_of;
@@ -58,9 +61,9 @@ pub enum MergeError {
     /// A model's tensors in the child's names.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// The child would take the place of a model that it is made from.
-    #[error("{0} is one of the models the child is made from; choose another place")]
-    Input(PathBuf),
+    /// The child would take the place of what it is made from.
+    #[error(transparent)]
+    Overwrite(#[from] OverwriteError),
     /// Somebody wrote to an input meanwhile.
     #[error("{0} was changed while it was read; nothing is kept of the child: merge again")]
     Changed(PathBuf),
@@ -79,7 +82,7 @@ pub struct Options {
     pub shard_size: u64,
     /// All randomness derives from it.
     pub seed: String,
-    /// Whether what is there already is replaced.
+    /// Whether what is there already is replaced: a file, or a folder with a model and nothing else.
     pub replace: bool,
     /// Whether rows are taken as they lie, whatever tokens they are of.
     pub rows_by_number: bool,
@@ -87,8 +90,12 @@ pub struct Options {
     pub input_digests: InputDigests,
 }
 
-/// The receipt's file in a folder; beside a file it is called after it.
-pub const RECEIPT: &str = "studbook-receipt.json";
+impl Options {
+    /// What says whether a folder may be replaced.
+    fn judge(&self) -> Option<Judge> {
+        self.replace.then_some(replaceable::why_not)
+    }
+}
 
 /// Configurations are written by people; a larger file is not one.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -103,6 +110,7 @@ pub fn merge(
     options: &Options,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Receipt, MergeError> {
+    overwrite::check(out, [path])?;
     let text = read_small_text("read", path, MAX_CONFIG)?;
     let refuse = |diagnostics: Vec<Diagnostic>| {
         MergeError::Config(Findings { path: path.to_owned(), source: text.clone(), diagnostics })
@@ -113,9 +121,8 @@ pub fn merge(
         OpenError::Model(error) => error.into(),
         OpenError::Adapter(error) => error.into(),
     })?;
-    for opened in models.values() {
-        refuse_input(out, opened)?;
-    }
+    overwrite::check(out, places(&models))?;
+    fresh::refuse_taken(out, options.judge())?;
     let like = like(&config).map_err(|mistake| refuse(vec![mistake]))?;
     for (name, opened) in &models {
         buffer::agree((like, &models[like].package), (name, &opened.package)).map_err(ConvertError::from)?;
@@ -160,16 +167,23 @@ pub fn merge(
         digests: &digests,
         changes: changes(&config, &assembly, &models, own_output, rows.and_then(|rows| rows.resized)),
     };
+    let receipt_beside = beside(out);
     let (application, outputs) = if models[like].is_folder {
         return child.folder(&models[like], out, &text, cancelled);
     } else {
+        overwrite::check(&receipt_beside, places(&models).chain([path]))?;
         child.file(out, cancelled)?
     };
     let receipt = child.receipt(&text, application, outputs);
+    crate::disk::atomic::replace(&receipt_beside, &bytes_of(&receipt)?)?;
+    Ok(receipt)
+}
+
+/// Where the receipt of a file goes.
+fn beside(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".receipt.json");
-    crate::disk::atomic::replace(Path::new(&name), &bytes_of(&receipt)?)?;
-    Ok(receipt)
+    name.into()
 }
 
 fn bytes_of(receipt: &Receipt) -> Result<Vec<u8>, MergeError> {
@@ -196,19 +210,13 @@ fn changes(
     }
 }
 
-/// The child never takes the place of what it is made from, nor of a folder around it.
-fn refuse_input(out: &Path, opened: &Opened) -> Result<(), MergeError> {
-    let Ok(out) = out.canonicalize() else { return Ok(()) };
-    let adapter = opened.adapter.as_ref().map(|added| &added.path);
-    for input in [&opened.path].into_iter().chain(adapter) {
-        // A folder of links is replaced as a folder, a file of it as what the link leads to.
-        let files = opened.files.iter().map(|(_, mapped)| mapped.path());
-        let mut places = files.chain([input.as_path()]).filter_map(|path| path.canonicalize().ok());
-        if places.any(|place| place.starts_with(&out)) {
-            return Err(MergeError::Input(input.clone()));
-        }
-    }
-    Ok(())
+/// The models and their adapters, by the places they were opened at.
+fn places<'a>(models: &'a Models) -> impl Iterator<Item = &'a Path> {
+    let of_one = |opened: &'a Opened| {
+        let adapter = opened.adapter.as_ref().map(|added| added.path.as_path());
+        [Some(opened.path.as_path()), adapter]
+    };
+    models.values().flat_map(of_one).flatten()
 }
 
 /// How every tensor is stored: as asked for, or as the model that the child is like has it.
@@ -350,7 +358,7 @@ impl Child<'_> {
         let limit = self.options.shard_size;
         let layout = FolderLayout::with_buffers(self.planned, &self.buffers, limit, &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
-        fresh::folder(out, self.options.replace, LASTING, |folder| {
+        fresh::folder(out, self.options.judge(), LASTING, |folder| {
             let mut writer = FolderWriter::new(&layout, folder, LASTING);
             let application = self.apply(&mut writer, cancelled)?;
             let mut outputs = writer.written().to_vec();

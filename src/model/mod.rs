@@ -16,6 +16,8 @@
 //! * `listing`: the files of a model that is several; `opened`: a model and the maps it lies in.
 //! * [`adapter`]: what is added to a model's weights, kept apart from it.
 //! * [`identity`]: what must agree before two models can be mixed.
+//! * `overwrite`: that no model takes the place of what it is made from; `replaceable`: which folders are
+//!   models and nothing else.
 //! * `source`: the manifest beside a model that says where it comes from.
 
 pub mod adapter;
@@ -33,7 +35,11 @@ pub mod listing;
 pub mod naming;
 #[cfg(feature = "engine")]
 pub mod opened;
+#[cfg(feature = "engine")]
+pub mod overwrite;
 pub mod package;
+#[cfg(feature = "engine")]
+pub mod replaceable;
 pub mod safetensors;
 pub mod slm1;
 #[cfg(feature = "engine")]

@@ -273,7 +273,8 @@ impl FromToml for u64 {
 pub struct Bytes(pub u64);
 
 impl FromToml for Bytes {
-    const EXPECTED: &'static str = "an amount of bytes, such as 1048576 or \"32 MiB\"";
+    const EXPECTED: &'static str =
+        "an amount of bytes, such as 1048576 or \"32 MiB\" (B, kB, MB, GB, KiB, MiB, GiB)";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         let DeValue::String(text) = value else { return u64::from_toml(value).map(Self) };
         text.parse().map_err(|()| Some(format!("{text:?} is not an amount of bytes")))
@@ -286,7 +287,8 @@ impl FromStr for Bytes {
         let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let factor = match text[unit_at..].trim() {
             "" | "B" => Some(1),
-            "kB" => Some(1000),
+            // Of 1000 bytes, however the k is written: those of 1024 have an i.
+            "kB" | "KB" => Some(1000),
             "MB" => Some(1_000_000),
             "GB" => Some(1_000_000_000),
             "KiB" => Some(1 << 10),
@@ -307,6 +309,18 @@ fn integer(number: &toml::de::DeInteger<'_>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_unit_is_an_amount_of_bytes() {
+        let of = |text: &str| text.parse::<Bytes>().map(|bytes| bytes.0);
+        for text in ["8000", "8000 B", "8 kB", "8 KB", "8KB"] {
+            assert_eq!(of(text), Ok(8000), "{text}");
+        }
+        assert_eq!((of("8 KiB"), of("2GiB"), of("3 GB")), (Ok(8192), Ok(2 << 30), Ok(3_000_000_000)));
+        for text in ["8 K", "8 kb", "KB", "8 KB 1", "-1"] {
+            assert_eq!(of(text), Err(()), "{text}");
+        }
+    }
 
     #[test]
     fn everything_wrong_is_reported_at_its_place() {

@@ -334,7 +334,7 @@ fn extraction_says_what_is_wrong() {
     space.write("wide.slm", &grid(&ModelConfig { ffn_size: 24, ..config() }, base));
     refused(&["wide.slm", "y", "--as", "dense"], "is 16x8 in the first model and 24x8 in the second");
     refused(&["gone.slm", "y", "--as", "dense"], "gone.slm");
-    extract(&space, &["tuned.slm", "tuned.slm", "--as", "dense"]).exits(2).complains("is there already");
+    extract(&space, &["tuned.slm", "tuned.slm", "--as", "dense"]).exits(2).complains("is the input");
 
     // The share of each tensor that is kept, and how much of the difference it is.
     let arguments = ["tuned.slm", "x.sbs", "--as", "sparse", "--density", "0.1", "--format", "json"];

@@ -105,7 +105,17 @@ fn what_cannot_be_is_told() {
     exits(&["a.slm", "b"], 2).complains("does not say which format").complains("--to");
     exits(&["a.slm", "b.slm", "--dtype", "q9"], 2).complains("unknown encoding \"q9\"");
     exits(&["a.slm", "b.slm", "--dtype", "f16"], 2).complains("slm1 files cannot hold f16");
-    exits(&["a.slm", "a.slm"], 5).complains("a.slm");
+    exits(&["a.slm", "a.slm"], 2).complains("a.slm is the input a.slm");
+    // Whoever asks for files of a size is not given one of any.
+    for (out, to) in [("b.gguf", "gguf"), ("b.safetensors", "safetensors"), ("b.slm", "slm")] {
+        let shard = ["a.slm", out, "--to", to, "--shard", "8KB"];
+        exits(&shard, 2).complains("`--shard` goes with Hugging Face folders only");
+    }
+    exits(&["a.slm", "b", "--to", "trained-source", "--shard", "8KB"], 2).complains("`--shard` goes with");
+    exits(&["a.slm", "b", "--to", "hugging-face", "--shard", "8 Q"], 2)
+        .complains("kB, MB, GB, KiB, MiB, GiB");
+    exits(&["a.slm", "shards", "--to", "hugging-face", "--shard", "8KB"], 0);
+    assert!(space.path("shards/model.safetensors.index.json").exists());
     exits(&["none.slm", "b.gguf"], 2).complains("none.slm");
     // Rows of eight do not fill blocks of 32.
     exits(&["a.slm", "b.gguf", "--dtype", "q8_0"], 2).complains("token_embd.weight");

@@ -18,6 +18,7 @@ mod declare;
 mod dossier;
 mod dry_run;
 mod evaluate;
+mod force;
 mod formats;
 mod gguf;
 mod greedy;

@@ -94,6 +94,18 @@ fn numbers_beyond_f32_are_told_with_tensor_and_index() {
     said.says(&format!("element 2 (byte {at}) is 1e300; every weight must be a finite f32"));
 }
 
+/// What an encoding cannot hold is the recipe's fault and not the machine's.
+#[test]
+fn numbers_beyond_the_encoding_asked_for_are_a_mistake() {
+    let space = space();
+    space.write("large.safetensors", &safetensors(&[(QUERY, &[4, 4], 1e6)]));
+    let half = "dtype: float16\n";
+    refused(&space, "linear", &["large"], half, &["self_attn.q_proj", "f16"]);
+    let convert = ["convert", "large.safetensors", "out.safetensors", "--dtype", "f16"];
+    space.studbook(&convert).exits(2).complains("self_attn.q_proj");
+    assert!(!space.path("out.safetensors").exists());
+}
+
 #[test]
 fn adapters_for_what_is_not_there() {
     let space = space();
