@@ -18,7 +18,7 @@ const WEIGHTS: &str = ".safetensors";
 const INDEX: &str = ".safetensors.index.json";
 
 /// What else lies in the folders that other programs write and people share.
-const BESIDE: [&str; 16] = [
+const BESIDE: [&str; 13] = [
     RECEIPT,
     "mergekit_config.yml",
     "README.md",
@@ -30,9 +30,6 @@ const BESIDE: [&str; 16] = [
     "NOTICE.txt",
     "USE_POLICY.md",
     ".gitattributes",
-    "chat_template.json",
-    "preprocessor_config.json",
-    "processor_config.json",
     "spiece.model",
     "vocab.txt",
 ];
