@@ -88,8 +88,10 @@ fn no_input_is_replaced_by_any_command() {
     refused(&space, "", &["merge", "c.yml", "c.yml"]).complains("c.yml is the input c.yml");
     space.write("models/c.yml", LINEAR.as_bytes());
     refused(&space, "", &["merge", "models/c.yml", "models"]).complains("models holds models/c.yml");
-    let files = LINEAR.replace("one,", "a.safetensors,").replace("two,", "a.safetensors,");
-    space.studbook(&["convert", "two", "a.safetensors"]).exits(0);
+    let files = LINEAR.replace("one,", "a.safetensors,").replace("two,", "aa.safetensors,");
+    for (model, file) in [("one", "a.safetensors"), ("two", "aa.safetensors")] {
+        space.studbook(&["convert", model, file]).exits(0);
+    }
     space.write("b.safetensors.receipt.json", files.as_bytes());
     refused(&space, "", &["merge", "b.safetensors.receipt.json", "b.safetensors"]).complains("is the input");
 }
