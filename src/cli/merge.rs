@@ -8,6 +8,7 @@ use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::Exit;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
+use crate::mergekit::networks::OtherConstant;
 use crate::operator::OperatorError;
 
 pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -33,6 +34,13 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
     if let InputDigests::Hashed(memory) = &options.input_digests {
         // Whoever has no place to remember things hashes them again.
         let _ = memory.save();
+    }
+    for OtherConstant { model, field, there, child } in &receipt.constants {
+        writeln!(
+            terminal.err(),
+            "{} {field} is {there} in {model} and {child} in the child; the receipt says so, too",
+            terminal.paint("warning:", Terminal::YELLOW)
+        )?;
     }
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::forget::{Forgetting, Reading};
 use super::hashing::{InputDigests, Underway};
 use super::models::{self, Models, OpenError, Opened};
+use super::networks::{self, OtherConstant};
 use super::receipt::{Done, Receipt};
 use super::tokens;
 use crate::base::canonical;
@@ -139,6 +140,7 @@ pub fn merge(
         Some(rows) => rows.applied(views, &of_like),
     };
     let assembly = assemble(&config, &views).map_err(|mistake| refuse(vec![mistake]))?;
+    let constants = networks::compare(&config, &models, like).map_err(refuse)?;
     let planned = plan(&assembly, &models[like].package.weights, config.dtype);
     let digests = Underway::begin(&options.input_digests, &models);
     let source = |model: &str, tensor: &str| {
@@ -158,6 +160,7 @@ pub fn merge(
         options,
         models: &models,
         digests: &digests,
+        constants,
         changes: changes(&config, &assembly, &models, own_output, rows.and_then(|rows| rows.resized)),
     };
     let (application, outputs) = if models[like].is_folder {
@@ -274,6 +277,7 @@ struct Child<'a> {
     options: &'a Options,
     models: &'a Models,
     digests: &'a Underway<'a>,
+    constants: Vec<OtherConstant>,
     changes: Changes,
 }
 
@@ -384,6 +388,7 @@ impl Child<'_> {
             models: self.models,
             digests: self.digests,
             buffers: &self.buffers,
+            constants: &self.constants,
         };
         done.receipt(text, self.config, self.options, application, outputs)
     }

@@ -12,8 +12,8 @@
 //! * [`config`]: the tree as a merge, every mistake at once.
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
 //! * [`assemble`]: which tensors of which models make which tensor of the child.
-//! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them. `tokens`: whose
-//!   rows are whose. [`receipt`]: what was done. `forget`: inputs let go of meanwhile.
+//! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them.
+//!   [`networks`]: whether they compute the same. `tokens`: whose rows are whose. [`receipt`]: what was done. `forget`: inputs let go of meanwhile.
 
 pub mod assemble;
 pub mod config;
@@ -22,6 +22,7 @@ pub mod hashing;
 pub mod merge;
 pub mod method;
 mod models;
+pub mod networks;
 pub mod receipt;
 pub mod setting;
 mod tokens;
