@@ -62,6 +62,13 @@ pub enum MergeError {
     /// The child would take the place of a model that it is made from.
     #[error("{0} is one of the models the child is made from; choose another place")]
     Input(PathBuf),
+    /// The child's name says that it is of a format it will not have.
+    #[error(
+        "{} is named like a file of another format; a merge makes a folder, or a .safetensors file of such files: \
+         name it so, and let `studbook convert` make another format of it",
+        .0.display()
+    )]
+    Named(PathBuf),
     /// Somebody wrote to an input meanwhile.
     #[error("{0} was changed while it was read; nothing is kept of the child: merge again")]
     Changed(PathBuf),
@@ -104,6 +111,7 @@ pub fn merge(
     options: &Options,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Receipt, MergeError> {
+    refuse_name(out)?;
     let text = read_small_text("read", path, MAX_CONFIG)?;
     let refuse = |diagnostics: Vec<Diagnostic>| {
         MergeError::Config(Findings { path: path.to_owned(), source: text.clone(), diagnostics })
@@ -196,6 +204,18 @@ fn changes(
         layers: assembly.layers.as_ref().map(|layers| layers.iter().map(of).collect()),
         vocab_size,
         untied: models[&assembly.like].becomes_untied(own_output),
+    }
+}
+
+/// How files of formats end that no child has.
+const OTHER_FORMATS: [&str; 5] = ["gguf", "slm", "bin", "pt", "pth"];
+
+/// Whoever opens the child by its name finds what the name says.
+fn refuse_name(out: &Path) -> Result<(), MergeError> {
+    let ending = out.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    match ending.is_some_and(|ending| OTHER_FORMATS.contains(&ending.as_str())) {
+        true => Err(MergeError::Named(out.to_owned())),
+        false => Ok(()),
     }
 }
 

@@ -447,7 +447,8 @@ fn a_peft_folder_becomes_a_package() {
     space.studbook(&["verify", "plan.toml", "--store", "folder", "--recompute"]).exits(0);
 
     // A merge takes model and adapter in one word, and says so.
-    let text = "merge_method: linear\nmodels: [{model: base.slm+lora, parameters: {weight: 1}}]\n";
+    space.studbook(&["convert", "base.slm", "bare.safetensors"]).exits(0);
+    let text = "merge_method: linear\nmodels: [{model: bare.safetensors+lora, parameters: {weight: 1}}]\n";
     space.write("m.yml", text.as_bytes());
     space.studbook(&["merge", "m.yml", "m.safetensors"]).exits(0);
     let weights = |path: &str| studbook::model::open_package(&space.path(path)).unwrap().package.weights;

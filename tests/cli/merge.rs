@@ -272,6 +272,31 @@ fn other_networks_are_refused_and_other_constants_told() {
 }
 
 #[test]
+fn what_a_child_cannot_be_is_refused_by_name() {
+    let space = space();
+    space.studbook(&["convert", "two", "two.gguf"]).exits(0);
+    let merge = |two: &str, out: &str| {
+        let text = format!(
+            "merge_method: linear\nmodels:\n  - {{model: one, parameters: {{weight: 1}}}}\n  \
+             - {{model: {two}, parameters: {{weight: 1}}}}\n"
+        );
+        space.write("m.yml", text.as_bytes());
+        let said = space.studbook(&["merge", "m.yml", out]).exits(2);
+        assert!(!space.path(out).exists());
+        said
+    };
+    for (two, format) in [("two.gguf", "gguf"), ("two.slm", "slm1")] {
+        merge(two, "out")
+            .complains(&format!("`{two}` is a {format} file"))
+            .complains("m.yml:4:13")
+            .complains(&format!("`studbook convert {two} FOLDER --to hugging-face`"));
+    }
+    for out in ["x.gguf", "x.slm", "x.bin", "x.PT"] {
+        merge("two", out).complains("is named like a file of another format").complains(out);
+    }
+}
+
+#[test]
 fn no_input_is_replaced() {
     let space = space();
     let text = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
