@@ -9,6 +9,7 @@ use super::exit::Exit;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
 use crate::mergekit::networks::OtherConstant;
+use crate::model::huggingface::CONFIG;
 use crate::operator::OperatorError;
 
 pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -55,6 +56,14 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
     };
     said(true, "carried as they are")?;
     said(false, "left out")?;
+    if command.out.is_dir() && !command.out.join(CONFIG).exists() {
+        writeln!(
+            terminal.err(),
+            "{} no model has a {CONFIG}, so {} has none: nothing says of which network it is",
+            terminal.paint("warning:", Terminal::YELLOW),
+            command.out.display()
+        )?;
+    }
     let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
     let place = if command.out.is_dir() {
         command.out.join(RECEIPT).display().to_string()

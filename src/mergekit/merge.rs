@@ -126,6 +126,7 @@ pub fn merge(
         refuse_input(out, opened)?;
     }
     let like = like(&config).map_err(|mistake| refuse(vec![mistake]))?;
+    networks::configured(&config, &models, like).map_err(|mistake| refuse(vec![mistake]))?;
     for (name, opened) in &models {
         buffer::agree((like, &models[like].package), (name, &opened.package)).map_err(ConvertError::from)?;
     }

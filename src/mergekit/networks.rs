@@ -1,4 +1,4 @@
-//! Whether the models' networks compute the same with a weight.
+//! Whether the models' networks compute the same with a weight, and whose configuration the child gets.
 //!
 //! Adding weights of networks that compute otherwise (other heads, another activation, another family)
 //! means nothing, and is refused. Constants of one computation (rotary frequencies, the number under a root,
@@ -12,6 +12,7 @@ use super::config::Config;
 use super::models::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::model::arithmetic::{Bearing, Unlike, unlike};
+use crate::model::huggingface::CONFIG;
 
 /// A constant that the child has from the model it is like, and that is another one in a model it is made
 /// of.
@@ -60,4 +61,23 @@ pub(super) fn compare(
         }
     }
     if refused.is_empty() { Ok(constants) } else { Err(refused) }
+}
+
+/// Refuses a folder without a configuration as the model that the child is like, where another model has
+/// one: the child would be a folder that nothing can load.
+pub(super) fn configured(config: &Config, models: &Models, like: &str) -> Result<(), Diagnostic> {
+    let has_one = |name: &str| models[name].package.companion(CONFIG).is_some();
+    if !models[like].is_folder || has_one(like) {
+        return Ok(());
+    }
+    let named = named(config);
+    let Some(other) = named.iter().find(|model| has_one(&model.value)) else { return Ok(()) };
+    let span = named.first().map_or(0..0, |first| first.span.clone());
+    let message =
+        format!("`{like}` has no {CONFIG}, so the child would have none; `{}` has one", other.value);
+    Err(Diagnostic::error(message, span)
+        .expected(format!(
+            "expected a folder with its {CONFIG}: the child's is that of the base, or of the first model"
+        ))
+        .help(format!("copy the {CONFIG} of its network into the folder, or name another model first")))
 }

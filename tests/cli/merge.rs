@@ -296,6 +296,26 @@ fn what_a_child_cannot_be_is_refused_by_name() {
     }
 }
 
+/// The child's configuration is that of the model it is like.
+#[test]
+fn a_configuration_is_not_lost() {
+    let space = space();
+    let text = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
+                - {model: two, parameters: {weight: 1}}\n";
+    space.write("m.yml", text.as_bytes());
+    std::fs::remove_file(space.path("one/config.json")).unwrap();
+    space
+        .studbook(&["merge", "m.yml", "out"])
+        .exits(2)
+        .complains("m.yml:3:13")
+        .complains("`one` has no config.json, so the child would have none; `two` has one");
+    assert!(!space.path("out").exists());
+    std::fs::remove_file(space.path("two/config.json")).unwrap();
+    let said = space.studbook(&["merge", "m.yml", "out"]).exits(0);
+    said.complains("no model has a config.json, so out has none");
+    assert!(!space.path("out/config.json").exists());
+}
+
 #[test]
 fn no_input_is_replaced() {
     let space = space();
