@@ -122,7 +122,7 @@ fn flatten(above: &str, object: Map<String, Value>, keys: &mut Keys) {
         if SILENT.contains(&key.as_str()) || SILENT_PARTS.iter().any(|part| key.contains(part)) {
             continue;
         }
-        let path = one_spelling(format!("{above}{key}"));
+        let path = one_spelling(&format!("{above}{key}"));
         match value {
             Value::Object(inner) => flatten(&format!("{path}."), inner, keys),
             // As good as nothing.
@@ -136,7 +136,7 @@ fn flatten(above: &str, object: Map<String, Value>, keys: &mut Keys) {
 }
 
 /// Newer versions of the library write what concerns rotary frequencies elsewhere.
-fn one_spelling(path: String) -> String {
+fn one_spelling(path: &str) -> String {
     let path = path.replace("rope_parameters", "rope_scaling");
     let path = path.replace("rope_scaling.rope_theta", "rope_theta");
     match path.strip_suffix("rope_scaling.type") {
