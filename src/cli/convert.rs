@@ -49,6 +49,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let tensors = adapted.as_ref().map_or(&opened.package.weights as &dyn Tensors, |adapted| adapted);
     let made = match convert(&opened.package, tensors, options, &command.out, &*cancelled) {
         Err(ConvertError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),
+        Err(error @ ConvertError::NotFinite { .. }) => {
+            return Err(UsageError::new(format!("{}: {error}", command.model.display())).into());
+        }
         other => other?,
     };
     let left_out = opened.package.derived_buffers().count();

@@ -10,10 +10,11 @@ use super::exit::Exit;
 use super::model::Given;
 use crate::convert::{ConvertError, View};
 use crate::difference::{Comparison, Measures, compare, compare_as};
+use crate::model::Package;
+use crate::model::arithmetic::unlike;
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::naming::Naming;
-use crate::model::{Checkpoint, Package};
 use crate::operator::Tensors;
 use crate::report::table::{Table, plain};
 use crate::tensor::dtype::DType;
@@ -104,21 +105,20 @@ pub(super) fn in_names_of<'m>(
     Some(View::new(second, &second.weights, Some(naming), first.weights.format()))
 }
 
-/// What the tensors do not show: other constants, other ids. Names, shapes and encodings are shown
-/// with the tensors.
+/// What the tensors do not show: other arithmetic, other ids. Names, shapes and encodings are shown with the
+/// tensors.
 fn meaning(first: &Package, second: &Package) -> Vec<Difference> {
-    let identity = |package: &Package| {
-        let Package { weights, naming, config: Ok(config), tokenizer: Ok(tokenizer), .. } = package.clone()
-        else {
-            return None;
-        };
-        // Names are shown with the tensors, so any family will do.
-        let naming = naming.unwrap_or(Naming::Slm1);
-        Some(Identity::of(&Checkpoint { config, tokenizer, naming, weights }))
-    };
-    let (Some(first), Some(second)) = (identity(first), identity(second)) else { return Vec::new() };
-    let mut found = first.differences(&second);
-    found.retain(|found| matches!(found.kind, DifferenceKind::Architecture | DifferenceKind::Tokenizer));
+    let networks = unlike(first, second).into_iter().map(Difference::from);
+    networks.chain(tokenizers(first, second)).collect()
+}
+
+/// How the tokenizers differ, where both are known.
+fn tokenizers(first: &Package, second: &Package) -> Vec<Difference> {
+    if first.tokenizer.is_err() || second.tokenizer.is_err() {
+        return Vec::new();
+    }
+    let mut found = Identity::of_package(first).differences(&Identity::of_package(second));
+    found.retain(|found| found.kind == DifferenceKind::Tokenizer);
     found
 }
 

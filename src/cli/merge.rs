@@ -8,6 +8,8 @@ use super::context::{Terminal, stopped_by_ctrl_c};
 use super::exit::Exit;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
+use crate::mergekit::networks::OtherConstant;
+use crate::model::huggingface::CONFIG;
 use crate::operator::OperatorError;
 
 pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -34,6 +36,13 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         // Whoever has no place to remember things hashes them again.
         let _ = memory.save();
     }
+    for OtherConstant { model, field, there, child } in &receipt.constants {
+        writeln!(
+            terminal.err(),
+            "{} {field} is {there} in {model} and {child} in the child; the receipt says so, too",
+            terminal.paint("warning:", Terminal::YELLOW)
+        )?;
+    }
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
         let names: Vec<&str> = names.map(|buffer| buffer.name.as_str()).collect();
@@ -47,6 +56,14 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
     };
     said(true, "carried as they are")?;
     said(false, "left out")?;
+    if command.out.is_dir() && !command.out.join(CONFIG).exists() {
+        writeln!(
+            terminal.err(),
+            "{} no model has a {CONFIG}, so {} has none: nothing says of which network it is",
+            terminal.paint("warning:", Terminal::YELLOW),
+            command.out.display()
+        )?;
+    }
     let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
     let place = if command.out.is_dir() {
         command.out.join(RECEIPT).display().to_string()

@@ -229,8 +229,6 @@ fn gguf_layout(
     tokenizer: Option<&Tokenizer>,
     silent: bool,
 ) -> Result<gguf::write::Layout, ConvertError> {
-    let says_none = task.package.companion(huggingface::TOKENIZER).is_none()
-        && task.package.weights.format() == huggingface::NAME;
     let new = |tokenizer: Option<&Tokenizer>| {
         let config = task.config(gguf::NAME)?;
         let own = task.package.naming.and_then(Architecture::from_naming);
@@ -240,10 +238,11 @@ fn gguf_layout(
     let facts = match (&task.package.facts, tokenizer) {
         _ if silent => new(None)?,
         (Some(facts), None) => gguf::meaning::carried(facts),
-        // A folder without one: there is nothing to leave out.
-        (None, None) if says_none => new(None)?,
         _ => {
-            let tokenizer = task.tokenizer(tokenizer, gguf::NAME)?;
+            let tokenizer = task.tokenizer(tokenizer, gguf::NAME).map_err(|error| match error {
+                ConvertError::Tokenizer { why, .. } => ConvertError::Tables(why),
+                other => other,
+            })?;
             let mut facts = new(Some(&tokenizer).filter(|one| one.is_slm1()))?;
             if let Tokenizer::HuggingFace(tokenizer) = &tokenizer {
                 gguf::tables::write(tokenizer, task.config(gguf::NAME)?.vocab_size, &mut facts)

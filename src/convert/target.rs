@@ -16,7 +16,9 @@ use crate::model::trained::manifest::Manifest;
 use crate::model::{
     ModelWriter, Package, Planned, gguf, huggingface, replaceable, safetensors, slm1, trained,
 };
-use crate::operator::{self, Application, Operator, Parameters, Source, TensorInputs, Tensors, Values};
+use crate::operator::{
+    self, Application, Operator, OperatorError, Parameters, Source, TensorInputs, Tensors, Values,
+};
 use crate::tensor::dtype::DType;
 
 /// A format to write. Plans and commands call it by [`Target::word`].
@@ -240,7 +242,7 @@ fn passthrough(
 ) -> Result<Application, ConvertError> {
     let operator: &'static dyn Operator = &operator::passthrough::Passthrough;
     let values = Values::complete(operator.parameters(), &Parameters::new(), 1)
-        .map_err(|source| operator::OperatorError::Parameter { operator: operator.name(), source })?;
+        .map_err(|source| OperatorError::Parameter { operator: operator.name(), source })?;
     let inputs = task
         .moves
         .iter()
@@ -261,5 +263,12 @@ fn passthrough(
             })
         })
         .collect::<Result<Vec<_>, ConvertError>>()?;
-    Ok(operator::apply(operator, &inputs, planned, writer, cancelled)?)
+    let from = |name: &str| task.moves.iter().find(|step| step.to == name).map(|step| step.from.clone());
+    operator::apply(operator, &inputs, planned, writer, cancelled).map_err(|error| match error {
+        // Nobody asked for an operator.
+        OperatorError::InputNotFinite { tensor, index, value, .. } => {
+            ConvertError::NotFinite { tensor: from(&tensor).unwrap_or(tensor), index, value }
+        }
+        other => other.into(),
+    })
 }

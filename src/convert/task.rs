@@ -9,7 +9,7 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::tokenizer::json::{self, JsonTokenizerError};
 use crate::model::weights::TensorInfo;
 use crate::model::{Package, WriteError};
-use crate::operator::{OperatorError, Source, Tensors};
+use crate::operator::{OperatorError, Source, Tensors, beyond};
 use crate::tensor::shape::Shape;
 
 use super::rows::Rows;
@@ -42,6 +42,20 @@ pub enum ConvertError {
         format: &'static str,
         /// Why it is not known.
         why: String,
+    },
+    /// An infinity or not-a-number in the model.
+    #[error(
+        "the value {value} is in tensor `{tensor}` at element {index}{}; a model is converted if all its numbers are \
+         finite",
+        beyond(*value)
+    )]
+    NotFinite {
+        /// The tensor, as the model calls it.
+        tensor: String,
+        /// Flat index.
+        index: usize,
+        /// The value.
+        value: f32,
     },
     /// A tokenizer that GGUF has no tables for.
     #[error(

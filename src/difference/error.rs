@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::WriteError;
 use crate::model::adapter::{AdapterError, Mismatch};
+use crate::model::arithmetic::Unlike;
 use crate::model::buffer::BufferError;
 use crate::tensor::shape::Shape;
 
@@ -76,6 +77,13 @@ pub enum DifferenceError {
     /// Models that are not two states of one.
     #[error("the models are not two states of one: {}", in_one_line(.0))]
     OtherModel(Vec<Mismatch>),
+    /// Networks that do other things with the same weights.
+    #[error(
+        "the models compute differently, which no adapter can say: {}; give both the same config.json if that \
+         is not meant",
+        networks_in_one_line(.0)
+    )]
+    OtherNetwork(Vec<Unlike>),
     /// An adapter that is not for the first model.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -92,6 +100,13 @@ impl DifferenceError {
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::Write(WriteError::Io(_)))
     }
+}
+
+fn networks_in_one_line(unlike: &[Unlike]) -> String {
+    let say = |found: &Unlike| {
+        format!("{} is {} in the first and {} in the second", found.field, found.ours, found.theirs)
+    };
+    unlike.iter().map(say).collect::<Vec<_>>().join("; ")
 }
 
 fn in_one_line(mismatches: &[Mismatch]) -> String {

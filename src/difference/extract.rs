@@ -26,6 +26,7 @@ use crate::base::sink::ArtifactSink;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
 use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
+use crate::model::arithmetic::{Bearing, unlike};
 use crate::model::{Package, buffer};
 use crate::operator::reduce::dot;
 use crate::operator::trim::{Cut, cut, kept};
@@ -91,6 +92,7 @@ pub fn extract(
             buffer::same(("the base", base), ("the model", model))?;
             let follows = [follows(base, tensors), follows(model, &base.weights)];
             let pairs = pairs(&base.weights, tensors, &follows)?;
+            same_arithmetic(base, model)?;
             write(&pairs, &same_model(base, model, tensors, &follows)?, form, sink, cancelled)
         }
         Changed::Adapter(adapter) => {
@@ -171,6 +173,14 @@ fn pairs<'a>(
         Some((name, _)) => Err(DifferenceError::Missing { tensor: name.to_owned(), without: Side::First }),
         None => Ok(pairs),
     }
+}
+
+/// An adapter changes weights and nothing that the network does with them. What one model does not say
+/// contradicts nothing.
+fn same_arithmetic(base: &Package, model: &Package) -> Result<(), DifferenceError> {
+    let mut found = unlike(base, model);
+    found.retain(|found| matches!(found.bearing, Bearing::Network | Bearing::Constant));
+    if found.is_empty() { Ok(()) } else { Err(DifferenceError::OtherNetwork(found)) }
 }
 
 /// The identity both models share. A tokenizer that one file does not tell contradicts nothing.

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::forget::{Forgetting, Reading};
 use super::hashing::{InputDigests, Underway};
 use super::models::{self, Models, OpenError, Opened};
+use super::networks::{self, OtherConstant};
 use super::receipt::{Done, Receipt};
 use super::tokens;
 use crate::base::canonical;
@@ -64,6 +65,13 @@ pub enum MergeError {
     /// The child would take the place of what it is made from.
     #[error(transparent)]
     Overwrite(#[from] OverwriteError),
+    /// The child's name says that it is of a format it will not have.
+    #[error(
+        "{} is named like a file of another format; a merge makes a folder, or a .safetensors file of such files: \
+         name it so, and let `studbook convert` make another format of it",
+        .0.display()
+    )]
+    Named(PathBuf),
     /// Somebody wrote to an input meanwhile.
     #[error("{0} was changed while it was read; nothing is kept of the child: merge again")]
     Changed(PathBuf),
@@ -110,6 +118,7 @@ pub fn merge(
     options: &Options,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Receipt, MergeError> {
+    refuse_name(out)?;
     overwrite::check(out, [path])?;
     let text = read_small_text("read", path, MAX_CONFIG)?;
     let refuse = |diagnostics: Vec<Diagnostic>| {
@@ -124,6 +133,7 @@ pub fn merge(
     overwrite::check(out, places(&models))?;
     fresh::refuse_taken(out, options.judge())?;
     let like = like(&config).map_err(|mistake| refuse(vec![mistake]))?;
+    networks::configured(&config, &models, like).map_err(|mistake| refuse(vec![mistake]))?;
     for (name, opened) in &models {
         buffer::agree((like, &models[like].package), (name, &opened.package)).map_err(ConvertError::from)?;
     }
@@ -146,6 +156,7 @@ pub fn merge(
         Some(rows) => rows.applied(views, &of_like),
     };
     let assembly = assemble(&config, &views).map_err(|mistake| refuse(vec![mistake]))?;
+    let constants = networks::compare(&config, &models, like).map_err(refuse)?;
     let planned = plan(&assembly, &models[like].package.weights, config.dtype);
     let digests = Underway::begin(&options.input_digests, &models);
     let source = |model: &str, tensor: &str| {
@@ -165,6 +176,7 @@ pub fn merge(
         options,
         models: &models,
         digests: &digests,
+        constants,
         changes: changes(&config, &assembly, &models, own_output, rows.and_then(|rows| rows.resized)),
     };
     let receipt_beside = beside(out);
@@ -217,6 +229,18 @@ fn places<'a>(models: &'a Models) -> impl Iterator<Item = &'a Path> {
         [Some(opened.path.as_path()), adapter]
     };
     models.values().flat_map(of_one).flatten()
+}
+
+/// How files of formats end that no child has.
+const OTHER_FORMATS: [&str; 5] = ["gguf", "slm", "bin", "pt", "pth"];
+
+/// Whoever opens the child by its name finds what the name says.
+fn refuse_name(out: &Path) -> Result<(), MergeError> {
+    let ending = out.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    match ending.is_some_and(|ending| OTHER_FORMATS.contains(&ending.as_str())) {
+        true => Err(MergeError::Named(out.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// How every tensor is stored: as asked for, or as the model that the child is like has it.
@@ -282,6 +306,7 @@ struct Child<'a> {
     options: &'a Options,
     models: &'a Models,
     digests: &'a Underway<'a>,
+    constants: Vec<OtherConstant>,
     changes: Changes,
 }
 
@@ -392,6 +417,7 @@ impl Child<'_> {
             models: self.models,
             digests: self.digests,
             buffers: &self.buffers,
+            constants: &self.constants,
         };
         done.receipt(text, self.config, self.options, application, outputs)
     }

@@ -13,8 +13,9 @@
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
 //! * [`assemble`]: which tensors of which models make which tensor of the child. `fits`: whether slices can stand
 //!   in one.
-//! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them. `tokens`: whose
-//!   rows are whose. [`receipt`]: what was done. `forget`: inputs let go of meanwhile.
+//! * [`merge`]: models in, files and a receipt out. `models`: opened, adapters on them. [`networks`]: whether they
+//!   compute the same. `tokens`: whose rows are whose. [`receipt`]: what was done. `forget`: inputs let go of
+//!   meanwhile.
 
 pub mod assemble;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod hashing;
 pub mod merge;
 pub mod method;
 mod models;
+pub mod networks;
 pub mod receipt;
 pub mod setting;
 mod tokens;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::assemble::named;
 use super::config::Config;
 use crate::base::diagnostic::Diagnostic;
+use crate::base::located::Located;
 use crate::convert::{ConvertError, View};
 use crate::disk::fresh;
 use crate::disk::mmap::Mapped;
 use crate::model::adapter::{self, Adapter, AdapterError, peft};
-use crate::model::{ModelError, Package, huggingface, open_package};
+use crate::model::{ModelError, Package, gguf, huggingface, open_package, slm1};
 use crate::operator::{Adapted, Tensors};
 
 /// A model that was opened.
@@ -67,6 +68,10 @@ pub(super) fn open(config: &Config, path: &Path) -> Result<Models, OpenError> {
             continue;
         };
         let mut opened = open_one(place).map_err(OpenError::Model)?;
+        if let Some(mistake) = says_more(model, &opened) {
+            mistakes.push(mistake);
+            continue;
+        }
         if let Some(place) = adapter {
             match adapter::open_for(&place, &opened.package).map_err(OpenError::Adapter)? {
                 Some(adapter) => {
@@ -85,6 +90,20 @@ pub(super) fn open(config: &Config, path: &Path) -> Result<Models, OpenError> {
         models.insert(model.value.clone(), opened);
     }
     if mistakes.is_empty() { Ok(models) } else { Err(OpenError::Mistakes(mistakes)) }
+}
+
+/// A child is a folder or a bare file of tensors. What a file of another format says beside them (network,
+/// vocabulary) would go nowhere, so it is refused and not dropped.
+fn says_more(model: &Located<String>, opened: &Opened) -> Option<Diagnostic> {
+    let format = opened.package.weights.format();
+    [gguf::NAME, slm1::NAME].contains(&format).then(|| {
+        let message =
+            format!("`{}` is a {format} file, whose network and vocabulary a merge would lose", model.value);
+        let convert = format!("studbook convert {} FOLDER --to hugging-face", model.value);
+        Diagnostic::error(message, model.span.clone())
+            .expected("expected a model folder, or a safetensors file")
+            .help(format!("`{convert}` makes a folder of it"))
+    })
 }
 
 /// Where a model is, and the adapter that is added to it: `MODEL` or `MODEL+ADAPTER`.

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::hashing::Underway;
 use super::merge::Options;
 use super::models::{Added, Models, Opened};
+use super::networks::OtherConstant;
 use crate::base::digest::{Digest, Sha256};
 use crate::disk::mmap::Mapped;
 use crate::model::buffer::{self, Buffer, BufferReceipt};
@@ -40,6 +41,9 @@ pub struct Receipt {
     pub rows_by_number: bool,
     /// The models, in the order of the names the configuration gives them.
     pub inputs: Vec<Input>,
+    /// Constants of the models' networks that are others in the child's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constants: Vec<OtherConstant>,
     /// What each of the child's tensors was made from, and how.
     pub steps: Vec<StepReceipt>,
     /// Tensors beside the weights, and whether the child has them.
@@ -99,6 +103,7 @@ pub(super) struct Done<'a> {
     pub(super) models: &'a Models,
     pub(super) digests: &'a Underway<'a>,
     pub(super) buffers: &'a [Buffer],
+    pub(super) constants: &'a [OtherConstant],
 }
 
 impl Done<'_> {
@@ -128,12 +133,21 @@ impl Done<'_> {
                 .iter()
                 .map(|(name, opened)| self.input(config, &names, name, opened))
                 .collect(),
+            constants: self.constants(&names),
             steps: self.steps(&names),
             buffers: buffer::receipts(self.buffers, self.models.values().map(|opened| &opened.package)),
             outputs,
             application,
             recompute: format!("studbook merge CONFIG.yml OUT --seed {seed:?} --shard {shard}{flag}"),
         }
+    }
+
+    fn constants(&self, names: &BTreeMap<&str, String>) -> Vec<OtherConstant> {
+        let called = |found: &OtherConstant| OtherConstant {
+            model: names[found.model.as_str()].clone(),
+            ..found.clone()
+        };
+        self.constants.iter().map(called).collect()
     }
 
     fn steps(&self, names: &BTreeMap<&str, String>) -> Vec<StepReceipt> {

@@ -163,6 +163,13 @@ impl Identity {
     }
 }
 
+/// Every field on which two networks disagree, in a fixed order.
+pub fn architecture_differences(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Difference> {
+    let mut found = Differences(Vec::new());
+    found.architecture(ours, theirs);
+    found.0
+}
+
 /// The [`layout_digest`] of tensors under SLM1's names where the network is known, `naming` being the
 /// family of the names they have.
 pub fn layout_as_slm1<'a>(

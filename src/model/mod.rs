@@ -15,12 +15,15 @@
 //! * [`package`]: a model of any format. [`naming`]: what its tensors are called there.
 //! * `listing`: the files of a model that is several; `opened`: a model and the maps it lies in.
 //! * [`adapter`]: what is added to a model's weights, kept apart from it.
-//! * [`identity`]: what must agree before two models can be mixed.
+//! * [`identity`]: what must agree before two models can be mixed; `arithmetic`: what two networks compute
+//!   differently.
 //! * `overwrite`: that no model takes the place of what it is made from; `replaceable`: which folders are
 //!   models and nothing else.
 //! * `source`: the manifest beside a model that says where it comes from.
 
 pub mod adapter;
+#[cfg(feature = "engine")]
+pub mod arithmetic;
 pub mod buffer;
 pub mod checkpoint;
 pub mod config;

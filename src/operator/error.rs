@@ -124,7 +124,7 @@ pub enum OperatorError {
 }
 
 /// What an infinity may have been.
-fn beyond(value: f32) -> &'static str {
+pub(crate) fn beyond(value: f32) -> &'static str {
     if value.is_infinite() { " (or an f64 beyond the range of f32, which is read as that)" } else { "" }
 }
 

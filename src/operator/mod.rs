@@ -92,6 +92,7 @@ pub use adapted::{Adapted, in_memory};
 pub use apply::{apply, apply_in_blocks, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
+pub(crate) use error::beyond;
 pub use job::{Job, Parent, check, check_shapes, complete};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};

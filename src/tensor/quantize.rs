@@ -34,7 +34,7 @@ pub enum QuantizeError {
     /// A block length that does not fit the rows.
     #[error(
         "q4_0 needs an even block size that divides the row width {columns}; {block_size} does not: \
-         choose another block size, or q8_0"
+         choose another encoding, such as q8_0"
     )]
     BlockSize {
         /// The block length.
@@ -565,6 +565,8 @@ mod tests {
         let shape = Shape::new(vec![3, 64]).unwrap();
         assert_eq!(lengths(DType::GgmlQ8_0, &shape, 0), Ok(EncodedLengths { payload: 204, scales: 0 }));
         assert_eq!(lengths(DType::BF16, &shape, 0), Ok(EncodedLengths { payload: 384, scales: 0 }));
+        let odd = check_block(DType::Q4_0, 7, 7).unwrap_err().to_string();
+        assert!(odd.ends_with("choose another encoding, such as q8_0"), "{odd}");
     }
 
     /// Every tie, its two neighbours, and a sweep of bit patterns, against the standard library.

@@ -318,6 +318,51 @@ fn models_are_compared() {
     space.studbook(&["diff", "base.slm", "gone.slm"]).exits(2).complains("gone.slm");
 }
 
+/// The same tensors, of networks that do other things with them; no tokenizer is needed to tell.
+#[test]
+fn models_that_compute_differently_are_not_the_same() {
+    let space = space();
+    space.studbook(&["convert", "base.slm", "one", "--to", "hugging-face"]).exits(0);
+    std::fs::remove_file(space.path("one/tokenizer.json")).unwrap();
+    let copy = || {
+        std::fs::create_dir_all(space.path("other")).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::copy(space.path(&format!("one/{name}")), space.path(&format!("other/{name}"))).unwrap();
+        }
+    };
+    let config: serde_json::Value = serde_json::from_str(&space.read("one/config.json")).unwrap();
+    for (key, value, said) in [
+        ("rope_theta", serde_json::json!(500.0), "architecture.rope_theta is 10000 in one and 500 in other"),
+        ("rms_norm_eps", serde_json::json!(0.125), "architecture.rms_norm_epsilon"),
+        ("model_type", serde_json::json!("mistral"), "architecture.model_type is llama in one and mistral"),
+        ("hidden_act", serde_json::json!("gelu"), "config.hidden_act is silu in one and gelu in other"),
+    ] {
+        copy();
+        let mut config = config.clone();
+        config[key] = value;
+        space.write("other/config.json", config.to_string().as_bytes());
+        let told = space.studbook(&["diff", "one", "other", "--exit-code"]).exits(1).says(said);
+        assert!(!told.out.contains("the same tensors"), "{}", told.out);
+        let refused = space.studbook(&["extract", "one", "other", "d.sbd", "--as", "dense"]).exits(2);
+        refused.complains("the models compute differently").complains(said.split(' ').next().unwrap());
+        assert!(!space.path("d.sbd").exists());
+    }
+    // How a model is loaded is no difference.
+    copy();
+    let mut config = config;
+    config["_name_or_path"] = "elsewhere".into();
+    config["use_cache"] = false.into();
+    space.write("other/config.json", config.to_string().as_bytes());
+    space.studbook(&["diff", "one", "other", "--exit-code"]).exits(0).says("the same tensors");
+    // Of a network that is not known here, the keys of its configuration tell.
+    for (name, heads) in [("one", 2), ("other", 4)] {
+        let text = format!("{{\"model_type\": \"strange\", \"n_head\": {heads}}}");
+        space.write(&format!("{name}/config.json"), text.as_bytes());
+    }
+    let said = space.studbook(&["diff", "one", "other", "--exit-code"]).exits(1);
+    said.says("config.n_head is 2 in one and 4 in other");
+}
+
 #[test]
 fn extraction_says_what_is_wrong() {
     let space = space();
@@ -402,7 +447,8 @@ fn a_peft_folder_becomes_a_package() {
     space.studbook(&["verify", "plan.toml", "--store", "folder", "--recompute"]).exits(0);
 
     // A merge takes model and adapter in one word, and says so.
-    let text = "merge_method: linear\nmodels: [{model: base.slm+lora, parameters: {weight: 1}}]\n";
+    space.studbook(&["convert", "base.slm", "bare.safetensors"]).exits(0);
+    let text = "merge_method: linear\nmodels: [{model: bare.safetensors+lora, parameters: {weight: 1}}]\n";
     space.write("m.yml", text.as_bytes());
     space.studbook(&["merge", "m.yml", "m.safetensors"]).exits(0);
     let weights = |path: &str| studbook::model::open_package(&space.path(path)).unwrap().package.weights;

@@ -132,7 +132,8 @@ fn only_a_models_folder_is_replaced() {
     space.studbook(&["merge", "c.yml", "kept/", "--force"]).exits(0);
     assert!(space.path("kept/model.safetensors").exists());
     // A file is no folder, a folder no file.
-    refused(&space, "", &["merge", "c.yml", "one.slm"])
+    space.write("taken", b"");
+    refused(&space, "", &["merge", "c.yml", "taken"])
         .complains("it is a file, and a folder is to be written");
     refused(&space, "", &["convert", "one", "two", "--to", "safetensors"]).complains("it is a folder");
     refused(&space, "", &["extract", "one.slm", "two.slm", "two", "--as", "dense"])

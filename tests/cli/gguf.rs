@@ -87,7 +87,7 @@ fn every_kind_of_network_goes_to_gguf_and_back_with_the_same_logits() {
     for (name, architecture) in architectures {
         let folder = fixtures().join("transformers").join(name);
         let (file, back) = (format!("{name}.gguf"), format!("{name}-back"));
-        space.studbook(&["convert", folder.to_str().unwrap(), &file]).exits(0);
+        space.studbook(&["convert", folder.to_str().unwrap(), &file, "--without-tokenizer"]).exits(0);
         let (original, ours) = (open(&folder), open(&space.path(&file)));
         let facts = ours.facts.clone().unwrap();
         assert_eq!(facts.text("general.architecture"), Some(architecture), "{name}");
@@ -215,7 +215,8 @@ fn qwen2_is_quantised_as_the_package_gguf_does_it() {
     let theirs = open(&fixtures().join("gguf/qwen2-wide.q8_0.gguf"));
     let convert = |dtype: &str| {
         let file = format!("{dtype}.gguf");
-        space.studbook(&["convert", folder.to_str().unwrap(), &file, "--dtype", dtype, "--force"]).exits(0);
+        let options = ["--dtype", dtype, "--without-tokenizer", "--force"];
+        space.studbook(&[&["convert", folder.to_str().unwrap(), &file], &options[..]].concat()).exits(0);
         open(&space.path(&file))
     };
     same_tensors(&convert("q8_0"), &theirs, "q8_0");
@@ -237,6 +238,26 @@ fn qwen2_is_quantised_as_the_package_gguf_does_it() {
         assert!(off > 0.0 && off < most * largest, "{dtype}: off by {off:e} of {largest}");
     }
     assert_eq!(logits(&convert("q8_0")), logits(&theirs));
+}
+
+/// A file without a vocabulary is one that somebody asked for.
+#[test]
+fn a_folder_without_a_tokenizer_goes_to_gguf_only_on_request() {
+    let space = space();
+    folder(&space, "qwen2");
+    std::fs::remove_file(space.path("qwen2/tokenizer.json")).unwrap();
+    for more in ["special_tokens_map.json", "vocab.json"] {
+        space
+            .studbook(&["convert", "qwen2", "q.gguf"])
+            .exits(2)
+            .complains("there is no tokenizer.json")
+            .complains("`--without-tokenizer`");
+        assert!(!space.path("q.gguf").exists());
+        // Nor is one dropped that is kept in other files.
+        space.write(&format!("qwen2/{more}"), b"{}");
+    }
+    space.studbook(&["convert", "qwen2", "q.gguf", "--without-tokenizer"]).exits(0);
+    space.studbook(&["convert", "qwen2", "t.gguf", "--tokenizer", "a.slm"]).exits(0);
 }
 
 #[test]

@@ -369,6 +369,94 @@ fn what_does_not_work_is_named_with_its_place() {
     space.studbook(&["merge", "none.yml", "out"]).exits(2).complains("none.yml");
 }
 
+/// What a network does with its weights is none of the tensors' business, and decides whether they can be added.
+#[test]
+fn other_networks_are_refused_and_other_constants_told() {
+    let space = space();
+    let config = space.read("two/config.json");
+    let with = |changes: &[(&str, serde_json::Value)]| {
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        for (key, value) in changes {
+            config[*key] = value.clone();
+        }
+        space.write("two/config.json", config.to_string().as_bytes());
+    };
+    let text = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
+                - {model: two, parameters: {weight: 1}}\n";
+    space.write("m.yml", text.as_bytes());
+    for (changes, said) in [
+        (
+            &[("num_attention_heads", 4.into()), ("num_key_value_heads", 2.into()), ("head_dim", 2.into())][..],
+            "architecture.head_count is 4 in `two` (here) and 2 in `one`",
+        ),
+        (&[("model_type", "mistral".into())], "architecture.model_type is mistral in `two` (here) and llama"),
+        (&[("hidden_act", "gelu".into())], "config.hidden_act is gelu in `two` (here) and silu in `one`"),
+    ] {
+        with(changes);
+        let refused = space.studbook(&["merge", "m.yml", "out"]).exits(2).complains(said);
+        refused.complains("m.yml:4:13").complains("expected models of one network");
+        assert!(!space.path("out").exists());
+    }
+    with(&[("rope_theta", 5e5.into()), ("rms_norm_eps", 0.125.into()), ("torch_dtype", "float16".into())]);
+    let told = space.studbook(&["merge", "m.yml", "out"]).exits(0);
+    let told = told.complains("warning: architecture.rope_theta is 500000 in two and 10000 in the child");
+    told.complains("architecture.rms_norm_epsilon is 0.125 in two");
+    let receipt: serde_json::Value = serde_json::from_str(&space.read("out/studbook-receipt.json")).unwrap();
+    let theta = serde_json::json!(
+        {"model": "two", "field": "architecture.rope_theta", "there": "500000", "child": "10000"}
+    );
+    assert_eq!(receipt["constants"].as_array().unwrap().len(), 2);
+    assert_eq!(receipt["constants"][0], theta);
+    with(&[]);
+    space.studbook(&["merge", "m.yml", "out", "--force"]).exits(0);
+    assert!(!space.read("out/studbook-receipt.json").contains("\"constants\""));
+}
+
+#[test]
+fn what_a_child_cannot_be_is_refused_by_name() {
+    let space = space();
+    space.studbook(&["convert", "two", "two.gguf"]).exits(0);
+    let merge = |two: &str, out: &str| {
+        let text = format!(
+            "merge_method: linear\nmodels:\n  - {{model: one, parameters: {{weight: 1}}}}\n  \
+             - {{model: {two}, parameters: {{weight: 1}}}}\n"
+        );
+        space.write("m.yml", text.as_bytes());
+        let said = space.studbook(&["merge", "m.yml", out]).exits(2);
+        assert!(!space.path(out).exists());
+        said
+    };
+    for (two, format) in [("two.gguf", "gguf"), ("two.slm", "slm1")] {
+        merge(two, "out")
+            .complains(&format!("`{two}` is a {format} file"))
+            .complains("m.yml:4:13")
+            .complains(&format!("`studbook convert {two} FOLDER --to hugging-face`"));
+    }
+    for out in ["x.gguf", "x.slm", "x.bin", "x.PT"] {
+        merge("two", out).complains("is named like a file of another format").complains(out);
+    }
+}
+
+/// The child's configuration is that of the model it is like.
+#[test]
+fn a_configuration_is_not_lost() {
+    let space = space();
+    let text = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
+                - {model: two, parameters: {weight: 1}}\n";
+    space.write("m.yml", text.as_bytes());
+    std::fs::remove_file(space.path("one/config.json")).unwrap();
+    space
+        .studbook(&["merge", "m.yml", "out"])
+        .exits(2)
+        .complains("m.yml:3:13")
+        .complains("`one` has no config.json, so the child would have none; `two` has one");
+    assert!(!space.path("out").exists());
+    std::fs::remove_file(space.path("two/config.json")).unwrap();
+    let said = space.studbook(&["merge", "m.yml", "out"]).exits(0);
+    said.complains("no model has a config.json, so out has none");
+    assert!(!space.path("out/config.json").exists());
+}
+
 #[test]
 fn no_input_is_replaced() {
     let space = space();

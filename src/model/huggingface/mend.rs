@@ -40,7 +40,7 @@ pub enum MendError {
 }
 
 /// What numbers of layers are called.
-const COUNTS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
+pub(in crate::model) const COUNTS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
 
 impl Changes {
     /// Whether nothing became another number.

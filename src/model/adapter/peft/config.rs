@@ -16,7 +16,7 @@ pub struct Settings {
     rslora: bool,
     /// The modules it is for, where they are named.
     targets: Option<Targets>,
-    /// Whether weights are stored in x out.
+    /// Whether weights are said to be stored in x out.
     pub fan_in_fan_out: bool,
 }
 
@@ -89,6 +89,14 @@ pub enum SettingsError {
     /// Not JSON, or a value of another type.
     #[error("is not a usable configuration: {0}")]
     Json(#[from] serde_json::Error),
+    /// A setting without which there is no delta.
+    #[error("has no {key}; expected {expected}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// What can be used.
+        expected: &'static str,
+    },
     /// A setting that changes weights in a way that is not known here, or that cannot be.
     #[error("{key} is {found}; expected {expected}")]
     Setting {
@@ -116,7 +124,8 @@ impl Settings {
     pub fn parse(bytes: &[u8]) -> Result<Self, SettingsError> {
         let raw: Raw = serde_json::from_slice(bytes)?;
         raw.refuse_what_is_more()?;
-        let (rank, alpha) = (raw.r.unwrap_or(0), raw.lora_alpha.unwrap_or(f64::NAN));
+        let rank = need(raw.r, "r", RANK)?;
+        let alpha = need(raw.lora_alpha, "lora_alpha", ALPHA)?;
         let settings = Self {
             rank,
             alpha,
@@ -126,8 +135,8 @@ impl Settings {
             targets: raw.target_modules.as_ref().map_or(Ok(None), targets)?,
             fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
         };
-        expect(rank >= 1, "r", rank, "1 or more")?;
-        expect(alpha.is_finite(), "lora_alpha", alpha, "a number")?;
+        expect(rank >= 1, "r", rank, RANK)?;
+        expect(alpha.is_finite(), "lora_alpha", alpha, ALPHA)?;
         Ok(settings)
     }
 
@@ -191,6 +200,13 @@ fn is_or_ends_in(module: &str, name: &str) -> bool {
     module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
+const RANK: &str = "1 or more";
+const ALPHA: &str = "a number";
+
+fn need<T>(found: Option<T>, key: &'static str, expected: &'static str) -> Result<T, SettingsError> {
+    found.ok_or(SettingsError::Missing { key, expected })
+}
+
 fn expect(
     holds: bool,
     key: &'static str,
@@ -210,6 +226,7 @@ struct Raw {
     rank_pattern: Option<Pairs>,
     alpha_pattern: Option<Pairs>,
     target_modules: Option<Value>,
+    target_parameters: Option<Vec<String>>,
     fan_in_fan_out: Option<bool>,
     bias: Option<String>,
     modules_to_save: Option<Vec<String>>,
@@ -234,6 +251,9 @@ impl Raw {
         let modules = self.modules_to_save.as_deref().unwrap_or_default().join(", ");
         let none = "none: modules saved whole are no low-rank deltas";
         expect(modules.is_empty(), "modules_to_save", &modules, none)?;
+        let parameters = self.target_parameters.as_deref().unwrap_or_default().join(", ");
+        let none = "none: factors for parameters that are no module's weight are not supported";
+        expect(parameters.is_empty(), "target_parameters", &parameters, none)?;
         let off = "off: it changes weights in a way that is not computed here";
         let flags =
             [("use_dora", self.use_dora), ("use_qalora", self.use_qalora), ("lora_bias", self.lora_bias)];
@@ -366,6 +386,7 @@ mod tests {
             ("\"layer_replication\":[[0,4]]", ["layer_replication is [[0,4]]", "off"]),
             ("\"alora_invocation_tokens\":[1]", ["alora_invocation_tokens", "off"]),
             ("\"init_lora_weights\":\"pissa_niter_4\"", ["init_lora_weights is pissa_niter_4", "plain LoRA"]),
+            ("\"target_parameters\":[\"experts.w1\"]", ["target_parameters is experts.w1", "not supported"]),
             ("\"r\":0", ["duplicate field", "r"]),
             ("\"rank_pattern\":[1]", ["expected an object with a number", "usable configuration"]),
         ] {
@@ -374,8 +395,12 @@ mod tests {
         }
         let refused = |text: &str| Settings::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(refused("{\"peft_type\":\"IA3\"}").contains("peft_type is IA3"));
-        assert!(refused("{\"peft_type\":\"LORA\",\"lora_alpha\":1}").contains("r is 0"));
-        assert!(refused("{\"peft_type\":\"LORA\",\"r\":1}").contains("lora_alpha is NaN"));
+        assert!(
+            refused("{\"peft_type\":\"LORA\",\"lora_alpha\":1}").contains("has no r; expected 1 or more")
+        );
+        assert!(refused("{\"peft_type\":\"LORA\",\"r\":1}").contains("has no lora_alpha; expected a number"));
+        assert!(refused("{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":1}").contains("r is 0"));
+        assert!(settings("\"target_parameters\":[]").is_ok());
         assert!(refused("[").contains("usable configuration"));
         assert!(settings("\"init_lora_weights\":\"gaussian\"").is_ok());
     }

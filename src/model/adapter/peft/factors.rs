@@ -8,6 +8,7 @@ use super::config::Settings;
 use super::error::PeftError;
 use crate::model::adapter::deltas::{Adapter, DeltaInfo, Factor, Stored};
 use crate::model::adapter::identity::AdapterIdentity;
+use crate::model::huggingface::CONFIG;
 use crate::model::naming::{Naming, Permutation};
 use crate::model::package::Package;
 use crate::model::weights::Weights;
@@ -106,7 +107,7 @@ impl Lora {
             return Err(PeftError::Rank { module: name.to_owned(), a, b, rank });
         }
         // A transposed product is the product of the transposed factors, the other way round.
-        let transpose = module.embedding || self.settings.fan_in_fan_out;
+        let transpose = module.embedding || is_conv1d(name, base).unwrap_or(self.settings.fan_in_fan_out);
         let (rows, columns, a, b) = if transpose {
             (inputs, outputs, transposed(&b.values, rank_of_b), transposed(&a.values, inputs))
         } else {
@@ -162,6 +163,28 @@ fn parse(name: &str) -> Option<(&str, char, bool)> {
     ENDINGS
         .into_iter()
         .find_map(|(ending, factor, embedding)| Some((name.strip_suffix(ending)?, factor, embedding)))
+}
+
+/// The networks with modules of the kind `Conv1D`, which stores its weight in x out, and what those are called.
+const CONV1D_NETWORKS: [&str; 4] = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
+const CONV1D_MODULES: [&str; 4] = ["c_attn", "c_fc", "c_proj", "q_attn"];
+
+/// Whether a module's weight is stored in x out. PEFT looks at the module's kind and corrects a
+/// `fan_in_fan_out` that says something else; of a model that does not say its network, nobody knows the kind.
+fn is_conv1d(module: &str, base: &Package) -> Option<bool> {
+    #[derive(serde::Deserialize)]
+    struct Network {
+        model_type: Option<String>,
+    }
+    let config = base.companion(CONFIG).and_then(|file| serde_json::from_slice::<Network>(&file.bytes).ok());
+    match config.and_then(|config| config.model_type) {
+        Some(network) => {
+            let called = module.rsplit('.').next().unwrap_or(module);
+            Some(CONV1D_NETWORKS.contains(&network.as_str()) && CONV1D_MODULES.contains(&called))
+        }
+        // The families whose names are known have none.
+        None => base.naming.map(|_| false),
+    }
 }
 
 /// Where a module's weight is in a model: under its own name, or under that of the model's family.

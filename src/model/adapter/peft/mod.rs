@@ -8,8 +8,8 @@
 //!
 //! The weight of MODULE becomes `W + scale * B A`, with `scale = lora_alpha / r`, or
 //! `lora_alpha / sqrt(r)` with `use_rslora` (Kalajdzievski, "A Rank Stabilization Scaling Factor for
-//! Fine-Tuning with LoRA", 2023). Embeddings, and every module with `fan_in_fan_out`, take the
-//! transposed product.
+//! Fine-Tuning with LoRA", 2023). Embeddings take the transposed product, and so does the kind of module that
+//! GPT-2 has in the place of `Linear`; `fan_in_fan_out` says so of models whose network nobody knows.
 //!
 //! A folder does not say which model it is for. So it is read for a model at hand ([`open`]), and
 //! every factor must find its tensor there. A model with other names for the same network (`.slm`,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::*;
 use crate::model::adapter::{AdapterIdentity, Delta};
 use crate::model::config::tests::tiny;
+use crate::model::package::Companion;
 use crate::model::slm1::{self, Encoding};
 use crate::model::writer::{ModelWriter, Planned};
 use crate::model::{ModelConfig, Tokenizer, WriteError};
@@ -127,6 +128,32 @@ fn products_are_numpys() {
         let mut turned = (0..rows * columns).map(|i| case.delta[i % rows * columns + i / rows]);
         assert!(near(&sums(&adapter, "m.q.weight"), &mut turned));
     }
+}
+
+/// By hand, B = [1; 2], A = [3 4]: PEFT 0.21.2 decides by the kind of module, whatever the settings say.
+#[test]
+fn the_kind_of_module_decides_which_way_a_product_lies() {
+    let sums = |network: Option<&str>, module: &str, more: &str| {
+        let [a, b] = ["A", "B"].map(|factor| format!("base_model.model.m.{module}.lora_{factor}.weight"));
+        let factors = tensors(DType::F32, &[(&a, &[1, 2], vec![3.0, 4.0]), (&b, &[2, 1], vec![1.0, 2.0])]);
+        let folder = Folder::new(&format!("\"r\":1,\"lora_alpha\":1{more}"), &factors);
+        let tensor = format!("m.{module}.weight");
+        let mut base = bare(&[(&tensor, &[2, 2])]);
+        base.companions.extend(network.map(|network| Companion {
+            name: "config.json".to_owned(),
+            bytes: format!("{{\"model_type\":\"{network}\"}}").into_bytes(),
+        }));
+        sums(&open(folder.path(), &base).unwrap(), &tensor)
+    };
+    let (plain, turned) = ([3.0, 4.0, 6.0, 8.0], [3.0, 6.0, 4.0, 8.0]);
+    let fan_in = ",\"fan_in_fan_out\":true";
+    assert_eq!(sums(Some("llama"), "q_proj", fan_in), plain);
+    assert_eq!(sums(Some("gpt2"), "c_attn", fan_in), turned);
+    assert_eq!(sums(Some("gpt2"), "c_attn", ""), turned);
+    assert_eq!(sums(Some("gpt2"), "lm_head", fan_in), plain);
+    assert_eq!(sums(Some("gpt_bigcode"), "c_attn", ""), plain);
+    assert_eq!(sums(None, "c_attn", fan_in), turned);
+    assert_eq!(sums(None, "c_attn", ""), plain);
 }
 
 /// An embedding's product is transposed: by hand, B = [1; 2], A = [3 4 5].
