@@ -62,15 +62,23 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
             "left out: {buffers} that follow from the configuration (`studbook inspect` lists them)"
         )?;
     }
-    let kept = made.tensors.iter().filter(|tensor| tensor.delta.density == 0.0).count();
+    if made.rounded > 0 {
+        let tensors = count(made.rounded, "tensor");
+        writeln!(
+            terminal.err(),
+            "{} {tensors} stored as f64 have values between two f32: the nearest of these were taken",
+            terminal.paint("warning:", Terminal::YELLOW)
+        )?;
+    }
     writeln!(
         terminal.out(),
-        "{}: {} from {}{}, {} tensors, {kept} of them unchanged in value",
+        "{}: {} from {}{}, {}, {} of them unchanged in value",
         command.out.display(),
         target.name(),
         opened.package.weights.format(),
         if adapted.is_some() { " and an adapter" } else { "" },
-        made.tensors.len(),
+        count(made.tensors, "tensor"),
+        made.unchanged,
     )?;
     Ok(Exit::Complete)
 }

@@ -15,19 +15,35 @@ pub struct Rows<'a> {
 
 impl Source for Rows<'_> {
     fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-        let end = first + scratch.len();
+        self.for_rows(first, scratch, |from, out| {
+            // A source lends what it has; a copy is needed because rows come from different places.
+            let mut row = vec![0.0; out.len()];
+            out.copy_from_slice(self.source.read(from, &mut row));
+        });
+        scratch
+    }
+
+    fn is_wide(&self) -> bool {
+        self.source.is_wide()
+    }
+
+    fn read_f64(&self, first: usize, out: &mut [f64]) {
+        self.for_rows(first, out, |from, out| self.source.read_f64(from, out));
+    }
+}
+
+impl Rows<'_> {
+    /// Cuts elements at the ends of rows and says where each piece is in the source.
+    fn for_rows<T>(&self, first: usize, out: &mut [T], mut read: impl FnMut(usize, &mut [T])) {
+        let end = first + out.len();
         let mut at = first;
         while at < end {
             let (row, column) = (at / self.columns, at % self.columns);
             let length = (self.columns - column).min(end - at);
             let from = self.permutation.source_row(row) * self.columns + column;
-            let out = &mut scratch[at - first..at - first + length];
-            // A source lends what it has; a copy is needed because rows come from different places.
-            let mut row = vec![0.0; length];
-            out.copy_from_slice(self.source.read(from, &mut row));
+            read(from, &mut out[at - first..at - first + length]);
             at += length;
         }
-        scratch
     }
 }
 
@@ -52,6 +68,9 @@ mod tests {
         for first in 0..24 {
             for end in first..=24 {
                 assert_eq!(rows.read(first, &mut vec![0.0; end - first]), &all[first..end]);
+                let mut wide = vec![0.0; end - first];
+                rows.read_f64(first, &mut wide);
+                assert!(wide.iter().zip(&all[first..]).all(|(wide, value)| *wide == f64::from(*value)));
             }
         }
     }

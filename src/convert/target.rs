@@ -16,6 +16,7 @@ use crate::model::trained::manifest::Manifest;
 use crate::model::{
     ModelWriter, Package, Planned, gguf, huggingface, replaceable, safetensors, slm1, trained,
 };
+use crate::operator::source::rounded;
 use crate::operator::{
     self, Application, Operator, OperatorError, Parameters, Source, TensorInputs, Tensors, Values,
 };
@@ -161,6 +162,34 @@ impl Target {
     }
 }
 
+/// What became of a model's tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Converted {
+    /// How many there are.
+    pub tensors: usize,
+    /// How many of them have the values they had.
+    pub unchanged: usize,
+    /// How many have an f64 that is no f32: the nearest one was read.
+    pub rounded: usize,
+}
+
+impl Converted {
+    fn of(task: &Task<'_>, tensors: &dyn Tensors, made: &Application) -> Self {
+        let rounds = |step: &Move| {
+            let source = tensors.source(&step.from);
+            source.is_some_and(|source| rounded(&*source, step.shape.elements()) > 0)
+        };
+        let rounds: Vec<bool> = task.moves.iter().map(rounds).collect();
+        let kept =
+            made.tensors.iter().zip(&rounds).filter(|(made, rounds)| made.delta.density == 0.0 && !**rounds);
+        Self {
+            tensors: made.tensors.len(),
+            unchanged: kept.count(),
+            rounded: rounds.iter().filter(|rounds| **rounds).count(),
+        }
+    }
+}
+
 /// Writes a model as another format, whole or not at all, and says what was written; `tensors` are its
 /// weights, or those with an adapter on them.
 pub fn convert(
@@ -169,7 +198,7 @@ pub fn convert(
     options: Options<'_>,
     out: &Path,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Application, ConvertError> {
+) -> Result<Converted, ConvertError> {
     let form = Form {
         format: options.target,
         dtype: options.dtype,
@@ -204,7 +233,7 @@ fn to_folder(
     options: Options<'_>,
     out: &Path,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Application, ConvertError> {
+) -> Result<Converted, ConvertError> {
     task.package.carried_buffers()?;
     let plan = |step: &Move| Planned {
         name: step.to.clone(),
@@ -239,7 +268,7 @@ fn passthrough(
     planned: &[Planned],
     writer: &mut dyn ModelWriter,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Application, ConvertError> {
+) -> Result<Converted, ConvertError> {
     let operator: &'static dyn Operator = &operator::passthrough::Passthrough;
     let values = Values::complete(operator.parameters(), &Parameters::new(), 1)
         .map_err(|source| OperatorError::Parameter { operator: operator.name(), source })?;
@@ -264,11 +293,13 @@ fn passthrough(
         })
         .collect::<Result<Vec<_>, ConvertError>>()?;
     let from = |name: &str| task.moves.iter().find(|step| step.to == name).map(|step| step.from.clone());
-    operator::apply(operator, &inputs, planned, writer, cancelled).map_err(|error| match error {
-        // Nobody asked for an operator.
-        OperatorError::InputNotFinite { tensor, index, value, .. } => {
-            ConvertError::NotFinite { tensor: from(&tensor).unwrap_or(tensor), index, value }
-        }
-        other => other.into(),
-    })
+    let made =
+        operator::apply(operator, &inputs, planned, writer, cancelled).map_err(|error| match error {
+            // Nobody asked for an operator.
+            OperatorError::InputNotFinite { tensor, index, value, .. } => {
+                ConvertError::NotFinite { tensor: from(&tensor).unwrap_or(tensor), index, value }
+            }
+            other => other.into(),
+        })?;
+    Ok(Converted::of(task, tensors, &made))
 }

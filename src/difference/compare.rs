@@ -122,10 +122,14 @@ pub(super) fn measure(pair: &Pair<'_>) -> Result<Sums, DifferenceError> {
     let stretches = blocks::ranges(pair.shape.elements(), STRETCH);
     let measured = blocks::try_map(&stretches, |_, range: &Range<usize>| {
         let mut sums = Sums::default();
-        pair.each(range.clone(), |_, a, b| {
-            sums.add(&piece(a, b));
-            Ok(())
-        })?;
+        if pair.is_wide() {
+            pair.each_f64(range.clone(), |a, b| sums.add(&piece(a, b)))?;
+        } else {
+            pair.each(range.clone(), |_, a, b| {
+                sums.add(&piece(a, b));
+                Ok(())
+            })?;
+        }
         Ok::<_, DifferenceError>(sums)
     })?;
     let mut sums = Sums::default();
@@ -173,19 +177,19 @@ impl Sums {
 }
 
 /// One run of at most [`PIECE`] elements.
-fn piece(a: &[f32], b: &[f32]) -> Sums {
+fn piece<T: Copy + Default + PartialEq + Into<f64>>(a: &[T], b: &[T]) -> Sums {
     let mut lanes = [[0.0_f64; LANES]; 4];
     let mut largest = [0.0_f64; LANES];
     let mut changed = [0_u64; LANES];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut padded = ([0.0; LANES], [0.0; LANES]);
+    let mut padded = ([T::default(); LANES], [T::default(); LANES]);
     padded.0[..a_rest.len()].copy_from_slice(a_rest);
     padded.1[..b_rest.len()].copy_from_slice(b_rest);
     let rest = std::iter::once((&padded.0, &padded.1));
     for (a, b) in a_chunks.iter().zip(b_chunks).chain(rest) {
         for lane in 0..LANES {
-            let (x, y) = (f64::from(a[lane]), f64::from(b[lane]));
+            let (x, y): (f64, f64) = (a[lane].into(), b[lane].into());
             let difference = y - x;
             lanes[0][lane] += difference * difference;
             lanes[1][lane] += x * x;

@@ -62,6 +62,30 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
+    /// Whether either model stores it as f64.
+    pub(super) fn is_wide(&self) -> bool {
+        self.first.is_wide() || self.second.is_wide()
+    }
+
+    /// Like [`Self::each`], without rounding anything.
+    pub(super) fn each_f64(
+        &self,
+        range: Range<usize>,
+        mut take: impl FnMut(&[f64], &[f64]),
+    ) -> Result<(), DifferenceError> {
+        let (mut first, mut second) = (vec![0.0; PIECE], vec![0.0; PIECE]);
+        for start in range.clone().step_by(PIECE) {
+            let len = PIECE.min(range.end - start);
+            let (a, b) = (&mut first[..len], &mut second[..len]);
+            self.first.read_f64(start, a);
+            self.second.read_f64(start, b);
+            self.finite(Side::First, start, a)?;
+            self.finite(Side::Second, start, b)?;
+            take(a, b);
+        }
+        Ok(())
+    }
+
     /// Like [`Self::each`], with the differences as an adapter holds them: `b - a` in f32.
     pub(super) fn each_delta(
         &self,
@@ -85,14 +109,19 @@ impl<'a> Pair<'a> {
         })
     }
 
-    fn finite(&self, side: Side, start: usize, values: &[f32]) -> Result<(), DifferenceError> {
-        match values.iter().position(|value| !value.is_finite()) {
+    fn finite<T: Copy + Into<f64>>(
+        &self,
+        side: Side,
+        start: usize,
+        values: &[T],
+    ) -> Result<(), DifferenceError> {
+        match values.iter().position(|value| !(*value).into().is_finite()) {
             None => Ok(()),
             Some(i) => Err(DifferenceError::NotFinite {
                 side,
                 tensor: self.name.to_owned(),
                 index: start + i,
-                value: values[i],
+                value: values[i].into() as f32,
             }),
         }
     }

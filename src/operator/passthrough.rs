@@ -1,7 +1,7 @@
 //! `passthrough`: one parent's tensors as they are.
 //!
-//! Nothing is computed unless `scale` says so: `out = x`, or `scale * x`. Its use is in what surrounds
-//! it: slices of layers stacked into another model ([`super::slice`]), conversions to another file.
+//! Nothing is computed unless `scale` says so: `out = x`, or `scale * x`; of a stored f64, x is the nearest
+//! f32, as for every operator. Its use is in what surrounds it: slices of layers stacked into another model ([`super::slice`]), conversions to another file.
 
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;

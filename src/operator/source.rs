@@ -6,6 +6,7 @@
 
 use crate::base::wide::fetch;
 use crate::model::Weights;
+use crate::tensor::dtype::DType;
 use crate::tensor::quantize::byte_of;
 use crate::tensor::shape::Shape;
 use crate::tensor::view::TensorView;
@@ -24,6 +25,38 @@ pub trait Source: Sync {
 
     /// Says that element `first`, if there is such a one, is read soon. It changes nothing but the time.
     fn expect(&self, _first: usize) {}
+
+    /// Whether elements are stored as f64. Operators see the nearest f32 of each.
+    fn is_wide(&self) -> bool {
+        false
+    }
+
+    /// Elements from `first` on without rounding: for those who compare, and who compute nothing with it.
+    fn read_f64(&self, first: usize, out: &mut [f64]) {
+        widened(self, first, out);
+    }
+}
+
+fn widened<S: Source + ?Sized>(source: &S, first: usize, out: &mut [f64]) {
+    let mut scratch = [0.0; PIECE];
+    for (i, out) in out.chunks_mut(PIECE).enumerate() {
+        let values = source.read(first + i * PIECE, &mut scratch[..out.len()]);
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = f64::from(*value));
+    }
+}
+
+/// How many of so many elements are no f32.
+pub fn rounded(source: &dyn Source, elements: usize) -> usize {
+    if !source.is_wide() {
+        return 0;
+    }
+    let mut wide = [0.0; PIECE];
+    let pieces = (0..elements).step_by(PIECE).map(|first| {
+        let wide = &mut wide[..PIECE.min(elements - first)];
+        source.read_f64(first, wide);
+        wide.iter().filter(|value| f64::from(**value as f32) != **value).count()
+    });
+    pieces.sum()
 }
 
 /// A model whose tensors can be read: stored ones, or something computed on the way.
@@ -66,12 +99,23 @@ impl Source for TensorView<'_> {
             fetch(byte);
         }
     }
+
+    fn is_wide(&self) -> bool {
+        self.dtype == DType::F64
+    }
+
+    fn read_f64(&self, first: usize, out: &mut [f64]) {
+        if !self.is_wide() {
+            return widened(self, first, out);
+        }
+        let stored = &self.data.as_chunks::<8>().0[first..];
+        out.iter_mut().zip(stored).for_each(|(out, bytes)| *out = f64::from_le_bytes(*bytes));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::dtype::DType;
     use crate::tensor::shape::Shape;
 
     fn read(view: &TensorView<'_>, first: usize, len: usize) -> Vec<f32> {

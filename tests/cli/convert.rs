@@ -98,6 +98,32 @@ fn encodings_change_on_request() {
     }
 }
 
+/// Everything is computed in f32; what that costs an f64 is told, and shows when it is compared.
+#[test]
+fn what_an_f64_loses_is_told() {
+    let space = Space::empty();
+    let file = |name: &str, values: [f64; 3]| {
+        let header = br#"{"a":{"dtype":"F64","shape":[3],"data_offsets":[0,24]}}"#;
+        let length = (header.len() as u64).to_le_bytes();
+        let values = values.map(f64::to_le_bytes).concat();
+        space.write(name, &[&length[..], header, &values].concat());
+    };
+    let differ = |a: &str, b: &str, code| space.studbook(&["diff", a, b, "--exit-code"]).exits(code);
+    file("x.safetensors", [0.1, 0.5, -3.0]);
+    let said = space.studbook(&["convert", "x.safetensors", "y.safetensors"]).exits(0);
+    said.says("1 tensor, 0 of them unchanged").complains("1 tensor stored as f64");
+    differ("x.safetensors", "y.safetensors", 1).says("33.3%");
+    differ("x.safetensors", "x.safetensors", 0);
+    let said =
+        space.studbook(&["convert", "y.safetensors", "z.safetensors"]).exits(0).says("1 of them unchanged");
+    assert!(said.err.is_empty(), "{}", said.err);
+    differ("y.safetensors", "z.safetensors", 0);
+    // Beyond the range of f32: nothing to convert to, but to compare.
+    file("huge.safetensors", [0.1, 0.5, -3e300]);
+    space.studbook(&["convert", "huge.safetensors", "h.safetensors"]).exits(2).complains("`a` at element 2");
+    differ("x.safetensors", "huge.safetensors", 1);
+}
+
 #[test]
 fn what_cannot_be_is_told() {
     let space = space();
