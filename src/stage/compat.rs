@@ -260,7 +260,7 @@ fn aspect(kind: DifferenceKind, field: &str, tokens_of_base: bool) -> &'static s
 fn envelope(params: &Params, models: &[Model<'_>]) -> Result<Check, StageError> {
     let package =
         |name: &Name| models.iter().find(|model| model.source.name == *name).map(|model| &model.package);
-    let like = laid_out(&models[0].package, &params.stack, &package)?;
+    let like = laid_out(&models[0].package, &params.stack, params.tokens_of_base, &package)?;
     let bytes = Child::like(&like, &params.output, None)?.total_bytes();
     let passed = bytes <= params.artifact_budget;
     let verb = if passed { "fits" } else { "exceeds" };
