@@ -10,14 +10,14 @@
 //! around    embeddings, last norm, output matrix   the same as the model's
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::assemble::Views;
 use super::config::{Slice, Source};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::operator::Tensors;
-use crate::operator::depth::{is_before_layers, layer_of, renumbered, stem_of};
+use crate::operator::depth::{is_before_layers, layer_of, renumbered, stems};
 use crate::tensor::shape::Shape;
 
 /// What a layer, or what lies around the layers, consists of.
@@ -78,8 +78,7 @@ pub(super) fn check(slices: &[Slice], like: &str, models: &Views<'_>) -> Result<
 
 /// Layers of which it could not be told which ones are meant.
 fn one_count(model: &Located<String>, tensors: &dyn Tensors) -> Result<(), Diagnostic> {
-    let stems: BTreeSet<&str> = tensors.shapes().filter_map(|(name, _)| stem_of(name)).collect();
-    let mut stems = stems.into_iter();
+    let mut stems = stems(tensors.shapes().map(|(name, _)| name)).into_iter();
     let (Some(first), Some(second)) = (stems.next(), stems.next()) else { return Ok(()) };
     let message = format!("`{}` numbers layers in two places, `{first}` and `{second}`", model.value);
     Err(Diagnostic::error(message, model.span.clone())

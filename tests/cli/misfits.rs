@@ -5,7 +5,7 @@ use std::fs::File;
 use crate::space::Space;
 
 /// A safetensors file of f32 tensors, each filled with one number.
-fn safetensors(tensors: &[(&str, &[usize], f32)]) -> Vec<u8> {
+pub(crate) fn safetensors(tensors: &[(&str, &[usize], f32)]) -> Vec<u8> {
     let (mut entries, mut data) = (Vec::new(), Vec::new());
     for (name, dims, value) in tensors {
         let begin = data.len();
