@@ -20,6 +20,7 @@ use crate::model::weights::TensorInfo;
 use crate::model::{Companion, Package, Weights, gguf};
 use crate::operator::depth::layer_of;
 use crate::operator::slice::{Place, Slice, layers, stacked};
+use crate::tensor::shape::Shape;
 
 /// What GGUF calls the number of layers, behind the name of the architecture.
 const BLOCKS: &str = ".block_count";
@@ -80,6 +81,13 @@ pub fn laid_out<'m>(
         true => Ok(Cow::Borrowed(like)),
         false => outline(like, slices, tokens_of_base, models).map(Cow::Owned),
     }
+}
+
+/// A model's tensors and their shapes, called as in the model `like`.
+pub fn in_names_of(model: &Package, like: &Package) -> Result<Vec<(String, Shape)>, ConvertError> {
+    let part = Part::new(model, like)?;
+    let shape = |name: &String| Some((name.clone(), part.info(name)?.shape.clone()));
+    Ok(part.names.iter().filter_map(shape).collect())
 }
 
 /// The matrices of a model that have a row for each of its tokens.

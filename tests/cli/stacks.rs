@@ -82,3 +82,43 @@ fn layers_of_two_places_are_drawn_apart() {
     let receipt = space.read(".studbook/runs/two/04-operator/drawn.json");
     assert!(receipt.contains("\"stacks\":2"), "{receipt}");
 }
+
+const SLICE: &str = "[candidates.cut]\noperator = \"passthrough\"\nparents = [\"x\"]\n\
+                     slices = [{ parent = \"x\", layers = [0, 1] }]\n";
+
+/// A merge and a plan refuse the same.
+#[test]
+fn slices_are_of_models_that_number_layers_in_one_place() {
+    let space = space(SLICE);
+    let why = "`x` numbers layers in two places, `model.layers` and `visual.blocks`";
+    let said = space.studbook(&["check", "plan.toml"]).exits(2).complains(why).complains("plan.toml:20:22");
+    said.complains("expected models with one run of layers").complains("plan.toml has 1 error");
+    space.edit("plan.toml", "[0, 1] }", "[5, 6] }");
+    space.studbook(&["run", "plan.toml"]).exits(2).complains(why);
+    let merge =
+        "merge_method: passthrough\nslices:\n  - sources: [{model: x.safetensors, layer_range: [0, 1]}]\n";
+    space.write("m.yml", merge.as_bytes());
+    let said = space.studbook(&["merge", "m.yml", "out.safetensors"]).exits(2);
+    said.complains("`x.safetensors` numbers layers in two places, `model.layers` and `visual.blocks`");
+}
+
+/// Layers that no network of the child's configuration has.
+#[test]
+fn layers_unlike_all_those_of_the_model_the_child_is_like_are_refused() {
+    let both = "{ parent = \"x\", layers = [0, 1] }, { parent = \"y\", layers = [0, 2] }]";
+    let space = space(
+        &SLICE.replace("[\"x\"]", "[\"x\", \"y\"]").replace("{ parent = \"x\", layers = [0, 1] }]", both),
+    );
+    let model = |name: &str, tensors: [(&str, &[usize], f32); 3]| space.write(name, &safetensors(&tensors));
+    model("x.safetensors", [("h.0.w", &[4, 4], 1.0), ("h.1.w", &[4, 4], 1.0), ("h.2.w", &[4, 4], 1.0)]);
+    model("y.safetensors", [("h.0.w", &[4, 4], 1.0), ("h.1.w", &[4, 4], 1.0), ("h.2.w", &[8, 4], 1.0)]);
+    space.studbook(&["check", "plan.toml"]).exits(0);
+    space.edit("plan.toml", "[0, 2] }", "[1, 3] }");
+    let said = space.studbook(&["check", "plan.toml"]).exits(2).complains("plan.toml:20:");
+    said.complains("tensor `h.2.w` is 8x4 in `y` and 4x4 in `x`").complains("built alike");
+    model("y.safetensors", [("h.0.w", &[4, 4], 1.0), ("h.1.w", &[4, 4], 1.0), ("h.2.v", &[4, 4], 1.0)]);
+    space
+        .studbook(&["check", "plan.toml"])
+        .exits(2)
+        .complains("`y` has a tensor `h.2.v`, and `x` has no such one");
+}
