@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | `slm` | as SLM1 has them | f32, q8_0, q4_0 | configuration and tokenizer in the file |
 //! | `hugging-face` | as Hugging Face has them, or as they are | f32, f16, bf16 | the companions of the model it is like |
-//! | `safetensors` | as they are | f32, f16, bf16 | nothing |
+//! | `safetensors` | as in the model it is like | f32, f16, bf16 | nothing |
 //! | `gguf` | as GGUF has them | f32, f16, bf16, q8_0; vectors f32 | the facts of the model it is like |
 
 use serde::{Deserialize, Serialize};
@@ -187,7 +187,7 @@ impl<'a> Child<'a> {
 
     /// What its tensors are called, if they belong to a family.
     pub fn naming(&self, form: &Form) -> Option<Naming> {
-        form.format.naming_like(self.task.package).or(self.task.package.naming)
+        form.format.naming_like(self.task.package)
     }
 
     /// The matrices with a row for each token, in the child's names.

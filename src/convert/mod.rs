@@ -26,7 +26,7 @@ pub mod task;
 pub mod view;
 
 pub use child::{Child, Form};
-pub use outline::{laid_out, one_layer, outline};
+pub use outline::{in_names_of, laid_out, one_layer, outline};
 pub use run::{RunError, checkpoint};
 pub use target::{Options, Target, convert};
 pub use task::ConvertError;

@@ -13,19 +13,24 @@ use crate::base::name::Name;
 use crate::model::buffer::{Buffer, BufferError};
 use crate::model::config::ModelConfig;
 use crate::model::gguf::facts::{Fact, Facts};
-use crate::model::huggingface::{CONFIG, mend::Changes};
+use crate::model::huggingface::CONFIG;
+use crate::model::huggingface::mend::{Changes, LayerOf};
+use crate::model::naming::Naming;
 use crate::model::weights::TensorInfo;
 use crate::model::{Companion, Package, Weights, gguf};
 use crate::operator::depth::layer_of;
 use crate::operator::slice::{Place, Slice, layers, stacked};
+use crate::tensor::shape::Shape;
 
 /// What GGUF calls the number of layers, behind the name of the architecture.
 const BLOCKS: &str = ".block_count";
 
-/// A model like `like`, with the layers that `slices` say of `models`.
+/// A model like `like`, with the layers that `slices` say of `models`; `tokens_of_base` is whether it has the
+/// rows of that one's tokens, whatever theirs are.
 pub fn outline<'m>(
     like: &Package,
     slices: &[Slice],
+    tokens_of_base: bool,
     models: &dyn Fn(&Name) -> Option<&'m Package>,
 ) -> Result<Package, ConvertError> {
     let mut parts: BTreeMap<&Name, Part<'_>> = BTreeMap::new();
@@ -37,13 +42,21 @@ pub fn outline<'m>(
     let names = |parent: &Name| parts.get(parent).map_or_else(Vec::new, Part::names);
     let places = stacked(slices, &names)?;
     let numbers: BTreeMap<&Name, usize> = parts.keys().enumerate().map(|(i, name)| (*name, i)).collect();
+    let of_tokens = if tokens_of_base { token_matrices(like) } else { Vec::new() };
     let tensor = |place: &Place| {
         let info = parts.get(&place.parent).and_then(|part| part.info(&place.there));
         let info = info.ok_or_else(|| ConvertError::Missing(place.there.clone()))?;
-        Ok((numbers[&place.parent], TensorInfo { name: place.name.clone(), ..info.clone() }))
+        let with_own_rows = |own: &&&TensorInfo| own.name == place.name && other_rows(own, info);
+        let (model, info) = match of_tokens.iter().find(with_own_rows) {
+            // Behind the parts.
+            Some(own) => (parts.len(), *own),
+            None => (numbers[&place.parent], info),
+        };
+        Ok((model, TensorInfo { name: place.name.clone(), ..info.clone() }))
     };
     let tensors = places.iter().map(tensor).collect::<Result<Vec<_>, ConvertError>>()?;
-    let weights: Vec<&Weights> = parts.values().map(|part| &part.package.weights).collect();
+    let parts_weights = parts.values().map(|part| &part.package.weights);
+    let weights: Vec<&Weights> = parts_weights.chain([&like.weights]).collect();
     let count = layers(slices).count();
     let config = like.config.clone().map(|config| ModelConfig { layer_count: count as u32, ..config });
     let buffers = around_layers(like)?;
@@ -61,18 +74,39 @@ pub fn outline<'m>(
 pub fn laid_out<'m>(
     like: &'m Package,
     slices: &[Slice],
+    tokens_of_base: bool,
     models: &dyn Fn(&Name) -> Option<&'m Package>,
 ) -> Result<Cow<'m, Package>, ConvertError> {
     match slices.is_empty() {
         true => Ok(Cow::Borrowed(like)),
-        false => outline(like, slices, models).map(Cow::Owned),
+        false => outline(like, slices, tokens_of_base, models).map(Cow::Owned),
     }
+}
+
+/// A model's tensors and their shapes, called as in the model `like`.
+pub fn in_names_of(model: &Package, like: &Package) -> Result<Vec<(String, Shape)>, ConvertError> {
+    let part = Part::new(model, like)?;
+    let shape = |name: &String| Some((name.clone(), part.info(name)?.shape.clone()));
+    Ok(part.names.iter().filter_map(shape).collect())
+}
+
+/// The matrices of a model that have a row for each of its tokens.
+fn token_matrices(package: &Package) -> Vec<&TensorInfo> {
+    let names = package.naming.map(Naming::token_matrices);
+    names.iter().flatten().filter_map(|name| package.weights.info(name)).collect()
+}
+
+/// Whether two matrices differ in nothing but their rows.
+fn other_rows(one: &TensorInfo, other: &TensorInfo) -> bool {
+    let same_width =
+        one.shape.dims().len() == other.shape.dims().len() && one.shape.columns() == other.shape.columns();
+    same_width && one.shape != other.shape
 }
 
 /// One layer of a model and what lies around its layers: what two models of other depths must agree in.
 pub fn one_layer(package: &Package, name: &Name, layer: usize) -> Result<Package, ConvertError> {
     let slice = Slice { parent: name.clone(), layers: [layer, layer.saturating_add(1)] };
-    outline(package, &[slice], &|_| Some(package))
+    outline(package, &[slice], false, &|_| Some(package))
 }
 
 /// The buffers of a model of other layers; those of layers would have to be stacked, too.
@@ -129,10 +163,10 @@ fn companions<'m>(
     models: &dyn Fn(&Name) -> Option<&'m Package>,
 ) -> Result<Vec<Companion>, ConvertError> {
     let of = |(parent, layer): (&Name, usize)| {
-        let config = models(parent).and_then(|model| model.companion(CONFIG));
-        (config.map_or_else(Vec::new, |file| file.bytes.clone()), layer)
+        let model = models(parent)?;
+        Some(LayerOf::new(parent.as_str(), model, layer))
     };
-    let changes = Changes { layers: Some(layers(slices).map(of).collect()), ..Changes::default() };
+    let changes = Changes { layers: Some(layers(slices).filter_map(of).collect()), ..Changes::default() };
     let mut companions = like.companions.clone();
     for file in companions.iter_mut().filter(|file| file.name == CONFIG) {
         let mended = changes.mend(&file.bytes);

@@ -133,9 +133,10 @@ impl Target {
         }
     }
 
-    /// What tensors are called in a file of it that is like `like`: GGUF has two families.
+    /// What tensors are called in a file of it that is like `like`: GGUF has two families, and a format that
+    /// says nothing of names keeps those of `like`.
     pub fn naming_like(self, like: &Package) -> Option<Naming> {
-        let naming = self.naming()?;
+        let Some(naming) = self.naming() else { return like.naming };
         if self != Self::Gguf {
             return Some(naming);
         }
@@ -205,7 +206,8 @@ pub fn convert(
         shard: options.shard,
         without_tokenizer: options.without_tokenizer,
     };
-    let task = match options.target.naming_like(package) {
+    let naming = options.target.naming().and(options.target.naming_like(package));
+    let task = match naming {
         Some(naming) => Task::new(package, naming, options.target.name())?,
         None => Task::as_they_are(package),
     };

@@ -26,7 +26,7 @@ use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, fresh, space};
 use crate::model::adapter::AdapterError;
 use crate::model::buffer::{self, Buffer, BufferError};
-use crate::model::huggingface::mend::{Changes, MendError};
+use crate::model::huggingface::mend::{Changes, LayerOf, MendError};
 use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
@@ -210,10 +210,7 @@ fn changes(
     own_output: bool,
     vocab_size: Option<usize>,
 ) -> Changes {
-    let of = |(model, layer): &(String, usize)| {
-        let config = models[model].package.companion(CONFIG);
-        (config.map_or_else(Vec::new, |file| file.bytes.clone()), *layer)
-    };
+    let of = |(model, layer): &(String, usize)| LayerOf::new(model, &models[model].package, *layer);
     Changes {
         dtype: config.dtype,
         layers: assembly.layers.as_ref().map(|layers| layers.iter().map(of).collect()),

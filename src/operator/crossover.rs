@@ -5,12 +5,13 @@
 //! formal analysis of the role of multi-point crossover", 1992), with two parents or more. Nothing
 //! is averaged: the bits of an element are those of the parent it came from.
 //!
-//! A unit is a `tensor`; a `layer`, all tensors whose names have one layer number
-//! ([`super::depth::layer_of`]), others being units of their own; a `row`; or `block:N`, N neighbouring elements of a tensor (its
-//! last block may be shorter). Who gives a unit:
+//! A unit is a `tensor`; a `layer`, all tensors of one number in one place ([`super::depth::place_of`]), others
+//! being units of their own; a `row`; or `block:N`, N neighbouring elements of a tensor (its last block may be
+//! shorter). Who gives a unit:
 //!
-//! * `uniform`: word `u` of the tensor's random stream (for layers, that of `layers.N`) over 2^32,
-//!   against the cumulated `shares` over their sum, where `u` counts the tensor's units.
+//! * `uniform`: word `u` of the tensor's random stream (for layers that of `layers.N`, or of `STEM.N` in a
+//!   model that numbers them in several places, which the receipt calls `stacks`) over 2^32, against the
+//!   cumulated `shares` over their sum, where `u` counts the tensor's units.
 //! * `n_point:K`: the model's units in storage order are cut at K different places, drawn from all
 //!   between two units; the pieces come from the first parent, the second and so on, round and round.
 //!
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
-use super::depth::layer_of;
+use super::depth::{place_of, stems};
 use super::draw::distinct;
 use super::error::OperatorError;
 use super::genes::{GeneMap, Genes};
@@ -98,6 +99,11 @@ impl Operator for Crossover {
             Some(points) => self.cut(tensors, points)?,
             None => Parameters::new(),
         };
+        let of_layers = tensors.iter().filter(|tensor| layer_unit(tensor).is_some());
+        let stacks = stems(of_layers.map(|tensor| tensor.name)).len();
+        if stacks > 1 {
+            found.insert(STACKS.to_owned(), Value::Number(stacks as f64));
+        }
         let given: Vec<Vec<u64>> =
             tensors.par_iter().map(|tensor| GeneMap::of(&genes(tensor, &found)).elements).collect();
         let elements: u64 = given.iter().flatten().sum();
@@ -165,9 +171,12 @@ fn numbering(tensors: &[TensorInputs<'_>]) -> (Vec<u64>, u64) {
     (first.collect(), units)
 }
 
-/// The layer that is this tensor's unit.
-fn layer_unit(tensor: &TensorInputs<'_>) -> Option<usize> {
-    if tensor.values.choice("unit") == "layer" { layer_of(tensor.name) } else { None }
+/// In how many places layers are numbered, where it is more than one.
+const STACKS: &str = "stacks";
+
+/// The layer that is this tensor's unit: its place, and its number there.
+fn layer_unit<'a>(tensor: &TensorInputs<'a>) -> Option<(&'a str, usize)> {
+    if tensor.values.choice("unit") == "layer" { place_of(tensor.name) } else { None }
 }
 
 /// Elements of a unit of this tensor.
@@ -193,9 +202,10 @@ fn genes(tensor: &TensorInputs<'_>, survey: &Parameters) -> Genes {
         }
         _ => {
             let stream = match layer_unit(tensor) {
-                Some(layer) => {
+                Some((stem, layer)) => {
                     let [seed, operator, candidate] = tensor.purpose;
-                    Philox::for_purpose(&[seed, operator, candidate, &format!("layers.{layer}")])
+                    let stem = if survey.contains_key(STACKS) { stem } else { "layers" };
+                    Philox::for_purpose(&[seed, operator, candidate, &format!("{stem}.{layer}")])
                 }
                 None => tensor.random(),
             };

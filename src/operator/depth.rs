@@ -5,16 +5,43 @@
 //! `index / (layers - 1)`, and 1 where there is only one. Tensors outside of the layers (embeddings,
 //! the last norm, the output matrix) take the ramp's first number. That is how the field's recipes
 //! read their gradients, so they carry over.
+//!
+//! A model may number its layers in several places, as `visual.blocks.0` to `visual.blocks.5` and
+//! `model.layers.0` to `model.layers.2`: a ramp goes from the first layer to the last in each of them, and
+//! layers of one number in two places are two layers.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parameter::{Parameters, Value};
+
+/// The number that a part of a name is.
+fn number(part: &str) -> Option<usize> {
+    let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { part.parse().ok() } else { None }
+}
+
+/// Where a tensor's layer is numbered (what it is called up to the number), and its number there:
+/// `model.layers` and 3 of `model.layers.3.mlp.up_proj.weight`.
+pub fn place_of(tensor: &str) -> Option<(&str, usize)> {
+    let mut end = 0;
+    for part in tensor.split('.') {
+        if let Some(number) = number(part) {
+            return Some((tensor[..end].trim_end_matches('.'), number));
+        }
+        end += part.len() + 1;
+    }
+    None
+}
 
 /// The layer a tensor belongs to: the first number among the parts of its name, as in
 /// `layers.3.wq.weight` and `model.layers.3.mlp.up_proj.weight`.
 pub fn layer_of(tensor: &str) -> Option<usize> {
-    tensor.split('.').find_map(|part| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { part.parse().ok() } else { None }
-    })
+    place_of(tensor).map(|(_, layer)| layer)
+}
+
+/// Every place where layers are numbered.
+pub fn stems<'a>(tensors: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    tensors.into_iter().filter_map(place_of).map(|(stem, _)| stem).collect()
 }
 
 /// What tensors before the layers have in a part of their names: embeddings of tokens and of positions.
@@ -29,54 +56,49 @@ pub fn is_before_layers(tensor: &str) -> bool {
     has(BEFORE) && !has(BEHIND)
 }
 
-/// What a layer's tensor is called up to its number: `model.layers` of `model.layers.3.mlp.up_proj.weight`.
-pub fn stem_of(tensor: &str) -> Option<&str> {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let mut end = 0;
-    for part in tensor.split('.') {
-        if digits(part) {
-            return Some(tensor[..end].trim_end_matches('.'));
-        }
-        end += part.len() + 1;
-    }
-    None
-}
-
 /// The name of a layer's tensor with another number.
-pub fn renumbered(tensor: &str, number: usize) -> String {
+pub fn renumbered(tensor: &str, other: usize) -> String {
     let mut done = false;
     let part = |part: &str| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if digits && !std::mem::replace(&mut done, true) { number.to_string() } else { part.to_owned() }
+        let is_it = number(part).is_some() && !std::mem::replace(&mut done, true);
+        if is_it { other.to_string() } else { part.to_owned() }
     };
     // The closure must see the parts in order, and only the first number changes.
     tensor.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
-/// Where the layers of a model lie between its first, 0, and its last, 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the layers of a model lie between the first of their place, 0, and its last, 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
-    layers: usize,
+    /// How many layers each place has, by its stem.
+    layers: BTreeMap<String, usize>,
 }
 
 impl Depth {
     /// The depth of a model with these tensors.
     pub fn of<'a>(tensors: impl IntoIterator<Item = &'a str>) -> Self {
-        let last = tensors.into_iter().filter_map(layer_of).max();
-        Self { layers: last.map_or(0, |last| last.saturating_add(1)) }
+        let mut layers: BTreeMap<String, usize> = BTreeMap::new();
+        for (stem, layer) in tensors.into_iter().filter_map(place_of) {
+            let count = layer.saturating_add(1);
+            match layers.get_mut(stem) {
+                Some(most) => *most = count.max(*most),
+                None => drop(layers.insert(stem.to_owned(), count)),
+            }
+        }
+        Self { layers }
     }
 
-    /// How many layers there are.
+    /// How many layers there are, in the place that has most.
     pub fn layers(&self) -> usize {
-        self.layers
+        self.layers.values().copied().max().unwrap_or(0)
     }
 
     /// How deep a tensor lies, in `[0, 1]`.
     pub fn at(&self, tensor: &str) -> f64 {
-        match layer_of(tensor) {
-            None => 0.0,
-            Some(_) if self.layers <= 1 => 1.0,
-            Some(layer) => layer as f64 / (self.layers - 1) as f64,
+        let Some((stem, layer)) = place_of(tensor) else { return 0.0 };
+        match self.layers.get(stem) {
+            None | Some(0 | 1) => 1.0,
+            Some(layers) => layer as f64 / (layers - 1) as f64,
         }
     }
 }
@@ -135,10 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn stems_end_where_numbers_begin() {
-        assert_eq!(stem_of("model.layers.3.mlp.0.weight"), Some("model.layers"));
-        assert_eq!(stem_of("3.weight"), Some(""));
-        assert_eq!(stem_of("model.norm.weight"), None);
+    fn places_end_where_numbers_begin() {
+        assert_eq!(place_of("model.layers.3.mlp.0.weight"), Some(("model.layers", 3)));
+        assert_eq!(place_of("3.weight"), Some(("", 3)));
+        assert_eq!(place_of("model.norm.weight"), None);
+        let names = ["b.0.w", "a.1.w", "b.2.w", "norm.w"];
+        assert_eq!(stems(names).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        // What is no number for one is none for the other.
+        let name = "x.99999999999999999999999.y.4.w";
+        assert_eq!(place_of(name), Some(("x.99999999999999999999999.y", 4)));
+        assert_eq!(renumbered(name, 5), "x.99999999999999999999999.y.5.w");
     }
 
     /// Names as the field's networks have them.
@@ -174,6 +202,21 @@ mod tests {
         assert_eq!(depths, [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(depth.at("norm.weight"), 0.0);
         assert_eq!(Depth::of(["layers.0.w"]).at("layers.0.w"), 1.0);
+    }
+
+    #[test]
+    fn each_place_has_a_first_layer_and_a_last() {
+        let names =
+            |stem: &str, count: usize| (0..count).map(|i| format!("{stem}.{i}.w")).collect::<Vec<_>>();
+        let all = [names("visual.blocks", 5), names("model.layers", 3), names("head", 1)].concat();
+        let depth = Depth::of(all.iter().map(String::as_str));
+        let depths = |stem: &str, count: usize| -> Vec<f64> {
+            names(stem, count).iter().map(|name| depth.at(name)).collect()
+        };
+        assert_eq!(depths("visual.blocks", 5), [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(depths("model.layers", 3), [0.0, 0.5, 1.0]);
+        assert_eq!(depths("head", 1), [1.0]);
+        assert_eq!(depth.layers(), 5);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::model::WriteError;
 use crate::tensor::shape::Shape;
 
+use super::alike::Misfit;
 use super::parameter::ParameterError;
 
 /// Why no child was made.
@@ -61,6 +62,9 @@ pub enum OperatorError {
         /// How many there are.
         layers: usize,
     },
+    /// Slices of a model whose layers do not fit.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// A tensor is in one model and not in the other.
     #[error("`{without}` has no tensor `{tensor}`, `{with}` has one")]
     Missing {

@@ -162,14 +162,14 @@ impl<'a> Job<'a> {
             agree_with_child(&reference, planned)?;
         }
         let depth = Depth::of(child.iter().map(|planned| planned.name.as_str()));
-        child.iter().map(|planned| self.tensor(planned, &reference, depth)).collect()
+        child.iter().map(|planned| self.tensor(planned, &reference, &depth)).collect()
     }
 
     fn tensor(
         &self,
         planned: &'a Planned,
         reference: &Parent<'a>,
-        depth: Depth,
+        depth: &Depth,
     ) -> Result<TensorInputs<'a>, OperatorError> {
         let name = planned.name.as_str();
         let find = |parent: &Parent<'a>| {

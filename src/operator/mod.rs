@@ -40,6 +40,7 @@
 //! * [`source`], `pieces`, `stream`, `digests`, `statistics`: the machine underneath.
 
 pub mod adapted;
+pub mod alike;
 pub mod apply;
 pub mod blend;
 mod block;

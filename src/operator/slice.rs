@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::alike::{Misfit, one_place};
 use super::depth::{Depth, is_before_layers, layer_of, renumbered};
 use super::error::OperatorError;
 use super::source::{Source, Tensors};
@@ -48,7 +49,9 @@ pub fn layers(slices: &[Slice]) -> impl Iterator<Item = (&Name, usize)> {
 pub fn stacked(slices: &[Slice], names: &dyn Fn(&Name) -> Vec<String>) -> Result<Vec<Place>, OperatorError> {
     let mut parents: BTreeMap<&Name, Layered> = BTreeMap::new();
     for Slice { parent, .. } in slices {
-        parents.entry(parent).or_insert_with(|| Layered::new(names(parent)));
+        if !parents.contains_key(parent) {
+            parents.insert(parent, Layered::new(parent, names(parent))?);
+        }
     }
     let around = |slice: Option<&Slice>, before: bool| -> Vec<Place> {
         let Some(Slice { parent, .. }) = slice else { return Vec::new() };
@@ -81,7 +84,8 @@ struct Layered {
 }
 
 impl Layered {
-    fn new(names: Vec<String>) -> Self {
+    fn new(parent: &Name, names: Vec<String>) -> Result<Self, Misfit> {
+        one_place(parent.as_str(), names.iter().map(String::as_str))?;
         let depth = Depth::of(names.iter().map(String::as_str));
         let mut layered = Self { depth, around: Vec::new(), layers: BTreeMap::new() };
         for name in names {
@@ -90,7 +94,7 @@ impl Layered {
                 None => layered.around.push(name),
             }
         }
-        layered
+        Ok(layered)
     }
 }
 

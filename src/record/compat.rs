@@ -26,8 +26,8 @@ pub struct CompatibilityReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// `tokenizer`, `layout`, `shape`, `quantisation`, `vocabulary` (where the plan says whose tokens the child
-    /// has), `adapter` (where there is one), `format`, `resource-envelope`, or `licences` (where the plan has a policy).
+    /// `tokenizer`, `layout`, `shape`, `quantisation`, `constants` (where the networks compute alike with other
+    /// ones), `vocabulary` (where the plan says whose tokens the child has), `adapter` (where there is one), `format`, `resource-envelope`, or `licences` (where the plan has a policy).
     pub check: String,
     /// Whether it fits.
     pub passed: bool,

@@ -11,6 +11,7 @@ use crate::convert::child::names_fit;
 use crate::convert::{Child, Form, laid_out, one_layer};
 use crate::model::Package;
 use crate::model::adapter::{AdapterIdentity, Mismatch};
+use crate::model::arithmetic::{Bearing, Unlike, unlike};
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::licence::Policy;
@@ -52,7 +53,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -143,19 +144,35 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
         // Where the child has an output matrix of its own, a tied model gives its embedding matrix.
         let untied = (!tied(first) && tied(other)).then(|| Identity::of_package(&other.package.untied()));
         let identity = untied.as_ref().unwrap_or(&other.identity);
-        for Difference { kind, field, ours, theirs } in first.identity.differences(identity) {
+        let differences = first.identity.differences(identity);
+        let told: Vec<String> = differences.iter().map(|found| found.field.clone()).collect();
+        for Difference { kind, field, ours, theirs } in differences {
             let finding = format!("{field}: `{here}` has {ours}, `{there}` has {theirs}");
-            note(aspect(kind, &field, tokens_of_base), finding);
-            if field == "tokenizer.digest" {
-                let aspect = if tokens_of_base { "vocabulary" } else { "tokenizer" };
-                note(aspect, tokens(first, other));
+            let aspect = aspect(kind, &field, tokens_of_base);
+            note(aspect, finding);
+            match field.as_str() {
+                "tokenizer.digest" if tokens_of_base => note("vocabulary", tokens(first, other)),
+                "tokenizer.digest" => note("tokenizer", tokens(first, other)),
+                "layout" => unconfigured(first, other).into_iter().for_each(|why| note(aspect, why)),
+                _ => {}
+            }
+        }
+        for Unlike { field, ours, theirs, bearing } in unlike(&first.package, &other.package) {
+            let aspect = match bearing {
+                Bearing::Extent => continue,
+                Bearing::Network => "shape",
+                Bearing::Constant | Bearing::Unsaid => "constants",
+            };
+            if !told.contains(&field) {
+                note(aspect, format!("{field}: `{here}` has {ours}, `{there}` has {theirs}"));
             }
         }
     }
     // Every encoding is widened exactly, so mixed encodings are worth naming, not refusing. Other tokens
-    // are refused unless the plan says whose the child has.
-    let named = ["quantisation", "vocabulary"];
-    ["tokenizer", "layout", "shape", "quantisation", "vocabulary"]
+    // are refused unless the plan says whose the child has. Constants that the network's own facts do not
+    // have are those of the model that the child is like.
+    let named = ["quantisation", "constants", "vocabulary"];
+    ["tokenizer", "layout", "shape", "quantisation", "constants", "vocabulary"]
         .into_iter()
         .map(|aspect| {
             let findings: Vec<_> =
@@ -164,7 +181,22 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
             Check { check: aspect.to_owned(), passed, findings }
         })
         .filter(|check| check.check != "vocabulary" || tokens_of_base)
+        .filter(|check| check.check != "constants" || !check.findings.is_empty())
         .collect()
+}
+
+/// Why the tensors of two models are not known to be the same ones: of one nothing says which network they
+/// are of.
+fn unconfigured(first: &Model<'_>, other: &Model<'_>) -> Option<String> {
+    let (without, why, with) = match (&first.package.config, &other.package.config) {
+        (Err(why), Ok(_)) => (first, why, other),
+        (Ok(_), Err(why)) => (other, why, first),
+        _ => return None,
+    };
+    let (without, with) = (&without.source.name, &with.source.name);
+    Some(format!(
+        "nothing says of which network the tensors of `{without}` are ({why}), as `{with}` does of its"
+    ))
 }
 
 /// Which tokens differ, and how many.
@@ -260,7 +292,7 @@ fn aspect(kind: DifferenceKind, field: &str, tokens_of_base: bool) -> &'static s
 fn envelope(params: &Params, models: &[Model<'_>]) -> Result<Check, StageError> {
     let package =
         |name: &Name| models.iter().find(|model| model.source.name == *name).map(|model| &model.package);
-    let like = laid_out(&models[0].package, &params.stack, &package)?;
+    let like = laid_out(&models[0].package, &params.stack, params.tokens_of_base, &package)?;
     let bytes = Child::like(&like, &params.output, None)?.total_bytes();
     let passed = bytes <= params.artifact_budget;
     let verb = if passed { "fits" } else { "exceeds" };

@@ -134,7 +134,7 @@ fn expected(context: &Context<'_>, params: &Params) -> Result<Expected, StageErr
         let (source, _) = context.record::<SourceArtifact>(&of("source", parent))?;
         stacked.insert(parent, context.store.open_model(&source.artifact.blake3)?.package);
     }
-    let like = laid_out(&opened.package, &params.stack, &|name| stacked.get(name))?;
+    let like = laid_out(&opened.package, &params.stack, params.tokens_of_base, &|name| stacked.get(name))?;
     let child = Child::like(&like, &params.output, None)?;
     let planned = child.planned();
     // A bare file of tensors will not say what network they are of.

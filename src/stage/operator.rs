@@ -57,7 +57,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn weight(&self) -> Weight {
@@ -168,7 +168,7 @@ fn write_child(
         let is_it = |parent: &Name| params.adapters.get(parent).unwrap_or(parent) == name;
         all.find(|(parent, _)| is_it(parent)).map(|(_, whole)| &whole.model.package)
     };
-    let laid_out = laid_out(&like.package, &params.stack, &model)?;
+    let laid_out = laid_out(&like.package, &params.stack, params.tokens_of_base, &model)?;
     let child = Child::like(&laid_out, &params.output, None)?;
     let everybody: Vec<(&Name, &Whole)> =
         params.base.iter().zip(&base).chain(parent_names.iter().zip(&parents)).collect();

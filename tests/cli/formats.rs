@@ -104,6 +104,46 @@ fn formats_mix_and_children_have_the_format_that_is_asked_for() {
     assert!(artifact("gguf", "bf16", "tasks.gguf").starts_with(b"GGUF"));
 }
 
+/// Children that are bare files have the names and rows of the model they are like, whatever format the
+/// parents are of: the numbers of a child that is a folder.
+#[test]
+fn bare_children_of_mixed_parents_have_the_numbers_of_folders() {
+    let space = Space::new();
+    space.studbook(&["convert", "base.slm", "base", "--to", "hugging-face"]).exits(0);
+    space.studbook(&["convert", "one.slm", "one.gguf"]).exits(0);
+    let stacked = "[candidates.deep]\noperator = \"passthrough\"\nparents = [\"base\", \"one\", \"two\"]\n\
+                   vocabulary = \"base\"\nslices = [{ parent = \"base\", layers = [0, 1] }, \
+                   { parent = \"one\", layers = [0, 1] }, { parent = \"two\", layers = [0, 1] }]\n\n\
+                   [candidates.tasks]\nvocabulary = \"base\"";
+    let plan = PLAN.replace("\"base.slm\"", "\"base\"").replace("\"one.slm\"", "\"one.gguf\"");
+    let plan = plan.replace("[candidates.tasks]", stacked);
+    let runs = |format: &str| {
+        let asked = format!("format = \"{format}\"\noutput = \"f32\"");
+        space.write("plan.toml", plan.replace("output = \"q8_0\"", &asked).as_bytes());
+        let store = ["--store", format];
+        let said = space.studbook(&[&["run", "plan.toml"], &store[..]].concat());
+        assert!(said.out.contains(" 0 failed"), "{}\n{}", said.out, said.err);
+        let verify = ["verify", "plan.toml", "--recompute"];
+        space.studbook(&[&verify, &store[..]].concat()).exits(0).says("recomputed: MATCH");
+        format!("{format}/runs/tiny/04-operator")
+    };
+    let (folders, files) = (runs("hugging-face"), runs("safetensors"));
+    for child in ["deep", "tasks", "ties"] {
+        let folder = format!("{folders}/{child}/model.safetensors");
+        let file = format!("{files}/{child}.safetensors");
+        space.studbook(&["diff", &folder, &file, "--exit-code"]).exits(0);
+    }
+    // A folder that does not say its network, beside one that does.
+    space.studbook(&["convert", "two.slm", "two", "--to", "hugging-face"]).exits(0);
+    std::fs::remove_file(space.path("two/config.json")).unwrap();
+    space.edit("plan.toml", "\"two.slm\"", "\"two\"");
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let why =
+        "nothing says of which network the tensors of `two` are (there is no config.json), as `base` does";
+    let report = space.read(".studbook/runs/tiny/02-compat/deep.json");
+    assert!(report.contains(why), "{report}");
+}
+
 #[test]
 fn what_cannot_be_run_is_bred_and_refused_with_the_reason() {
     let space = Space::new();
@@ -175,6 +215,7 @@ fn other_tokens_are_refused_by_name_or_mapped_if_asked_for() {
     space.write("plan.toml", plan.as_bytes());
     let refused = space.studbook(&["run", "plan.toml"]);
     assert!(refused.out.contains("1 token only there (\"<tool>\")"), "{}\n{}", refused.out, refused.err);
+    stacks_have_the_tokens_of_the_base(&space);
 
     space.edit("plan.toml", "weight = [0.0, 1.0]", "weight = [0.0, 1.0]\nvocabulary = \"base\"");
     space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
@@ -186,6 +227,34 @@ fn other_tokens_are_refused_by_name_or_mapped_if_asked_for() {
     space.write("child/model.safetensors", child);
     space.studbook(&["convert", "child", "child.slm", "--tokenizer", "base.slm"]).exits(0);
     space.studbook(&["diff", "child.slm", "one.slm", "--exit-code"]).exits(0);
+}
+
+/// Embeddings come from the first slice's parent, in the rows of the base's tokens; the one with more tokens
+/// first.
+#[track_caller]
+fn stacks_have_the_tokens_of_the_base(space: &Space) {
+    let slices = "vocabulary = \"base\"\nslices = [{ parent = \"one\", layers = [0, 1] }, \
+                  { parent = \"base\", layers = [0, 1] }]\n";
+    let plan = space.read("plan.toml").replace("weight = [0.0, 1.0]\n", slices);
+    let plan = plan.replace("operator = \"blend\"", "operator = \"passthrough\"");
+    for (format, child) in
+        [("hugging-face", "child"), ("safetensors", "child.safetensors"), ("gguf", "child.gguf")]
+    {
+        let asked = format!("[cycle]\nformat = \"{format}\"\noutput = \"f32\"");
+        space.write("stack.toml", plan.replace("[cycle]", &asked).as_bytes());
+        let store = ["--store", format];
+        space.studbook(&[&["check", "stack.toml"], &store[..]].concat()).exits(0);
+        let said = space.studbook(&[&["run", "stack.toml"], &store[..]].concat()).exits(0);
+        assert!(said.out.contains(" 0 failed"), "{format}\n{}", said.out);
+        let child = space.path(&format!("{format}/runs/words/04-operator/{child}"));
+        let open = |path: &std::path::Path| studbook::model::open_package(path).unwrap().package;
+        let (child, one) = (open(&child), open(&space.path("one")));
+        let embedding = |package: &studbook::model::Package| {
+            let name = package.naming.unwrap().token_matrices()[0].clone();
+            package.weights.tensor(&name).unwrap().to_f32()
+        };
+        assert_eq!(embedding(&child), embedding(&one)[..260 * 8], "{format}");
+    }
 }
 
 /// Gives the folder's embedding matrix one row more.
@@ -244,6 +313,24 @@ fn no_room_is_found_out_before_anything_is_written() {
     space.edit("plan.toml", "artifact = \"1 MiB\"", "artifact = \"1 kB\"");
     let said = space.studbook(&["check", "plan.toml"]).exits(2);
     assert!(said.err.contains("would have") && said.err.contains("expected at most 1000"), "{}", said.err);
+}
+
+/// What is advised can be done.
+#[test]
+fn children_that_are_too_large_are_told_what_their_format_can_have() {
+    let space = Space::new();
+    let plan = PLAN.replace("artifact = \"1 MiB\"", "artifact = \"1 kB\"");
+    for (format, output, advice) in [
+        ("slm", "f32", "`output = \"q8_0\"` or \"q4_0\""),
+        ("gguf", "f32", "`output = \"q8_0\"`"),
+        ("hugging-face", "f32", "`output = \"bf16\"` or \"f16\""),
+        ("safetensors", "bf16", "`format = \"gguf\"` and `output = \"q8_0\"`"),
+    ] {
+        let asked = format!("format = \"{format}\"\noutput = \"{output}\"");
+        space.write("plan.toml", plan.replace("output = \"q8_0\"", &asked).as_bytes());
+        let said = space.studbook(&["check", "plan.toml"]).exits(2).complains(advice);
+        assert!(format == "slm" || !said.err.contains("q4_0"), "{}", said.err);
+    }
 }
 
 #[test]

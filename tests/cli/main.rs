@@ -37,6 +37,7 @@ mod run;
 mod selection;
 mod signed_ledger;
 mod slices;
+mod stacks;
 mod strange_files;
 mod uses;
 mod verdicts;

@@ -5,7 +5,7 @@ use std::fs::File;
 use crate::space::Space;
 
 /// A safetensors file of f32 tensors, each filled with one number.
-fn safetensors(tensors: &[(&str, &[usize], f32)]) -> Vec<u8> {
+pub(crate) fn safetensors(tensors: &[(&str, &[usize], f32)]) -> Vec<u8> {
     let (mut entries, mut data) = (Vec::new(), Vec::new());
     for (name, dims, value) in tensors {
         let begin = data.len();
@@ -75,6 +75,65 @@ fn parameters_out_of_their_range_and_bases_that_are_not_there() {
     refused(&space, "ties", &["b"], "base_model: gone.safetensors\n", &["`gone.safetensors` is not here"]);
     let drawn = format!("{base}parameters: {{density: 0.1, epsilon: 0.2}}\n");
     refused(&space, "della", &["b"], &drawn, &["must lie between 0 and 1"]);
+}
+
+const GPT2: &str = r#"{"model_type": "gpt2", "n_embd": 4, "n_head": 2, "n_layer": 1, "vocab_size": 6,
+    "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}"#;
+
+/// Folders `x` and `y` of a network that is not computed here, and a plan that blends them.
+fn gpt2s(space: &Space) {
+    for (name, value) in [("x", 1.0), ("y", 0.5)] {
+        let tensors: [(&str, &[usize], f32); 2] =
+            [("wte.weight", &[6, 4], value), ("h.0.attn.c_attn.weight", &[4, 12], value)];
+        space.write(&format!("{name}/model.safetensors"), &safetensors(&tensors));
+        space.write(&format!("{name}/config.json"), GPT2.as_bytes());
+    }
+    let plan = "[cycle]\nname = \"gpt\"\nseed = \"7\"\nformat = \"safetensors\"\n\n\
+                [budget]\ncandidates = 1\nartifact = \"1 MiB\"\n\
+                disk = \"8 MiB\"\nseconds = 600\n\n[parents.x]\nsource = \"x\"\n\n[parents.y]\nsource = \"y\"\n\n\
+                [candidates.half]\noperator = \"blend\"\nparents = [\"x\", \"y\"]\n\n\
+                [smoke]\nprompts = [\"ab\"]\nmax_tokens = 2\n\n\
+                [[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = 1000000\n";
+    space.write("plan.toml", plan.as_bytes());
+}
+
+/// What the compatibility report says of the candidate `half`: whether it fits, and each check's findings.
+fn compatibility(space: &Space) -> serde_json::Value {
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let record = space.read(".studbook/runs/gpt/02-compat/half.json");
+    serde_json::from_str::<serde_json::Value>(&record).unwrap()["body"].clone()
+}
+
+#[track_caller]
+fn finds(report: &serde_json::Value, check: &str, findings: &[&str]) {
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let found =
+        checks.find(|found| found["check"] == check).unwrap_or_else(|| panic!("no {check}: {report}"));
+    assert_eq!(found["findings"], serde_json::json!(findings));
+}
+
+/// A network need not be known for its parents to compute otherwise: their configurations say it.
+#[test]
+fn plans_refuse_networks_that_compute_otherwise_whether_known_here_or_not() {
+    let space = Space::empty();
+    gpt2s(&space);
+    let report = compatibility(&space);
+    assert_eq!(report["compatible"], true);
+    assert!(!report["checks"].to_string().contains("constants"), "{report}");
+
+    space.edit("y/config.json", "1e-5", "1e-6");
+    let report = compatibility(&space);
+    assert_eq!(report["compatible"], true);
+    finds(&report, "constants", &["config.layer_norm_epsilon: `x` has 0.00001, `y` has 1e-6"]);
+
+    space.edit("y/config.json", "\"n_head\": 2", "\"n_head\": 4");
+    space.edit("y/config.json", "gelu_new", "relu");
+    let report = compatibility(&space);
+    assert_eq!(report["compatible"], false);
+    let said =
+        ["config.activation_function: `x` has gelu_new, `y` has relu", "config.n_head: `x` has 2, `y` has 4"];
+    finds(&report, "shape", &said);
+    space.studbook(&["run", "plan.toml"]).exits(0).says(said[1]);
 }
 
 /// A number that only f64 can hold is told with its tensor and its place, wherever it is met.

@@ -103,6 +103,40 @@ fn folders_and_files_stack_as_a_merge_does() {
     space.studbook(&["diff", "merged", "back", "--exit-code"]).exits(0);
 }
 
+/// What newer folders list of each layer holds for a file that says nothing of its network, where they say
+/// the same of every layer.
+#[test]
+fn lists_of_layers_that_a_file_does_not_have_are_known_or_named() {
+    let space = space(STACK);
+    space.studbook(&["convert", "one.slm", "one", "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    space.studbook(&["convert", "two.slm", "two.gguf"]).exits(0);
+    space.studbook(&["convert", "two.slm", "two.safetensors"]).exits(0);
+    let config = space.read("one/config.json");
+    let types = |types: [&str; 3]| {
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        config["layer_types"] = types.map(|kind| format!("{kind}_attention")).to_vec().into();
+        space.write("one/config.json", config.to_string().as_bytes());
+    };
+    space.edit("plan.toml", "\"one.slm\"", "\"one\"");
+    let plan = space.read("plan.toml");
+    types(["full"; 3]);
+    for two in ["two.slm", "two.gguf"] {
+        space.write("plan.toml", plan.replace("two.slm", two).as_bytes());
+        space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+        let made = space.read(".studbook/runs/tiny/04-operator/deep/config.json");
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        assert_eq!(made["layer_types"], serde_json::json!(vec!["full_attention"; 4]), "{two}");
+    }
+    space.edit("plan.toml", "two.gguf", "two.safetensors");
+    space.studbook(&["check", "plan.toml"]).exits(0);
+    types(["sliding", "full", "full"]);
+    for two in ["two.slm", "two.gguf", "two.safetensors"] {
+        space.write("plan.toml", plan.replace("two.slm", two).as_bytes());
+        let said = space.studbook(&["check", "plan.toml"]).exits(2).complains("plan.toml:");
+        said.complains("`layer_types` says something of each layer, and `two`, whose layer 1");
+    }
+}
+
 #[test]
 fn other_networks_and_layers_that_are_not_there_are_named() {
     let space = space(STACK);

@@ -101,7 +101,8 @@ impl Folder {
         let mut package = Package::of_weights(self.weights());
         package.config = match &self.config {
             Some(config) => config.network(),
-            None => Err(format!("{CONFIG} describes no network of the llama family, or is not there")),
+            None if self.companion(CONFIG).is_none() => Err(format!("there is no {CONFIG}")),
+            None => Err(format!("{CONFIG} describes no network of the llama family")),
         };
         package.tokenizer = match self.companion(TOKENIZER) {
             Some(companion) => self.tokenizer(&companion.bytes).map_err(|error| error.to_string()),
@@ -455,7 +456,7 @@ mod tests {
         std::fs::remove_file(folder.path().join("config.json")).unwrap();
         let package = open(folder.path()).unwrap().package();
         assert!(package.tokenizer.is_ok());
-        assert!(package.config.unwrap_err().contains("no network of the llama family"));
+        assert_eq!(package.config, Err("there is no config.json".to_owned()));
     }
 
     #[test]

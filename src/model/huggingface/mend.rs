@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::config::HfConfig;
+use super::folder::CONFIG;
 use super::settings::torch;
+use crate::model::package::Package;
 use crate::tensor::dtype::DType;
 
 /// What became another number.
@@ -10,13 +13,45 @@ use crate::tensor::dtype::DType;
 pub struct Changes {
     /// The encoding.
     pub dtype: Option<DType>,
-    /// The child's layers: for each the configuration of the model it comes from, and its number there.
-    pub layers: Option<Vec<(Vec<u8>, usize)>>,
+    /// The child's layers.
+    pub layers: Option<Vec<LayerOf>>,
     /// Rows of the matrices that have one for each token.
     pub vocab_size: Option<usize>,
     /// Whether the output matrix became one of its own.
     pub untied: bool,
 }
+
+/// A layer of the child, by where it comes from.
+#[derive(Debug, Clone)]
+pub struct LayerOf {
+    /// What errors call the model.
+    pub model: String,
+    /// Its configuration, where it has a file of it.
+    pub config: Option<Vec<u8>>,
+    /// The layer's number there.
+    pub number: usize,
+}
+
+impl LayerOf {
+    /// A layer of a model.
+    pub fn new(model: &str, package: &Package, number: usize) -> Self {
+        let config = package.companion(CONFIG).map(|file| file.bytes.clone());
+        Self { model: model.to_owned(), config, number }
+    }
+
+    /// Whether nothing in the model limits how far its attention sees.
+    fn sees_everything(&self) -> bool {
+        let windowless = |config: &Vec<u8>| {
+            let known = HfConfig::parse(config).ok().flatten();
+            known.is_some_and(|config| config.sliding_window.is_none())
+        };
+        self.config.as_ref().is_none_or(windowless)
+    }
+}
+
+/// What newer folders list of each layer, and what they say of one whose attention sees everything.
+const LAYER_TYPES: &str = "layer_types";
+const FULL_ATTENTION: &str = "full_attention";
 
 /// Why a file cannot be mended.
 #[derive(Debug, thiserror::Error)]
@@ -29,13 +64,26 @@ pub enum MendError {
     Layers,
     /// It says something of each layer and another model's does not.
     #[error(
-        "`{key}` says something of each layer, and that of the model of the child's layer {layer} does not"
+        "`{key}` says something of each layer, and `{model}`, whose layer {number} becomes the child's layer \
+         {layer}, does not say it; a folder whose {CONFIG} has `{key}` does"
     )]
     List {
         /// The key.
         key: String,
+        /// The model that does not say it.
+        model: String,
+        /// The layer there.
+        number: usize,
         /// The layer, in the child.
         layer: usize,
+    },
+    /// A model of a layer whose configuration is none.
+    #[error("the {CONFIG} of `{model}`: {why}")]
+    Other {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        why: serde_json::Error,
     },
 }
 
@@ -71,30 +119,46 @@ impl Changes {
 }
 
 /// Another number of layers; what is listed by layer is listed for those that there are.
-fn stack(config: &mut Map<String, Value>, layers: &[(Vec<u8>, usize)]) -> Result<(), MendError> {
+fn stack(config: &mut Map<String, Value>, layers: &[LayerOf]) -> Result<(), MendError> {
     let count = COUNTS.into_iter().find_map(|key| Some((key, config.get(key)?.as_u64()?)));
     let (key, had) = count.ok_or(MendError::Layers)?;
     config.insert(key.to_owned(), layers.len().into());
     let is_listed = |(key, value): &(&String, &Value)| {
         key.contains("layer") && value.as_array().is_some_and(|list| list.len() as u64 == had)
     };
-    let listed: Vec<String> = config.iter().filter(is_listed).map(|(key, _)| key.clone()).collect();
+    let listed: Vec<(String, Value)> =
+        config.iter().filter(is_listed).map(|(key, list)| (key.clone(), list.clone())).collect();
     if listed.is_empty() {
         return Ok(());
     }
-    let sources: Vec<Map<String, Value>> =
-        layers.iter().map(|(bytes, _)| serde_json::from_slice(bytes)).collect::<Result<_, _>>()?;
-    for key in listed {
-        let mut list = Vec::with_capacity(layers.len());
-        for (layer, (source, (_, number))) in sources.iter().zip(layers).enumerate() {
-            match source.get(&key).and_then(|entries| entries.get(number)) {
-                Some(entry) => list.push(entry.clone()),
-                None => return Err(MendError::List { key, layer }),
-            }
-        }
+    let sources: Vec<Map<String, Value>> = layers.iter().map(settings).collect::<Result<_, _>>()?;
+    for (key, own) in listed {
+        let entry = |(layer, (of, source)): (usize, (&LayerOf, &Map<String, Value>))| {
+            let found = match source.get(&key) {
+                None | Some(Value::Null) => unlisted(&key, &own, of),
+                Some(list) => list.get(of.number).cloned(),
+            };
+            let (model, number) = (&of.model, of.number);
+            found.ok_or_else(|| MendError::List { key: key.clone(), model: model.clone(), number, layer })
+        };
+        let list = layers.iter().zip(&sources).enumerate().map(entry).collect::<Result<_, _>>()?;
         config.insert(key, Value::Array(list));
     }
     Ok(())
+}
+
+/// What the model of a layer says; nothing if it has no such file.
+fn settings(layer: &LayerOf) -> Result<Map<String, Value>, MendError> {
+    let Some(bytes) = &layer.config else { return Ok(Map::new()) };
+    serde_json::from_slice(bytes).map_err(|why| MendError::Other { model: layer.model.clone(), why })
+}
+
+/// What a list that a model does not have would say of its layer, where that is known: what the child's
+/// model, whose list is `own`, says of every layer, if nothing in the other one contradicts it.
+fn unlisted(key: &str, own: &Value, layer: &LayerOf) -> Option<Value> {
+    let full = Value::from(FULL_ATTENTION);
+    let everywhere = own.as_array().is_some_and(|list| list.iter().all(|entry| *entry == full));
+    (key == LAYER_TYPES && everywhere && layer.sees_everything()).then_some(full)
 }
 
 #[cfg(test)]
@@ -109,7 +173,11 @@ mod tests {
     fn what_is_listed_by_layer_is_stacked() {
         let one = r#"{"num_hidden_layers": 2, "layer_types": ["a", "b"], "eos_token_id": [1, 2]}"#;
         let two = r#"{"num_hidden_layers": 3, "layer_types": ["c", "d", "e"]}"#;
-        let layer = |text: &str, number| (text.as_bytes().to_vec(), number);
+        let layer = |text: &str, number| LayerOf {
+            model: "other".to_owned(),
+            config: Some(text.as_bytes().to_vec()),
+            number,
+        };
         let layers = vec![layer(one, 0), layer(one, 1), layer(two, 1), layer(two, 2)];
         let changes = Changes { layers: Some(layers), ..Changes::default() };
         let config = mended(&changes, one);
@@ -121,7 +189,37 @@ mod tests {
         assert!(matches!(changes.mend(b"{}"), Err(MendError::Layers)));
         let without = Changes { layers: Some(vec![layer("{}", 0)]), ..Changes::default() };
         let error = without.mend(one.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("`layer_types`") && error.contains("layer 0"), "{error}");
+        for part in ["`layer_types` says", "`other`, whose layer 0", "the child's layer 0", "config.json"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    /// A file without a configuration, and a folder of an older version.
+    #[test]
+    fn a_list_that_is_not_there_means_what_is_said_of_every_layer() {
+        let types = |second: &str, config: Option<&str>| {
+            let like =
+                format!(r#"{{"num_hidden_layers": 2, "layer_types": ["full_attention", "{second}"]}}"#);
+            let config = config.map(|text| text.as_bytes().to_vec());
+            let layer = LayerOf { model: "other".to_owned(), config, number: 1 };
+            let changes = Changes { layers: Some(vec![layer]), ..Changes::default() };
+            let mended = changes.mend(like.as_bytes()).ok()?;
+            let config: Value = serde_json::from_slice(&mended).unwrap();
+            Some(config["layer_types"].clone())
+        };
+        let (full, sliding) = ("full_attention", "sliding_attention");
+        let older = r#"{"model_type": "mistral", "hidden_size": 8, "num_hidden_layers": 2, "vocab_size": 32,
+            "num_attention_heads": 4, "intermediate_size": 16, "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-6, "sliding_window": null}"#;
+        let listed = Some(serde_json::json!([full]));
+        assert_eq!(types(full, None), listed);
+        assert_eq!(types(full, Some(older)), listed);
+        assert_eq!(types(full, Some(&older.replace("null", "32"))), None);
+        assert_eq!(types(full, Some("{}")), None);
+        assert_eq!(types(sliding, None), None);
+        assert_eq!(types(sliding, Some(older)), None);
+        // One that is too short is no list that is not there.
+        assert_eq!(types(full, Some(r#"{"layer_types": []}"#)), None);
     }
 
     #[test]

@@ -7,8 +7,10 @@ use super::Resolver;
 use super::children::Children;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
+use crate::convert::Target;
 use crate::plan::file::BudgetSection;
 use crate::plan::resolved::{Budget, Candidate, Cycle};
+use crate::tensor::dtype::DType;
 
 impl Resolver<'_> {
     pub(super) fn cycle(&mut self) -> Option<Cycle> {
@@ -70,14 +72,29 @@ impl Resolver<'_> {
         }
         if let Some((bytes, candidate)) = largest.filter(|(bytes, _)| *bytes > budget.artifact) {
             let message = format!("`{}` would have {bytes} bytes", candidate.name);
-            let help = "raise this, or store children with `output = \"q8_0\"` or \"q4_0\"";
-            self.over(&section.artifact, message, budget.artifact, help);
+            let format =
+                children.of(candidate).and_then(|child| child.as_ref().ok()).map(|child| child.format);
+            let help = format!("raise this, or {}", self.smaller(format.unwrap_or(Target::Slm1)));
+            self.over(&section.artifact, message, budget.artifact, &help);
         }
         if total > budget.disk {
             let trials = candidates.iter().any(|candidate| candidate.made() > 1);
             let trials = if trials { ", trial soups included," } else { "" };
             let message = format!("all candidates together{trials} would have {total} bytes");
             self.over(&section.disk, message, budget.disk, "raise this, or declare fewer candidates");
+        }
+    }
+
+    /// How to have smaller children of a format.
+    fn smaller(&self, format: Target) -> &'static str {
+        let halves = [Some(DType::F16), Some(DType::BF16)];
+        match format {
+            Target::Slm1 | Target::Trained => "store children with `output = \"q8_0\"` or \"q4_0\"",
+            Target::Gguf => "store children with `output = \"q8_0\"`",
+            _ if halves.contains(&self.form("").dtype) => {
+                "set `format = \"gguf\"` and `output = \"q8_0\"` in `[cycle]`"
+            }
+            Target::HuggingFace | Target::Safetensors => "store children with `output = \"bf16\"` or \"f16\"",
         }
     }
 

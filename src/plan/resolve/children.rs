@@ -70,7 +70,7 @@ impl Resolver<'_> {
             }
             let Some(like) = candidate.like().and_then(|like| models.get(like)) else { continue };
             let package = |name: &Name| models.get(name).map(|facts| &*facts.package);
-            let child = outline(&like.package, &candidate.slices, &package)
+            let child = outline(&like.package, &candidate.slices, candidate.tokens_of_base, &package)
                 .map_err(NoChild::from)
                 .and_then(|package| Self::child(&package, &like.form));
             stacked.insert(candidate.family.clone(), child);

@@ -1,16 +1,21 @@
 //! Slices: the layers of parents that a candidate is stacked of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::Resolver;
-use super::parents::Models;
+use super::parents::{Facts, Models};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
+use crate::convert::in_names_of;
+use crate::model::Package;
+use crate::operator::alike::{Layered, Misfit, one_place};
 use crate::operator::depth::Depth;
 use crate::operator::{Operator, Slice};
 use crate::plan::file::{CandidateSection, SliceSection};
 use crate::plan::resolved::Candidate;
 use crate::plan::wording::count;
+use crate::tensor::shape::Shape;
 
 impl Resolver<'_> {
     /// The slices of a section: none if it has none, nothing if they are wrong.
@@ -65,36 +70,91 @@ impl Resolver<'_> {
         given.value.iter().map(slice).collect()
     }
 
-    /// No slice goes beyond its parent's last layer.
+    /// No slice goes beyond its parent's last layer, or is of layers that cannot stand in the child.
     pub(super) fn slices_fit(&mut self, candidates: &[Candidate], models: &Models) {
-        let families: BTreeSet<&Name> = candidates.iter().map(|candidate| &candidate.family).collect();
-        let sections = &self.file.candidates;
-        for section in sections.iter().filter(|section| families.contains(&section.name.value)) {
-            for slice in section.slices.iter().flat_map(|slices| &slices.value) {
-                let (Some(parent), Some(layers)) = (&slice.parent, &slice.layers) else { continue };
-                let Some(depth) = depth(&parent.value, models) else { continue };
-                if layers.value.1 <= depth {
-                    continue;
-                }
-                let message = format!("`{}` has {}", parent.value, count(depth, "layer"));
-                self.mistake(Diagnostic::error(message, layers.span.clone()).expected(format!(
-                    "expected the first layer, from 0, and the one after the last, at most {depth}"
-                )));
-            }
+        let families: BTreeMap<&Name, &Candidate> =
+            candidates.iter().map(|candidate| (&candidate.family, candidate)).collect();
+        for section in &self.file.candidates {
+            let Some(candidate) = families.get(&section.name.value) else { continue };
+            let slices = section.slices.iter().flat_map(|slices| &slices.value);
+            slices.for_each(|slice| self.slice_fits(slice, candidate, models));
+        }
+    }
+
+    fn slice_fits(&mut self, slice: &SliceSection, candidate: &Candidate, models: &Models) {
+        let (Some(parent), Some(layers)) = (&slice.parent, &slice.layers) else { return };
+        let Some(facts) = models.get(&parent.value) else { return };
+        if let Err(why) = place(&parent.value, models) {
+            self.misfit(&why, &parent.span);
+            return;
+        }
+        let depth = depth(facts);
+        if layers.value.1 > depth {
+            let message = format!("`{}` has {}", parent.value, count(depth, "layer"));
+            self.mistake(Diagnostic::error(message, layers.span.clone()).expected(format!(
+                "expected the first layer, from 0, and the one after the last, at most {depth}"
+            )));
+            return;
+        }
+        let Some((like, of_like)) = candidate.like().and_then(|like| Some((like, models.get(like)?))) else {
+            return;
+        };
+        if let Err(why) = layers_fit((&parent.value, facts), layers.value.0..layers.value.1, (like, of_like))
+        {
+            self.misfit(&why, &layers.span);
+        }
+    }
+
+    /// Tells once what is wrong with a place.
+    fn misfit(&mut self, why: &Misfit, span: &Range<usize>) {
+        if !self.told(span) {
+            self.mistake(Diagnostic::error(why.to_string(), span.clone()).expected(why.expected()));
         }
     }
 
     /// Whether every slice is of layers that are there; what is wrong was told.
     pub(super) fn slices_are_there(&self, candidate: &Candidate, models: &Models) -> bool {
-        let is_there =
-            |slice: &Slice| depth(&slice.parent, models).is_some_and(|depth| slice.layers[1] <= depth);
+        let is_there = |slice: &Slice| {
+            let facts = models.get(&slice.parent).filter(|_| place(&slice.parent, models).is_ok());
+            facts.is_some_and(|facts| slice.layers[1] <= depth(facts))
+        };
         candidate.slices.iter().all(is_there)
     }
 }
 
-fn depth(parent: &Name, models: &Models) -> Option<usize> {
-    let names = models.get(parent)?.package.weights.infos().iter().map(|info| info.name.as_str());
-    Some(Depth::of(names).layers())
+fn names(facts: &Facts) -> impl Iterator<Item = &str> {
+    facts.package.own_tensors().map(|info| info.name.as_str())
+}
+
+fn depth(facts: &Facts) -> usize {
+    Depth::of(names(facts)).layers()
+}
+
+/// Layers of a parent are those of one place.
+fn place(parent: &Name, models: &Models) -> Result<(), Misfit> {
+    models.get(parent).map_or(Ok(()), |facts| one_place(parent.as_str(), names(facts)))
+}
+
+/// Whether a network of the configuration that the child gets has layers like these. Of two networks that are
+/// known the compatibility report says the fields in which they differ, and of tensors that have no name
+/// there, that they have none.
+fn layers_fit(
+    (parent, facts): (&Name, &Facts),
+    mut layers: Range<usize>,
+    (like, of_like): (&Name, &Facts),
+) -> Result<(), Misfit> {
+    let (package, child) = (&*facts.package, &*of_like.package);
+    if parent == like || (package.config.is_ok() && child.config.is_ok()) {
+        return Ok(());
+    }
+    let shapes = |package: &Package| in_names_of(package, child).ok();
+    let (Some(theirs), Some(own)) = (shapes(package), shapes(child)) else { return Ok(()) };
+    let (theirs, own) = (layered(&theirs), layered(&own));
+    layers.try_for_each(|layer| own.takes(like.as_str(), (parent.as_str(), &theirs), layer))
+}
+
+fn layered(tensors: &[(String, Shape)]) -> Layered<'_> {
+    Layered::new(tensors.iter().map(|(name, shape)| (name.as_str(), shape)))
 }
 
 #[cfg(test)]
