@@ -15,6 +15,7 @@
 //!   `demands`: what no model meets, or every one. `fits`: that cases have room in a model's context.
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
 //!   chose them. `selection`: what chooses the parents of greedy soups.
+//! * `shown`: names whose files would have one name.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
@@ -40,6 +41,7 @@ mod registry;
 mod review;
 mod rules;
 mod selection;
+mod shown;
 mod slices;
 mod suites;
 mod sweep;
@@ -124,6 +126,7 @@ impl Resolver<'_> {
         let suites = self.suites();
         self.suites_fit(&suites, &models);
         self.labels_differ(&candidates);
+        self.files_differ(&candidates);
         self.find_champion(&candidates);
         let gates = self.gates(&suites);
         self.browsers_can_run(&gates, &candidates, &children);
