@@ -83,7 +83,8 @@ fn numbers(document: &[u8]) -> impl Iterator<Item = (usize, &str)> {
             match *rest.first()? {
                 b'"' => at += length_of_string(rest),
                 b'-' | b'0'..=b'9' => {
-                    let in_number = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                    let in_number =
+                        |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
                     let length = rest.iter().take_while(|byte| in_number(byte)).count();
                     at += length;
                     return Some((at - length, std::str::from_utf8(&rest[..length]).ok()?));

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn paths_are_text_of_toml() {
         let mut names = Names::new(Path::new("/no/such"), &[]);
-        for path in ["/no/such/a\"b.slm", "/no/such/a\\b'\"c.slm", "/no/such/a\nb.slm", "/no/such/\u{7f}.slm"] {
+        for path in ["/no/such/a\"b.slm", "/no/such/a\\b'\"c.slm", "/no/such/a\nb.slm", "/no/such/\u{7f}.slm"]
+        {
             let written = format!("path = {}", names.name(Path::new(path)).unwrap().path);
             let read: toml::Table = written.parse().unwrap();
             assert_eq!(Path::new("/no/such").join(read["path"].as_str().unwrap()), Path::new(path));

@@ -59,7 +59,8 @@ impl Resolver<'_> {
     fn suites_end_otherwise(&mut self) {
         for name in self.file.evals.iter().filter_map(|section| section.name.as_ref()) {
             if name.value.as_str().rsplit('.').next() == Some(OF_SUITES) {
-                let message = format!("files of the suite `{}` would be called like attestations", name.value);
+                let message =
+                    format!("files of the suite `{}` would be called like attestations", name.value);
                 self.mistake(
                     Diagnostic::error(message, name.span.clone())
                         .expected(format!("expected a name that does not end with `{OF_SUITES}`"))
