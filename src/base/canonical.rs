@@ -2,7 +2,10 @@
 //!
 //! A digest over JSON is only worth something if one meaning has one spelling and nothing is lost
 //! on the way. Common JSON libraries write NaN as `null`, round integers beyond 2^53 and keep the
-//! last of two equal keys; here each of these is an error. Larger numbers are written as strings.
+//! last of two equal keys; here each of these is an error. Larger integers are written as strings.
+//!
+//! RFC 8785 writes an f64 below 1e21 in digits alone, so a measured 2^60 looks like an integer. Digits
+//! beyond 2^53 - 1 are read as an f64 if they are what the writer makes of it; all others lose some.
 
 use std::fmt;
 
@@ -16,6 +19,8 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_DOCUMENT: usize = 64 << 20;
 /// Largest integer every JSON reader keeps exact: 2^53 - 1.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+/// Smallest number that is written with an exponent.
+const LEAST_WITH_EXPONENT: f64 = 1e21;
 
 /// Why a document was refused.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,63 @@ pub fn value_from_slice(bytes: &[u8]) -> Result<Value, CanonicalError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth: 0 }.deserialize(&mut reader)?;
     reader.end()?;
-    Ok(value)
+    match numbers(bytes).find(|(_, number)| loses_digits(number)) {
+        Some((at, number)) => Err(beyond(bytes, at, number)),
+        None => Ok(value),
+    }
+}
+
+/// The numbers of a JSON document with their places. The visitor below sees values, not digits.
+fn numbers(document: &[u8]) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = &document[at..];
+            match *rest.first()? {
+                b'"' => at += length_of_string(rest),
+                b'-' | b'0'..=b'9' => {
+                    let in_number =
+                        |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                    let length = rest.iter().take_while(|byte| in_number(byte)).count();
+                    at += length;
+                    return Some((at - length, std::str::from_utf8(&rest[..length]).ok()?));
+                }
+                _ => at += 1,
+            }
+        }
+    })
+}
+
+/// Bytes of the string a text begins with, its quotes among them.
+fn length_of_string(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let closes = |byte: &u8| {
+        let closes = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        closes
+    };
+    text[1..].iter().position(closes).map_or(text.len(), |inside| inside + 2)
+}
+
+/// Whether a number is beyond the integers every reader keeps exact, and not as the writer has it.
+fn loses_digits(number: &str) -> bool {
+    // No shorter number without an exponent is as large.
+    if number.len() < 16 && !number.contains(['e', 'E']) {
+        return false;
+    }
+    let Some(value) = number.parse::<f64>().ok().filter(|value| value.is_finite()) else { return true };
+    let size = value.abs();
+    let whole = size < LEAST_WITH_EXPONENT || !number.contains(['.', 'e', 'E']);
+    size > MAX_SAFE_INTEGER as f64 && whole && ryu_js::Buffer::new().format_finite(value) != number
+}
+
+fn beyond(document: &[u8], at: usize, number: &str) -> CanonicalError {
+    let before = &document[..at];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    CanonicalError::Read(de::Error::custom(format_args!(
+        "integer {number} is beyond 2^53-1; write it as a string at line {line} column {column}"
+    )))
 }
 
 // ---------------------------------------------------------------- reader
@@ -105,23 +166,19 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
         if value > MAX_SAFE_INTEGER {
-            return Err(E::custom(format_args!("integer {value} is beyond 2^53-1; write it as a string")));
+            return self.visit_f64(value as f64);
         }
         Ok(value.into())
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
         if value.unsigned_abs() > MAX_SAFE_INTEGER {
-            return Err(E::custom(format_args!("integer {value} is beyond 2^53-1; write it as a string")));
+            return self.visit_f64(value as f64);
         }
         Ok(value.into())
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        // serde_json reads a too long integer as a float: that is a loss, too.
-        if value.fract() == 0.0 && value.abs() > MAX_SAFE_INTEGER as f64 && value.abs() < 1e21 {
-            return Err(E::custom(format_args!("integer {value} is beyond 2^53-1; write it as a string")));
-        }
         serde_json::Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("a number that is not finite"))
@@ -477,6 +534,12 @@ mod tests {
         refused(r#"{"a":1,"a":2}"#, "duplicate key");
         refused("9007199254740993", "2^53");
         refused("18446744073709551616", "2^53");
+        refused("-9007199254740993", "2^53");
+        refused("1000000000000000000001", "2^53");
+        refused("[0,\n 1e20]", "write it as a string at line 2 column 2");
+        refused("9007199254740993.0", "2^53");
+        refused("0.9007199254740993e16", "2^53");
+        refused(r#"{"a\\":9007199254740993}"#, "2^53");
         refused("1e400", "out of range");
         refused("NaN", "expected");
         refused("\u{feff}{}", "expected value");
@@ -491,6 +554,24 @@ mod tests {
         assert!(to_vec(&f64::NAN).is_err());
         assert!(to_vec(&u64::MAX).is_err());
         assert!(to_vec(&std::collections::BTreeMap::from([(1, 2)])).is_err());
+    }
+
+    /// A measured number may be as large as an f64 is; a counted one may not.
+    #[test]
+    fn digits_beyond_the_integers_are_an_f64_or_nothing() {
+        for (text, value) in [
+            ("9007199254740992", 9_007_199_254_740_992.0),
+            ("6483283512276120000", 6_483_283_512_276_120_000.0),
+            ("-18446744073709552000", -18_446_744_073_709_552_000.0),
+            ("999999999999999900000", 999_999_999_999_999_900_000.0),
+        ] {
+            assert_eq!(from_slice::<f64>(text.as_bytes()).unwrap(), value);
+            assert_eq!(to_string(&value_from_slice(text.as_bytes()).unwrap()).unwrap(), text);
+            assert!(from_slice::<u64>(text.as_bytes()).is_err(), "{text} is no integer");
+            assert!(from_slice::<i64>(text.as_bytes()).is_err(), "{text} is no integer");
+        }
+        // The same digits in a text are a text.
+        assert!(value_from_slice(br#"{"\"9007199254740993":"9007199254740993\\"}"#).is_ok());
     }
 
     /// The sample of RFC 8785, section 3.2.
@@ -508,11 +589,10 @@ mod tests {
         );
     }
 
-    /// JSON has no NaN, and integers beyond 2^53 are refused.
-    fn is_exact(value: &Value) -> bool {
-        value
-            .as_f64()
-            .is_some_and(|x| x.fract() != 0.0 || x.abs() < MAX_SAFE_INTEGER as f64 || x.abs() >= 1e21)
+    /// What looks like an integer that is too large.
+    fn digits_alone() -> impl Strategy<Value = f64> {
+        let least = MAX_SAFE_INTEGER as f64;
+        (least..LEAST_WITH_EXPONENT, any::<bool>()).prop_map(|(x, minus)| if minus { -x } else { x })
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -522,7 +602,8 @@ mod tests {
             (-9_007_199_254_740_991_i64..=9_007_199_254_740_991).prop_map(Value::from),
             any::<u64>()
                 .prop_map(|bits| json!(f64::from_bits(bits)))
-                .prop_filter("finite and exact", is_exact),
+                .prop_filter("JSON has no NaN", Value::is_number),
+            digits_alone().prop_map(Value::from),
             any::<String>().prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {
@@ -542,6 +623,23 @@ mod tests {
             prop_assert_eq!(&ours, &serde_json_canonicalizer::to_vec(&value).unwrap());
             let again = to_vec(&value_from_slice(&ours).unwrap()).unwrap();
             prop_assert_eq!(ours, again);
+        }
+
+        #[test]
+        fn every_finite_number_survives(
+            number in prop_oneof![any::<u64>().prop_map(f64::from_bits), digits_alone()]
+                .prop_filter("finite", |number| number.is_finite()),
+        ) {
+            prop_assert_eq!(from_slice::<f64>(&to_vec(&number).unwrap()).unwrap(), number);
+        }
+
+        /// A digit that is changed is either refused or kept.
+        #[test]
+        fn no_digit_is_lost(number in 1_u128 << 53..1_000_000_000_000_000_000_000) {
+            let text = number.to_string();
+            if let Ok(value) = value_from_slice(text.as_bytes()) {
+                prop_assert_eq!(to_string(&value).unwrap(), text);
+            }
         }
     }
 }

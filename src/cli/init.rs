@@ -1,10 +1,14 @@
 //! `studbook init`: a commented plan that runs as it is.
 
+mod named;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use self::named::{Named, Names, full, stem};
 use super::args::Init;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
@@ -12,6 +16,10 @@ use crate::base::name::Name;
 use crate::convert::Target;
 use crate::disk::{IoContext, atomic};
 use crate::model::Package;
+use crate::plan::{Findings, parse};
+
+/// What the plan makes; no parent may be called so.
+const CANDIDATES: [&str; 3] = ["average", "tasks", "ties"];
 
 pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
     if command.plan.exists() {
@@ -19,14 +27,7 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
         return Err(error.hint("choose another name; init never overwrites").into());
     }
     let folder = command.plan.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut parents = if command.parents.is_empty() { models_in(folder)? } else { command.parents.clone() };
-    if let Some(base) = &command.base {
-        parents.retain(|parent| parent != base);
-    }
-    if parents.is_empty() {
-        let error = UsageError::new(format!("there are no .slm files in {}", folder.display()));
-        return Err(error.hint("name the models to combine with --parent MODEL").into());
-    }
+    let parents = parents(command, folder)?;
     let mut models = command.base.iter().chain(&parents).map(|model| opened(model));
     // Children are like the base, or the first parent.
     let like = models.next().transpose()?;
@@ -35,20 +36,71 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
         crate::evaluate::Suite::read(&crate::evaluate::exact_match::ExactMatch, suite)
             .with_context(|| format!("the suite {}", suite.display()))?;
     }
+    // Parents and candidates share one set of names.
+    let (mut models, mut suites) = (Names::new(folder, &CANDIDATES), Names::new(folder, &[]));
     let plan = Skeleton {
         children: Children::like(&like.expect("there is a parent")),
         name: stem(&command.plan),
-        base: command.base.as_deref().map(|base| Named::new(base, folder)),
-        parents: parents.iter().map(|parent| Named::new(parent, folder)).collect(),
-        suites: command.suites.iter().map(|suite| Named::new(suite, folder)).collect(),
+        base: command.base.as_deref().map(|base| models.name(base)).transpose()?,
+        parents: parents.iter().map(|parent| models.name(parent)).collect::<Result<_, _>>()?,
+        suites: command.suites.iter().map(|suite| suites.name(suite)).collect::<Result<_, _>>()?,
     };
-    atomic::replace(&command.plan, plan.text().as_bytes())?;
+    let text = plan.text();
+    if let Some(findings) = mistakes(&command.plan, &text) {
+        writeln!(terminal.err(), "{}\nthis is a bug in studbook", findings.render(terminal.colour()))?;
+        return Ok(Exit::Bug);
+    }
+    atomic::replace(&command.plan, text.as_bytes())?;
     writeln!(
         terminal.out(),
         "Wrote {path}. Look at it, then:\n    studbook plan {path}\n    studbook run {path}",
         path = command.plan.display()
     )?;
     Ok(Exit::Complete)
+}
+
+/// What is written is a plan, or is not written.
+fn mistakes(path: &Path, text: &str) -> Option<Findings> {
+    let mut diagnostics = Vec::new();
+    parse::parse(text, &mut diagnostics);
+    let findings = Findings { path: path.to_owned(), source: text.to_owned(), diagnostics };
+    (!findings.diagnostics.is_empty()).then_some(findings)
+}
+
+/// The models that are named, or those beside the plan; the base is none of them.
+fn parents(command: &Init, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let named = !command.parents.is_empty();
+    let mut parents = if named { command.parents.clone() } else { models_in(folder)? };
+    if named {
+        each_once(&parents)?;
+    }
+    if let Some(base) = &command.base {
+        parents.retain(|parent| full(parent) != full(base));
+    }
+    if !parents.is_empty() {
+        return Ok(parents);
+    }
+    let why = match &command.base {
+        Some(base) if named => format!("{} is the base and the only parent", base.display()),
+        Some(_) => format!("there are no .slm files in {} but the base", folder.display()),
+        None => format!("there are no .slm files in {}", folder.display()),
+    };
+    let hint = match named {
+        true => "name the models that were fine-tuned from the base with --parent MODEL",
+        false => "name the models to combine with --parent MODEL",
+    };
+    Err(UsageError::new(why).hint(hint).into())
+}
+
+fn each_once(parents: &[PathBuf]) -> Result<(), UsageError> {
+    let mut seen = BTreeSet::new();
+    match parents.iter().find(|parent| !seen.insert(full(parent))) {
+        Some(twice) => {
+            let error = UsageError::new(format!("--parent names {} twice", twice.display()));
+            Err(error.hint("name each model once; the plan says how much each of them counts"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A model that the plan can run and measure.
@@ -75,18 +127,6 @@ fn models_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// A file under the name the plan gives it.
-struct Named {
-    name: Name,
-    path: String,
-}
-
-impl Named {
-    fn new(path: &Path, folder: &Path) -> Self {
-        Self { name: stem(path), path: relative(path, folder) }
-    }
 }
 
 /// How children are stored, and how large they may be.
@@ -145,12 +185,12 @@ impl Skeleton {
         );
         if let Some(base) = &self.base {
             text += &format!(
-                "[parents.{}]\nsource = {:?}\nrole = \"base\"          # deltas are taken from it\n\n",
+                "[parents.{}]\nsource = {}\nrole = \"base\"          # deltas are taken from it\n\n",
                 base.name, base.path
             );
         }
         for parent in &self.parents {
-            text += &format!("[parents.{}]\nsource = {:?}\n\n", parent.name, parent.path);
+            text += &format!("[parents.{}]\nsource = {}\n\n", parent.name, parent.path);
         }
         text += &format!(
             "# The plain average.\n[candidates.average]\noperator = \"blend\"\nparents = [{names}]\nweight = 1.0\n\n"
@@ -168,7 +208,7 @@ impl Skeleton {
                  [smoke]\nprompts = [\"hello\"]\nmax_tokens = 8\n\n";
         for suite in &self.suites {
             text += &format!(
-                "[[eval]]\nname = \"{}\"\nkind = \"exact_match\"\ncases = {:?}\nmax_tokens = 16\n\
+                "[[eval]]\nname = \"{}\"\nkind = \"exact_match\"\ncases = {}\nmax_tokens = 16\n\
                  use = \"both\"             # gates and ranks candidates; better: other cases for each\n\n",
                 suite.name, suite.path
             );
@@ -190,40 +230,5 @@ impl Skeleton {
                  # [[gate]]\n# name = \"release\"\n# kind = \"approval\"\n# statement = \"fit to be released\"\n\n\
                  # How many parents the next cycle may start from.\n[recipe]\nparents = 2\n";
         text
-    }
-}
-
-/// A usable name out of a file's name.
-fn stem(path: &Path) -> Name {
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let safe: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' }).collect();
-    let safe = safe.trim_start_matches(['-', '_']);
-    safe.chars()
-        .take(40)
-        .collect::<String>()
-        .parse()
-        .unwrap_or_else(|_| "model".parse().expect("a proper name"))
-}
-
-/// A path as the plan, which lies in `folder`, must write it.
-fn relative(path: &Path, folder: &Path) -> String {
-    let full = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let (path, folder) = (full(path), full(folder));
-    let shared = path.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
-    let up = folder.components().skip(shared).map(|_| PathBuf::from(".."));
-    let relative: PathBuf =
-        up.chain(path.components().skip(shared).map(|c| PathBuf::from(c.as_os_str()))).collect();
-    relative.to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_safe() {
-        assert_eq!(stem(Path::new("/x/My Model v1.slm")).as_str(), "my-model-v1");
-        assert_eq!(stem(Path::new("--.slm")).as_str(), "model");
     }
 }

@@ -19,6 +19,7 @@ use crate::tensor::dtype::DType;
 use crate::tensor::shape::Shape;
 
 use super::error::OperatorError;
+use super::outline::Outlined;
 use super::parameter::{Parameter, Parameters, Values};
 use super::rule::matches;
 use super::source::Source;
@@ -58,13 +59,18 @@ pub trait Operator: Sync {
         Ok(())
     }
 
-    /// Whether it works on tensors of some shapes only, so that [`Operator::fits`] is worth asking.
-    fn minds_shapes(&self) -> bool {
+    /// The parameters that hold for the whole model: no rule and no ramp may give a tensor its own.
+    fn whole(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether it works on some children only, so that [`Operator::suits`] is worth asking.
+    fn minds_tensors(&self) -> bool {
         false
     }
 
-    /// Refuses a tensor whose shape it cannot work on: known before anything is read.
-    fn fits(&self, _tensor: &str, _shape: &Shape, _values: &Values) -> Result<(), String> {
+    /// Refuses a child it cannot make, for a parameter and a reason: known before anything is read.
+    fn suits(&self, _child: &[Outlined<'_>]) -> Result<(), (&'static str, String)> {
         Ok(())
     }
 
@@ -138,6 +144,11 @@ pub struct TensorInputs<'a> {
 }
 
 impl TensorInputs<'_> {
+    /// What of it is known before anything is read.
+    pub fn outlined(&self) -> Outlined<'_> {
+        Outlined { name: self.name, shape: self.shape, values: &self.values }
+    }
+
     /// The random stream of this tensor.
     pub fn random(&self) -> Philox {
         let [seed, operator, candidate] = self.purpose;

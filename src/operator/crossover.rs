@@ -28,6 +28,7 @@ use super::depth::{place_of, stems};
 use super::draw::distinct;
 use super::error::OperatorError;
 use super::genes::{GeneMap, Genes};
+use super::outline::Outlined;
 use super::parameter::{Kind, Parameter, Parameters, Value, Values, numbers_in};
 use super::source::PIECE;
 use super::survey::{numbers, settings, stream};
@@ -91,15 +92,28 @@ impl Operator for Crossover {
         Ok(())
     }
 
+    fn whole(&self) -> &'static [&'static str] {
+        &["scheme"]
+    }
+
+    fn minds_tensors(&self) -> bool {
+        true
+    }
+
+    fn suits(&self, child: &[Outlined<'_>]) -> Result<(), (&'static str, String)> {
+        let Some(points) = child.first().and_then(|first| points(first.values)) else { return Ok(()) };
+        cuts_fit(points, numbering(child).1).map_err(|message| ("scheme", message))
+    }
+
     fn survey(&self, tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
-        let Some(values) = settings(self.name(), tensors, &["scheme"])? else {
+        let Some(values) = settings(self, tensors)? else {
             return Ok(Parameters::new());
         };
         let mut found = match points(values) {
             Some(points) => self.cut(tensors, points)?,
             None => Parameters::new(),
         };
-        let of_layers = tensors.iter().filter(|tensor| layer_unit(tensor).is_some());
+        let of_layers = tensors.iter().filter(|tensor| layer_unit(&tensor.outlined()).is_some());
         let stacks = stems(of_layers.map(|tensor| tensor.name)).len();
         if stacks > 1 {
             found.insert(STACKS.to_owned(), Value::Number(stacks as f64));
@@ -128,13 +142,10 @@ impl Operator for Crossover {
 impl Crossover {
     /// Draws the places where the model is cut.
     fn cut(&self, tensors: &[TensorInputs<'_>], points: u64) -> Result<Parameters, OperatorError> {
-        let (first, units) = numbering(tensors);
-        if points >= units {
-            return Err(OperatorError::Relation {
-                operator: self.name(),
-                message: format!("`n_point:{points}` cuts between units, and the model has only {units}"),
-            });
-        }
+        let outlined: Vec<Outlined<'_>> = tensors.iter().map(TensorInputs::outlined).collect();
+        let (first, units) = numbering(&outlined);
+        cuts_fit(points, units)
+            .map_err(|message| OperatorError::Relation { operator: self.name(), message })?;
         let cuts = distinct(&stream(tensors), points, units - 1);
         // Cut `i` lies before unit `i + 1`.
         let cuts = cuts.into_iter().map(|cut| (cut + 1) as f64).collect();
@@ -153,8 +164,16 @@ fn points(values: &Values) -> Option<u64> {
     numbers_in(values.choice("scheme")).first().map(|points| *points as u64)
 }
 
+/// Cuts lie between units, and no two of them in one place.
+fn cuts_fit(points: u64, units: u64) -> Result<(), String> {
+    if points < units {
+        return Ok(());
+    }
+    Err(format!("`n_point:{points}` cuts between units, and the model has only {units}"))
+}
+
 /// The first unit of each tensor in the order of the whole model, and how many units there are.
-fn numbering(tensors: &[TensorInputs<'_>]) -> (Vec<u64>, u64) {
+fn numbering(tensors: &[Outlined<'_>]) -> (Vec<u64>, u64) {
     let mut layers = BTreeMap::new();
     let mut units = 0;
     let first = tensors.iter().map(|tensor| {
@@ -175,12 +194,12 @@ fn numbering(tensors: &[TensorInputs<'_>]) -> (Vec<u64>, u64) {
 const STACKS: &str = "stacks";
 
 /// The layer that is this tensor's unit: its place, and its number there.
-fn layer_unit<'a>(tensor: &TensorInputs<'a>) -> Option<(&'a str, usize)> {
+fn layer_unit<'a>(tensor: &Outlined<'a>) -> Option<(&'a str, usize)> {
     if tensor.values.choice("unit") == "layer" { place_of(tensor.name) } else { None }
 }
 
 /// Elements of a unit of this tensor.
-fn unit_length(tensor: &TensorInputs<'_>) -> usize {
+fn unit_length(tensor: &Outlined<'_>) -> usize {
     match tensor.values.choice("unit") {
         "tensor" | "layer" => tensor.shape.elements(),
         "row" => tensor.shape.columns(),
@@ -189,7 +208,7 @@ fn unit_length(tensor: &TensorInputs<'_>) -> usize {
 }
 
 fn genes(tensor: &TensorInputs<'_>, survey: &Parameters) -> Genes {
-    let (elements, length) = (tensor.shape.elements(), unit_length(tensor));
+    let (elements, length) = (tensor.shape.elements(), unit_length(&tensor.outlined()));
     let parents = tensor.parents.len();
     match survey.get("first_unit") {
         Some(Value::Table(units)) => {
@@ -201,7 +220,7 @@ fn genes(tensor: &TensorInputs<'_>, survey: &Parameters) -> Genes {
             Genes::by_cuts(elements, length, parents, first, cuts)
         }
         _ => {
-            let stream = match layer_unit(tensor) {
+            let stream = match layer_unit(&tensor.outlined()) {
                 Some((stem, layer)) => {
                     let [seed, operator, candidate] = tensor.purpose;
                     let stem = if survey.contains_key(STACKS) { stem } else { "layers" };

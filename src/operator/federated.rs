@@ -104,8 +104,12 @@ impl Operator for Federated {
         Ok(())
     }
 
+    fn whole(&self) -> &'static [&'static str] {
+        &["samples", "clip_norm"]
+    }
+
     fn survey(&self, tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
-        let Some(values) = settings(self.name(), tensors, &["samples", "clip_norm"])? else {
+        let Some(values) = settings(self, tensors)? else {
             return Ok(Parameters::new());
         };
         let samples = values.per_parent("samples");

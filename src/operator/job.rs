@@ -9,7 +9,6 @@ use super::error::OperatorError;
 use super::parameter::{Parameters, Values};
 use super::rule::{Rule, parameters_for};
 use super::source::Tensors;
-use crate::tensor::shape::Shape;
 
 /// One candidate to be made.
 pub struct Job<'a> {
@@ -88,27 +87,6 @@ fn check_at_all_depths(
         values = Some(complete(operator, &resolve(parameters, depth), parents)?);
     }
     Ok(values.expect("zero is among the depths"))
-}
-
-/// Finds the first tensor of a child whose shape the operator cannot work on. Reads no model: a planner
-/// can ask. Parameters must have passed [`check`].
-pub fn check_shapes<'t>(
-    operator: &'static dyn Operator,
-    (parameters, rules): (&Parameters, &[Rule]),
-    parents: usize,
-    child: impl Iterator<Item = (&'t str, &'t Shape)> + Clone,
-) -> Result<(), OperatorError> {
-    if !operator.minds_shapes() {
-        return Ok(());
-    }
-    let depth = Depth::of(child.clone().map(|(name, _)| name));
-    for (tensor, shape) in child {
-        let parameters = resolve(&parameters_for(tensor, parameters, rules), depth.at(tensor));
-        operator
-            .fits(tensor, shape, &complete(operator, &parameters, parents)?)
-            .map_err(|message| OperatorError::Relation { operator: operator.name(), message })?;
-    }
-    Ok(())
 }
 
 /// The values for one tensor: checked, defaults filled in; no ramps any more.

@@ -35,6 +35,7 @@
 //!   differences; `rescale`: what makes up for dropped elements.
 //! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
 //!   `survey`: what is drawn, for elements, units, models.
+//! * [`mod@outline`]: what is known of a child before anything is read.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`adapted`]: a model with an adapter on it, as a parent. [`slice`](mod@slice): layers of parents, stacked, as one.
 //! * [`source`], `pieces`, `stream`, `digests`, `statistics`: the machine underneath.
@@ -64,6 +65,7 @@ mod magnitudes;
 pub mod model_stock;
 pub mod mutate;
 pub mod nuslerp;
+pub mod outline;
 pub mod parameter;
 pub mod passthrough;
 mod pieces;
@@ -94,7 +96,8 @@ pub use apply::{apply, apply_in_blocks, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
 pub(crate) use error::beyond;
-pub use job::{Job, Parent, check, check_shapes, complete};
+pub use job::{Job, Parent, check, complete};
+pub use outline::{Misfit, Outlined, check_child};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;

@@ -17,9 +17,9 @@ use super::contract::{Kernel, Operator, Piece, TensorInputs, is_meant};
 use super::counters::Counters;
 use super::error::OperatorError;
 use super::magnitudes::{Magnitudes, TASK, magnitude, places};
+use super::outline::Outlined;
 use super::parameter::{Kind, Parameter, Parameters, Value, Values, numbers_in};
 use super::trim::{Cut, cut, kept};
-use crate::tensor::shape::Shape;
 
 /// The operator.
 pub struct Prune;
@@ -97,45 +97,39 @@ impl Operator for Prune {
         Ok(())
     }
 
-    fn minds_shapes(&self) -> bool {
+    fn minds_tensors(&self) -> bool {
         true
     }
 
-    fn fits(&self, tensor: &str, shape: &Shape, values: &Values) -> Result<(), String> {
-        if !is_meant(tensor, shape, values.choice("tensors")) {
-            return Ok(());
-        }
-        let columns = shape.columns();
-        match structure(values) {
-            Some((n, m)) if !columns.is_multiple_of(m) => Err(format!(
-                "`{tensor}` has rows of {columns}, which cannot be cut into groups of {m} for the structure {n}:{m}; \
-                 choose other `tensors`",
-            )),
-            _ => Ok(()),
+    fn suits(&self, child: &[Outlined<'_>]) -> Result<(), (&'static str, String)> {
+        let meant = child.iter().filter(|tensor| is_pruned(tensor));
+        meant.clone().try_for_each(rows_fit).map_err(|message| ("structure", message))?;
+        let mut global = meant.filter(|tensor| is_global(tensor.values));
+        let Some(first) = global.next() else { return Ok(()) };
+        match global.find(|other| density(other.values) != density(first.values)) {
+            None => Ok(()),
+            Some(other) => {
+                let message = format!(
+                    "elements compete globally, so one density must hold for all; `{}` has {}, `{}` has {}",
+                    first.name,
+                    density(first.values),
+                    other.name,
+                    density(other.values)
+                );
+                Err(("density", message))
+            }
         }
     }
 
     fn survey(&self, tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
-        let refused = |message| OperatorError::Relation { operator: self.name(), message };
-        let fits = |tensor: &TensorInputs<'_>| self.fits(tensor.name, tensor.shape, &tensor.values);
-        tensors.iter().try_for_each(fits).map_err(refused)?;
+        let outlined: Vec<Outlined<'_>> = tensors.iter().map(TensorInputs::outlined).collect();
+        self.suits(&outlined)
+            .map_err(|(_, message)| OperatorError::Relation { operator: self.name(), message })?;
         let pruned = tensors.iter().filter(|tensor| tensor.is_meant_by("tensors"));
-        let global: Vec<_> = pruned.filter(|tensor| tensor.values.choice("scope") == "global").collect();
-        match &global[..] {
-            [] => Ok(Parameters::new()),
-            [first, others @ ..] => {
-                let other = others.iter().find(|other| density(&other.values) != density(&first.values));
-                match other {
-                    None => Ok(global_cut(&global, density(&first.values))),
-                    Some(other) => Err(refused(format!(
-                        "elements compete globally, so one density must hold for all; `{}` has {}, `{}` has {}",
-                        first.name,
-                        density(&first.values),
-                        other.name,
-                        density(&other.values)
-                    ))),
-                }
-            }
+        let global: Vec<_> = pruned.filter(|tensor| is_global(&tensor.values)).collect();
+        match global.first() {
+            None => Ok(Parameters::new()),
+            Some(first) => Ok(global_cut(&global, density(&first.values))),
         }
     }
 
@@ -158,6 +152,27 @@ impl Operator for Prune {
                 Pruned { cut: cut(None, &*tensor.parents[0], elements, keep), counted: None }
             }
         }))
+    }
+}
+
+fn is_pruned(tensor: &Outlined<'_>) -> bool {
+    is_meant(tensor.name, tensor.shape, tensor.values.choice("tensors"))
+}
+
+fn is_global(values: &Values) -> bool {
+    values.choice("scope") == "global"
+}
+
+/// Rows are whole groups of the structure, if there is one.
+fn rows_fit(tensor: &Outlined<'_>) -> Result<(), String> {
+    let columns = tensor.shape.columns();
+    match structure(tensor.values) {
+        Some((n, m)) if !columns.is_multiple_of(m) => Err(format!(
+            "`{}` has rows of {columns}, which cannot be cut into groups of {m} for the structure {n}:{m}; \
+             choose other `tensors`",
+            tensor.name
+        )),
+        _ => Ok(()),
     }
 }
 

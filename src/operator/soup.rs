@@ -91,8 +91,12 @@ impl Operator for Soup {
         }
     }
 
+    fn whole(&self) -> &'static [&'static str] {
+        &["weighting", "alpha"]
+    }
+
     fn survey(&self, tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
-        let Some(values) = settings(self.name(), tensors, &["weighting", "alpha"])? else {
+        let Some(values) = settings(self, tensors)? else {
             return Ok(Parameters::new());
         };
         if values.choice("weighting") == GREEDY {

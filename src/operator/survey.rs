@@ -1,29 +1,22 @@
 //! What surveys have in common: they look at the whole model, so what they go by must be the same
 //! for all of it.
 
-use super::contract::TensorInputs;
+use super::contract::{Operator, TensorInputs};
 use super::error::OperatorError;
+use super::outline::same_everywhere;
 use super::parameter::{Parameters, Value, Values};
 use crate::base::rng::Philox;
 
 /// The values that hold for the whole model; an error if a rule or a ramp gives some tensor
-/// another value of one of `names`. `None` for a model without tensors.
+/// another value of one that must ([`Operator::whole`]). `None` for a model without tensors.
 pub(super) fn settings<'a>(
-    operator: &'static str,
+    operator: &dyn Operator,
     tensors: &'a [TensorInputs<'_>],
-    names: &[&str],
 ) -> Result<Option<&'a Values>, OperatorError> {
-    let Some(first) = tensors.first() else { return Ok(None) };
-    for tensor in tensors {
-        let differs =
-            |name: &&&str| tensor.values.parameters().get(**name) != first.values.parameters().get(**name);
-        if let Some(name) = names.iter().find(differs) {
-            let tensor = tensor.name;
-            let message = format!("`{name}` holds for the whole model and cannot be another for `{tensor}`");
-            return Err(OperatorError::Relation { operator, message });
-        }
-    }
-    Ok(Some(&first.values))
+    let given = tensors.iter().map(|tensor| (tensor.name, tensor.values.parameters()));
+    same_everywhere(operator.whole(), given)
+        .map_err(|(_, message)| OperatorError::Relation { operator: operator.name(), message })?;
+    Ok(tensors.first().map(|first| &first.values))
 }
 
 /// The random stream for what is drawn once for the whole model.

@@ -111,6 +111,70 @@ fn init_never_overwrites_and_needs_models() {
     assert!(empty.files("").is_empty());
 }
 
+/// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
+/// needs escapes: what is written is a plan all the same.
+#[test]
+fn init_gives_every_model_and_suite_a_name_of_its_own() {
+    let space = Space::new();
+    for (from, to) in [
+        ("one.slm", "d1/model.slm"),
+        ("two.slm", "d2/model.slm"),
+        ("three.slm", "d2/base.slm"),
+        ("one.slm", "ties.slm"),
+        ("two.slm", "average.slm"),
+        ("three.slm", "ÄÖ.slm"),
+        ("suite.jsonl", "su\"i\\te.jsonl"),
+        ("suite.jsonl", "d1/su-i-te.jsonl"),
+    ] {
+        std::fs::create_dir_all(space.path(to).parent().unwrap()).unwrap();
+        std::fs::copy(space.path(from), space.path(to)).unwrap();
+    }
+    let parents = ["d1/model.slm", "d2/model.slm", "d2/base.slm", "ties.slm", "average.slm", "ÄÖ.slm"];
+    let suites = ["su\"i\\te.jsonl", "d1/su-i-te.jsonl"];
+    let options = parents.iter().flat_map(|parent| ["--parent", parent]);
+    let options: Vec<&str> = options.chain(suites.iter().flat_map(|suite| ["--suite", suite])).collect();
+    space.studbook(&[&["init", "new.toml", "--base", "base.slm"], &options[..]].concat()).exits(0);
+    let text = space.read("new.toml");
+    for name in ["base", "model", "model-2", "base-2", "ties-2", "average-2", "model-3"] {
+        assert!(text.contains(&format!("[parents.{name}]\n")), "{name}: {text}");
+    }
+    for name in ["su-i-te", "su-i-te-2"] {
+        assert!(text.contains(&format!("name = \"{name}\"\n")), "{name}: {text}");
+    }
+    let counts = space.studbook(&["check", "new.toml"]).exits(0).out;
+    assert!(counts.contains(": 7 parents, 4 candidates, 2 suites, "), "{counts}");
+}
+
+#[test]
+fn init_says_which_models_are_missing() {
+    let space = Space::new();
+    let init = |options: &[&str]| space.studbook(&[&["init", "new.toml"], options].concat()).exits(2);
+    init(&["--base", "one.slm", "--parent", "./one.slm"])
+        .complains("one.slm is the base and the only parent")
+        .complains("--parent MODEL");
+    init(&["--parent", "one.slm", "--parent", "./one.slm"]).complains("--parent names ./one.slm twice");
+    std::fs::create_dir(space.path("alone")).unwrap();
+    std::fs::copy(space.path("one.slm"), space.path("alone/one.slm")).unwrap();
+    space
+        .studbook(&["init", "alone/new.toml", "--base", "alone/one.slm"])
+        .exits(2)
+        .complains("there are no .slm files in alone but the base");
+    assert!(!space.path("new.toml").exists() && !space.path("alone/new.toml").exists());
+}
+
+/// A plan is UTF-8; the name of a file need not be.
+#[cfg(unix)]
+#[test]
+fn init_refuses_a_path_that_no_plan_can_write() {
+    use std::os::unix::ffi::OsStrExt;
+    let space = Space::new();
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.slm");
+    std::fs::copy(space.path("one.slm"), space.path("").join(name)).unwrap();
+    let said = space.studbook(&["init", "new.toml"]).exits(2);
+    said.complains("bad\u{fffd}.slm is not UTF-8, as a plan is").complains("rename the file");
+    assert!(!space.path("new.toml").exists());
+}
+
 fn broken(space: &Space) -> (String, Vec<u8>) {
     ("broken.jsonl".to_owned(), space.read("broken.jsonl").into_bytes())
 }

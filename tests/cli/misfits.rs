@@ -227,3 +227,17 @@ fn a_disk_that_is_too_small_is_told_before_the_work() {
         assert!(!space.path("out.safetensors").exists());
     }
 }
+
+/// Tokens are matched by what they are; models that do not say cannot be asked once everything else is done.
+#[test]
+fn a_vocabulary_needs_models_with_tokenizers() {
+    let space = Space::new();
+    space.studbook(&["convert", "two.slm", "bare.safetensors"]).exits(0);
+    space.edit("plan.toml", "source = \"two.slm\"", "source = \"bare.safetensors\"");
+    space.edit("plan.toml", "lambda = 0.5", "lambda = 0.5\nvocabulary = \"base\"");
+    space
+        .studbook(&["check", "plan.toml"])
+        .exits(2)
+        .complains("`vocabulary` is for models that say which tokens they have, and `two` does not")
+        .complains("expected a tokenizer with each of the models");
+}

@@ -273,3 +273,21 @@ fn two_runs_at_once_on_one_store_are_safe() {
     assert_eq!(space.files(".studbook/runs"), alone.files(".studbook/runs"));
     space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
 }
+
+/// What is measured may be as large as an f64 is, and what is counted as large as is counted exactly; RFC 8785
+/// writes both in digits alone.
+#[test]
+fn records_of_large_numbers_are_read_again() {
+    let space = Space::new();
+    space.edit("plan.toml", "output = \"q8_0\"", "output = \"f32\"");
+    space.edit("plan.toml", "weight = 1.0\nlambda = 0.5", "weight = 1e9\nlambda = 1e9");
+    let federated = "[candidates.round]\noperator = \"federated\"\nparents = [\"one\", \"two\"]\n\
+                     samples = [9007199254740992, 1]\n\n[smoke]";
+    space.edit("plan.toml", "[smoke]", federated);
+    space.studbook(&["run", "plan.toml"]).exits(3).says("0 failed");
+    let receipt = space.read(".studbook/runs/tiny/04-operator/tasks.json");
+    let digits = |text: &&str| text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(receipt.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').any(|text| digits(&text)));
+    space.studbook(&["run", "plan.toml"]).exits(3).says(", 0 executed, ");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}

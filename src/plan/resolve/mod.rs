@@ -15,6 +15,8 @@
 //!   `demands`: what no model meets, or every one. `fits`: that cases have room in a model's context.
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
 //!   chose them. `selection`: what chooses the parents of greedy soups.
+//! * `outlines`: that children can be made with their parameters. `overruled`: what no tensor hears.
+//! * `shown`: names whose files would have one name.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
 //! * `unused`: what is declared and not used; worth a warning, once there are no mistakes.
@@ -34,12 +36,15 @@ mod licences;
 mod metric;
 mod names;
 mod options;
+mod outlines;
+mod overruled;
 mod parameters;
 mod parents;
 mod registry;
 mod review;
 mod rules;
 mod selection;
+mod shown;
 mod slices;
 mod suites;
 mod sweep;
@@ -119,11 +124,14 @@ impl Resolver<'_> {
         let children = self.children(&candidates, &models);
         self.children_can_be_written(&candidates, &children);
         self.rules_meet_tensors(&candidates, &children);
-        self.shapes_fit(&candidates, &children);
+        self.overruled(&candidates, &children);
+        self.outlines_suit(&candidates, &children);
+        self.vocabularies_known(&candidates, &models);
         let smoke = self.smoke();
         let suites = self.suites();
         self.suites_fit(&suites, &models);
         self.labels_differ(&candidates);
+        self.files_differ(&candidates);
         self.find_champion(&candidates);
         let gates = self.gates(&suites);
         self.browsers_can_run(&gates, &candidates, &children);

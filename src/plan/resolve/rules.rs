@@ -1,7 +1,6 @@
 //! Rules: other parameters for some tensors of a candidate.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use super::Resolver;
 use super::candidates::Family;
@@ -9,8 +8,7 @@ use super::children::Children;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
 use crate::operator::rule::matches;
-use crate::operator::{Parameters, Rule, check_shapes};
-use crate::plan::file::CandidateSection;
+use crate::operator::{Parameters, Rule};
 use crate::plan::resolved::Candidate;
 
 impl Resolver<'_> {
@@ -64,38 +62,6 @@ impl Resolver<'_> {
     }
 }
 
-/// Of the keys of a section and its rules, the place of the one that decides: the last of them.
-fn place_of(section: &CandidateSection, key: &str) -> Option<Range<usize>> {
-    let own = section.parameters.iter().chain(section.rules.iter().flat_map(|rule| &rule.parameters));
-    let swept = section.sweep.iter().filter(|(name, _)| name.value == key).map(|(name, _)| name.span.clone());
-    let own = own.filter(|(name, _)| name.value == key).map(|(_, written)| written.span.clone());
-    own.chain(swept).next_back()
-}
-
-impl Resolver<'_> {
-    /// An operator that works on some shapes only is told before a model is read which tensor has another.
-    pub(super) fn shapes_fit(&mut self, candidates: &[Candidate], children: &Children<'_>) {
-        let mut told: BTreeSet<&Name> = BTreeSet::new();
-        for candidate in candidates {
-            let child = children.of(candidate).and_then(|child| child.as_ref().ok());
-            let Some(facts) = child.filter(|_| !told.contains(&candidate.family)) else { continue };
-            let tensors = facts.tensors.iter().map(|(name, shape)| (name.as_str(), shape));
-            let given = (&candidate.parameters, &candidate.rules[..]);
-            let parents = if candidate.slices.is_empty() { candidate.parents.len() } else { 1 };
-            let Err(why) = check_shapes(candidate.operator, given, parents, tensors) else { continue };
-            told.insert(&candidate.family);
-            let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
-            let span =
-                section.map(|section| place_of(section, "structure").unwrap_or_else(|| section.span.clone()));
-            self.mistake(
-                Diagnostic::error(format!("`{}`: {why}", candidate.name), span.unwrap_or(0..0))
-                    .expected("expected what every tensor that is meant can be cut into")
-                    .help("`rules` and `tensors` say which tensors are meant; `studbook inspect` lists their shapes"),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::operator::Value;
@@ -117,28 +83,6 @@ mod tests {
         assert_eq!(ties.rules[0].parameters["density"], Value::Ramps { ramps: vec![vec![0.2, 1.0]; 2] });
         let ramps = vec![vec![0.0, 1.0], vec![0.5]];
         assert_eq!(ties.rules[1].parameters["weight"], Value::Ramps { ramps });
-    }
-
-    #[test]
-    fn a_structure_must_divide_the_rows_it_is_for() {
-        let prune = |more: &str| {
-            GOOD.replace(
-                "operator = \"blend\"\nparents = [\"one\", \"two\"]",
-                &format!("operator = \"prune\"\nparents = [\"one\"]\n{more}"),
-            )
-        };
-        let text = prune("structure = \"2:16\"");
-        let found = mistakes(&text);
-        assert_eq!(
-            found[0].message,
-            "`average`: prune: `tok_embeddings.weight` has rows of 8, which cannot be cut into groups of 16 for the \
-             structure 2:16; choose other `tensors`"
-        );
-        assert_eq!(&text[found[0].span.clone().unwrap()], "\"2:16\"");
-        Folder::new().plan(&prune("structure = \"2:4\""));
-        Folder::new().plan(&prune("structure = \"2:16\"\ntensors = \"*.w2.*\""));
-        let ruled = prune("structure = \"2:4\"\nrules = [{ tensors = \"*.wo.*\", structure = \"3:5\" }]");
-        assert!(mistakes(&ruled)[0].message.contains("`layers.0.wo.weight` has rows of 8"));
     }
 
     #[test]

@@ -22,9 +22,14 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn new() -> Self {
+        Self::layered(1)
+    }
+
+    /// The same with models of as many layers.
+    pub(crate) fn layered(layers: u32) -> Self {
         let folder = Self { folder: tempfile::tempdir().unwrap() };
         for name in ["base.slm", "one.slm", "two.slm"] {
-            folder.write(name, &model());
+            folder.write(name, &model(layers));
         }
         folder.write("suite.jsonl", b"{\"id\":\"c1\",\"prompt\":\"1=\",\"expected\":\"1\"}\n");
         folder
@@ -67,12 +72,12 @@ pub(crate) fn mistakes(text: &str) -> Vec<Diagnostic> {
     Folder::new().mistakes(text)
 }
 
-fn model() -> Vec<u8> {
+fn model(layers: u32) -> Vec<u8> {
     let config = ModelConfig {
         vocab_size: 260,
         special_token_count: 4,
         hidden_size: 8,
-        layer_count: 1,
+        layer_count: layers,
         head_count: 2,
         kv_head_count: 1,
         head_dim: 4,
