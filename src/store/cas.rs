@@ -183,11 +183,25 @@ impl Store {
         if object.is_file() {
             return Ok(object);
         }
-        self.stamps
-            .paths_of(digest)
-            .into_iter()
-            .find(|path| self.hash_file(path).is_ok_and(|blob| blob.digest == *digest))
-            .ok_or(StoreError::Missing(*digest))
+        let known = self.stamps.paths_of(digest);
+        let still = known.iter().find(|path| self.hash_file(path).is_ok_and(|blob| blob.digest == *digest));
+        still.cloned().ok_or_else(|| self.lost(digest, known))
+    }
+
+    /// Why a digest is not found, though these files had it.
+    fn lost(&self, digest: &Digest, known: Vec<PathBuf>) -> StoreError {
+        let object = self.object_path(digest);
+        let ours =
+            |path: &PathBuf| *path == object || std::path::absolute(&object).is_ok_and(|own| own == *path);
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Hashed anew, a file is known by what it is now; whoever asks next is told the same.
+        if let Some(path) = known.into_iter().find(|path| !ours(path)) {
+            changed.insert(*digest, path);
+        }
+        match changed.get(digest) {
+            Some(path) => StoreError::Changed { path: path.clone(), digest: *digest },
+            None => StoreError::Missing(*digest),
+        }
     }
 
     /// Reads a document, checking its bytes against its name.
@@ -253,7 +267,14 @@ mod tests {
         assert_eq!(blob.digest, Digest::of(&bytes));
         assert_eq!(store.locate(&blob.digest).unwrap(), path);
         std::fs::write(&path, b"changed").unwrap();
-        assert!(matches!(store.locate(&blob.digest), Err(StoreError::Missing(_))));
+        for _ in 0..2 {
+            let error = store.locate(&blob.digest).unwrap_err();
+            assert!(matches!(&error, StoreError::Changed { path: named, .. } if *named == path), "{error}");
+        }
+        // What was the store's alone is nobody's file.
+        let own = store.put(b"a blob").unwrap();
+        std::fs::remove_file(store.object_path(&own.digest)).unwrap();
+        assert!(matches!(store.locate(&own.digest), Err(StoreError::Missing(_))));
     }
 
     #[test]

@@ -81,6 +81,14 @@ pub enum StoreError {
     /// A blob is gone.
     #[error("the blob {0} is not in the store")]
     Missing(Digest),
+    /// Somebody's file is not any more what it was when it was hashed.
+    #[error("{} changed or was removed: it had the digest {digest}, and no other file has it", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The digest it had.
+        digest: Digest,
+    },
     /// A blob's bytes are not what its name says.
     #[error("the blob {expected} is damaged: its bytes have the digest {found}")]
     Damaged {
@@ -132,6 +140,9 @@ impl StoreError {
             Self::Missing(_) | Self::Damaged { .. } => {
                 Some("run the plan again: damaged and missing blobs are rebuilt".to_owned())
             }
+            Self::Changed { .. } => Some(
+                "leave models as they are while a plan runs; put it back, or run the plan again".to_owned(),
+            ),
             Self::Model(_) | Self::Adapter(_) => None,
             Self::Document { .. } => Some("delete that file; it is made again by the next run".to_owned()),
         }
@@ -147,6 +158,8 @@ pub struct Store {
     unsettled: Mutex<BTreeSet<PathBuf>>,
     /// Lists of the files of folders that were hashed.
     listings: Mutex<BTreeMap<Digest, Listing>>,
+    /// Files outside of the store that are not any more what they were.
+    changed: Mutex<BTreeMap<Digest, PathBuf>>,
     custody: Custody,
 }
 
@@ -180,8 +193,9 @@ impl Store {
             Err(error) => return Err(error.into()),
         }
         let stamps = Stamps::load(&root.join("index/stamps"));
-        let (unsettled, listings, custody) = (Mutex::default(), Mutex::default(), Custody::default());
-        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, custody })
+        let (unsettled, listings, changed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let custody = Custody::default();
+        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody })
     }
 
     /// From now on what is written here is signed, and what is read must be, as `custody` says.

@@ -338,11 +338,15 @@ impl Resolver<'_> {
         model.path.is_dir() || self.file_exists(&model.path, model.named)
     }
 
-    /// Whether a file the plan names is there.
+    /// Whether a file the plan names is there. What a device or a pipe gives is not the same twice.
     pub(super) fn file_exists(&mut self, path: &Path, named: &Located<String>) -> bool {
         let there = path.is_file();
         if !there {
-            let what = if path.is_dir() { "is a folder" } else { "does not exist" };
+            let what = match path.metadata() {
+                Ok(found) if found.is_dir() => "is a folder",
+                Ok(_) => "is no regular file",
+                Err(_) => "does not exist",
+            };
             self.mistake(
                 Diagnostic::error(format!("{} {what}", path.display()), named.span.clone())
                     .expected("expected a file")
@@ -374,6 +378,17 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].message.ends_with("gone.slm does not exist"), "{}", found[0].message);
         assert!(found[1].message.contains("an SLM1 file begins with"), "{}", found[1].message);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_no_file() {
+        let plan = GOOD
+            .replace("source = \"one.slm\"", "source = \"/dev/zero\"")
+            .replace("cases = \"suite.jsonl\"", "cases = \"/dev/zero\"");
+        let found = Folder::new().mistakes(&plan);
+        let messages: Vec<&str> = found.iter().map(|found| found.message.as_str()).collect();
+        assert_eq!(messages, ["/dev/zero is no regular file"; 2]);
     }
 
     #[test]

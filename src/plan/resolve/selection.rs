@@ -58,10 +58,16 @@ impl Resolver<'_> {
             metrics.iter().filter(|info| info.better == Better::Higher).map(|info| info.name).collect();
         if !rising.contains(&metric) {
             let span = said(section, metric).map_or(section.span.clone(), |said| said.span.clone());
-            let known = rising.join("`, `");
+            let expected = match &rising[..] {
+                [] => format!(
+                    "expected a suite with a metric of which more is better; `{}` has none",
+                    chosen.kind
+                ),
+                known => format!("expected a metric of which more is better: `{}`", known.join("`, `")),
+            };
             self.mistake(
                 Diagnostic::error(format!("the suite `{suite}` measures no `{metric}` that rises"), span)
-                    .expected(format!("expected a metric of which more is better: `{known}`")),
+                    .expected(expected),
             );
         }
         for gate in gates.iter().filter(|gate| gate.is_for(candidate)) {
@@ -127,6 +133,17 @@ mod tests {
         assert!(mistakes(&plan)[0].message.contains("chosen by the cases of a gate"));
         let found = mistakes(&greedy("metric = \"exact_match\"\nsuite = \"digit\""));
         assert_eq!(found[0].message, "unknown suite `digit`");
+        // Of loss and of time less is better.
+        let falling = CHOOSE.replace("exact_match", "resource").replace("choose.jsonl", "load.jsonl");
+        let folder = Folder::new();
+        folder.write("load.jsonl", b"{\"id\":\"a\",\"prompt_tokens\":4,\"new_tokens\":4}\n");
+        let found = folder
+            .mistakes(&greedy("metric = \"peak_memory\"\nsuite = \"choose\"").replace("[review]", &falling));
+        assert_eq!(found[0].message, "the suite `choose` measures no `peak_memory` that rises");
+        let none = "expected a suite with a metric of which more is better; `resource` has none";
+        assert_eq!(found[0].label, none);
+        let found = mistakes(&greedy("metric = \"loss\"\nsuite = \"digits\""));
+        assert_eq!(found[0].label, "expected a metric of which more is better: `exact_match`");
         let found = mistakes(&greedy("suite = \"digits\""));
         assert!(found[0].message.contains("a greedy soup needs `metric` and `suite`"), "{found:?}");
     }
