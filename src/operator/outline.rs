@@ -41,7 +41,7 @@ pub fn check_child<'t>(
     (parameters, rules): (&Parameters, &[Rule]),
     parents: usize,
     child: impl Iterator<Item = (&'t str, &'t Shape)> + Clone,
-) -> Result<(), Misfit> {
+) -> Result<(), Box<Misfit>> {
     let is_ramp = |value: &Value| matches!(value, Value::Ramp { .. } | Value::Ramps { .. });
     if rules.is_empty() && !parameters.values().any(is_ramp) && !operator.minds_tensors() {
         return Ok(());
@@ -57,15 +57,14 @@ pub fn check_child<'t>(
             entry.insert((tensor, own));
         }
     }
-    let refused = |(parameter, message)| Misfit {
-        parameter: Some(parameter),
-        tensor: None,
-        error: OperatorError::Relation { operator: operator.name(), message },
+    let refused = |(parameter, message)| {
+        let error = OperatorError::Relation { operator: operator.name(), message };
+        Box::new(Misfit { parameter: Some(parameter), tensor: None, error })
     };
     same_everywhere(operator.whole(), given.values().map(|(tensor, own)| (*tensor, own))).map_err(refused)?;
     let mut values = BTreeMap::new();
     for (group, (tensor, own)) in &given {
-        let told = |error| Misfit { parameter: None, tensor: Some((*tensor).to_owned()), error };
+        let told = |error| Box::new(Misfit { parameter: None, tensor: Some((*tensor).to_owned()), error });
         values.insert(*group, complete(operator, own, parents).map_err(told)?);
     }
     let outlined = child.map(|(name, shape)| Outlined { name, shape, values: &values[&group(name)] });
