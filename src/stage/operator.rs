@@ -323,6 +323,10 @@ fn open_model(store: &Store, action: &Action, name: &Name) -> Result<OpenedPacka
         StoreError::Missing(missing) => StageError::Refused(format!(
             "no file with the digest {missing} of the parent `{name}` is known any more"
         )),
+        // Whose file it was is said already; it is the parent's fault, not the disk's.
+        changed @ StoreError::Changed { .. } => {
+            StageError::Refused(format!("the parent `{name}`: {changed}"))
+        }
         other => other.into(),
     })
 }
