@@ -97,7 +97,7 @@ pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
 pub(crate) use error::beyond;
 pub use job::{Job, Parent, check, complete};
-pub use outline::{Misfit, Outlined, check_child};
+pub use outline::{Outlined, Unsuited, check_child};
 pub use parameter::{Parameter, Parameters, Value, Values};
 pub use receipt::{Application, DeltaStatistics, TensorReceipt};
 pub use rule::Rule;

@@ -24,7 +24,7 @@ pub struct Outlined<'a> {
 
 /// Why an operator cannot make a child.
 #[derive(Debug)]
-pub struct Misfit {
+pub struct Unsuited {
     /// The parameter it is for, if it is one.
     pub parameter: Option<&'static str>,
     /// The tensor, where the error does not name it.
@@ -41,7 +41,7 @@ pub fn check_child<'t>(
     (parameters, rules): (&Parameters, &[Rule]),
     parents: usize,
     child: impl Iterator<Item = (&'t str, &'t Shape)> + Clone,
-) -> Result<(), Misfit> {
+) -> Result<(), Unsuited> {
     let is_ramp = |value: &Value| matches!(value, Value::Ramp { .. } | Value::Ramps { .. });
     if rules.is_empty() && !parameters.values().any(is_ramp) && !operator.minds_tensors() {
         return Ok(());
@@ -57,18 +57,20 @@ pub fn check_child<'t>(
             entry.insert((tensor, own));
         }
     }
-    let refused = |(parameter, message)| Misfit {
+    let refused = |(parameter, message)| Unsuited {
         parameter: Some(parameter),
         tensor: None,
         error: Box::new(OperatorError::Relation { operator: operator.name(), message }),
     };
-    same_everywhere(operator.whole(), given.values().map(|(tensor, own)| (*tensor, own))).map_err(refused)?;
     let mut values = BTreeMap::new();
     for (group, (tensor, own)) in &given {
         let told =
-            |error| Misfit { parameter: None, tensor: Some((*tensor).to_owned()), error: Box::new(error) };
+            |error| Unsuited { parameter: None, tensor: Some((*tensor).to_owned()), error: Box::new(error) };
         values.insert(*group, complete(operator, own, parents).map_err(told)?);
     }
+    // Complete, because a rule may say what holds anyhow.
+    let all = given.iter().map(|(group, (tensor, _))| (*tensor, values[group].parameters()));
+    same_everywhere(operator.whole(), all).map_err(refused)?;
     let outlined = child.map(|(name, shape)| Outlined { name, shape, values: &values[&group(name)] });
     operator.suits(&outlined.collect::<Vec<_>>()).map_err(refused)
 }

@@ -27,7 +27,8 @@ pub struct CompatibilityReport {
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// `tokenizer`, `layout`, `shape`, `quantisation`, `constants` (where the networks compute alike with other
-    /// ones), `vocabulary` (where the plan says whose tokens the child has), `adapter` (where there is one), `format`, `resource-envelope`, or `licences` (where the plan has a policy).
+    /// ones), `vocabulary` (where the plan says whose tokens the child has), `adapter` (where there is one),
+    /// `format`, `resource-envelope`, or `licences` (where the plan has a policy).
     pub check: String,
     /// Whether it fits.
     pub passed: bool,

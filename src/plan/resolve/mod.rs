@@ -16,6 +16,7 @@
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
 //!   chose them. `selection`: what chooses the parents of greedy soups.
 //! * `outlines`: that children can be made with their parameters. `overruled`: what no tensor hears.
+//!   `vocabularies`: that models whose tokens are matched say them.
 //! * `shown`: names whose files would have one name.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
@@ -53,14 +54,15 @@ pub(super) mod testing;
 mod texts;
 mod unused;
 mod uses;
+mod vocabularies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use self::names::Known;
-use super::file::PlanFile;
+use super::file::{CandidateSection, PlanFile};
 use super::pool::ChosenBy;
-use super::resolved::{Champion, Plan};
+use super::resolved::{Candidate, Champion, Plan};
 use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
@@ -111,6 +113,13 @@ struct Resolver<'p> {
     /// Whom gates mean by the champion.
     champion: Option<Champion>,
     out: &'p mut Vec<Diagnostic>,
+}
+
+impl<'p> Resolver<'p> {
+    /// Where the file says of a candidate, or of the sweep that it is of.
+    fn section_of(&self, candidate: &Candidate) -> Option<&'p CandidateSection> {
+        self.file.candidates.iter().find(|section| section.name.value == candidate.family)
+    }
 }
 
 impl Resolver<'_> {

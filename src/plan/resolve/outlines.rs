@@ -6,11 +6,9 @@ use std::ops::Range;
 
 use super::Resolver;
 use super::children::Children;
-use super::parents::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
-use crate::model::tokenizer::vocabulary::Vocabulary;
-use crate::operator::{Misfit, check_child};
+use crate::operator::{Unsuited, check_child};
 use crate::plan::file::{Amount, CandidateSection, Given, Written};
 use crate::plan::resolved::Candidate;
 
@@ -24,24 +22,24 @@ impl Resolver<'_> {
             let tensors = facts.tensors.iter().map(|(name, shape)| (name.as_str(), shape));
             let given = (&candidate.parameters, &candidate.rules[..]);
             let parents = if candidate.slices.is_empty() { candidate.parents.len() } else { 1 };
-            let Err(misfit) = check_child(candidate.operator, given, parents, tensors) else { continue };
+            let Err(why) = check_child(candidate.operator, given, parents, tensors) else { continue };
             told.insert(&candidate.family);
-            self.unsuited(candidate, &misfit);
+            self.unsuited(candidate, &why);
         }
     }
 
-    fn unsuited(&mut self, candidate: &Candidate, misfit: &Misfit) {
-        let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
+    fn unsuited(&mut self, candidate: &Candidate, why: &Unsuited) {
+        let section = self.section_of(candidate);
         let place = section.map(|section| {
-            let written = match misfit.parameter {
+            let written = match why.parameter {
                 Some(parameter) => place_of(section, parameter),
                 None => place_of_ramp(section),
             };
             written.unwrap_or_else(|| section.span.clone())
         });
-        let message = format!("`{}`: {}", candidate.name, misfit.error);
+        let message = format!("`{}`: {}", candidate.name, why.error);
         let mistake = Diagnostic::error(message, place.unwrap_or(0..0));
-        self.mistake(match &misfit.tensor {
+        self.mistake(match &why.tensor {
             Some(tensor) => mistake
                 .expected("expected values that make sense together at every layer")
                 .help(format!("they do not at `{tensor}`")),
@@ -49,30 +47,6 @@ impl Resolver<'_> {
                 "`rules` and `tensors` say which tensors are meant; `studbook inspect` lists their shapes",
             ),
         });
-    }
-
-    /// Tokens are matched by what they are, so every model must say it.
-    pub(super) fn vocabularies_known(&mut self, candidates: &[Candidate], models: &Models) {
-        let mut seen: BTreeSet<&Name> = BTreeSet::new();
-        let asking = candidates.iter().filter(|candidate| candidate.tokens_of_base);
-        for candidate in asking.filter(|candidate| seen.insert(&candidate.family)) {
-            let silent = candidate.base.iter().chain(&candidate.parents).find(|name| {
-                models.get(*name).is_some_and(|facts| Vocabulary::of_package(&facts.package).is_none())
-            });
-            let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
-            let word = section.and_then(|section| section.vocabulary.as_ref());
-            let (Some(silent), Some(word)) = (silent, word) else { continue };
-            self.mistake(
-                Diagnostic::error(
-                    format!(
-                        "`vocabulary` is for models that say which tokens they have, and `{silent}` does not"
-                    ),
-                    word.span.clone(),
-                )
-                .expected("expected a tokenizer with each of the models")
-                .help("put its tokenizer beside the model, or remove `vocabulary`"),
-            );
-        }
     }
 }
 
@@ -164,6 +138,9 @@ mod tests {
             assert_eq!(at, place);
             assert!(message.contains(&format!("`{parameter}` holds for the whole model")), "{message}");
         }
+        // A rule may say what holds anyhow.
+        let same = "rules = [{ tensors = \"layers.*\", scheme = \"uniform\" }]";
+        Folder::new().plan(&with(&format!("operator = \"crossover\"\n{TWO}\n{same}")));
         let plan = with(&format!("operator = \"federated\"\n{TWO}\nsamples = {{ ramp = [1, 2] }}"));
         assert!(only(&plan).1.ends_with(&whole("samples", "layers.0.attn_norm.weight")), "{}", only(&plan).1);
     }

@@ -16,11 +16,10 @@ use crate::plan::resolved::Candidate;
 
 impl Resolver<'_> {
     pub(super) fn overruled(&mut self, candidates: &[Candidate], children: &Children<'_>) {
-        let file = self.file;
         let mut seen: BTreeSet<&Name> = BTreeSet::new();
         let ruled = candidates.iter().filter(|candidate| !candidate.rules.is_empty());
         for candidate in ruled.filter(|candidate| seen.insert(&candidate.family)) {
-            let section = file.candidates.iter().find(|section| section.name.value == candidate.family);
+            let section = self.section_of(candidate);
             let child = children.of(candidate).and_then(|child| child.as_ref().ok());
             let (Some(section), Some(facts)) = (section, child) else { continue };
             let tensors: Vec<&str> = facts.tensors.iter().map(|(tensor, _)| tensor.as_str()).collect();

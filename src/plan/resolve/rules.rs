@@ -41,7 +41,7 @@ impl Resolver<'_> {
         for candidate in candidates.iter().filter(|candidate| seen.insert(&candidate.family)) {
             let child = children.of(candidate).and_then(|child| child.as_ref().ok());
             let Some(facts) = child else { continue };
-            let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
+            let section = self.section_of(candidate);
             for rule in section.iter().flat_map(|section| &section.rules) {
                 let Some(pattern) = &rule.tensors else { continue };
                 if facts.tensors.iter().any(|(tensor, _)| matches(&pattern.value, tensor)) {

@@ -22,7 +22,7 @@ impl Resolver<'_> {
             if !seen.insert((&candidate.family, suite)) {
                 continue;
             }
-            let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
+            let section = self.section_of(candidate);
             let Some(section) = section else { continue };
             self.selection(candidate, section, (metric, suite), suites, gates);
         }

@@ -42,7 +42,7 @@ impl Resolver<'_> {
             let other = beyond(name, &models, &OF_MODELS).or_else(|| beyond(name, &children, &OF_CHILDREN));
             // One mistake of a sweep is enough.
             let Some(other) = other.filter(|_| told.insert(&candidate.family)) else { continue };
-            let section = self.file.candidates.iter().find(|section| section.name.value == candidate.family);
+            let section = self.section_of(candidate);
             self.same_files(name, &other, section.map_or(0..0, |section| section.name.span.clone()));
         }
         self.suites_end_otherwise();
