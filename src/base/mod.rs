@@ -8,6 +8,7 @@
 //! * [`name`]: what people call things, safe as a file name everywhere.
 //! * [`diagnostic`], [`located`], [`nearest`], `wording`: telling a person where and what to do.
 //! * [`sink`]: a place that takes bytes in order and allows one late patch.
+//! * `shell`: commands that a person pastes.
 //! * `wide`: the same bits with wider vectors, where the processor has them.
 //!
 //! Nothing here opens a file, reads a clock or prints.
@@ -23,6 +24,8 @@ pub mod name;
 #[cfg(feature = "operators")]
 pub mod nearest;
 pub mod rng;
+#[cfg(feature = "engine")]
+pub(crate) mod shell;
 pub mod sink;
 pub(crate) mod wide;
 #[cfg(feature = "engine")]

@@ -239,9 +239,9 @@ pub(super) struct Merge {
     /// What all randomness derives from
     #[arg(long, default_value = "0", value_name = "TEXT")]
     pub(super) seed: String,
-    /// Most bytes of tensors in one file of a folder, such as "2 GiB"
-    #[arg(long, alias = "shard-size", default_value = "5 GB", value_name = "SIZE", value_parser = size)]
-    pub(super) shard: u64,
+    /// Most bytes of tensors in one file of a folder, such as "2 GiB"; by default 5 GB
+    #[arg(long, alias = "shard-size", value_name = "SIZE", value_parser = size)]
+    pub(super) shard: Option<u64>,
     /// Take rows as they lie where the models' tokens differ
     #[arg(long)]
     pub(super) rows_by_number: bool,

@@ -7,6 +7,7 @@ use super::args::{Args, Export};
 use super::attest::find_candidate;
 use super::context::{Loaded, Terminal, in_order, load};
 use super::exit::Exit;
+use crate::base::shell;
 use crate::dossier;
 use crate::engine::preview::preview;
 use crate::model::overwrite;
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow:
         out.display(),
         exported.files,
         exported.model_bytes,
-        out.display()
+        shell::path(out)
     )?;
     Ok(Exit::Complete)
 }

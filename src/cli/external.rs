@@ -11,6 +11,7 @@ use super::args::{Args, Attest};
 use super::context::{Terminal, load_to_work};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
+use crate::base::shell;
 use crate::engine::preview::preview;
 use crate::evaluate::Measure;
 use crate::evaluate::harness::{self, External};
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
     });
     let Some((kind, blob)) = made else {
         return Err(UsageError::new(format!("`{name}` is no model of this plan, or was not made yet"))
-            .hint(format!("run it first: studbook run {}", command.plan.display()))
+            .hint(format!("run it first: studbook run {}", shell::path(&command.plan)))
             .into());
     };
     let bytes = loaded.store.read(&blob.digest)?;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
         outcomes.len(),
         suite.name,
         command.by,
-        command.plan.display()
+        shell::path(&command.plan)
     )?;
     Ok(Exit::Complete)
 }

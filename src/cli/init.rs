@@ -13,6 +13,7 @@ use super::args::Init;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
+use crate::base::shell;
 use crate::convert::Target;
 use crate::disk::{IoContext, atomic};
 use crate::model::Package;
@@ -54,7 +55,7 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
     writeln!(
         terminal.out(),
         "Wrote {path}. Look at it, then:\n    studbook plan {path}\n    studbook run {path}",
-        path = command.plan.display()
+        path = shell::path(&command.plan)
     )?;
     Ok(Exit::Complete)
 }

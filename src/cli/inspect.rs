@@ -8,6 +8,7 @@ use super::args::{Format, Inspect};
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::digest::{Digest, Sha256};
+use crate::base::shell;
 use crate::model::adapter::peft;
 use crate::model::identity::Identity;
 use crate::model::{ModelConfig, slm1, validate_values};
@@ -45,7 +46,10 @@ pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit
         return Err(UsageError::new(format!(
             "{folder} is a PEFT adapter, which does not say what it is for"
         ))
-        .hint(format!("`studbook extract BASE {folder} OUT.sbl` makes a package of it that does"))
+        .hint(format!(
+            "`studbook extract BASE {} OUT.sbl` makes a package of it that does",
+            shell::path(&command.model)
+        ))
         .into());
     }
     let package = crate::model::open_package(&command.model)?;

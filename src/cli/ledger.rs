@@ -12,7 +12,7 @@ use super::context::{Terminal, custody, existing_store, in_order, now};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::disk::atomic;
-use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust};
+use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust, proof};
 use crate::model::overwrite;
 use crate::record::plan::FinalUse;
 use crate::report::table::Table;
@@ -175,11 +175,21 @@ fn prove(args: &Args, command: &LedgerProve, terminal: &Terminal) -> anyhow::Res
     match &command.out {
         Some(path) => {
             overwrite::check(path, command.of.plan.as_deref())?;
+            refuse_other_files(path)?;
             atomic::replace(path, text.as_bytes())?;
         }
         None => write!(terminal.out(), "{text}")?,
     }
     Ok(Exit::Complete)
+}
+
+/// A proof is asked for again whenever the log has grown; anything else in its place is somebody's.
+fn refuse_other_files(out: &Path) -> Result<(), UsageError> {
+    if !out.exists() || proof::is_one(out) {
+        return Ok(());
+    }
+    let error = UsageError::new(format!("{} is already there and is no earlier proof", out.display()));
+    Err(error.hint("choose another place, or remove it first"))
 }
 
 /// By number, by record, or the last entry about a candidate.

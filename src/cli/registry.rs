@@ -8,6 +8,7 @@ use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf
 use super::context::{Loaded, Terminal, load, now, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
+use crate::base::shell;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
 use crate::record::{self, registry::SelectorRegistry};
@@ -89,7 +90,7 @@ fn folder_of(loaded: &Loaded, plan: &Path) -> anyhow::Result<PathBuf> {
         return Ok(folder);
     }
     let error = UsageError::new(format!("the cycle `{}` has no registry yet", loaded.plan.cycle.name));
-    Err(error.hint(format!("make it first: studbook registry build {}", plan.display())).into())
+    Err(error.hint(format!("make it first: studbook registry build {}", shell::path(plan))).into())
 }
 
 /// Copies the folder, dot files apart, into a new or an empty one.

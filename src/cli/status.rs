@@ -9,6 +9,7 @@ use super::context::{Terminal, load};
 use super::exit::Exit;
 use super::plan::print_gates;
 use super::run::candidate_table;
+use crate::base::shell;
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, outcomes};
 use crate::engine::preview::{Outlook, preview};
@@ -82,7 +83,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     }
     write!(out, "{}", candidate_table(&candidates))?;
     if done < loaded.graph.len() {
-        writeln!(out, "\nGo on with: studbook run {}", command.plan.display())?;
+        writeln!(out, "\nGo on with: studbook run {}", shell::path(&command.plan))?;
     }
     print_gates(&mut out, &gates)?;
     Ok(Exit::Complete)

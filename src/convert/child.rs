@@ -23,9 +23,6 @@ use crate::model::{Companion, ModelWriter, Package, Planned, gguf, safetensors, 
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
 
-/// Most bytes of tensors in one file of a folder, if nobody says.
-pub const SHARD: u64 = 5_000_000_000;
-
 /// How a child is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +110,7 @@ impl<'a> Child<'a> {
                 (Laid::Safetensors(layout), planned)
             }
             Target::HuggingFace => {
-                let limit = form.shard.unwrap_or(SHARD);
+                let limit = form.shard.unwrap_or(huggingface::SHARD);
                 let layout = FolderLayout::with_buffers(&planned, &buffers, limit, &metadata())?;
                 let companions = companions(&task, &planned, form, tokenizer)?;
                 (Laid::Folder(layout, companions), planned)

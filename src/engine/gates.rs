@@ -9,6 +9,7 @@ use super::graph::StageGraph;
 use super::resolve::Results;
 use super::schedule::End;
 use crate::base::name::Name;
+use crate::base::shell;
 use crate::evaluate::harness::External;
 use crate::evaluate::{self, Better, Measure};
 use crate::plan::{Candidate, Gate, GateRule, MetricGate, Plan, Versus};
@@ -106,7 +107,7 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     fn describe(&self, gate: &Gate, candidate: &Candidate) -> PendingGate {
-        let path = self.path.display();
+        let path = shell::path(self.path);
         let name = &candidate.name;
         let (satisfied_by, command) = match &gate.rule {
             GateRule::Metric(rule) => match self.missing(rule, candidate) {
@@ -137,7 +138,7 @@ impl Waiting<'_> {
 
     /// What to type to bring the results of another harness.
     fn bring(&self, model: &Name, suite: &Name) -> String {
-        let path = self.path.display();
+        let path = shell::path(self.path);
         format!("studbook attest {path} {model} --suite {suite} --results FILE --samples FILE --by NAME")
     }
 
@@ -185,7 +186,7 @@ fn more_cases(status: &GateStatus, candidate: &Candidate, path: &Path) -> Pendin
         candidate: candidate.name.clone(),
         gate: status.gate.clone(),
         satisfied_by: format!("a larger suite: {}", cases.unwrap_or("nothing seen points either way")),
-        command: format!("studbook run {}", path.display()),
+        command: format!("studbook run {}", shell::path(path)),
     }
 }
 

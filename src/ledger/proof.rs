@@ -12,6 +12,7 @@
 //! studbook/ledger                   the checkpoint, signatures and all
 //! ```
 
+use std::io::Read;
 use std::path::Path;
 
 use super::LedgerError;
@@ -49,6 +50,13 @@ pub struct Consistency {
     pub path: Vec<Sha256>,
     /// The later checkpoint.
     pub checkpoint: Note,
+}
+
+/// Whether a file says of itself that it is a proof of an entry.
+pub fn is_one(path: &Path) -> bool {
+    let mut start = [0; FIRST_LINE.len()];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *FIRST_LINE.as_bytes()
 }
 
 impl Consistency {

@@ -27,7 +27,7 @@ use crate::disk::{DiskError, IoContext, fresh, space};
 use crate::model::adapter::AdapterError;
 use crate::model::buffer::{self, Buffer, BufferError};
 use crate::model::huggingface::mend::{Changes, LayerOf, MendError};
-use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, Written};
+use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, SHARD, Written};
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
 pub use crate::model::replaceable::RECEIPT;
@@ -72,6 +72,13 @@ pub enum MergeError {
         .0.display()
     )]
     Named(PathBuf),
+    /// A file of its own is one file, however large.
+    #[error(
+        "the models are bare files, so {} would be one file, which `--shard` does not divide; leave it out, or merge \
+         folders",
+        .0.display()
+    )]
+    Whole(PathBuf),
     /// Somebody wrote to an input meanwhile.
     #[error("{0} was changed while it was read; nothing is kept of the child: merge again")]
     Changed(PathBuf),
@@ -86,8 +93,8 @@ pub enum MergeError {
 /// How to carry a merge out.
 #[derive(Debug)]
 pub struct Options {
-    /// Most bytes of tensors in one file of a folder.
-    pub shard_size: u64,
+    /// Most bytes of tensors in one file of a folder, where somebody chose it.
+    pub shard_size: Option<u64>,
     /// All randomness derives from it.
     pub seed: String,
     /// Whether what is there already is replaced: a file, or a folder with a model and nothing else.
@@ -133,6 +140,9 @@ pub fn merge(
     overwrite::check(out, places(&models))?;
     fresh::refuse_taken(out, options.judge())?;
     let like = like(&config).map_err(|mistake| refuse(vec![mistake]))?;
+    if options.shard_size.is_some() && !models[like].is_folder {
+        return Err(MergeError::Whole(out.to_owned()));
+    }
     networks::configured(&config, &models, like).map_err(|mistake| refuse(vec![mistake]))?;
     for (name, opened) in &models {
         buffer::agree((like, &models[like].package), (name, &opened.package)).map_err(ConvertError::from)?;
@@ -377,7 +387,7 @@ impl Child<'_> {
         text: &str,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Receipt, MergeError> {
-        let limit = self.options.shard_size;
+        let limit = self.options.shard_size.unwrap_or(SHARD);
         let layout = FolderLayout::with_buffers(self.planned, &self.buffers, limit, &Self::metadata())?;
         space::check(fresh::folder_of(out), layout.total_bytes())?;
         fresh::folder(out, self.options.judge(), LASTING, |folder| {

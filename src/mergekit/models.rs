@@ -8,6 +8,7 @@ use super::assemble::named;
 use super::config::Config;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
+use crate::base::shell;
 use crate::convert::{ConvertError, View};
 use crate::disk::fresh;
 use crate::disk::mmap::Mapped;
@@ -99,7 +100,8 @@ fn says_more(model: &Located<String>, opened: &Opened) -> Option<Diagnostic> {
     [gguf::NAME, slm1::NAME].contains(&format).then(|| {
         let message =
             format!("`{}` is a {format} file, whose network and vocabulary a merge would lose", model.value);
-        let convert = format!("studbook convert {} FOLDER --to hugging-face", model.value);
+        let convert =
+            format!("studbook convert {} FOLDER --to hugging-face", shell::path(Path::new(&model.value)));
         Diagnostic::error(message, model.span.clone())
             .expected("expected a model folder, or a safetensors file")
             .help(format!("`{convert}` makes a folder of it"))

@@ -15,9 +15,10 @@ use super::merge::Options;
 use super::models::{Added, Models, Opened};
 use super::networks::OtherConstant;
 use crate::base::digest::{Digest, Sha256};
+use crate::base::shell;
 use crate::disk::mmap::Mapped;
 use crate::model::buffer::{self, Buffer, BufferReceipt};
-use crate::model::huggingface::Written;
+use crate::model::huggingface::{SHARD, Written};
 use crate::operator::{Application, Parameters, TensorInputs};
 
 const SCHEMA: &str = "studbook/merge-receipt/3";
@@ -118,15 +119,13 @@ impl Done<'_> {
         let operator = self.assembly.operator;
         let paths: Vec<&str> = self.models.keys().map(String::as_str).collect();
         let names = short_names(&paths);
-        let flag = if options.rows_by_number { " --rows-by-number" } else { "" };
-        let (seed, shard) = (&options.seed, options.shard_size);
         Receipt {
             schema: SCHEMA,
             config_sha256: Sha256::of(text.as_bytes()),
             config: text.to_owned(),
             method: config.method.name,
             operator: format!("{} {}", operator.name(), operator.version()),
-            seed: seed.clone(),
+            seed: options.seed.clone(),
             rows_by_number: options.rows_by_number,
             inputs: self
                 .models
@@ -138,7 +137,7 @@ impl Done<'_> {
             buffers: buffer::receipts(self.buffers, self.models.values().map(|opened| &opened.package)),
             outputs,
             application,
-            recompute: format!("studbook merge CONFIG.yml OUT --seed {seed:?} --shard {shard}{flag}"),
+            recompute: recompute(options, self.models[&self.assembly.like].is_folder),
         }
     }
 
@@ -185,6 +184,18 @@ impl Done<'_> {
             files,
         }
     }
+}
+
+/// What was typed, as far as it decides what came out. A bare file is never divided.
+fn recompute(options: &Options, in_shards: bool) -> String {
+    let mut typed = format!("studbook merge CONFIG.yml OUT --seed {}", shell::word(&options.seed));
+    if in_shards {
+        typed += &format!(" --shard {}", options.shard_size.unwrap_or(SHARD));
+    }
+    if options.rows_by_number {
+        typed += " --rows-by-number";
+    }
+    typed
 }
 
 /// Each path by so many of its last parts that no two are the same; whole if they are all there is.

@@ -89,6 +89,22 @@ fn after_a_run_all_is_cached_but_the_one_approval() {
     assert_eq!(space.files(""), before, "looking writes nothing");
 }
 
+/// However the plan is called, what is printed is what a shell takes.
+#[test]
+fn the_command_of_a_gate_can_be_pasted() {
+    for name in ["my plan's $1.toml", "-plan.toml"] {
+        let space = Space::new();
+        std::fs::copy(space.path("plan.toml"), space.path(name)).unwrap();
+        space.studbook(&["run", "--", name]).exits(3);
+        let waiting = gates(&space.studbook(&["plan", "--format", "json", "--", name]).exits(0));
+        let [(_, _, command)] = &waiting[..] else { panic!("{waiting:?}") };
+        let binary = env!("CARGO_BIN_EXE_studbook");
+        let typed = command.replacen("studbook", binary, 1).replace("NAME", "ada");
+        crate::space::said(&mut space.in_shell(&typed)).exits(0).says("Go on with: studbook run ");
+        space.studbook(&["run", "--", name]).exits(0);
+    }
+}
+
 #[test]
 fn after_an_edit_exactly_the_changed_stages_would_run() {
     let space = Space::new();

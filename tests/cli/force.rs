@@ -162,9 +162,22 @@ fn a_dossier_takes_the_place_of_a_dossier_only() {
     refused(&space, "", &to("other")).complains("it holds \"SHA256SUMS\"");
     refused(&space, "", &to(".")).complains("is the folder that you are in");
     refused(&space, "", &to(".studbook")).complains("is the input");
-    // A proof asks nobody before it replaces a file, but it is not written over the plan.
-    let prove = ["ledger", "prove", "plan.toml", "0", "--out", "plan.toml"];
-    space.studbook(&prove).exits(2).complains("plan.toml is the input plan.toml");
+}
+
+/// Whoever proves an entry again has no use for the earlier proof, but for any other file.
+#[test]
+fn a_proof_takes_the_place_of_a_proof_only() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    let prove = |entry, out| space.studbook(&["ledger", "prove", "plan.toml", entry, "--out", out]);
+    prove("0", "plan.toml").exits(2).complains("plan.toml is the input plan.toml");
+    space.write("notes.txt", b"mine");
+    prove("0", "notes.txt").exits(2).complains("notes.txt is already there and is no earlier proof");
+    assert_eq!(space.read("notes.txt"), "mine");
+    prove("0", "a.tlog-proof").exits(0);
+    let first = space.read("a.tlog-proof");
+    prove("1", "a.tlog-proof").exits(0);
+    assert_ne!(space.read("a.tlog-proof"), first);
 }
 
 /// Killed before or after the names are exchanged, one of the two is there whole.

@@ -67,7 +67,7 @@ fn a_linear_merge_is_the_average() {
     let step = receipt["steps"].as_array().unwrap().iter().find(|step| step["tensor"] == UP).unwrap();
     assert_eq!(step["parents"], serde_json::json!([["one", UP], ["two", UP]]));
     assert_eq!(step["parameters"], serde_json::json!({"normalize": true, "weight": [1, 1]}));
-    assert_eq!(receipt["recompute"], "studbook merge CONFIG.yml OUT --seed \"0\" --shard 5000000000");
+    assert_eq!(receipt["recompute"], "studbook merge CONFIG.yml OUT --seed 0 --shard 5000000000");
     assert_eq!(receipt["outputs"][0]["name"], "model.safetensors");
     assert!(!space.read("out/studbook-receipt.json").contains("/tmp"), "no absolute path");
     // Again there is something in the way.
@@ -320,6 +320,12 @@ fn files_and_shards() {
     let receipt: serde_json::Value = serde_json::from_str(&space.read("b.safetensors.receipt.json")).unwrap();
     let model = |at: usize| receipt["inputs"][at]["model"].as_str().unwrap();
     assert_eq!((model(0), model(1)), ("one/model.safetensors", "two/model.safetensors"));
+    // One file is one file: neither the flag nor the command of the receipt divides it.
+    assert_eq!(receipt["recompute"], "studbook merge CONFIG.yml OUT --seed 0");
+    space
+        .studbook(&["merge", "b.yml", "c.safetensors", "--shard", "1 MB"])
+        .exits(2)
+        .complains("c.safetensors would be one file, which `--shard` does not divide");
     space
         .studbook(&["merge", "b.yml", "nowhere/b.safetensors"])
         .exits(2)

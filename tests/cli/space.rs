@@ -142,7 +142,16 @@ impl Space {
 
     /// The binary, with a fixed clock and nothing inherited that could matter.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_studbook"));
+        self.program(env!("CARGO_BIN_EXE_studbook"), arguments)
+    }
+
+    /// What a person types, for a POSIX shell to take apart.
+    pub(crate) fn in_shell(&self, typed: &str) -> Command {
+        self.program("sh", &["-c", typed])
+    }
+
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.folder.path())

@@ -46,7 +46,7 @@ pub use folder::{CONFIG, Folder, SINGLE, Shard, TOKENIZER, open, open_at};
 pub use index::{Index, IndexError};
 pub use rope::RopeScaling;
 #[cfg(feature = "engine")]
-pub use write::{FolderLayout, FolderWriter, InFolder, Shelf, Written};
+pub use write::{FolderLayout, FolderWriter, InFolder, SHARD, Shelf, Written};
 
 /// How records name the format.
 pub const NAME: &str = "huggingface";

@@ -35,6 +35,9 @@ pub struct Written {
     pub blake3: Digest,
 }
 
+/// Most bytes of tensors in one file of a folder, if nobody says.
+pub const SHARD: u64 = 5_000_000_000;
+
 /// Where every tensor of a folder will lie.
 #[derive(Debug, Clone)]
 pub struct FolderLayout {
