@@ -11,6 +11,7 @@ use super::args::{Args, Color};
 use super::exit::UsageError;
 use crate::engine::compile::compile;
 use crate::engine::graph::StageGraph;
+use crate::model::huggingface::code;
 use crate::plan::{self, Findings, Plan};
 use crate::store::Store;
 use crate::trust::Custody;
@@ -19,6 +20,17 @@ use crate::trust::Custody;
 pub(super) struct Terminal {
     choice: ColorChoice,
     quiet: bool,
+}
+
+/// A child that names programs it does not have would fail to load without a word.
+pub(super) fn warn_of_missing_code(folder: &Path, terminal: &Terminal) -> std::io::Result<()> {
+    let missing = code::missing(folder);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (files, out) = (missing.join(", "), folder.display());
+    let what = "programs are not carried; look at them and copy them from the model you trust";
+    terminal.warn(&format!("{out} names code of its own, {files}, which is not in it: {what}"))
 }
 
 impl Terminal {
@@ -45,6 +57,11 @@ impl Terminal {
     /// Where talk goes.
     pub(super) fn err(&self) -> impl Write {
         AutoStream::new(std::io::stderr(), self.choice)
+    }
+
+    /// What a person should know though the command succeeds.
+    pub(super) fn warn(&self, message: &str) -> std::io::Result<()> {
+        writeln!(self.err(), "{} {message}", self.paint("warning:", Self::YELLOW))
     }
 
     pub(super) fn paint(&self, text: &str, colour: &str) -> String {

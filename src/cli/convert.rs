@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::args::{Convert, ConvertTo, Extract, Format};
-use super::context::{Terminal, stopped_by_ctrl_c};
+use super::context::{Terminal, stopped_by_ctrl_c, warn_of_missing_code};
 use super::exit::{Exit, UsageError};
 use super::model::{Given, named, open_model};
 use crate::base::wording::count;
@@ -64,12 +64,11 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     }
     if made.rounded > 0 {
         let tensors = count(made.rounded, "tensor");
-        writeln!(
-            terminal.err(),
-            "{} {tensors} stored as f64 have values between two f32: the nearest of these were taken",
-            terminal.paint("warning:", Terminal::YELLOW)
-        )?;
+        terminal.warn(&format!(
+            "{tensors} stored as f64 have values between two f32: the nearest of these were taken"
+        ))?;
     }
+    warn_of_missing_code(&command.out, terminal)?;
     writeln!(
         terminal.out(),
         "{}: {} from {}{}, {}, {} of them unchanged in value",

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::args::Merge;
-use super::context::{Terminal, stopped_by_ctrl_c};
+use super::context::{Terminal, stopped_by_ctrl_c, warn_of_missing_code};
 use super::exit::Exit;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
@@ -37,11 +37,9 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         let _ = memory.save();
     }
     for OtherConstant { model, field, there, child } in &receipt.constants {
-        writeln!(
-            terminal.err(),
-            "{} {field} is {there} in {model} and {child} in the child; the receipt says so, too",
-            terminal.paint("warning:", Terminal::YELLOW)
-        )?;
+        terminal.warn(&format!(
+            "{field} is {there} in {model} and {child} in the child; the receipt says so, too"
+        ))?;
     }
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
@@ -57,13 +55,12 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
     said(true, "carried as they are")?;
     said(false, "left out")?;
     if command.out.is_dir() && !command.out.join(CONFIG).exists() {
-        writeln!(
-            terminal.err(),
-            "{} no model has a {CONFIG}, so {} has none: nothing says of which network it is",
-            terminal.paint("warning:", Terminal::YELLOW),
+        terminal.warn(&format!(
+            "no model has a {CONFIG}, so {} has none: nothing says of which network it is",
             command.out.display()
-        )?;
+        ))?;
     }
+    warn_of_missing_code(&command.out, terminal)?;
     let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
     let place = if command.out.is_dir() {
         command.out.join(RECEIPT).display().to_string()

@@ -332,6 +332,29 @@ fn files_and_shards() {
         .complains("nowhere: there is no such folder");
 }
 
+/// A network that the library does not have is a program beside the model.
+#[test]
+fn code_of_a_models_own_is_named_and_not_copied() {
+    let space = space();
+    for name in ["one", "two"] {
+        space.edit(
+            &format!("{name}/config.json"),
+            "{",
+            "{\"auto_map\": {\"AutoModel\": \"modeling_x.M\", \"AutoConfig\": \"a/b--c.C\"},",
+        );
+        space.write(&format!("{name}/modeling_x.py"), b"class M: pass");
+    }
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1}\n",
+    );
+    let lacks = "out names code of its own, modeling_x.py, which is not in it";
+    space.studbook(&["merge", "m.yml", "out"]).exits(0).complains(lacks);
+    assert!(!space.path("out/modeling_x.py").exists());
+    let convert = ["convert", "one", "out", "--to", "hugging-face", "--force"];
+    space.studbook(&convert).exits(0).complains(lacks);
+}
+
 #[test]
 fn what_does_not_work_is_named_with_its_place() {
     let space = space();

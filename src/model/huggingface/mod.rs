@@ -21,8 +21,10 @@
 //!   `mend`: a child's.
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
-//! * `folder`: all of it opened.
+//! * `folder`: all of it opened. `code`: programs that its settings name.
 
+#[cfg(feature = "engine")]
+pub mod code;
 pub mod config;
 #[cfg(feature = "engine")]
 pub mod error;
