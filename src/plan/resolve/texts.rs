@@ -32,7 +32,8 @@ impl Resolver<'_> {
     fn text_missing(&mut self, parent: &Parent, path: &std::path::Path) {
         let section = self.known.parents.get(parent.name.as_str());
         let span = section.map_or(0..0, |section| section.name.span.clone());
-        let message = format!("{}, which `{}` was trained on, does not exist", path.display(), parent.name);
+        let what = if path.exists() { "is not a file" } else { "does not exist" };
+        let message = format!("{}, which `{}` was trained on, {what}", path.display(), parent.name);
         self.mistake(
             Diagnostic::error(message, span)
                 .expected("expected the training texts that its source manifest names")
