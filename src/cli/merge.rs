@@ -9,6 +9,7 @@ use super::exit::Exit;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
 use crate::mergekit::networks::OtherConstant;
+use crate::mergekit::receipt::Receipt;
 use crate::model::huggingface::CONFIG;
 use crate::operator::OperatorError;
 
@@ -36,6 +37,26 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         // Whoever has no place to remember things hashes them again.
         let _ = memory.save();
     }
+    warn(command, &receipt, terminal)?;
+    let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
+    let place = if command.out.is_dir() {
+        command.out.join(RECEIPT).display().to_string()
+    } else {
+        format!("{}.receipt.json", command.out.display())
+    };
+    writeln!(
+        terminal.out(),
+        "{}: {} by {}, {} tensors, {bytes} bytes\nreceipt: {place}",
+        command.out.display(),
+        receipt.method,
+        receipt.operator,
+        receipt.application.tensors.len(),
+    )?;
+    Ok(Exit::Complete)
+}
+
+/// What became otherwise than somebody may think.
+fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Result<()> {
     for OtherConstant { model, field, there, child } in &receipt.constants {
         terminal.warn(&format!(
             "{field} is {there} in {model} and {child} in the child; the receipt says so, too"
@@ -61,21 +82,7 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         ))?;
     }
     warn_of_missing_code(&command.out, terminal)?;
-    let bytes: u64 = receipt.outputs.iter().map(|written| written.bytes).sum();
-    let place = if command.out.is_dir() {
-        command.out.join(RECEIPT).display().to_string()
-    } else {
-        format!("{}.receipt.json", command.out.display())
-    };
-    writeln!(
-        terminal.out(),
-        "{}: {} by {}, {} tensors, {bytes} bytes\nreceipt: {place}",
-        command.out.display(),
-        receipt.method,
-        receipt.operator,
-        receipt.application.tensors.len(),
-    )?;
-    Ok(Exit::Complete)
+    Ok(())
 }
 
 fn input_digests(command: &Merge) -> InputDigests {
