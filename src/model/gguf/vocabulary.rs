@@ -96,13 +96,12 @@ fn tokens<'f>(facts: &'f Facts) -> Result<Vec<(&'f str, u64)>, MeaningError> {
     tokens.iter().enumerate().map(token).collect()
 }
 
-/// Tokens that text is made of by merging, by text.
+/// Every token there is, by text. Those that are found in a text as they are stand here, too: the library
+/// `tokenizers` takes their ids from here, and numbers anew what it does not find.
 fn vocabulary(tokens: &[(&str, u64)]) -> Result<Map<String, Value>, MeaningError> {
     let mut vocabulary = Map::new();
     for (id, (text, kind)) in tokens.iter().enumerate() {
-        if matches!(*kind, kind::NORMAL | kind::UNKNOWN | kind::BYTE)
-            && vocabulary.insert((*text).to_owned(), json!(id)).is_some()
-        {
+        if *kind != kind::UNUSED && vocabulary.insert((*text).to_owned(), json!(id)).is_some() {
             return refuse(format!("the token {text:?} is there twice"));
         }
     }
@@ -401,6 +400,32 @@ mod tests {
                 compared += 1;
             }
             assert!(compared > 15, "{name}: {compared}");
+        }
+    }
+
+    /// As the library `tokenizers` does it: an added token has the id that the model has for its text; what
+    /// the model does not have is numbered from its size on, whatever the file says.
+    #[test]
+    fn the_library_numbers_added_tokens_as_the_file_does() {
+        let (mut first, _) = pairs("smollm", "smollm");
+        let types = (0..430).map(|id| Fact::Signed(if id < 3 { 3 } else { 1 }));
+        let texts: Vec<Fact> = list(&first, "tokens").unwrap().to_vec();
+        let mut facts = Facts::default();
+        for (name, fact) in std::mem::take(&mut first).iter() {
+            let other = match name {
+                "tokenizer.ggml.token_type" => Fact::List(types.clone().take(texts.len()).collect()),
+                _ => fact.clone(),
+            };
+            facts.push(name, other);
+        }
+        for facts in [facts, llama().0] {
+            let file: Value = serde_json::from_slice(hf(&facts).section()).unwrap();
+            let added = file["added_tokens"].as_array().unwrap();
+            assert!(added.len() >= 3);
+            for token in added {
+                let text = token["content"].as_str().unwrap();
+                assert_eq!(file["model"]["vocab"][text], token["id"], "{text}");
+            }
         }
     }
 
