@@ -16,6 +16,8 @@ pub struct Settings {
     rslora: bool,
     /// The modules it is for, where they are named.
     targets: Option<Targets>,
+    /// Those of them that it is not for.
+    excluded: Option<Targets>,
     /// Whether weights are said to be stored in x out.
     pub fan_in_fan_out: bool,
 }
@@ -71,6 +73,16 @@ enum Targets {
     Listed(Vec<String>),
     /// A pattern of whole names, and as it was written.
     Pattern(Box<fancy_regex::Regex>, String),
+}
+
+impl Targets {
+    fn name(&self, module: &str) -> bool {
+        match self {
+            Self::Listed(names) => names.iter().any(|name| is_or_ends_in(module, name)),
+            // One that takes too long to match matches nothing.
+            Self::Pattern(pattern, _) => pattern.is_match(module).unwrap_or(false),
+        }
+    }
 }
 
 impl PartialEq for Targets {
@@ -132,7 +144,8 @@ impl Settings {
             rank_pattern: Patterns::new("rank_pattern", raw.rank_pattern)?,
             alpha_pattern: Patterns::new("alpha_pattern", raw.alpha_pattern)?,
             rslora: raw.use_rslora.unwrap_or(false),
-            targets: raw.target_modules.as_ref().map_or(Ok(None), targets)?,
+            targets: read("target_modules", raw.target_modules.as_ref())?,
+            excluded: read("exclude_modules", raw.exclude_modules.as_ref())?,
             fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
         };
         expect(rank >= 1, "r", rank, RANK)?;
@@ -156,27 +169,31 @@ impl Settings {
 
     /// Whether a module is among those that the settings list.
     pub fn targets(&self, module: &str) -> bool {
-        match &self.targets {
-            None => true,
-            Some(Targets::Listed(names)) => names.iter().any(|name| is_or_ends_in(module, name)),
-            // One that takes too long to match matches nothing.
-            Some(Targets::Pattern(pattern, _)) => pattern.is_match(module).unwrap_or(false),
-        }
+        self.targets.as_ref().is_none_or(|targets| targets.name(module))
     }
 
-    /// A name in the list that none of these modules has.
+    /// A name in the list that none of these modules has, though it is not left out on purpose.
     pub fn missing(&self, modules: &[&str]) -> Option<&str> {
         let Some(Targets::Listed(names)) = &self.targets else { return None };
         let is_there = |name: &&String| modules.iter().any(|module| is_or_ends_in(module, name));
-        names.iter().find(|name| !is_there(name)).map(String::as_str)
+        let is_excluded = |name: &&String| match &self.excluded {
+            None => false,
+            Some(Targets::Listed(excluded)) => {
+                excluded.iter().any(|one| is_or_ends_in(one, name) || is_or_ends_in(name, one))
+            }
+            // Which of the base's modules a pattern leaves out, only whoever has the base can say.
+            Some(Targets::Pattern(..)) => true,
+        };
+        names.iter().find(|name| !is_there(name) && !is_excluded(name)).map(String::as_str)
     }
 }
 
 /// Which modules are meant: names, or a pattern that a whole name must match. Of `all-linear` the factors
 /// say which modules those were.
-fn targets(value: &Value) -> Result<Option<Targets>, SettingsError> {
+fn read(key: &'static str, value: Option<&Value>) -> Result<Option<Targets>, SettingsError> {
+    let Some(value) = value else { return Ok(None) };
     let wrong = |found: &Value| SettingsError::Setting {
-        key: "target_modules",
+        key,
         found: found.to_string(),
         expected: "a list of names, or a pattern",
     };
@@ -226,6 +243,7 @@ struct Raw {
     rank_pattern: Option<Pairs>,
     alpha_pattern: Option<Pairs>,
     target_modules: Option<Value>,
+    exclude_modules: Option<Value>,
     target_parameters: Option<Vec<String>>,
     fan_in_fan_out: Option<bool>,
     bias: Option<String>,
@@ -240,7 +258,7 @@ struct Raw {
 }
 
 /// Ways to begin that take something out of the base's own weights.
-const CHANGES_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
+const CHANGES_THE_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 
 impl Raw {
     fn refuse_what_is_more(&self) -> Result<(), SettingsError> {
@@ -270,7 +288,9 @@ impl Raw {
             expect(value.is_none(), key, &found, off)?;
         }
         let start = self.init_lora_weights.as_ref().and_then(Value::as_str).unwrap_or_default();
-        let changed = CHANGES_THE_BASE.iter().any(|way| start.starts_with(way));
+        // The library lets people write these names as they like.
+        let way = start.to_ascii_lowercase();
+        let changed = CHANGES_THE_BASE.iter().any(|known| way.starts_with(known));
         let expected = "one that leaves the base as it is: save the adapter converted to a plain LoRA";
         expect(!changed, "init_lora_weights", start, expected)
     }
@@ -363,6 +383,17 @@ mod tests {
         let modules = ["model.layers.0.self_attn.q_proj", "model.mlp.up_proj"];
         assert_eq!(listed.missing(&modules), None);
         assert_eq!(listed.missing(&modules[..1]), Some("mlp.up_proj"));
+        // The library writes down what `all-linear` meant before modules were left out of it.
+        let excluding = |what: &str| {
+            let listed = "\"target_modules\":[\"q_proj\",\"mlp.up_proj\"],\"exclude_modules\":";
+            let settings = settings(&format!("{listed}{what}")).unwrap();
+            settings.missing(&modules[..1]).map(str::to_owned)
+        };
+        assert_eq!(excluding("[\"model.mlp.up_proj\"]"), None);
+        assert_eq!(excluding("[\"mlp.up_proj\"]"), None);
+        assert_eq!(excluding("\".*up_proj\""), None);
+        assert_eq!(excluding("[\"down_proj\"]"), Some("mlp.up_proj".to_owned()));
+        assert_eq!(excluding("null"), Some("mlp.up_proj".to_owned()));
         // A pattern is one of whole names, as with `re.fullmatch`.
         let pattern = settings("\"target_modules\":\"model\\\\.layers\\\\.[0-3]\\\\..*q_proj\"").unwrap();
         assert!(pattern.targets("model.layers.2.self_attn.q_proj"));
@@ -386,6 +417,8 @@ mod tests {
             ("\"layer_replication\":[[0,4]]", ["layer_replication is [[0,4]]", "off"]),
             ("\"alora_invocation_tokens\":[1]", ["alora_invocation_tokens", "off"]),
             ("\"init_lora_weights\":\"pissa_niter_4\"", ["init_lora_weights is pissa_niter_4", "plain LoRA"]),
+            ("\"init_lora_weights\":\"OLoRA\"", ["init_lora_weights is OLoRA", "plain LoRA"]),
+            ("\"init_lora_weights\":\"lora_ga\"", ["init_lora_weights is lora_ga", "plain LoRA"]),
             ("\"target_parameters\":[\"experts.w1\"]", ["target_parameters is experts.w1", "not supported"]),
             ("\"r\":0", ["duplicate field", "r"]),
             ("\"rank_pattern\":[1]", ["expected an object with a number", "usable configuration"]),

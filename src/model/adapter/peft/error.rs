@@ -44,6 +44,17 @@ pub enum PeftError {
              (PEFT leaves copies of whole layers out with save_embedding_layers=False)"
     )]
     Stranger(String),
+    /// A whole layer that is not the base's.
+    #[error(
+        "tensor `{name}` is a whole layer and not the base's `{tensor}`; whoever loads the adapter would load \
+         another base (PEFT leaves such copies out with save_embedding_layers=False)"
+    )]
+    OtherLayer {
+        /// The tensor.
+        name: String,
+        /// The base's.
+        tensor: String,
+    },
     /// A module that is listed and that nothing was trained for.
     #[error("target_modules lists `{0}`, and there are no factors of such a module")]
     NoFactors(String),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::NAME;
 use super::config::Settings;
 use super::error::PeftError;
+use super::{NAME, copies};
 use crate::model::adapter::deltas::{Adapter, DeltaInfo, Factor, Stored};
 use crate::model::adapter::identity::AdapterIdentity;
 use crate::model::huggingface::CONFIG;
@@ -43,20 +43,24 @@ pub(super) struct Lora {
     settings: Settings,
     weights: Weights,
     modules: BTreeMap<String, Module>,
+    /// Tensors that may be copies of the base's.
+    copies: Vec<String>,
 }
 
 /// A module's place in a model.
-struct Target {
-    tensor: String,
-    rows: Option<Permutation>,
+pub(super) struct Target {
+    pub(super) tensor: String,
+    pub(super) rows: Option<Permutation>,
 }
 
 impl Lora {
     pub(super) fn new(settings: Settings, weights: Weights) -> Result<Self, PeftError> {
-        let mut modules: BTreeMap<String, Module> = BTreeMap::new();
+        let (mut modules, mut copies): (BTreeMap<String, Module>, _) = (BTreeMap::new(), Vec::new());
         for info in weights.infos() {
-            let stranger = || PeftError::Stranger(info.name.clone());
-            let (module, factor, embedding) = parse(&info.name).ok_or_else(stranger)?;
+            let Some((module, factor, embedding)) = parse(&info.name) else {
+                copies.push(info.name.clone());
+                continue;
+            };
             let entry = modules.entry(module.to_owned()).or_default();
             let place = if factor == 'A' { &mut entry.a } else { &mut entry.b };
             if place.replace(info.name.clone()).is_some() {
@@ -64,11 +68,12 @@ impl Lora {
             }
             entry.embedding |= embedding;
         }
-        Ok(Self { settings, weights, modules })
+        Ok(Self { settings, weights, modules, copies })
     }
 
     /// The adapter for a model: every factor finds its tensor, deltas come in the model's order.
     pub(super) fn for_base(&self, base: &Package) -> Result<Adapter, PeftError> {
+        self.copies.iter().try_for_each(|name| copies::check(name, &self.weights, base))?;
         let mut deltas = BTreeMap::new();
         let mut data = Vec::new();
         for (name, module) in &self.modules {
@@ -188,7 +193,7 @@ fn is_conv1d(module: &str, base: &Package) -> Option<bool> {
 }
 
 /// Where a module's weight is in a model: under its own name, or under that of the model's family.
-fn target(module: &str, base: &Package) -> Result<Target, PeftError> {
+pub(super) fn target(module: &str, base: &Package) -> Result<Target, PeftError> {
     let own = format!("{module}.weight");
     let there = |tensor: &str| base.weights.tensor(tensor).is_some();
     let unknown = |tensor: String| PeftError::UnknownTarget { module: module.to_owned(), tensor };

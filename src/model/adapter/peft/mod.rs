@@ -22,6 +22,7 @@
 //! weights in other ways and is refused by name.
 
 mod config;
+mod copies;
 mod error;
 mod factors;
 #[cfg(test)]

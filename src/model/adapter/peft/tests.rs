@@ -156,6 +156,39 @@ fn the_kind_of_module_decides_which_way_a_product_lies() {
     assert_eq!(sums(None, "c_attn", ""), plain);
 }
 
+/// What the library saves beside the factors of an embedding is the base's own, or another base.
+#[test]
+fn a_copy_of_the_bases_layer_is_left_alone_and_any_other_is_refused() {
+    let base = bare(&[("embed.weight", &[2, 3]), ("head.weight", &[2, 3])]);
+    let with = |copy: &str, dims: &[usize], values: Vec<f32>| {
+        let factors = tensors(
+            DType::F32,
+            &[
+                ("base_model.model.embed.lora_embedding_A", &[1, 2], vec![3.0, 4.0]),
+                ("base_model.model.embed.lora_embedding_B", &[3, 1], vec![1.0, 2.0, 3.0]),
+                (copy, dims, values),
+            ],
+        );
+        let folder = Folder::new("\"r\":1,\"lora_alpha\":1", &factors);
+        open(folder.path(), &base).map_err(|error| error.to_string())
+    };
+    let ones = || vec![1.0; 6];
+    for name in ["base_model.model.embed.base_layer.weight", "base_model.model.head.weight"] {
+        let adapter = with(name, &[2, 3], ones()).unwrap();
+        assert_eq!(adapter.infos().len(), 1, "{name}");
+        let mut other = ones();
+        other[5] = 1.5;
+        let error = with(name, &[2, 3], other).unwrap_err();
+        assert!(error.contains(name) && error.contains("is a whole layer and not the base's"), "{error}");
+        assert!(with(name, &[3, 2], ones()).unwrap_err().contains("not the base's"));
+    }
+    for stranger in
+        ["base_model.model.embed.lora_magnitude_vector.weight", "embed.weight", "base_model.model.x"]
+    {
+        assert!(with(stranger, &[2, 3], ones()).unwrap_err().contains("is no LoRA factor"), "{stranger}");
+    }
+}
+
 /// An embedding's product is transposed: by hand, B = [1; 2], A = [3 4 5].
 #[test]
 fn embeddings_are_transposed() {
