@@ -8,6 +8,7 @@ use super::args::{Diff, Format};
 use super::context::Terminal;
 use super::exit::Exit;
 use super::model::Given;
+use crate::base::digest::Digest;
 use crate::convert::{ConvertError, View};
 use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::Package;
@@ -15,6 +16,7 @@ use crate::model::arithmetic::unlike;
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::naming::Naming;
+use crate::model::tokenizer::files;
 use crate::operator::Tensors;
 use crate::report::table::{Table, plain};
 use crate::tensor::dtype::DType;
@@ -112,10 +114,15 @@ fn meaning(first: &Package, second: &Package) -> Vec<Difference> {
     networks.chain(tokenizers(first, second)).collect()
 }
 
-/// How the tokenizers differ, where both are known.
+/// How the tokenizers differ: where both are known, or a file of both that is not read here is another one.
 fn tokenizers(first: &Package, second: &Package) -> Vec<Difference> {
     if first.tokenizer.is_err() || second.tokenizer.is_err() {
-        return Vec::new();
+        let Some(files::Unlike::Bytes(name)) = files::unlike(first, second) else { return Vec::new() };
+        let digest = |package: &Package| {
+            package.companion(name).map_or_else(String::new, |file| Digest::of(&file.bytes).to_string())
+        };
+        let (ours, theirs) = (digest(first), digest(second));
+        return vec![Difference { kind: DifferenceKind::Tokenizer, field: name.to_owned(), ours, theirs }];
     }
     let mut found = Identity::of_package(first).differences(&Identity::of_package(second));
     found.retain(|found| found.kind == DifferenceKind::Tokenizer);

@@ -19,6 +19,7 @@ use super::models::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::convert::{Tokens, View};
+use crate::model::tokenizer::files;
 use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::operator::Tensors;
 
@@ -68,9 +69,12 @@ fn models_of(sources: &[Source]) -> Vec<&Located<String>> {
     sources.iter().map(|source| &source.model).collect()
 }
 
+const BY_TOKEN: &str = "`tokenizer_source: base` takes rows by token, `--rows-by-number` as they lie";
+const BY_NUMBER: &str = "give each a tokenizer.json; `--rows-by-number` takes rows as they lie";
+
 /// Refuses vocabularies that differ; `like` is whom the child is like.
 pub(super) fn compare(config: &Config, models: &Models, like: &str) -> Result<(), Vec<Diagnostic>> {
-    let Some(ours) = Vocabulary::of_package(&models[like].package) else { return Ok(()) };
+    let ours = Vocabulary::of_package(&models[like].package);
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut seen = vec![like];
     for model in shares(config).into_iter().flatten() {
@@ -78,14 +82,15 @@ pub(super) fn compare(config: &Config, models: &Models, like: &str) -> Result<()
             continue;
         }
         seen.push(&model.value);
-        let theirs = Vocabulary::of_package(&models[&model.value].package);
-        if let Some(difference) = theirs.and_then(|theirs| ours.difference(&theirs)) {
+        let theirs = &models[&model.value].package;
+        let (difference, help) = match (&ours, Vocabulary::of_package(theirs)) {
+            (Some(ours), Some(theirs)) => (ours.difference(&theirs).map(|found| found.to_string()), BY_TOKEN),
+            _ => (files::unlike(&models[like].package, theirs).map(|found| found.to_string()), BY_NUMBER),
+        };
+        if let Some(difference) = difference {
             let message = format!("tokens of `{like}` (here) and `{}` (there): {difference}", model.value);
-            found.push(
-                Diagnostic::error(message, model.span.clone())
-                    .expected("expected models with the same tokens")
-                    .help("`tokenizer_source: base` takes rows by token, `--rows-by-number` as they lie"),
-            );
+            let expected = "expected models with the same tokens";
+            found.push(Diagnostic::error(message, model.span.clone()).expected(expected).help(help));
         }
     }
     if found.is_empty() { Ok(()) } else { Err(found) }

@@ -141,7 +141,7 @@ fn one_spelling(path: &str) -> String {
     let path = path.replace("rope_scaling.rope_theta", "rope_theta");
     match path.strip_suffix("rope_scaling.type") {
         Some(above) => format!("{above}rope_scaling.rope_type"),
-        None => path,
+        None => path.replace("rope_scaling.partial_rotary_factor", "partial_rotary_factor"),
     }
 }
 
@@ -241,7 +241,7 @@ fn bearing(key: &str, one: Option<&Value>, other: Option<&Value>) -> Bearing {
     let other_depth = last.contains("layer") && length(one) != length(other);
     if is_one_of(&["vocab_size", "tie_word_embeddings"]) || is_one_of(&COUNTS) || other_depth {
         Bearing::Extent
-    } else if key.contains("rope_scaling") {
+    } else if key.contains("rope_scaling") && last != "partial_rotary_factor" {
         // Whoever says nothing of it has none.
         Bearing::Constant
     } else if one.is_none() || other.is_none() {

@@ -18,7 +18,7 @@ const WEIGHTS: &str = ".safetensors";
 const INDEX: &str = ".safetensors.index.json";
 
 /// What else lies in the folders that other programs write and people share.
-const BESIDE: [&str; 13] = [
+const BESIDE: [&str; 11] = [
     RECEIPT,
     "mergekit_config.yml",
     "README.md",
@@ -30,8 +30,6 @@ const BESIDE: [&str; 13] = [
     "NOTICE.txt",
     "USE_POLICY.md",
     ".gitattributes",
-    "spiece.model",
-    "vocab.txt",
 ];
 
 /// Why a folder may not be replaced by a model's folder: what is in it, as the rest of a sentence that

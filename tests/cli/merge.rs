@@ -332,6 +332,58 @@ fn files_and_shards() {
         .complains("nowhere: there is no such folder");
 }
 
+/// What is no tokenizer.json says which row is of which token as well, and goes to the child.
+#[test]
+fn models_with_other_tokens_are_refused_whatever_file_says_so() {
+    let space = space();
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1}\n",
+    );
+    let merge = ["merge", "m.yml", "out", "--force"];
+    for file in ["tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model"] {
+        for name in ["one", "two"] {
+            let _ = std::fs::remove_file(space.path(name).join("tokenizer.json"));
+            space.write(&format!("{name}/{file}"), name.as_bytes());
+        }
+        let said = space.studbook(&merge).exits(2).complains(&format!("their {file} differ"));
+        said.complains("m.yml:2:").complains("--rows-by-number");
+        let differ = ["diff", "one", "two", "--exit-code"];
+        space.studbook(&differ).exits(1).says(file);
+        space.write(&format!("two/{file}"), b"one");
+        space.studbook(&merge).exits(0);
+        assert_eq!(space.read(&format!("out/{file}")), "one");
+    }
+    std::fs::remove_file(space.path("two/tokenizer.model")).unwrap();
+    for file in ["vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model"] {
+        std::fs::remove_file(space.path("one").join(file)).unwrap();
+    }
+    space.studbook(&merge).exits(2).complains("tokenizer.model here and vocab.json there");
+    space.studbook(&["merge", "m.yml", "out", "--force", "--rows-by-number"]).exits(0);
+}
+
+#[test]
+fn what_a_configuration_says_of_the_weights_must_be_so() {
+    let space = space();
+    space.write(
+        "m.yml",
+        b"merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters: {weight: 1}\n",
+    );
+    let plain = space.read("one/config.json");
+    let with = |name: &str, more: &str| {
+        space.write(&format!("{name}/config.json"), plain.replacen('{', &format!("{{{more},"), 1).as_bytes());
+    };
+    let merge = |code| space.studbook(&["merge", "m.yml", "out", "--force"]).exits(code);
+    with("one", "\"quantization_config\": {\"quant_method\": \"bitsandbytes\"}");
+    merge(2).complains("one/config.json has a quantization_config, and no tensor is packed");
+    // Rotating half of a head or a quarter is other arithmetic, wherever the library writes it.
+    with("one", "\"rope_parameters\": {\"partial_rotary_factor\": 0.5}");
+    with("two", "\"rope_parameters\": {\"partial_rotary_factor\": 0.25}");
+    merge(2).complains("partial_rotary_factor is 0.25").complains("expected models of one network");
+    with("two", "\"partial_rotary_factor\": 0.5");
+    merge(0);
+}
+
 /// A network that the library does not have is a program beside the model.
 #[test]
 fn code_of_a_models_own_is_named_and_not_copied() {

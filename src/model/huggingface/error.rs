@@ -57,6 +57,13 @@ pub enum FolderError {
         /// Its type.
         kind: &'static str,
     },
+    /// A configuration of packed weights beside plain ones: whoever loads a child would unpack what is not packed.
+    #[error(
+        "{} has a quantization_config, and no tensor is packed; take it out if the weights are plain numbers, else \
+         save the model as f32, f16 or bf16",
+        .0.display()
+    )]
+    SaidToBePacked(PathBuf),
     /// A file too long to be read into memory.
     #[error("{} has {found} bytes; at most {most} of such a file are read", path.display())]
     TooLong {

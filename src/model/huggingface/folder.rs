@@ -34,7 +34,7 @@ pub const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
 
 /// Files without tensors that make a model what it is, in the order in which they are kept.
-pub const COMPANIONS: [&str; 13] = [
+pub const COMPANIONS: [&str; 18] = [
     CONFIG,
     GENERATION,
     TOKENIZER,
@@ -44,10 +44,15 @@ pub const COMPANIONS: [&str; 13] = [
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "video_preprocessor_config.json",
 ];
 
 /// The longest companion that is read: twice the largest tokenizer there is.
@@ -159,15 +164,13 @@ impl Folder {
         struct Packed {
             quantization_config: Option<serde::de::IgnoredAny>,
         }
-        let Some(buffer) = self.buffers.first() else { return Ok(()) };
         let said = self.companion(CONFIG).and_then(|file| serde_json::from_slice(&file.bytes).ok());
-        match said {
-            Some(Packed { quantization_config: Some(_) }) => {
-                let (tensor, kind) = (buffer.name.clone(), buffer.kind);
-                Err(FolderError::Packed { path: self.path.join(CONFIG), tensor, kind })
-            }
-            _ => Ok(()),
-        }
+        let Some(Packed { quantization_config: Some(_) }) = said else { return Ok(()) };
+        let path = self.path.join(CONFIG);
+        Err(match self.buffers.first() {
+            Some(Buffer { name, kind, .. }) => FolderError::Packed { path, tensor: name.clone(), kind },
+            None => FolderError::SaidToBePacked(path),
+        })
     }
 
     /// The companion called `name`.

@@ -12,6 +12,7 @@
 //! * [`bpe1`]: bytes, then merges of adjacent pairs.
 //! * [`json`]: both as Hugging Face's `tokenizer.json`.
 //! * [`vocabulary`]: which tokens a model has, and where two vocabularies differ.
+//! * [`files`]: whether two models have the same, where their files are not read here.
 //! * `huggingface`: other people's `tokenizer.json`, whose ids are their own.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
@@ -19,6 +20,7 @@
 
 pub mod bpe1;
 pub mod btok;
+pub mod files;
 #[cfg(feature = "engine")]
 pub mod huggingface;
 pub mod json;
