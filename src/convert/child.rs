@@ -236,6 +236,7 @@ fn gguf_layout(
         _ if silent => new(None)?,
         (Some(facts), None) => gguf::meaning::carried(facts),
         _ => {
+            let own = tokenizer.is_none();
             let tokenizer = task.tokenizer(tokenizer, gguf::NAME).map_err(|error| match error {
                 ConvertError::Tokenizer { why, .. } => ConvertError::Tables(why),
                 other => other,
@@ -244,6 +245,9 @@ fn gguf_layout(
             if let Tokenizer::HuggingFace(tokenizer) = &tokenizer {
                 gguf::tables::write(tokenizer, task.config(gguf::NAME)?.vocab_size, &mut facts)
                     .map_err(|error| ConvertError::Tables(error.to_string()))?;
+            }
+            if own {
+                gguf::chat::write(task.package, &mut facts);
             }
             facts
         }
@@ -274,15 +278,15 @@ fn companions(
     let is_one = task.package.weights.format() == huggingface::NAME;
     if !is_one || tokenizer.is_some() {
         let mut found = task.tokenizer(tokenizer, huggingface::NAME)?;
+        let facts = task.package.facts.as_ref().filter(|_| tokenizer.is_none());
         // A file's own names for its special tokens, where it has any.
-        if let (None, Some(facts)) = (tokenizer, &task.package.facts)
-            && let Ok(Some(own)) = gguf::vocabulary::tokenizer(facts)
-        {
+        if let Some(Ok(Some(own))) = facts.map(|facts| gguf::vocabulary::tokenizer(facts)) {
             found = own;
         }
         companions.retain(|companion| companion.name == huggingface::CONFIG);
         let bytes = json::to_json(&found)?;
         companions.push(Companion { name: huggingface::TOKENIZER.to_owned(), bytes });
+        companions.extend(facts.and_then(|facts| gguf::chat::settings(facts)));
     }
     let config = companions.iter_mut().find(|companion| companion.name == huggingface::CONFIG);
     match (config, form.dtype) {

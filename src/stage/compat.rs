@@ -53,7 +53,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {

@@ -208,6 +208,36 @@ fn a_qwen2_file_speaks_with_its_own_vocabulary() {
     space.studbook(&["convert", file, "q.slm", "--tokenizer", "a.slm"]).exits(2).complains("biases qkv");
 }
 
+/// What a chat begins and ends with stands in files of their own on one side, in facts on the other.
+#[test]
+fn templates_and_names_of_special_tokens_go_along() {
+    let space = space();
+    let file = fixtures().join("gguf/qwen2.gguf");
+    space.studbook(&["convert", file.to_str().unwrap(), "q", "--to", "hugging-face"]).exits(0);
+    let settings = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&space.read(&format!("{name}/tokenizer_config.json"))).unwrap()
+    };
+    let end = settings("q")["eos_token"].clone();
+    assert!(end.is_string(), "the file says which token ends an answer");
+    space.edit("q/tokenizer_config.json", "{", "{\"pad_token\": {\"content\": \"a\"},");
+    space.write("q/chat_template.jinja", b"{{ messages }}");
+    space.studbook(&["convert", "q", "chat.gguf"]).exits(0);
+    let facts = open(&space.path("chat.gguf")).facts.unwrap();
+    assert_eq!(facts.text("tokenizer.chat_template"), Some("{{ messages }}"));
+    space.studbook(&["convert", "chat.gguf", "back", "--to", "hugging-face"]).exits(0);
+    let back = settings("back");
+    assert_eq!(
+        (&back["chat_template"], &back["pad_token"], &back["eos_token"]),
+        (&"{{ messages }}".into(), &"a".into(), &end)
+    );
+    // A tokenizer of bytes has no names in the file; its folder's template has.
+    folder(&space, "llama-llama3");
+    space.write("llama-llama3/chat_template.jinja", b"{{ x }}");
+    space.studbook(&["convert", "llama-llama3", "bytes.gguf"]).exits(0);
+    space.studbook(&["convert", "bytes.gguf", "bytes", "--to", "hugging-face"]).exits(0);
+    assert_eq!(settings("bytes")["chat_template"], "{{ x }}");
+}
+
 #[test]
 fn qwen2_is_quantised_as_the_package_gguf_does_it() {
     let space = space();

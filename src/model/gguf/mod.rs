@@ -17,12 +17,14 @@
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `exact`: to one of SLM1's;
-//!   `tables`: from one.
+//!   `tables`: from one. `chat`: templates and the names of special tokens.
 //!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it and to it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
 
 pub mod architecture;
+#[cfg(feature = "engine")]
+pub mod chat;
 #[cfg(feature = "engine")]
 pub mod exact;
 pub mod facts;
