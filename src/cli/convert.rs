@@ -69,15 +69,19 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         ))?;
     }
     warn_of_missing_code(&command.out, terminal)?;
+    // With an adapter, what is kept is the sum: it says nothing of the model that was given.
+    let kept = match adapted {
+        None => format!(", {} of them unchanged in value", made.unchanged),
+        Some(_) => String::new(),
+    };
     writeln!(
         terminal.out(),
-        "{}: {} from {}{}, {}, {} of them unchanged in value",
+        "{}: {} from {}{}, {}{kept}",
         command.out.display(),
         target.name(),
         opened.package.weights.format(),
         if adapted.is_some() { " and an adapter" } else { "" },
         count(made.tensors, "tensor"),
-        made.unchanged,
     )?;
     Ok(Exit::Complete)
 }

@@ -207,7 +207,10 @@ pub fn convert(
         without_tokenizer: options.without_tokenizer,
     };
     let naming = options.target.naming().and(options.target.naming_like(package));
+    // Of a folder that becomes a folder nothing need be known.
+    let again = options.target == Target::HuggingFace && package.weights.format() == huggingface::NAME;
     let task = match naming {
+        Some(_) if again && package.config.is_err() => Task::as_they_are(package),
         Some(naming) => Task::new(package, naming, options.target.name())?,
         None => Task::as_they_are(package),
     };

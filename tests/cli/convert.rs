@@ -271,3 +271,20 @@ fn byte_level_pairs_go_to_gguf_and_back() {
         .exits(2)
         .complains("the tokenizer is not known");
 }
+
+/// Of a folder that becomes a folder, its network need not be known: other files, other encodings.
+#[test]
+fn a_network_that_is_not_known_is_stored_anew_as_it_is() {
+    let space = Space::empty();
+    let tensor = |name: &'static str, value: f32| (name, &[4, 4][..], value);
+    let tensors = [tensor("h.0.attn.weight", 0.5), tensor("h.1.attn.weight", 1.5), tensor("wte.weight", 2.5)];
+    space.write("m/model.safetensors", &crate::misfits::safetensors(&tensors));
+    space.write("m/config.json", b"{\"model_type\": \"something\", \"torch_dtype\": \"float32\"}");
+    let convert = ["convert", "m", "out", "--to", "hugging-face", "--dtype", "bf16", "--shard", "40"];
+    space.studbook(&convert).exits(0).says("3 tensors, 3 of them unchanged in value");
+    assert!(space.path("out/model-00003-of-00003.safetensors").exists());
+    assert!(space.read("out/config.json").contains("\"bfloat16\""));
+    space.studbook(&["diff", "m", "out"]).exits(0).says("the same values");
+    // In another format it would have to be.
+    space.studbook(&["convert", "m", "out.slm"]).exits(2).complains("the network is not known");
+}

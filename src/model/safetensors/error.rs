@@ -21,6 +21,9 @@ pub enum SafetensorsError {
         /// The length claimed.
         found: u64,
     },
+    /// What git keeps in the place of a large file.
+    #[error("the file is a pointer of Git LFS, not the tensors; fetch them with `git lfs pull`")]
+    Pointer,
     /// A header that reaches beyond the end of the file.
     #[error(
         "the header is {length} bytes at byte 8, but the file has {file}: it was cut short, or is no safetensors file"

@@ -119,6 +119,9 @@ fn text(file: &[u8]) -> Result<&str, SafetensorsError> {
         return Err(SafetensorsError::Short { found });
     };
     let length = u64::from_le_bytes(*length);
+    if length == u64::from_le_bytes(*b"version ") {
+        return Err(SafetensorsError::Pointer);
+    }
     if length > MAX_HEADER {
         return Err(SafetensorsError::HeaderLength { found: length });
     }

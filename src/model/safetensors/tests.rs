@@ -185,6 +185,10 @@ fn refusals_say_what_where_and_what_was_expected() {
     };
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
         (vec![1, 2, 3], &["has 3 bytes", "8 bytes of its header's length"]),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n".to_vec(),
+            &["pointer of Git LFS", "git lfs pull"],
+        ),
         (u64::MAX.to_le_bytes().to_vec(), &["(byte 0) is 18446744073709551615", "at most 100000000"]),
         ((MAX_HEADER + 1).to_le_bytes().to_vec(), &["is 100000001"]),
         (
