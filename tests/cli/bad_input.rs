@@ -50,6 +50,37 @@ fn a_plan_that_is_no_file() {
 }
 
 #[test]
+fn a_whole_number_that_no_record_keeps_is_a_mistake_of_the_plan() {
+    let space = Space::new();
+    let registry = format!("{PLAN}\n[registry]\nbudget = 1000\n");
+    for (from, to) in [
+        ("seconds = 600", "seconds = 9007199254740993"),
+        ("candidates = 8", "candidates = 9007199254740992"),
+        ("artifact = \"1 MiB\"", "artifact = 9007199254740993"),
+        ("disk = \"8 MiB\"", "disk = \"9000000 GiB\""),
+        ("seed = \"7\"", "seed = \"7\"\nformat = \"safetensors\"\nshard = 9007199254740993"),
+        ("max_tokens = 4", "max_tokens = 9007199254740993"),
+        ("[recipe]\nparents = 2", "[recipe]\nparents = 9007199254740993"),
+        ("[smoke]", "[champion]\nplace = 9007199254740993\n\n[smoke]"),
+        ("budget = 1000", "budget = 9007199254740993"),
+        ("density = 0.5", "density = 9007199254740993"),
+    ] {
+        assert!(registry.contains(from), "{from}");
+        space.write("plan.toml", registry.replacen(from, to, 1).as_bytes());
+        plan_mistake(&space, &["plan.toml:", "is too large", "up to 9007199254740991 are kept exactly"]);
+    }
+    // The largest that is kept is no mistake, and nothing is too large for whoever plans with it.
+    let most = PLAN
+        .replacen("seconds = 600", "seconds = 9007199254740991", 1)
+        .replacen("candidates = 8", "candidates = 9007199254740991", 1)
+        .replacen("\"8 MiB\"", "9007199254740991", 1)
+        .replacen("[recipe]\nparents = 2", "[recipe]\nparents = 9007199254740991", 1);
+    space.write("plan.toml", most.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(3).says("0 failed");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
 fn ten_mistakes_are_told_at_once_each_at_its_place() {
     let space = Space::new();
     let mut text = PLAN.to_owned();
