@@ -119,6 +119,35 @@ fn nobody_waits_for_a_pipe_or_reads_a_device() {
 }
 
 #[test]
+fn nobody_waits_for_a_pipe_in_the_place_of_a_lock() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let revoke = ["revoke", "average", "--plan", "plan.toml", "--reason", "bad"];
+    for (lock, command) in [
+        (".studbook/heads.lock", &["ledger", "check", "plan.toml"][..]),
+        (".studbook/ledger/lock", &revoke),
+        (".studbook/runs/tiny/.lock", &["run", "plan.toml"]),
+        (".studbook/registry/tiny/.lock", &["run", "plan.toml"]),
+    ] {
+        // A run that finds everything in its place has nothing to lock.
+        space.write(".studbook/runs/tiny/stray", b"");
+        if lock.contains("registry") {
+            space.edit(".studbook/registry/tiny/style.css", "a", "b");
+        }
+        let _ = std::fs::remove_file(space.path(lock));
+        pipe(&space, lock);
+        let said = space.studbook(command);
+        assert!(said.code.is_some_and(|code| code != 0 && code != 3), "{lock}: {:?}", said.code);
+        assert!((said.out + &said.err).contains(&format!("{lock}: is not a regular file")), "{lock}");
+        std::fs::remove_file(space.path(lock)).unwrap();
+        if command != revoke {
+            let after = space.studbook(command);
+            assert!(matches!(after.code, Some(0 | 3)), "{}", after.err);
+        }
+    }
+}
+
+#[test]
 fn nothing_leads_out_of_a_folder() {
     let space = Space::empty();
     space.write("base.slm", &model(&config(), "base", DType::F32));
