@@ -81,6 +81,48 @@ fn a_whole_number_that_no_record_keeps_is_a_mistake_of_the_plan() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_not_made_a_store() {
+    let space = Space::new();
+    let run = |store: &str| space.studbook(&["run", "plan.toml", "--quiet", "--store", store]);
+    // What a store is made of is no sign of one, if somebody else's things are in it.
+    for (folder, file, named) in [
+        ("full", "objects/note", "\"objects\" is in it"),
+        ("etc", "hosts", "\"hosts\" is in it"),
+        ("dots", ".profile", "\".profile\" is in it"),
+    ] {
+        space.write(&format!("{folder}/{file}"), b"mine");
+        let before = space.files(folder);
+        let said =
+            run(folder).exits(5).complains(&format!("{folder} is not empty and is not a Studbook store"));
+        said.complains(named).complains("hint: name a new or an empty folder with --store DIR");
+        let attest = ["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada", "--store", folder];
+        space.studbook(&attest).exits(5).complains(named);
+        for command in ["check", "log"] {
+            space
+                .studbook(&["ledger", command, "--store", folder])
+                .exits(2)
+                .complains("there is no store at");
+        }
+        assert_eq!(space.files(folder), before);
+    }
+    // A new folder, an empty one, and what a crash left of making one.
+    std::fs::create_dir(space.path("empty")).unwrap();
+    for store in ["new/deep", "empty"] {
+        run(store).exits(3);
+    }
+    for folder in ["objects", "cycles", "tmp"] {
+        std::fs::create_dir_all(space.path("half").join(folder)).unwrap();
+    }
+    space.write("half/.tmp-x1", b"studbook-st");
+    run("half").exits(3);
+    // A store that lost its version is told apart by nothing, and how to mend that is said.
+    std::fs::remove_file(space.path("half/version")).unwrap();
+    run("half").exits(5).complains("write the line \"studbook-store 1\" into that file");
+    space.write("half/version", b"studbook-store 1\n");
+    run("half").exits(3);
+}
+
+#[test]
 fn ten_mistakes_are_told_at_once_each_at_its_place() {
     let space = Space::new();
     let mut text = PLAN.to_owned();

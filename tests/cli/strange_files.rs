@@ -148,6 +148,21 @@ fn nobody_waits_for_a_pipe_in_the_place_of_a_lock() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_an_object_is_damage() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for name in space.files(".studbook/objects").into_keys() {
+        let path = space.path(".studbook/objects").join(name);
+        std::fs::remove_file(&path).unwrap();
+        create_dir(&path).unwrap();
+    }
+    let said = space.studbook(&["run", "plan.toml"]);
+    let told = said.out + &said.err;
+    assert!(told.contains("Is a directory") && !told.contains("name a file inside that folder"), "{told}");
+    assert!(told.contains("hint: the store is damaged: a folder is in the place of that file"), "{told}");
+}
+
+#[test]
 fn nothing_leads_out_of_a_folder() {
     let space = Space::empty();
     space.write("base.slm", &model(&config(), "base", DType::F32));
