@@ -148,6 +148,18 @@ fn nobody_waits_for_a_pipe_in_the_place_of_a_lock() {
 }
 
 #[test]
+fn a_source_manifest_that_is_no_file_is_not_taken_for_none() {
+    let space = Space::new();
+    pipe(&space, "one.source.toml");
+    create_dir(space.path("two.source.toml")).unwrap();
+    symlink("gone", space.path("three.source.toml")).unwrap();
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    said.complains("one.source.toml is no regular file")
+        .complains("two.source.toml is a folder")
+        .complains("three.source.toml does not exist");
+}
+
+#[test]
 fn a_folder_in_the_place_of_an_object_is_damage() {
     let space = Space::new();
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
