@@ -6,7 +6,7 @@
 //! * [`key`]: one walk over an action that is both hashed and explained.
 //! * [`rng`]: Philox, a counter-based generator: a draw depends on what it is for, not on when.
 //! * [`name`]: what people call things, safe as a file name everywhere.
-//! * [`diagnostic`], [`located`], [`nearest`], `wording`: telling a person where and what to do.
+//! * [`diagnostic`], [`located`], [`nearest`], `number`, `wording`: telling a person where and what to do.
 //! * [`sink`]: a place that takes bytes in order and allows one late patch.
 //! * `shell`: commands that a person pastes.
 //! * `wide`: the same bits with wider vectors, where the processor has them.
@@ -23,6 +23,8 @@ pub mod located;
 pub mod name;
 #[cfg(feature = "operators")]
 pub mod nearest;
+#[cfg(feature = "operators")]
+pub(crate) mod number;
 pub mod rng;
 #[cfg(feature = "engine")]
 pub(crate) mod shell;

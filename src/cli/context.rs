@@ -13,7 +13,7 @@ use crate::engine::compile::compile;
 use crate::engine::graph::StageGraph;
 use crate::model::huggingface::code;
 use crate::plan::{self, Findings, Plan};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::trust::Custody;
 
 /// Standard output and error, in colour or not.
@@ -111,7 +111,8 @@ pub(super) fn custody(args: &Args, plan: Option<&Path>) -> anyhow::Result<Custod
 /// The store of a plan, or the one here, which must be there.
 pub(super) fn existing_store(args: &Args, plan: Option<&Path>) -> anyhow::Result<Store> {
     let path = store_path(args, plan);
-    if !path.exists() {
+    // A folder of somebody else is none: nothing is kept in it.
+    if !store::is_there(&path) {
         let error = UsageError::new(format!("there is no store at {}", path.display()));
         return Err(error.hint("name the plan, or the store with --store DIR").into());
     }

@@ -88,16 +88,21 @@ fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Res
         return check_proof(args, command, proof, terminal);
     }
     let (store, ledger) = open(args, &command.of)?;
-    let report = match expected(command, &ledger)? {
-        Some(noted) => ledger.check(Some(&noted))?,
+    let noted = expected(command, &ledger)?;
+    let report = match &noted {
+        Some(noted) => ledger.check(Some(noted))?,
         None => store.ledger_memory().check(&ledger)?,
     };
+    if noted.is_none() && !report.remembered {
+        terminal.warn("the store cannot be written here: what was found is not remembered")?;
+    }
     match command.of.format {
         Format::Json => terminal.json(&serde_json::json!({
             "origin": report.head.origin,
             "size": report.head.size,
             "root": report.head.root,
             "trust": trust(&report),
+            "remembered": report.remembered,
             "signed": report.signed,
             "signatures": report.signatures,
         }))?,

@@ -11,11 +11,15 @@ use crate::base::name::Name;
 use crate::base::shell;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
+use crate::pedigree::Pedigree;
+use crate::pedigree::taint::{Revoked, Tracer};
 use crate::record::{self, registry::SelectorRegistry};
+use crate::registry::paths::FOLDERS;
 use crate::registry::serve::{Folder, Serving};
 use crate::registry::tuf::{Keys, Published};
-use crate::registry::{self, CheckedRegistry, RegistryError};
+use crate::registry::{self, CheckedRegistry, RegistryError, Selector};
 use crate::stage::{Kind, registry_folder};
+use crate::store::Store;
 use crate::trust::Trust;
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -74,14 +78,16 @@ fn left_out(loaded: &Loaded) -> anyhow::Result<Vec<(Name, String)>> {
     Ok(record.left_out)
 }
 
-/// Everything a folder must be to be offered, whatever lies beside it.
+/// Everything a folder must be to be offered, and that nothing lies beside it.
 fn whole(
     folder: &Path,
     trust: Option<&Trust>,
 ) -> Result<(CheckedRegistry, Option<Published>), RegistryError> {
     let checked = registry::check(folder)?;
     let entries = registry::snapshot::check(folder, &checked.selector)?;
-    Ok((checked, registry::tuf::check(folder, trust, entries, &now())?))
+    let published = registry::tuf::check(folder, trust, entries, &now())?;
+    registry::nothing_else(folder, &checked.selector, published.as_ref())?;
+    Ok((checked, published))
 }
 
 fn folder_of(loaded: &Loaded, plan: &Path) -> anyhow::Result<PathBuf> {
@@ -93,31 +99,43 @@ fn folder_of(loaded: &Loaded, plan: &Path) -> anyhow::Result<PathBuf> {
     Err(error.hint(format!("make it first: studbook registry build {}", shell::path(plan))).into())
 }
 
-/// Copies the folder, dot files apart, into a new or an empty one.
+/// Copies the files of a registry, which was checked, into a new folder or an empty one.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to).at("create the folder", to)?;
     if std::fs::read_dir(to).at("list", to)?.next().is_some() {
         let error = UsageError::new(format!("{} is not empty", to.display()));
         return Err(error.hint("name a new folder").into());
     }
-    copy_all(from, to)
-}
-
-fn copy_all(from: &Path, to: &Path) -> anyhow::Result<()> {
-    for item in std::fs::read_dir(from).at("list", from)? {
-        let item = item.at("list", from)?;
-        let (source, target) = (item.path(), to.join(item.file_name()));
-        if item.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if source.is_dir() {
-            std::fs::create_dir_all(&target).at("create the folder", &target)?;
-            copy_all(&source, &target)?;
-        } else {
-            std::fs::copy(&source, &target).at("copy to", &target)?;
-        }
+    for folder in FOLDERS {
+        let folder = to.join(folder);
+        std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
+    }
+    for path in registry::files(from)? {
+        let target = to.join(&path);
+        let folder = target.parent().expect("it is inside of the folder");
+        std::fs::create_dir_all(folder).at("create the folder", folder)?;
+        std::fs::copy(from.join(&path), &target).at("copy to", &target)?;
     }
     Ok(())
+}
+
+/// What the ledger has taken back since the registry was built, itself or something that it descends from.
+fn taken_back(store: &Store, selector: &Selector) -> anyhow::Result<Vec<(Name, String)>> {
+    let ledger = store.ledger()?;
+    let (leaves, pedigree, revoked) = (ledger.leaves()?, Pedigree::load(store)?, Revoked::of(&ledger)?);
+    let mut tracer = Tracer::new(&pedigree, &revoked, store)?;
+    let mut found = Vec::new();
+    for entry in &selector.entries {
+        let leaf = usize::try_from(entry.ledger_index).ok().and_then(|at| leaves.get(at));
+        let own = leaf.and_then(|leaf| registry::taken_back(leaf, &leaves));
+        let why = match (own, pedigree.manifests.get(&entry.manifest)) {
+            (Some(own), _) => Some(format!("ledger entry {} took it back", own.index)),
+            (None, Some(body)) => tracer.candidate(entry.manifest, body)?.map(|taint| taint.to_string()),
+            (None, None) => None,
+        };
+        found.extend(why.map(|why| (entry.id.clone(), why)));
+    }
+    Ok(found)
 }
 
 fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -132,10 +150,14 @@ fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::R
         let loaded = load(args, &command.plan)?;
         let folder = folder_of(&loaded, &command.plan)?;
         let found = whole(&folder, loaded.store.custody().trust())?;
+        for (name, why) in taken_back(&loaded.store, &found.0.selector)? {
+            let again = format!("studbook registry build {}", shell::path(&command.plan));
+            terminal.warn(&format!("`{name}` is offered, but {why}; build the registry again: {again}"))?;
+        }
         (folder, found)
     };
     let stop = stopped_by_ctrl_c()?;
-    let content = Folder::new(&folder).at("open the folder", &folder)?;
+    let content = Folder::of_registry(&folder)?;
     let serving = Serving::start(Arc::new(content), command.port)?;
     let mut out = terminal.out();
     writeln!(out, "{} models at {} until Ctrl-C", checked.selector.entries.len(), serving.url())?;

@@ -65,6 +65,7 @@ fn exit(report: &Report, candidates: &[CandidateOutcome]) -> Exit {
     let worst = report.failures.iter().map(|failure| failure.fault).max();
     match worst {
         Some(Fault::Bug) => Exit::Bug,
+        Some(Fault::Tampering) => Exit::Unverified,
         Some(Fault::Environment) => Exit::Environment,
         Some(Fault::Input) => Exit::StageFailed,
         None if report.stopped.is_some() => Exit::StageFailed,

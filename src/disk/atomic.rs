@@ -91,11 +91,16 @@ fn write_new(path: &Path, bytes: &[u8], wait: Wait) -> Result<(), DiskError> {
 pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), DiskError> {
     for entry in std::fs::read_dir(folder).at("list", folder)? {
         let entry = entry.at("list", folder)?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if is_leftover(&entry.file_name().to_string_lossy()) {
             std::fs::remove_file(entry.path()).at("remove", entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Whether a file has the name of one that a writer had not finished.
+pub(crate) fn is_leftover(name: &str) -> bool {
+    name.starts_with(PREFIX)
 }
 
 /// Makes renames inside `folder` survive a power cut.

@@ -26,6 +26,16 @@ impl DiskError {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// Whether a folder is where a file must be.
+    pub fn is_a_folder(&self) -> bool {
+        self.source.kind() == io::ErrorKind::IsADirectory
+    }
+
+    /// Whether nothing may be written there.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+    }
+
     /// What a person can do about it, where we know.
     pub fn hint(&self) -> Option<&'static str> {
         const ELSEWHERE: &str = "choose a writable store with --store DIR or STUDBOOK_STORE";

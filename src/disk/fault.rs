@@ -21,6 +21,7 @@ pub const POINTS: &[&str] = &[
     "registry-file-written",
     "registry-selector-written",
     "room-asked",
+    "store-begun",
 ];
 
 /// Those that a run does not pass: where a folder takes the place of another.

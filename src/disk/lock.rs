@@ -3,10 +3,17 @@
 //! Held only where order matters: the ledger, the garbage collector. Waiting is bounded, so a
 //! forgotten process shows up as an error that names the file, not as a hang. On network file
 //! systems `flock` may not reach other machines: keep a store on a local or POSIX-locking disk.
+//!
+//! Opening waits, too, if what lies there is a pipe, and nothing bounds that. So only regular files are
+//! locks, and they are opened in a way that waits for nobody.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use super::{DiskError, IoContext};
 
@@ -22,8 +29,7 @@ pub struct Lock {
 impl Lock {
     /// Waits for the only lock on `path`, creating the file if needed.
     pub fn exclusive(path: &Path) -> Result<Self, DiskError> {
-        let file =
-            File::options().create(true).truncate(false).write(true).open(path).at("open the lock", path)?;
+        let file = open(path)?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
@@ -35,9 +41,37 @@ impl Lock {
     }
 }
 
+/// Looked at before it is opened, for the name of what is wrong, and after, for what came between.
+fn open(path: &Path) -> Result<File, DiskError> {
+    let regular = |found: &fs::Metadata| {
+        let why = "is not a regular file; take it away, and a lock is made there";
+        if found.is_file() { Ok(()) } else { Err(Error::new(ErrorKind::InvalidInput, why)) }
+    };
+    if let Ok(found) = fs::metadata(path) {
+        regular(&found).at("lock", path)?;
+    }
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path).at("open the lock", path)?;
+    file.metadata().and_then(|found| regular(&found)).at("lock", path)?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&pipe, folder.path(), Path::new("/dev/null")] {
+            let error = Lock::exclusive(path).unwrap_err().to_string();
+            let named = format!("cannot lock {}: is not a regular file", path.display());
+            assert!(error.starts_with(&named), "{error}");
+        }
+    }
 
     #[test]
     fn only_one_at_a_time() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::evidence::Evidence;
 use super::layout;
 use crate::base::digest::Sha256;
-use crate::ledger::{EntryKind, Head, Leaf, Ledger, LedgerError};
+use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError};
 use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
 use crate::record::plan::PlanRegistration;
@@ -16,11 +16,12 @@ pub(super) fn log_keys(trust: &Trust) -> Vec<PublicKey> {
     trust.for_claim(Claim::Checkpoint).map(|key| key.public.clone()).collect()
 }
 
-/// Checks both proofs. Without keys nobody signed them, as far as the reader knows. The reason is a
-/// sentence.
+/// Checks both proofs, which are of the log that every store has: one under another name is nobody's.
+/// Without keys nobody signed them, as far as the reader knows. The reason is a sentence.
 pub(super) fn check(evidence: &Evidence, keys: &[PublicKey]) -> Result<String, String> {
     let told = |what: &'static str| move |error: LedgerError| format!("{what}: {error}");
-    let (head, decision) = evidence.decision.verify(None, keys).map_err(told("the decision"))?;
+    let (head, decision) =
+        evidence.decision.verify(Some(DEFAULT_ORIGIN), keys).map_err(told("the decision"))?;
     let (also, plan) = evidence.plan.verify(Some(&head.origin), keys).map_err(told("the plan"))?;
     if head != also || evidence.decision.checkpoint != evidence.plan.checkpoint {
         return Err("the two proofs are against two checkpoints".to_owned());
@@ -67,7 +68,7 @@ fn registered(evidence: &Evidence, leaf: &Leaf) -> Result<(), String> {
 /// Checks a ledger that the reader has: it extends the one of the proofs and takes nothing back since.
 pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) -> Result<String, LedgerOrWhy> {
     let head = Head::from_text(&evidence.decision.checkpoint.text).map_err(LedgerOrWhy::Why)?;
-    let ledger = Ledger::open(folder)?.trusting(keys);
+    let ledger = Ledger::open_as(folder, DEFAULT_ORIGIN)?.trusting(keys);
     let report = ledger.check(Some(&head))?;
     let bound = bound(evidence);
     for leaf in ledger.leaves()? {

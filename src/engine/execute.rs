@@ -21,6 +21,7 @@ use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::base::key::WriteKey;
 use crate::convert::Target;
+use crate::registry::RegistryError;
 use crate::stage::{Action, Context, Kind, PART, StageError, stage};
 use crate::store::{ActionResult, Event, Happened, LogWriter, Store, StoreError, ViewEntry};
 
@@ -86,6 +87,8 @@ pub enum Fault {
     Input,
     /// Disk, permissions, store.
     Environment,
+    /// Whoever changed the ledger.
+    Tampering,
     /// Ours.
     Bug,
 }
@@ -93,6 +96,11 @@ pub enum Fault {
 impl Fault {
     fn of(error: &StageError) -> Self {
         match error {
+            StageError::Ledger(error) | StageError::Registry(RegistryError::Ledger(error))
+                if error.is_tampering() =>
+            {
+                Self::Tampering
+            }
             StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
             StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
             StageError::Operator(error) if error.is_environment() => Self::Environment,

@@ -264,6 +264,7 @@ fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
         let leaves = log.leaves()?;
         registry::tuf::check_release(published.as_ref(), cycle, &leaves)?;
         check_roots(store, published.as_ref(), registry::tuf::last_release(cycle, &leaves))?;
+        registry::nothing_else(&folder, &found.selector, published.as_ref())?;
         let entries = found.selector.entries.len();
         let signed = match published {
             Some(published) => format!("metadata version {} until {}", published.version, published.expires),

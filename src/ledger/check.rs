@@ -39,6 +39,8 @@ pub struct CheckReport {
     pub head: Head,
     /// What it was compared with.
     pub trust: Trust,
+    /// Whether the head that was checked is remembered now.
+    pub remembered: bool,
     /// Whether a signature was demanded; if so, it was there.
     pub signed: bool,
     /// Names on the checkpoint's signature lines, checked or not.
@@ -80,7 +82,8 @@ pub(super) fn check(
     let mut kinds = BTreeMap::new();
     found.iter().for_each(|found| *kinds.entry(found.leaf.kind).or_insert(0) += 1);
     let head = head.clone();
-    Ok(CheckReport { head, trust, signed: false, signatures: Vec::new(), kinds, unfinished_files })
+    let (remembered, signed, signatures) = (false, false, Vec::new());
+    Ok(CheckReport { head, trust, remembered, signed, signatures, kinds, unfinished_files })
 }
 
 /// Every entry is where its index says.
@@ -220,11 +223,17 @@ fn compare(tree: &Tree, head: &Head, remembered: Option<&Head>) -> Result<Trust,
 }
 
 impl Memory {
-    /// Checks `ledger` against what is remembered of its origin, and remembers its head if it holds.
+    /// Checks `ledger` against what is remembered of it, and remembers its head if it holds. Whoever may only
+    /// read can check, too; that nothing was remembered is reported.
     pub fn check(&self, ledger: &super::Ledger) -> Result<CheckReport, LedgerError> {
         let remembered = self.recall(&ledger.head()?.origin)?;
-        let report = ledger.check(remembered.as_ref())?;
-        self.remember(&report.head)?;
+        let mut report = ledger.check(remembered.as_ref())?;
+        report.remembered = match self.remember(&report.head) {
+            Err(LedgerError::Disk(error)) if error.is_read_only() => {
+                remembered.as_ref() == Some(&report.head)
+            }
+            other => other.map(|()| true)?,
+        };
         Ok(report)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::Head;
 use crate::base::digest::Sha256;
 use crate::disk::DiskError;
 use crate::trust::TrustError;
@@ -30,7 +31,7 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// The ledger is another one than was asked for.
-    #[error("the ledger's origin is {found:?}, expected {expected:?}")]
+    #[error("the ledger's origin is {found:?}, expected {expected:?}; restore it from a copy")]
     Origin {
         /// Asked for, or remembered.
         expected: String,
@@ -182,6 +183,18 @@ pub enum LedgerError {
         expected: Sha256,
         /// Their root now.
         found: Sha256,
+    },
+    /// A log under another name than the one remembered.
+    #[error(
+        "the ledger calls itself {found:?}, but {} remembers {} entries of {:?} with the root {}: it is another one, or was written anew under another name. Restore the ledger that is remembered; another log needs a memory of its own", path.display(), remembered.size, remembered.origin, remembered.root
+    )]
+    OtherLog {
+        /// The memory.
+        path: PathBuf,
+        /// In the checkpoint.
+        found: String,
+        /// What is remembered.
+        remembered: Head,
     },
     /// Somebody moved the checkpoint without holding the lock.
     #[error(

@@ -1,8 +1,12 @@
 //! The heads this reader has accepted, kept outside the ledger.
 //!
 //! Whoever can write the ledger can write it anew, chain and head and all; nothing inside it tells.
-//! What tells is a reader who has seen it before. The file holds one head for each origin, only
-//! ever a later one, and lies where the ledger's writer has no business.
+//! What tells is a reader who has seen it before. The file holds the head of one log, only ever a later
+//! one, and lies where the ledger's writer has no business.
+//!
+//! A log names itself. If a second name were simply remembered beside the first, a log written anew under
+//! another one would be a first sight, and nobody would miss the old log: another log needs another memory.
+//! Files that remember several from earlier versions still tell of each of them.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +20,7 @@ use crate::disk::{IoContext, atomic};
 
 /// The memory format written here; no other is read.
 const MEMORY_VERSION: u32 = 2;
-/// The longest memory file: thousands of origins.
+/// The longest memory file.
 const MAX_MEMORY: u64 = 4 << 20;
 
 /// A file of remembered heads.
@@ -43,12 +47,29 @@ impl Memory {
         &self.path
     }
 
-    /// The last head accepted for `origin`; none means trust on first use.
+    /// The last head accepted for `origin`; none means trust on first use. Who remembers only other logs
+    /// does not see this one for the first time: it is there in their place.
     pub fn recall(&self, origin: &str) -> Result<Option<Head>, LedgerError> {
-        Ok(self.read()?.into_iter().find(|head| head.origin == origin))
+        let heads = self.read()?;
+        match heads.iter().find(|head| head.origin == origin) {
+            Some(head) => Ok(Some(head.clone())),
+            None => self.no_other_than(origin, &heads).map(|()| None),
+        }
     }
 
-    /// Remembers an accepted head. One that is older than what is remembered is refused.
+    /// Refuses `origin` if another log is remembered, and says which.
+    pub fn knows_no_other_than(&self, origin: &str) -> Result<(), LedgerError> {
+        self.no_other_than(origin, &self.read()?)
+    }
+
+    fn no_other_than(&self, origin: &str, heads: &[Head]) -> Result<(), LedgerError> {
+        let Some(head) = heads.iter().find(|head| head.origin != origin) else { return Ok(()) };
+        let (path, found, remembered) = (self.path.clone(), origin.to_owned(), head.clone());
+        Err(LedgerError::OtherLog { path, found, remembered })
+    }
+
+    /// Remembers an accepted head. One that is older than what is remembered is refused, and so is another
+    /// log.
     pub fn remember(&self, head: &Head) -> Result<(), LedgerError> {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).at("create the folder", folder)?;
@@ -65,7 +86,10 @@ impl Memory {
                 return Err(LedgerError::Replaced { size: head.size, expected, found });
             }
             Some(known) => known.clone_from(head),
-            None => heads.push(head.clone()),
+            None => {
+                self.no_other_than(&head.origin, &heads)?;
+                heads.push(head.clone());
+            }
         }
         heads.sort_by(|a, b| a.origin.cmp(&b.origin));
         let bytes = canonical::to_vec(&Remembered { version: MEMORY_VERSION, heads })
@@ -109,15 +133,33 @@ mod tests {
         let memory = Memory::at(folder.path().join("deep/heads"));
         assert_eq!(memory.recall("a").unwrap(), None);
         memory.remember(&head("b", 3, b"3")).unwrap();
-        memory.remember(&head("a", 1, b"1")).unwrap();
         memory.remember(&head("b", 5, b"5")).unwrap();
         memory.remember(&head("b", 5, b"5")).unwrap();
         assert_eq!(memory.recall("b").unwrap(), Some(head("b", 5, b"5")));
-        assert_eq!(memory.recall("a").unwrap(), Some(head("a", 1, b"1")));
         let older = memory.remember(&head("b", 3, b"3")).unwrap_err();
         assert!(matches!(older, LedgerError::RolledBack { remembered: 5, found: 3 }), "{older}");
         let fork = memory.remember(&head("b", 5, b"other")).unwrap_err();
         assert!(matches!(fork, LedgerError::Replaced { size: 5, .. }), "{fork}");
+    }
+
+    #[test]
+    fn another_log_is_no_first_sight() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::at(folder.path().join("heads"));
+        memory.remember(&head("b", 3, b"3")).unwrap();
+        for error in [memory.recall("a").unwrap_err(), memory.remember(&head("a", 9, b"9")).unwrap_err()] {
+            assert!(matches!(error, LedgerError::OtherLog { .. }), "{error}");
+            assert!(error.to_string().contains("3 entries of \"b\""), "{error}");
+        }
+        assert_eq!(memory.recall("b").unwrap(), Some(head("b", 3, b"3")));
+        // One of an earlier version that remembers both tells of both.
+        let heads = vec![head("a", 1, b"1"), head("b", 3, b"3")];
+        let both = canonical::to_vec(&Remembered { version: MEMORY_VERSION, heads }).unwrap();
+        std::fs::write(memory.path(), both).unwrap();
+        assert_eq!(memory.recall("a").unwrap(), Some(head("a", 1, b"1")));
+        memory.remember(&head("b", 5, b"5")).unwrap();
+        assert_eq!(memory.recall("b").unwrap(), Some(head("b", 5, b"5")));
+        assert!(memory.knows_no_other_than("b").is_err() && memory.recall("c").is_err());
     }
 
     #[test]

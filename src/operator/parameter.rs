@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::number::number;
+
 /// A parameter's value with its defaults filled in. Per-parent values are in parent order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -192,7 +194,7 @@ impl Value {
     fn describe(&self) -> String {
         match self {
             Self::Flag(flag) => flag.to_string(),
-            Self::Number(number) => number.to_string(),
+            Self::Number(value) => number(*value),
             Self::Choice(word) => format!("`{word}`"),
             Self::PerParent(numbers) => format!("{numbers:?}"),
             Self::Ramp { ramp } => format!("the ramp {ramp:?}"),

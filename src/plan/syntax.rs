@@ -5,12 +5,14 @@
 //! every key nobody asked for is an unknown one.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::base::canonical::MAX_SAFE_INTEGER;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::plan::wording::{one_of, suggest};
@@ -247,7 +249,7 @@ impl FromToml for f64 {
     const EXPECTED: &'static str = "a number";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         let number = match value {
-            DeValue::Integer(number) => integer(number).ok_or(None)? as f64,
+            DeValue::Integer(number) => exact(integer(number)?)?,
             DeValue::Float(number) => number.as_str().parse().map_err(|_| None)?,
             _ => return Err(None),
         };
@@ -260,8 +262,9 @@ impl FromToml for u64 {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         match value {
             DeValue::Integer(number) => {
-                let number = integer(number).ok_or(None)?;
-                Self::try_from(number).map_err(|_| Some(format!("{number} is negative")))
+                let number = integer(number)?;
+                let number = Self::try_from(number).map_err(|_| Some(format!("{number} is negative")))?;
+                if number > MAX_SAFE_INTEGER { Err(beyond(number)) } else { Ok(number) }
             }
             _ => Err(None),
         }
@@ -277,7 +280,8 @@ impl FromToml for Bytes {
         "an amount of bytes, such as 1048576 or \"32 MiB\" (B, kB, MB, GB, KiB, MiB, GiB)";
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>> {
         let DeValue::String(text) = value else { return u64::from_toml(value).map(Self) };
-        text.parse().map_err(|()| Some(format!("{text:?} is not an amount of bytes")))
+        let bytes: Self = text.parse().map_err(|()| Some(format!("{text:?} is not an amount of bytes")))?;
+        if bytes.0 > MAX_SAFE_INTEGER { Err(beyond(format_args!("{text:?}"))) } else { Ok(bytes) }
     }
 }
 
@@ -302,8 +306,22 @@ impl FromStr for Bytes {
     }
 }
 
-fn integer(number: &toml::de::DeInteger<'_>) -> Option<i64> {
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
+/// What is no integer of TOML is only too long for one.
+fn integer(number: &toml::de::DeInteger<'_>) -> Result<i64, Option<String>> {
+    i64::from_str_radix(number.as_str(), number.radix()).map_err(|_| beyond(number.as_str()))
+}
+
+/// The number that is meant: some large integers are no f64, and the nearest one is not what was written.
+fn exact(number: i64) -> Result<f64, Option<String>> {
+    let near = number as f64;
+    // Wider than both: the nearest f64 may be beyond i64.
+    if near as i128 == i128::from(number) { Ok(near) } else { Err(beyond(number)) }
+}
+
+/// Records are JSON, where larger integers are not the same for every reader; whoever writes one in a plan
+/// is told here, not by the stage that binds it.
+fn beyond(number: impl Display) -> Option<String> {
+    Some(format!("{number} is too large: whole numbers up to {MAX_SAFE_INTEGER} are kept exactly"))
 }
 
 #[cfg(test)]
@@ -319,6 +337,29 @@ mod tests {
         assert_eq!((of("8 KiB"), of("2GiB"), of("3 GB")), (Ok(8192), Ok(2 << 30), Ok(3_000_000_000)));
         for text in ["8 K", "8 kb", "KB", "8 KB 1", "-1"] {
             assert_eq!(of(text), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_as_large_as_records_keep_them() {
+        fn of<T: FromToml>(value: &str) -> Result<T, Option<String>> {
+            let text = format!("a = {value}");
+            let table = DeTable::parse(&text).unwrap();
+            T::from_toml(table.get_ref().get("a").unwrap().get_ref())
+        }
+        let most = MAX_SAFE_INTEGER;
+        assert_eq!(of::<u64>(&most.to_string()), Ok(most));
+        assert_eq!(of::<Bytes>(&format!("\"{most} B\"")), Ok(Bytes(most)));
+        assert_eq!(of::<f64>("9007199254740992"), Ok(9_007_199_254_740_992.0));
+        let too_large = |error: Option<String>| error.unwrap().contains("up to 9007199254740991 are kept");
+        for value in ["9007199254740992", "0x20000000000001", "9223372036854775807", "99999999999999999999"] {
+            assert!(too_large(of::<u64>(value).unwrap_err()), "{value}");
+            assert!(too_large(of::<Bytes>(value).unwrap_err()), "{value}");
+        }
+        assert!(too_large(of::<Bytes>("\"9007199254740992\"").unwrap_err()));
+        assert!(too_large(of::<Bytes>("\"8388608 GiB\"").unwrap_err()));
+        for value in ["9007199254740993", "-9007199254740993", "9223372036854775807"] {
+            assert!(too_large(of::<f64>(value).unwrap_err()), "{value}");
         }
     }
 

@@ -30,7 +30,8 @@ pub struct CheckedRegistry {
 }
 
 /// Re-reads the registry in `folder`: every file the selector names is there, plain, and exactly
-/// what it says; nothing else lies beside them.
+/// what it says, and its folders hold no others. What lies beside them, [`nothing_else`](super::nothing_else)
+/// says.
 pub fn check(folder: &Path) -> Result<CheckedRegistry, RegistryError> {
     for name in FOLDERS {
         let path = folder.join(name);

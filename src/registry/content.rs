@@ -1,15 +1,65 @@
 //! Which files a registry consists of.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::paths::FOLDERS;
+use super::check::{open_plain, record_paths};
+use super::paths::{FOLDERS, by_content};
+use super::selector::{MAX_SELECTOR, Selector};
 use super::snapshot::{self, PROOFS};
-use super::tuf::publish::METADATA;
+use super::tuf::publish::{METADATA, TIMESTAMP};
+use super::tuf::{self, Published};
 use super::{RegistryError, site};
-use crate::disk::IoContext;
+use crate::disk::{IoContext, atomic, strangers};
 
 /// The selector.
 pub(super) const SELECTOR: &str = "selector.json";
+
+/// Every file of the registry in `folder`, as its selector and its metadata have them now: what may be
+/// offered and copied. Whether each is what it says is for [`check`](super::check()) to see.
+pub fn files(folder: &Path) -> Result<BTreeSet<String>, RegistryError> {
+    let file = open_plain(folder, SELECTOR, MAX_SELECTOR)?;
+    Ok(listed(&Selector::from_bytes(file.as_ref())?, tuf::read(folder)?.as_ref()))
+}
+
+/// The files of a registry with this selector and this metadata.
+fn listed(selector: &Selector, published: Option<&Published>) -> BTreeSet<String> {
+    let mut paths = BTreeSet::from([SELECTOR.to_owned()]);
+    paths.extend(snapshot::FILES.map(str::to_owned));
+    paths.extend(site::files().map(|(path, _)| path.to_owned()));
+    for entry in &selector.entries {
+        paths.insert(entry.model.path.clone());
+        paths.insert(format!("{PROOFS}/{}{}", entry.id, snapshot::PROOF));
+        paths.extend(record_paths(entry).map(|(path, _)| path));
+    }
+    if let Some(published) = published {
+        let roots = (1..=published.roots.len()).map(|version| format!("{METADATA}/{version}.root.json"));
+        paths.extend(roots);
+        for document in ["snapshot", "targets"] {
+            paths.insert(format!("{METADATA}/{}.{document}.json", published.version));
+        }
+        paths.insert(TIMESTAMP.to_owned());
+        let targets = published.targets.iter();
+        paths.extend(targets.map(|(name, file)| by_content(name, file.hashes.sha256)));
+    }
+    paths
+}
+
+/// Refuses what lies in a registry and is none of its files: a server would offer it in the registry's name.
+/// What begins with a dot beside the selector is not offered, and what a build is writing is not yet there.
+pub fn nothing_else(
+    folder: &Path,
+    selector: &Selector,
+    published: Option<&Published>,
+) -> Result<(), RegistryError> {
+    let listed = listed(selector, published);
+    let passing =
+        |path: &str| path.starts_with('.') || path.rsplit('/').next().is_some_and(atomic::is_leftover);
+    match strangers::first(folder, &|path| listed.contains(path) || passing(path))? {
+        Some(path) => Err(RegistryError::Stranger { path }),
+        None => Ok(()),
+    }
+}
 
 /// Everything in the folders of what entries name, as paths inside the registry, in order.
 pub(super) fn named_by_content(folder: &Path) -> Result<Vec<String>, RegistryError> {

@@ -138,6 +138,12 @@ pub enum RegistryError {
         /// The reason.
         why: String,
     },
+    /// A file that is no part of a registry.
+    #[error("{path} does not belong in a registry; take it away")]
+    Stranger {
+        /// Inside the registry.
+        path: String,
+    },
     /// A file that no entry names.
     #[error("{path} is not named by the selector; build the registry again, which removes it")]
     Unlisted {
@@ -149,6 +155,9 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whether the disk failed, not an entry.
     pub fn is_environment(&self) -> bool {
-        matches!(self, Self::Disk(_) | Self::Ledger(_) | Self::Serve { .. })
+        match self {
+            Self::Ledger(error) => !error.is_tampering(),
+            other => matches!(other, Self::Disk(_) | Self::Serve { .. }),
+        }
     }
 }

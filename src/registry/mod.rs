@@ -44,7 +44,7 @@ pub mod tuf;
 
 pub use build::{Built, BuiltFile, NewEvidence, NewRegistryEntry, build};
 pub use check::{CheckedRegistry, check, check_admissions, record_paths, taken_back};
-pub use content::is_fixed;
+pub use content::{files, is_fixed, nothing_else};
 pub use default::{default_of, line_of};
 pub use error::RegistryError;
 pub use selector::{

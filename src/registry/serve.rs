@@ -1,16 +1,18 @@
 //! A folder on this machine's loopback address, for people without a web server and for tests.
 //!
 //! It reads what a request names and nothing else: plain names below the folder, no dot files, no links that
-//! lead out, `GET` and `HEAD` only. Types and headers are those that a page needs to be strict about itself.
+//! lead out, of a registry only its own files, `GET` and `HEAD` only. Types and headers are those that a page needs to be strict about itself.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{RegistryError, SELECTOR_BUDGET};
+use crate::disk::IoContext;
 
 /// Largest file that is served: a model, and what little a page has besides.
 const MOST: u64 = SELECTOR_BUDGET;
@@ -37,17 +39,40 @@ pub trait Content: Send + Sync {
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
+    /// What is served of it; everything if nothing is said.
+    listed: Option<Mutex<BTreeSet<String>>>,
 }
 
 impl Folder {
     /// The folder as it is really called, so that links in its own path are no escape.
     pub fn new(root: &Path) -> std::io::Result<Self> {
-        Ok(Self { root: root.canonicalize()? })
+        Ok(Self { root: root.canonicalize()?, listed: None })
+    }
+
+    /// A registry: whatever lies beside its files is nobody's promise and is not served.
+    pub fn of_registry(root: &Path) -> Result<Self, RegistryError> {
+        let root = root.canonicalize().at("open the folder", root)?;
+        let listed = Some(Mutex::new(super::files(&root)?));
+        Ok(Self { root, listed })
+    }
+
+    fn lists(&self, path: &str) -> bool {
+        let Some(listed) = &self.listed else { return true };
+        let mut listed = listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !listed.contains(path) {
+            // Perhaps it was built again since.
+            let Ok(now) = super::files(&self.root) else { return false };
+            *listed = now;
+        }
+        listed.contains(path)
     }
 }
 
 impl Content for Folder {
     fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        if !self.lists(path) {
+            return None;
+        }
         let path = self.root.join(path).canonicalize().ok()?;
         let metadata = std::fs::metadata(&path).ok()?;
         if !path.starts_with(&self.root) || !metadata.is_file() || metadata.len() > MOST {

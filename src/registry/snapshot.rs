@@ -26,7 +26,7 @@ use crate::disk::{IoContext, atomic};
 use crate::ledger::leaf::NO_LEAF;
 use crate::ledger::note::MAX_NOTE;
 use crate::ledger::tree::{Tree, leaf_hash};
-use crate::ledger::{Head, Leaf, Ledger, LedgerError, Note, Proof};
+use crate::ledger::{DEFAULT_ORIGIN, Head, Leaf, Ledger, LedgerError, Note, Proof};
 use crate::trust::PublicKey;
 
 /// Which log, and its keys.
@@ -159,7 +159,7 @@ pub fn check(folder: &Path, selector: &Selector) -> Result<u64, RegistryError> {
     let note = Note::parse(&text(CHECKPOINT, MAX_NOTE as u64)?).map_err(|why| bad(CHECKPOINT, why))?;
     let head = Head::from_text(&note.text).map_err(|why| bad(CHECKPOINT, why))?;
     let keys = log.keys()?;
-    if log.version != LOG_VERSION || log.origin != head.origin {
+    if log.version != LOG_VERSION || log.origin != head.origin || log.origin != DEFAULT_ORIGIN {
         return Err(bad(LOG, format!("is of version {} and of the log {}", log.version, log.origin)));
     }
     let (mut tree, mut leaves, mut last) = (Tree::default(), Vec::new(), NO_LEAF);

@@ -1,7 +1,7 @@
 //! A store's ledger, opened as this store's keeper demands.
 
 use super::Store;
-use crate::ledger::{Ledger, LedgerError, Memory};
+use crate::ledger::{DEFAULT_ORIGIN, Ledger, LedgerError, Memory};
 use crate::trust::Role;
 
 impl Store {
@@ -9,13 +9,27 @@ impl Store {
     /// there is a log key, and demands a signature if the trust file names one.
     pub fn ledger(&self) -> Result<Ledger, LedgerError> {
         let custody = self.custody();
-        let ledger = Ledger::open(self.root().join("ledger"))?
-            .remembering(self.ledger_memory())
-            .trusting(custody.log_keys());
+        let ledger = self.unsigned_ledger()?.trusting(custody.log_keys());
         Ok(match custody.signer(Role::Log)? {
             Some(key) => ledger.signing(key),
             None => ledger,
         })
+    }
+
+    /// The ledger whoever signed it, for those who check it and then sign.
+    ///
+    /// It has the one origin that every store's has: heads are remembered by origin, so a log that
+    /// could name itself would name itself out of what is remembered.
+    pub fn unsigned_ledger(&self) -> Result<Ledger, LedgerError> {
+        let memory = self.ledger_memory();
+        match Ledger::open_as(self.root().join("ledger"), DEFAULT_ORIGIN) {
+            Ok(ledger) => Ok(ledger.remembering(memory)),
+            Err(LedgerError::Origin { expected, found }) => {
+                memory.knows_no_other_than(&found)?;
+                Err(LedgerError::Origin { expected, found })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Where the last accepted head is remembered: beside the ledger, not in it.

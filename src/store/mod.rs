@@ -46,7 +46,7 @@ use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
 use crate::disk::small::read_small_text;
 use crate::disk::stamps::Stamps;
-use crate::disk::{DiskError, IoContext, atomic};
+use crate::disk::{DiskError, IoContext, atomic, fault};
 use crate::model::adapter::AdapterError;
 use crate::model::{Listing, ModelError};
 use crate::trust::Custody;
@@ -55,6 +55,9 @@ use crate::trust::Custody;
 const VERSION: u32 = 1;
 const VERSION_PREFIX: &str = "studbook-store ";
 const MAX_VERSION: u64 = 4096;
+
+/// The folders a store begins with.
+const BEGINNING: [&str; 6] = ["objects", "actions", "evidence", "cycles", "index", "tmp"];
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,14 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
         /// What its version file says.
+        found: String,
+    },
+    /// The folder has things in it, and nothing says that they are a store's.
+    #[error("{} is not empty and is not a Studbook store: {found:?} is in it, and no `version`", path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+        /// What is in it.
         found: String,
     },
     /// A blob is gone.
@@ -132,11 +143,19 @@ impl StoreError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            // Somebody's model is opened; what is read and written is the store's own.
+            Self::Disk(error) if error.is_a_folder() && ["read", "write"].contains(&error.doing) => {
+                Some("the store is damaged: a folder is in the place of that file; take it away".to_owned())
+            }
             Self::Disk(error) => error.hint().map(str::to_owned),
             Self::Newer { .. } => {
                 Some("use the newer studbook, or another store with --store DIR".to_owned())
             }
             Self::NotAStore { .. } => Some("choose another folder with --store DIR".to_owned()),
+            Self::Taken { .. } => Some(format!(
+                "name a new or an empty folder with --store DIR or STUDBOOK_STORE; if it is a store that lost its \
+                 `version`, write the line \"{VERSION_PREFIX}{VERSION}\" into that file"
+            )),
             Self::Missing(_) | Self::Damaged { .. } => {
                 Some("run the plan again: damaged and missing blobs are rebuilt".to_owned())
             }
@@ -171,17 +190,27 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes the folders of a store that was opened to read, to work in it.
+    /// Makes the folders of a store that was opened to read, to work in it. A folder that somebody else uses
+    /// is not filled, whatever a mistyped path says.
     pub fn make(&self) -> Result<(), StoreError> {
         let root = &self.root;
-        if !root.join("version").exists() {
-            for folder in ["objects", "actions", "evidence", "cycles", "index", "tmp"] {
-                let folder = root.join(folder);
-                std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
-            }
-            atomic::replace(&root.join("version"), format!("{VERSION_PREFIX}{VERSION}\n").as_bytes())?;
+        if is_there(root) {
+            return Ok(());
         }
-        Ok(())
+        if let Some(found) = strange_in(root)? {
+            // Unless another process has made the store just now and is at work.
+            return if is_there(root) {
+                Ok(())
+            } else {
+                Err(StoreError::Taken { path: root.clone(), found })
+            };
+        }
+        for folder in BEGINNING {
+            let folder = root.join(folder);
+            std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
+        }
+        fault::point("store-begun").at("create", root)?;
+        Ok(atomic::replace(&root.join("version"), format!("{VERSION_PREFIX}{VERSION}\n").as_bytes())?)
     }
 
     /// Opens a store to read; one that does not exist is an empty one. Writes nothing.
@@ -219,6 +248,36 @@ impl Store {
     pub fn save_stamps(&self) -> Result<(), StoreError> {
         Ok(self.stamps.save(&self.root.join("index/stamps"))?)
     }
+}
+
+/// Whether something in `root` says that it is a store; what exactly, [`Store::open`] reads.
+pub fn is_there(root: &Path) -> bool {
+    root.join("version").exists()
+}
+
+/// What is in a folder and is not what a crash leaves of making a store: its first folders, empty, and what
+/// was to become its `version`. The first of it by name; a folder that is not there has nothing.
+fn strange_in(root: &Path) -> Result<Option<String>, DiskError> {
+    let listed = match std::fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("list", root)?,
+    };
+    let mut entries = listed.collect::<Result<Vec<_>, _>>().at("list", root)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let (name, kind) = (entry.file_name(), entry.file_type().at("examine", entry.path())?);
+        let name = name.to_string_lossy().into_owned();
+        let ours = if kind.is_dir() {
+            BEGINNING.contains(&name.as_str())
+                && std::fs::read_dir(entry.path()).at("list", entry.path())?.next().is_none()
+        } else {
+            kind.is_file() && atomic::is_leftover(&name)
+        };
+        if !ours {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn check_version(root: &Path, text: &str) -> Result<(), StoreError> {

@@ -50,6 +50,79 @@ fn a_plan_that_is_no_file() {
 }
 
 #[test]
+fn a_whole_number_that_no_record_keeps_is_a_mistake_of_the_plan() {
+    let space = Space::new();
+    let registry = format!("{PLAN}\n[registry]\nbudget = 1000\n");
+    for (from, to) in [
+        ("seconds = 600", "seconds = 9007199254740993"),
+        ("candidates = 8", "candidates = 9007199254740992"),
+        ("artifact = \"1 MiB\"", "artifact = 9007199254740993"),
+        ("disk = \"8 MiB\"", "disk = \"9000000 GiB\""),
+        ("seed = \"7\"", "seed = \"7\"\nformat = \"safetensors\"\nshard = 9007199254740993"),
+        ("max_tokens = 4", "max_tokens = 9007199254740993"),
+        ("[recipe]\nparents = 2", "[recipe]\nparents = 9007199254740993"),
+        ("[smoke]", "[champion]\nplace = 9007199254740993\n\n[smoke]"),
+        ("budget = 1000", "budget = 9007199254740993"),
+        ("density = 0.5", "density = 9007199254740993"),
+    ] {
+        assert!(registry.contains(from), "{from}");
+        space.write("plan.toml", registry.replacen(from, to, 1).as_bytes());
+        plan_mistake(&space, &["plan.toml:", "is too large", "up to 9007199254740991 are kept exactly"]);
+    }
+    // The largest that is kept is no mistake, and nothing is too large for whoever plans with it.
+    let most = PLAN
+        .replacen("seconds = 600", "seconds = 9007199254740991", 1)
+        .replacen("candidates = 8", "candidates = 9007199254740991", 1)
+        .replacen("\"8 MiB\"", "9007199254740991", 1)
+        .replacen("[recipe]\nparents = 2", "[recipe]\nparents = 9007199254740991", 1);
+    space.write("plan.toml", most.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(3).says("0 failed");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_not_made_a_store() {
+    let space = Space::new();
+    let run = |store: &str| space.studbook(&["run", "plan.toml", "--quiet", "--store", store]);
+    // What a store is made of is no sign of one, if somebody else's things are in it.
+    for (folder, file, named) in [
+        ("full", "objects/note", "\"objects\" is in it"),
+        ("etc", "hosts", "\"hosts\" is in it"),
+        ("dots", ".profile", "\".profile\" is in it"),
+    ] {
+        space.write(&format!("{folder}/{file}"), b"mine");
+        let before = space.files(folder);
+        let said =
+            run(folder).exits(5).complains(&format!("{folder} is not empty and is not a Studbook store"));
+        said.complains(named).complains("hint: name a new or an empty folder with --store DIR");
+        let attest = ["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada", "--store", folder];
+        space.studbook(&attest).exits(5).complains(named);
+        for command in ["check", "log"] {
+            space
+                .studbook(&["ledger", command, "--store", folder])
+                .exits(2)
+                .complains("there is no store at");
+        }
+        assert_eq!(space.files(folder), before);
+    }
+    // A new folder, an empty one, and what a crash left of making one.
+    std::fs::create_dir(space.path("empty")).unwrap();
+    for store in ["new/deep", "empty"] {
+        run(store).exits(3);
+    }
+    for folder in ["objects", "cycles", "tmp"] {
+        std::fs::create_dir_all(space.path("half").join(folder)).unwrap();
+    }
+    space.write("half/.tmp-x1", b"studbook-st");
+    run("half").exits(3);
+    // A store that lost its version is told apart by nothing, and how to mend that is said.
+    std::fs::remove_file(space.path("half/version")).unwrap();
+    run("half").exits(5).complains("write the line \"studbook-store 1\" into that file");
+    space.write("half/version", b"studbook-store 1\n");
+    run("half").exits(3);
+}
+
+#[test]
 fn ten_mistakes_are_told_at_once_each_at_its_place() {
     let space = Space::new();
     let mut text = PLAN.to_owned();

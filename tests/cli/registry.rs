@@ -1,8 +1,11 @@
 //! The registry from the command line: published with signed metadata, and its default rolled back.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use studbook::base::digest::Sha256;
 
 use crate::space::{Said, Space, said};
 
@@ -66,6 +69,108 @@ fn a_registry_is_published_until_a_date_and_its_versions_only_rise() {
     assert_eq!(timestamp(&space)["signed"]["expires"], "2027-01-01T00:00:00Z");
     space.studbook(&["verify", "plan.toml"]).exits(0);
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
+}
+
+const REGISTRY: &str = ".studbook/registry/tiny";
+
+/// `registry serve` of a plan, ended when it is dropped.
+struct Served {
+    child: std::process::Child,
+    port: u16,
+}
+
+impl Served {
+    fn start(space: &Space) -> Self {
+        let mut command = space.command(&["registry", "serve", "plan.toml", "--port", "0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let port = line.rsplit_once("127.0.0.1:").and_then(|(_, rest)| rest.split('/').next()?.parse().ok());
+        Self { child, port: port.unwrap_or_else(|| panic!("no address in {line:?}")) }
+    }
+
+    /// The first line of the answer.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", self.port).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Ends it; what it said to people.
+    fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn what_does_not_belong_in_a_registry_is_named_not_served_not_copied() {
+    for space in [Space::new(), space()] {
+        build(&space);
+        let served = Served::start(&space);
+        let paths: Vec<String> =
+            space.files(REGISTRY).into_keys().filter(|path| !path.starts_with('.')).collect();
+        assert!(paths.len() > 20, "{paths:?}");
+        for path in &paths {
+            assert!(served.get(path).contains(" 200 "), "{path}");
+        }
+        space.write(&format!("{REGISTRY}/.nojekyll"), b"");
+        space.write("mine", b"mine");
+        for stranger in ["extra.html", "app/evil.js", "p.txt", "models/deep/x.slm", "proofs/x.html", "new/x"]
+        {
+            let path = space.path(REGISTRY).join(stranger);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if stranger == "p.txt" {
+                std::os::unix::fs::symlink(space.path("mine"), &path).unwrap();
+            } else {
+                std::fs::write(&path, "<h1>mine</h1>").unwrap();
+            }
+            let why = format!("{stranger} does not belong in a registry; take it away");
+            assert!(served.get(stranger).contains(" 404 "), "{stranger}");
+            let said = space.studbook(&["verify", "plan.toml"]).exits(4);
+            assert!(said.out.contains(&why), "{}", said.out);
+            space.studbook(&["registry", "serve", "plan.toml", "--port", "0"]).exits(4).complains(&why);
+            space.studbook(&["registry", "build", "plan.toml", "--out", "site"]).exits(4).complains(&why);
+            assert!(!space.path("site").exists());
+            std::fs::remove_file(&path).unwrap();
+        }
+        space.studbook(&["registry", "build", "plan.toml", "--out", "site"]).exits(3);
+        assert_eq!(space.files("site").into_keys().collect::<Vec<_>>(), paths);
+        // Built again while it is served, with other files.
+        space.edit("plan.toml", "weight = 1.0", "weight = 0.5");
+        build(&space);
+        let selector: Value =
+            serde_json::from_str(&space.read(&format!("{REGISTRY}/selector.json"))).unwrap();
+        let model = selector["entries"][0]["model"]["path"].as_str().unwrap();
+        assert!(served.get(model).contains(" 200 "), "{model}");
+    }
+}
+
+#[test]
+fn whoever_serves_what_was_taken_back_is_told() {
+    let model = Sha256::of(&std::fs::read(Space::new().path("one.slm")).unwrap()).to_hex();
+    for (verb, what, why) in
+        [("retire", "average", "took it back"), ("revoke", model.as_str(), "which ledger entry 3 revokes")]
+    {
+        let space = two_admitted();
+        build(&space);
+        assert_eq!(Served::start(&space).end(), "");
+        space.studbook(&[verb, what, "--plan", "plan.toml", "--reason", "not ours"]).exits(0);
+        let said = Served::start(&space).end();
+        assert!(said.contains("warning: `average` is offered, but ") && said.contains(why), "{said}");
+        assert!(said.contains("build the registry again: studbook registry build plan.toml"), "{said}");
+    }
 }
 
 #[test]

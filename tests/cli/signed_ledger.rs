@@ -1,5 +1,7 @@
 //! The ledger with a log key: signed, proved, co-signed.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::space::Space;
 
 /// A cycle that was run with a log key in the trust file.
@@ -43,6 +45,101 @@ fn a_signed_checkpoint_is_demanded_and_checked() {
     // Without a trust file nobody is believed, and that is said.
     std::fs::remove_file(space.path("trust.toml")).unwrap();
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("not checked: no trust file");
+}
+
+/// The head of a log without entries.
+fn nothing_in(origin: &str) -> String {
+    format!("{origin}\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n")
+}
+
+#[test]
+fn a_log_under_another_name_is_no_first_sight() {
+    for space in [Space::new(), signed()] {
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        space.studbook(&["revoke", "average", "--plan", "plan.toml", "--reason", "bad"]).exits(0);
+        let good = space.files(".studbook/ledger");
+        let whole = space.read(CHECKPOINT);
+        // An old copy under another name, and a log begun anew.
+        let renamed = whole.split_once("\n\n").unwrap().0.replacen("studbook/ledger", "x/y", 1) + "\n\n";
+        for checkpoint in [renamed, nothing_in("x/y")] {
+            if checkpoint.contains("\n0\n") {
+                std::fs::remove_dir_all(space.path(".studbook/ledger/tile")).unwrap();
+            }
+            space.write(CHECKPOINT, checkpoint.as_bytes());
+            let head = "heads remembers 4 entries of \"studbook/ledger\"";
+            for typed in [
+                &["ledger", "check", "plan.toml"][..],
+                &["ledger", "log", "plan.toml"],
+                &["ledger", "witness", "plan.toml", "--memory", "elsewhere"],
+                &["revoke", "ties", "--plan", "plan.toml", "--reason", "bad"],
+            ] {
+                space.studbook(typed).exits(4).complains("calls itself \"x/y\"").complains(head);
+            }
+            if space.path("keys/log.pem").exists() {
+                let sign = ["ledger", "sign", "plan.toml", "--key", "keys/log.pem"];
+                space.studbook(&sign).exits(4).complains(head);
+            }
+            assert!(!space.path("elsewhere").exists());
+            space.studbook(&["run", "plan.toml", "--quiet"]).exits(4).complains(head);
+            let said = space.studbook(&["verify", "plan.toml"]).exits(4);
+            assert!(said.out.contains(head), "{}", said.out);
+        }
+        for (name, bytes) in good {
+            space.write(&format!(".studbook/ledger/{name}"), &bytes);
+        }
+        space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("they extend the remembered 4");
+    }
+}
+
+#[test]
+fn a_store_has_one_log_even_if_nothing_is_remembered() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    std::fs::remove_file(space.path(".studbook/heads")).unwrap();
+    space.edit(CHECKPOINT, "studbook/ledger", "x/y");
+    let why = "the ledger's origin is \"x/y\", expected \"studbook/ledger\"";
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains(why);
+}
+
+#[test]
+fn a_store_that_may_only_be_read_can_be_checked() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0);
+    let store = space.path(".studbook");
+    let allow = |folder: u32, file: u32| {
+        std::fs::set_permissions(store.join("heads.lock"), PermissionsExt::from_mode(file)).unwrap();
+        std::fs::set_permissions(&store, PermissionsExt::from_mode(folder)).unwrap();
+    };
+    // Who may write everything, as root may, is not kept from it by this; the answer is the same.
+    allow(0o555, 0o444);
+    let said = space.studbook(&["ledger", "check", "plan.toml"]);
+    std::fs::set_permissions(&store, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::remove_file(store.join("heads")).unwrap();
+    allow(0o555, 0o444);
+    let first = space.studbook(&["ledger", "check", "plan.toml"]);
+    allow(0o755, 0o644);
+    said.exits(0).says("they extend the remembered 3");
+    let first = first.exits(0).says("trust on first use");
+    assert_eq!(first.err.contains("is not remembered"), !store.join("heads").exists(), "{}", first.err);
+}
+
+#[test]
+fn a_witness_that_remembers_another_log_says_so() {
+    let space = signed();
+    let other = "{\"heads\":[{\"origin\":\"x/y\",\"root\":\"ROOT\",\"size\":7}],\"version\":2}";
+    let other = other.replace("ROOT", &"a".repeat(64));
+    space.write("seen", other.as_bytes());
+    space.write("keys/witness.seen", other.as_bytes());
+    let why = "seen remembers 7 entries of \"x/y\"";
+    let watch = |memory: &str| space.studbook(&["ledger", "witness", "plan.toml", "--memory", memory]);
+    watch("seen").exits(4).complains(why).complains("another log needs a memory of its own");
+    space
+        .studbook(&["ledger", "cosign", "plan.toml", "--key", "keys/witness.pem"])
+        .exits(4)
+        .complains("witness.seen remembers 7 entries of \"x/y\"");
+    assert_eq!(space.read("seen"), other);
+    watch("another").exits(0).says("seen for the first time");
 }
 
 #[test]

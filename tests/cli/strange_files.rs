@@ -119,6 +119,62 @@ fn nobody_waits_for_a_pipe_or_reads_a_device() {
 }
 
 #[test]
+fn nobody_waits_for_a_pipe_in_the_place_of_a_lock() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let revoke = ["revoke", "average", "--plan", "plan.toml", "--reason", "bad"];
+    for (lock, command) in [
+        (".studbook/heads.lock", &["ledger", "check", "plan.toml"][..]),
+        (".studbook/ledger/lock", &revoke),
+        (".studbook/runs/tiny/.lock", &["run", "plan.toml"]),
+        (".studbook/registry/tiny/.lock", &["run", "plan.toml"]),
+    ] {
+        // A run that finds everything in its place has nothing to lock.
+        space.write(".studbook/runs/tiny/stray", b"");
+        if lock.contains("registry") {
+            space.edit(".studbook/registry/tiny/style.css", "a", "b");
+        }
+        let _ = std::fs::remove_file(space.path(lock));
+        pipe(&space, lock);
+        let said = space.studbook(command);
+        assert!(said.code.is_some_and(|code| code != 0 && code != 3), "{lock}: {:?}", said.code);
+        assert!((said.out + &said.err).contains(&format!("{lock}: is not a regular file")), "{lock}");
+        std::fs::remove_file(space.path(lock)).unwrap();
+        if command != revoke {
+            let after = space.studbook(command);
+            assert!(matches!(after.code, Some(0 | 3)), "{}", after.err);
+        }
+    }
+}
+
+#[test]
+fn a_source_manifest_that_is_no_file_is_not_taken_for_none() {
+    let space = Space::new();
+    pipe(&space, "one.source.toml");
+    create_dir(space.path("two.source.toml")).unwrap();
+    symlink("gone", space.path("three.source.toml")).unwrap();
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    said.complains("one.source.toml is no regular file")
+        .complains("two.source.toml is a folder")
+        .complains("three.source.toml does not exist");
+}
+
+#[test]
+fn a_folder_in_the_place_of_an_object_is_damage() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for name in space.files(".studbook/objects").into_keys() {
+        let path = space.path(".studbook/objects").join(name);
+        std::fs::remove_file(&path).unwrap();
+        create_dir(&path).unwrap();
+    }
+    let said = space.studbook(&["run", "plan.toml"]);
+    let told = said.out + &said.err;
+    assert!(told.contains("Is a directory") && !told.contains("name a file inside that folder"), "{told}");
+    assert!(told.contains("hint: the store is damaged: a folder is in the place of that file"), "{told}");
+}
+
+#[test]
 fn nothing_leads_out_of_a_folder() {
     let space = Space::empty();
     space.write("base.slm", &model(&config(), "base", DType::F32));

@@ -8,7 +8,7 @@ use crate::cli::args::{Args, Format, LedgerCosign, LedgerSign, LedgerWitness};
 use crate::cli::context::Terminal;
 use crate::cli::exit::{Exit, UsageError};
 use crate::ledger::note::is_key_name;
-use crate::ledger::{Head, Ledger, Memory, Note};
+use crate::ledger::{Head, Memory, Note};
 use crate::trust::keyring::read_secret;
 
 /// What a witness needs is a few hashes, not the log: the tiles prove that it only grew.
@@ -63,9 +63,9 @@ pub(super) fn cosign(args: &Args, command: &LedgerCosign, terminal: &Terminal) -
 pub(super) fn sign(args: &Args, command: &LedgerSign, terminal: &Terminal) -> anyhow::Result<Exit> {
     let store = existing_store(args, command.of.plan.as_deref())?;
     let key = read_secret(&command.key)?;
-    // Not by `Store::ledger`: that demands the very signature that is missing.
+    // `Store::ledger` demands the very signature that is missing.
     let memory = store.ledger_memory();
-    let ledger = Ledger::open(store.root().join("ledger"))?;
+    let ledger = store.unsigned_ledger()?;
     let remembered = memory.recall(&ledger.head()?.origin)?;
     let sign = |head: &Head, note: &mut Note| note.sign(&head.origin, &key);
     let (report, note) = ledger.endorse(remembered.as_ref(), &sign)?;

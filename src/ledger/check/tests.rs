@@ -262,7 +262,9 @@ fn what_was_remembered_stops_rollback_replacement_and_another_log() {
     let other = Ledger::open_as(folder.path().join("other"), "example.org/ledger").unwrap();
     let error = other.check(Some(&good.head().unwrap())).unwrap_err();
     assert!(matches!(error, LedgerError::Origin { .. }), "{error}");
-    assert_eq!(memory.check(&other).unwrap().trust, Trust::FirstUse);
+    let error = memory.check(&other).unwrap_err();
+    assert!(matches!(error, LedgerError::OtherLog { .. }), "{error}");
+    assert_eq!(Memory::at(folder.path().join("own")).check(&other).unwrap().trust, Trust::FirstUse);
 
     std::fs::remove_dir_all(good.folder()).unwrap();
     let error = memory.check(&good).unwrap_err();

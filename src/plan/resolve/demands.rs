@@ -8,6 +8,7 @@ use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::evaluate;
 use crate::plan::file::GateSection;
+use crate::plan::wording::number;
 
 impl Resolver<'_> {
     pub(super) fn can_be_met_and_missed(&mut self, section: &GateSection, metric: &Located<String>) {
@@ -24,19 +25,21 @@ impl Resolver<'_> {
         ];
         for (limit, never, beyond, always, until) in limits {
             let Some(limit) = limit else { continue };
+            let value = number(limit.value);
             // On which side of the range a limit is hopeless, and on which it is idle.
             let sign = if beyond > until { 1.0 } else { -1.0 };
             if sign * limit.value > sign * beyond {
-                self.pointless(limit, format!("{never} {} of `{name}`", limit.value), &range);
+                self.pointless(limit, format!("{never} {value} of `{name}`"), &range);
             } else if sign * limit.value <= sign * until {
-                self.pointless(limit, format!("{always} {} of `{name}`", limit.value), &range);
+                self.pointless(limit, format!("{always} {value} of `{name}`"), &range);
             }
         }
         let Some(margin) = section.margin.as_ref().filter(|_| section.versus.is_some()) else { return };
         if margin.value > info.spread() {
-            self.pointless(margin, format!("no model is {} better in `{name}`", margin.value), &range);
+            let message = format!("no model is {} better in `{name}`", number(margin.value));
+            self.pointless(margin, message, &range);
         } else if margin.value <= -info.spread() {
-            let message = format!("no model is more than {} worse in `{name}`", -margin.value);
+            let message = format!("no model is more than {} worse in `{name}`", number(-margin.value));
             self.pointless(margin, message, &range);
         }
     }
@@ -68,6 +71,7 @@ mod tests {
     fn demands_that_decide_nothing_are_warned_of() {
         assert!(warned("min = 0.5").is_empty() && warned("min = 1").is_empty());
         assert_eq!(warned("min = 1.5"), ["no model has at least 1.5 of `exact_match`"]);
+        assert_eq!(warned("min = 1e308"), ["no model has at least 1e308 of `exact_match`"]);
         assert_eq!(warned("min = 0"), ["every model has at least 0 of `exact_match`"]);
         assert_eq!(warned("max = 1"), ["every model has at most 1 of `exact_match`"]);
         assert_eq!(warned("max = -0.5"), ["no model has at most -0.5 of `exact_match`"]);

@@ -8,6 +8,7 @@ use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Measure};
 use crate::plan::file::GateSection;
 use crate::plan::resolved::{ARTIFACT_BYTES, CHAMPION, MetricGate, Suite, Versus};
+use crate::plan::wording::number;
 
 const VERSUS_BEST_PARENT: &str = "best-parent";
 const VERSUS_NO_OP: &str = "no-op";
@@ -69,10 +70,11 @@ impl Resolver<'_> {
         if let (Some(min), Some(max)) = (&section.min, &section.max)
             && min.value > max.value
         {
-            let message = format!("nothing is at least {} and at most {}", min.value, max.value);
+            let (least, most) = (number(min.value), number(max.value));
+            let message = format!("nothing is at least {least} and at most {most}");
             self.mistake(
                 Diagnostic::error(message, max.span.clone())
-                    .expected(format!("expected at least {}, the gate's `min`", min.value)),
+                    .expected(format!("expected at least {least}, the gate's `min`")),
             );
         }
         if let (None, Some(margin), false) = (&section.versus, &section.margin, section.faulty) {
@@ -162,7 +164,7 @@ impl Resolver<'_> {
             return Some(given.value);
         }
         self.mistake(
-            Diagnostic::error(format!("nobody can be {} sure", given.value), given.span.clone())
+            Diagnostic::error(format!("nobody can be {} sure", number(given.value)), given.span.clone())
                 .expected("expected more than 0.5 and less than 1, such as 0.95"),
         );
         None

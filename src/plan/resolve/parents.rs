@@ -125,7 +125,9 @@ impl Resolver<'_> {
                 self.file_exists(&path, manifest);
                 Some(path)
             }
-            None => Some(model.with_extension("source.toml")).filter(|path| path.is_file()),
+            // What is there and is no file says something about the model, too; nobody knows what.
+            None => Some(model.with_extension("source.toml"))
+                .filter(|path| path.symlink_metadata().is_ok() && self.file_exists(path, source)),
         };
         (
             Origin::File { model: model.clone(), manifest },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::paths::model_path;
 use super::super::selector::{Claims, EvidenceKind, SourceKind};
-use super::super::{NewEvidence, NewRegistryEntry, build};
+use super::super::{NewEvidence, NewRegistryEntry, build, nothing_else};
 use super::*;
 use crate::base::digest::Digest;
 use crate::disk::damage;
@@ -90,8 +90,13 @@ fn what_is_no_longer_offered_is_removed() {
     place.build([1]);
     assert_eq!(content::named_by_content(&place.registry).unwrap().len(), 4);
     assert!(!place.registry.join(".tmp-left").exists());
-    assert!(place.registry.join("notes.txt").exists(), "the rest of the site is not ours");
-    assert_eq!(check(&place.registry).unwrap().selector.entries.len(), 1);
+    // Somebody's file is not ours to remove, and not the registry's to offer.
+    let checked = check(&place.registry).unwrap();
+    let error = nothing_else(&place.registry, &checked.selector, None).unwrap_err();
+    assert!(matches!(&error, RegistryError::Stranger { path } if path == "notes.txt"), "{error}");
+    std::fs::remove_file(place.registry.join("notes.txt")).unwrap();
+    nothing_else(&place.registry, &checked.selector, None).unwrap();
+    assert_eq!(checked.selector.entries.len(), 1);
     assert_eq!(place.build([]).files.len(), 1);
     assert_eq!(check(&place.registry).unwrap().model_bytes, 0);
 }

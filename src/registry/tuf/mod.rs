@@ -36,7 +36,7 @@ pub mod document;
 pub mod keys;
 pub mod publish;
 
-pub use check::{Published, check, check_release, last_release};
+pub use check::{Published, check, check_release, last_release, read};
 pub use keys::{Duty, Keys};
 pub use publish::{Release, publish};
 

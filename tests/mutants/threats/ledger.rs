@@ -97,3 +97,14 @@ fn ledger_tiles_of_a_wrong_width() {
     let error = good.check(None).unwrap_err();
     assert!(error.is_tampering(), "{error}");
 }
+
+#[test]
+fn ledger_under_a_name_of_its_own() {
+    let renamed = |all: &mut Documents| {
+        for path in [layout::PLAN_PROOF, layout::DECISION_PROOF, layout::CHECKPOINT] {
+            let text = std::str::from_utf8(&all[path]).unwrap().replace("studbook/ledger\n", "x/y\n");
+            all.insert(path.to_owned(), text.into_bytes());
+        }
+    };
+    refused(renamed, "the ledger's origin is \"x/y\", expected \"studbook/ledger\"");
+}

@@ -10,6 +10,8 @@ import { leafHash, rootByProof, rootOf } from "./merkle.js";
 
 const MOST = 16 << 20;
 const NONE = "0".repeat(64);
+// What every store calls its log. What is remembered, is by this name: a log that chose another would be new.
+const ORIGIN = "studbook/ledger";
 const text = (bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 
 /** `read(path, most)` gives the bytes of a file of the registry. */
@@ -17,6 +19,7 @@ export async function ledger(base, read) {
     const log = parsed(await read("ledger.json", 1 << 16), "ledger.json");
     fields(log, ["keys", "origin", "version"], "ledger.json");
     same(log.version, 2, "the version of ledger.json");
+    same(log.origin, ORIGIN, "the name of the log");
     const note = text(await read("checkpoint", 1 << 16));
     const head = headOf(note, "the checkpoint");
     same(head.origin, log.origin, "the log of the checkpoint");
