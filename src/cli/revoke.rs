@@ -12,8 +12,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::small::read_small;
 use crate::ledger::{EntryKind, NewEntry};
-use crate::pedigree::Pedigree;
-use crate::pedigree::taint::{Revoked, Tracer};
+use crate::pedigree::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
@@ -155,7 +154,13 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
     let mut tracer = Tracer::new(pedigree, &revoked, store)?;
     let mut all = Vec::new();
     for (manifest, body) in &pedigree.manifests {
-        let Some(taint) = tracer.candidate(*manifest, body)? else { continue };
+        let why = match tracer.candidate(*manifest, body) {
+            Ok(None) => continue,
+            Ok(Some(taint)) => taint.to_string(),
+            // It is entered already, and closed is what this one is.
+            Err(error @ PedigreeError::Unreadable { .. }) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
         let verdict = match pedigree.admissions.get(manifest) {
             None => "undecided",
             Some((_, admission)) if admission.admitted => "admitted",
@@ -165,7 +170,7 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
             candidate: format!("{}/{}", body.cycle, body.candidate),
             manifest: *manifest,
             verdict,
-            why: taint.to_string(),
+            why,
             releases: releases(store, *manifest),
         });
     }

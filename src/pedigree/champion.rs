@@ -4,8 +4,7 @@
 //! the moment its plan was first entered: running it again compares with the same one, and never with a
 //! child of its own.
 
-use super::taint::{Revoked, Tracer};
-use super::{Pedigree, PedigreeError};
+use super::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::{EntryKind, Leaf};

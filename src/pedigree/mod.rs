@@ -7,10 +7,13 @@
 //!
 //! ```text
 //! manifest --lineage--> template --source--> source record --origin.manifest--> manifest of an earlier cycle
+//!                                                       \--origin.manifest--> source record of an earlier cycle
 //! ```
 //!
+//! A pool offers candidates, and parents that are passed on; of the latter the source record is named.
+//!
 //! * [`records`]: every record of a store that pedigrees are made of.
-//! * [`taint`]: what was taken back, and whom that reaches.
+//! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
@@ -18,10 +21,12 @@ pub mod champion;
 pub mod offered;
 pub mod records;
 pub mod taint;
+pub mod tracer;
 pub mod tree;
 
 pub use records::Pedigree;
 pub use taint::{Revoked, Taint};
+pub use tracer::Tracer;
 pub use tree::Ancestry;
 
 /// Why there is no pedigree.
@@ -39,4 +44,18 @@ pub enum PedigreeError {
     /// A record that names itself among its ancestors: no honest writer can make one.
     #[error("the pedigree of {0} leads back to itself; its records are forged")]
     Circle(crate::base::digest::Sha256),
+    /// A record that somebody descends from, and that cannot be looked at.
+    #[error(
+        "the {what} {record} of the {whose} cannot be read in this store, so nobody can tell whether what the \
+         ledger takes back reaches it: put it back from a copy of the store, or run the plan that made it \
+         again (`studbook verify PLAN` names the file)"
+    )]
+    Unreadable {
+        /// What it is.
+        what: &'static str,
+        /// Its digest.
+        record: crate::base::digest::Sha256,
+        /// Who names it.
+        whose: String,
+    },
 }

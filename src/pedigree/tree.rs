@@ -92,9 +92,22 @@ impl Pedigree {
         path: &mut Vec<Sha256>,
     ) -> Result<Ancestry, PedigreeError> {
         let Some(body) = self.sources.get(&sha256) else { return Ok(unknown(called, sha256)) };
-        let bred = body.origin.manifest.filter(|manifest| self.manifests.contains_key(manifest));
-        if let Some(manifest) = bred {
-            return self.of_candidate(manifest, Some(called), path);
+        // A pool offers a candidate, or passes a parent on; whatever it was, it is shown as what it is.
+        match body.origin.manifest {
+            Some(bred) if self.manifests.contains_key(&bred) => {
+                return self.of_candidate(bred, Some(called), path);
+            }
+            Some(passed_on) if self.sources.contains_key(&passed_on) => {
+                if path.contains(&sha256) || path.len() == MAX_GENERATIONS {
+                    return Err(PedigreeError::Circle(sha256));
+                }
+                path.push(sha256);
+                let found = self.of_source(passed_on, called, path);
+                path.pop();
+                return found;
+            }
+            Some(gone) if body.origin.cycle.is_some() => return Ok(unknown(called, gone)),
+            _ => {}
         }
         Ok(Ancestry {
             name: called.to_owned(),
@@ -199,7 +212,7 @@ mod tests {
     use crate::model::identity::{Identity, Quantisation, TokenizerIdentity};
     use crate::model::variant::Variant;
     use crate::operator::Parameters;
-    use crate::pedigree::taint::{Revoked, Tracer};
+    use crate::pedigree::{Revoked, Tracer};
     use crate::record::Subject;
     use crate::record::candidate::{CandidateManifest, Claims};
     use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, Expected, LineageTemplate};

@@ -5,8 +5,7 @@
 
 use super::{Context, StageError};
 use crate::base::digest::Sha256;
-use crate::pedigree::taint::{Revoked, Taint, Tracer};
-use crate::pedigree::{Pedigree, PedigreeError};
+use crate::pedigree::{Pedigree, PedigreeError, Revoked, Taint, Tracer};
 use crate::record::candidate::CandidateManifest;
 use crate::record::source::SourceArtifact;
 
@@ -53,7 +52,7 @@ pub(super) fn stage_error(error: PedigreeError) -> StageError {
     match error {
         PedigreeError::Store(error) => error.into(),
         PedigreeError::Ledger(error) => error.into(),
-        other @ (PedigreeError::Circle(_) | PedigreeError::Unknown(_)) => {
+        other @ (PedigreeError::Circle(_) | PedigreeError::Unknown(_) | PedigreeError::Unreadable { .. }) => {
             StageError::Refused(other.to_string())
         }
     }
