@@ -47,6 +47,7 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     let revocation = Revocation { what: what.to_owned(), subject, dataset, reason };
     let index = enter(&store, &pedigree, EntryKind::Revocation, subject, &revocation)?;
     let tainted = tainted(&store, &pedigree, (subject, index))?;
+    close(&store, &pedigree, index, &tainted)?;
     if command.format == Format::Json {
         terminal.json(&serde_json::json!({
             "entry": index, "what": what, "subject": subject, "tainted": tainted,
@@ -150,8 +151,9 @@ pub(super) fn enter<T: Record>(
 
 /// Every candidate that this revocation reaches.
 fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> anyhow::Result<Vec<Tainted>> {
-    let revoked = Revoked { subjects: [revocation].into(), ..Revoked::default() };
-    let mut tracer = Tracer::new(pedigree, &revoked, store)?;
+    let admitted = Revoked::of(&store.ledger()?)?.admitted.clone();
+    let revoked = Revoked { subjects: [revocation].into(), admitted, ..Revoked::default() };
+    let mut tracer = Tracer::new(pedigree, &revoked, store);
     let mut all = Vec::new();
     for (manifest, body) in &pedigree.manifests {
         let why = match tracer.candidate(*manifest, body) {
@@ -176,6 +178,21 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
     }
     all.sort_by(|a, b| a.candidate.cmp(&b.candidate));
     Ok(all)
+}
+
+/// Takes back the admission of everybody who is reached, too. Who descends from whom and who signed what is told
+/// by files that can be lost, and by a store that readers of a dossier do not have; the ledger is neither.
+fn close(store: &Store, pedigree: &Pedigree, index: u64, tainted: &[Tainted]) -> anyhow::Result<()> {
+    let admitted = Revoked::of(&store.ledger()?)?.admitted.clone();
+    for found in tainted {
+        for subject in admitted.get(&found.manifest).into_iter().flatten() {
+            let reason = format!("{} rests on what ledger entry {index} revokes", found.candidate);
+            let revocation =
+                Revocation { what: "admission".to_owned(), subject: *subject, dataset: None, reason };
+            enter(store, pedigree, EntryKind::Revocation, *subject, &revocation)?;
+        }
+    }
+    Ok(())
 }
 
 /// The registries of this store that offer a candidate.

@@ -57,6 +57,6 @@ fn unfit(
     if let Some(entry) = revoked.retired.get(&subject) {
         return Ok(Some(format!("ledger entry {entry} retires it")));
     }
-    let taint = Tracer::new(pedigree, &revoked, store)?.candidate(subject, body)?;
+    let taint = Tracer::new(pedigree, &revoked, store).candidate(subject, body)?;
     Ok(taint.map(|taint| taint.to_string()))
 }

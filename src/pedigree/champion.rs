@@ -96,7 +96,7 @@ impl<'s> Hall<'s> {
         let found =
             leaf.subject.and_then(|manifest| Some((manifest, self.pedigree.manifests.get(&manifest)?)));
         let Some((manifest, body)) = found else { return Err(PedigreeError::Unknown(leaf.index)) };
-        let taint = Tracer::new(&self.pedigree, &self.revoked, self.store)?.candidate(manifest, body)?;
+        let taint = Tracer::new(&self.pedigree, &self.revoked, self.store).candidate(manifest, body)?;
         Ok(match taint {
             Some(taint) => Err(taint.to_string()),
             None => Ok(Champion { manifest, body: body.clone() }),

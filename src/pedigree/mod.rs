@@ -14,12 +14,15 @@
 //!
 //! * [`records`]: every record of a store that pedigrees are made of.
 //! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
+//! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
+pub mod approvals;
 pub mod champion;
 pub mod offered;
 pub mod records;
+pub mod signing;
 pub mod taint;
 pub mod tracer;
 pub mod tree;
@@ -38,6 +41,22 @@ pub enum PedigreeError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] crate::ledger::LedgerError),
+    /// The keys at hand.
+    #[error(transparent)]
+    Trust(#[from] crate::trust::TrustError),
+    /// A key that was taken back, where something would be signed.
+    #[error(
+        "the {role} key {key} was revoked by ledger entry {entry}, and nothing is signed with it: take it out of \
+         the folder of keys, and make another (`studbook keys new {role} --trust trust.toml`)"
+    )]
+    RevokedKey {
+        /// What it is for.
+        role: crate::trust::Role,
+        /// Its id.
+        key: crate::base::digest::Sha256,
+        /// Which entry takes it back.
+        entry: u64,
+    },
     /// An admission whose manifest is not in this store.
     #[error("ledger entry {0} admits a candidate whose manifest is not in this store")]
     Unknown(u64),

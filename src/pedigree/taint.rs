@@ -20,6 +20,9 @@ pub struct Revoked {
     pub subjects: BTreeMap<Sha256, u64>,
     /// Without blame: candidates that are no longer offered.
     pub retired: BTreeMap<Sha256, u64>,
+    /// Every candidate that was ever admitted, with the records of its admissions: which these were is known
+    /// even where they are gone.
+    pub admitted: BTreeMap<Sha256, Vec<Sha256>>,
 }
 
 /// Why something is not to be used.
@@ -58,6 +61,10 @@ impl Revoked {
             match leaf.kind {
                 EntryKind::Revocation => revoked.subjects.entry(subject).or_insert(leaf.index),
                 EntryKind::Retirement => revoked.retired.entry(subject).or_insert(leaf.index),
+                EntryKind::Admission => {
+                    revoked.admitted.entry(subject).or_default().push(leaf.record);
+                    continue;
+                }
                 _ => continue,
             };
         }

@@ -12,15 +12,19 @@
 //! What is tainted is found by looking, so what cannot be looked at is never passed over: a record that is
 //! named and is not here is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::approvals::unapproved;
+use super::signing::is_replaced;
 use super::taint::{Revoked, Taint};
 use super::{Pedigree, PedigreeError};
 use crate::base::digest::Sha256;
 use crate::record::attest::{Bundle, bundle};
 use crate::record::candidate::CandidateManifest;
+use crate::record::promotion::{Decision, GateStatus};
 use crate::record::source::SourceArtifact;
 use crate::store::Store;
+use crate::trust::Role;
 
 /// What is asked of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +39,10 @@ enum Asked {
 pub struct Tracer<'a> {
     pedigree: &'a Pedigree,
     revoked: &'a Revoked,
-    /// Who signed a record, where attestations are at hand.
-    signers: BTreeMap<Sha256, Sha256>,
+    /// Knows who signed a record, where attestations are at hand.
+    store: &'a Store,
+    /// Roles whose signatures are about to be made anew.
+    replaced: Vec<Role>,
     /// Records on the way here.
     path: BTreeSet<Sha256>,
     /// Records and artifacts that were asked already: once is enough, however many descend from them.
@@ -45,17 +51,34 @@ pub struct Tracer<'a> {
 
 impl<'a> Tracer<'a> {
     /// A tracer over these records; `store` is asked who signed them.
-    pub fn new(pedigree: &'a Pedigree, revoked: &'a Revoked, store: &Store) -> Result<Self, PedigreeError> {
-        let mut signers = BTreeMap::new();
-        if !revoked.is_empty() && store.has_attestations() {
-            let admissions = pedigree.admissions.values().map(|(sha256, _)| sha256);
-            for record in pedigree.manifests.keys().chain(pedigree.sources.keys()).chain(admissions) {
-                let bytes = store.attestation(*record, bundle::MAX_BUNDLE)?;
-                let signer = bytes.and_then(|bytes| Some(Bundle::parse(&bytes).ok()?.keyid()));
-                signers.extend(signer.map(|signer| (*record, signer)));
+    pub fn new(pedigree: &'a Pedigree, revoked: &'a Revoked, store: &'a Store) -> Self {
+        let (replaced, path, seen) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self { pedigree, revoked, store, replaced, path, seen }
+    }
+
+    /// For a run: what a revoked key signed is signed anew at its end, where there is another key of the role.
+    /// What was admitted on the revoked one stays closed, for the ledger took that back with it.
+    #[must_use]
+    pub fn signing_anew(mut self) -> Self {
+        let roles = [Role::Producer, Role::Evaluator, Role::Promoter];
+        self.replaced =
+            roles.into_iter().filter(|role| is_replaced(self.store, self.revoked, *role)).collect();
+        self
+    }
+
+    /// What reaches the records that gates rest on.
+    pub fn evidence(&self, gates: &[GateStatus]) -> Result<Option<Taint>, PedigreeError> {
+        // Compatibility is the lineage's, and some other role's.
+        for gate in gates.iter().filter(|gate| gate.gate.as_str() != "compatibility") {
+            for record in &gate.evidence {
+                let taint = self.signed(*record, Role::Evaluator)?;
+                if let Some(taint) = taint {
+                    let how = format!("the gate `{}` rests on a record that was signed by key", gate.gate);
+                    return Ok(Some(Taint { how, ..taint }));
+                }
             }
         }
-        Ok(Self { pedigree, revoked, signers, path: BTreeSet::new(), seen: BTreeSet::new() })
+        Ok(None)
     }
 
     /// What reaches a source record; the nearest cause first.
@@ -85,8 +108,14 @@ impl<'a> Tracer<'a> {
         !self.revoked.is_empty()
     }
 
-    fn signed(&self, record: Sha256) -> Option<Taint> {
-        self.revoked.hit(*self.signers.get(&record)?, "its record was signed by key")
+    /// Whether the key that signed a record was taken back.
+    fn signed(&self, record: Sha256, role: Role) -> Result<Option<Taint>, PedigreeError> {
+        if self.replaced.contains(&role) || self.revoked.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.store.attestation(record, bundle::MAX_BUNDLE)?;
+        let signer = bytes.and_then(|bytes| Some(Bundle::parse(&bytes).ok()?.keyid()));
+        Ok(signer.and_then(|signer| self.revoked.hit(signer, "its record was signed by key")))
     }
 
     /// Whether a record is to be asked: not twice. One that leads back to itself is forged.
@@ -118,8 +147,10 @@ impl<'a> Tracer<'a> {
         let mut found = revoked
             .hit(sha256, "it is the source")
             .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
-            .or_else(|| revoked.data(&body.origin.data))
-            .or_else(|| self.signed(sha256).filter(|_| asked == Asked::Use));
+            .or_else(|| revoked.data(&body.origin.data));
+        if found.is_none() && asked == Asked::Use {
+            found = self.signed(sha256, Role::Producer)?;
+        }
         if found.is_none() {
             found = self.of_origin(sha256, body, asked)?;
         }
@@ -170,7 +201,7 @@ impl<'a> Tracer<'a> {
             .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
             .or_else(|| revoked.data(&body.data));
         if found.is_none() && asked == Asked::Use {
-            found = self.said_of(sha256, body);
+            found = self.said_of(sha256, body)?;
         }
         if found.is_none() {
             found = self.of_parents(sha256, body, asked)?;
@@ -178,19 +209,58 @@ impl<'a> Tracer<'a> {
         if found.is_none() {
             found = self.of_bytes(body.artifact.sha256)?;
         }
+        if found.is_none() && asked == Asked::Use {
+            // Whatever it was that reached it then, and whatever became of that since.
+            let mut admissions = revoked.admitted.get(&sha256).into_iter().flatten();
+            found = admissions.find_map(|record| revoked.hit(*record, "it was admitted by record"));
+        }
         self.path.remove(&sha256);
         Ok(found)
     }
 
-    /// What reaches that which was said of a candidate.
-    fn said_of(&self, sha256: Sha256, body: &CandidateManifest) -> Option<Taint> {
-        let lineage = self.pedigree.lineages.get(&body.lineage);
+    /// What reaches that which was said of a candidate: suites, signatures, approvals.
+    fn said_of(&self, sha256: Sha256, body: &CandidateManifest) -> Result<Option<Taint>, PedigreeError> {
+        let (pedigree, revoked) = (self.pedigree, self.revoked);
+        let lineage = pedigree.lineages.get(&body.lineage);
         let mut suites = lineage.into_iter().flat_map(|lineage| &lineage.suites);
-        let admission = self.pedigree.admissions.get(&sha256).map(|(record, _)| *record);
-        suites
-            .find_map(|suite| self.revoked.hit(suite.sha256?, "it was measured on suite"))
-            .or_else(|| self.signed(sha256))
-            .or_else(|| self.signed(admission?))
+        let found = suites.find_map(|suite| revoked.hit(suite.sha256?, "it was measured on suite"));
+        if found.is_some() {
+            return Ok(found);
+        }
+        let made = [sha256, body.receipt].into_iter().chain(lineage.map(|lineage| lineage.compatibility));
+        for record in made {
+            if let Some(taint) = self.signed(record, Role::Producer)? {
+                return Ok(Some(taint));
+            }
+        }
+        if let Some(taint) = self.decided_on(sha256)? {
+            return Ok(Some(taint));
+        }
+        unapproved(pedigree, revoked, self.store, sha256, body)
+    }
+
+    /// What reaches the decisions to admit a candidate, and the records that they rest on.
+    fn decided_on(&self, manifest: Sha256) -> Result<Option<Taint>, PedigreeError> {
+        let admission = self.pedigree.admissions.get(&manifest).map(|(record, _)| record);
+        for record in self.revoked.admitted.get(&manifest).into_iter().flatten().chain(admission) {
+            if let Some(taint) = self.signed(*record, Role::Promoter)? {
+                return Ok(Some(taint));
+            }
+        }
+        let admits = |manifest_of: Option<Sha256>, decision| {
+            manifest_of == Some(manifest) && decision == Decision::Admit
+        };
+        for (record, body) in &self.pedigree.promotions {
+            if !admits(body.manifest, body.decision) {
+                continue;
+            }
+            let own = self.signed(*record, Role::Promoter)?;
+            let found = if own.is_some() { own } else { self.evidence(&body.gates)? };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     fn of_parents(

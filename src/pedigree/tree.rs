@@ -334,7 +334,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
         let revoked = Revoked { subjects: [(digest("x"), 0)].into(), ..Revoked::default() };
-        let mut tracer = Tracer::new(&pedigree, &revoked, &store).unwrap();
+        let mut tracer = Tracer::new(&pedigree, &revoked, &store);
         let error = tracer.candidate(m, &pedigree.manifests[&m]).unwrap_err();
         assert!(matches!(error, PedigreeError::Circle(_)), "{error}");
     }

@@ -171,10 +171,17 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
 fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     let space = two_cycles();
     assert!(space.read(".studbook/registry/tiny/selector.json").contains("average"));
+    // A pool that was made before goes on offering it to whoever keeps it.
+    let shown = ".studbook/runs/tiny/12-recipe/pool.toml";
+    space.write("pool.toml", space.read(shown).as_bytes());
+    space.edit("second.toml", shown, "pool.toml");
     space.studbook(&["retire", "average", "--reason", "superseded"]).exits(0).says("by ledger entry 5");
-    space.studbook(&["run", "plan.toml"]).exits(3);
+    space.studbook(&["run", "plan.toml"]).exits(3).complains("; without average, retired by ledger entry 5");
+    assert!(!space.read(shown).contains("average"), "{}", space.read(shown));
+    assert!(space.read(".studbook/runs/tiny/12-recipe/tiny.json").contains("retired by ledger entry 5"));
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
     space.studbook(&["run", "second.toml"]).exits(0);
+    assert_eq!(lineage(&space, "second/child")["parents"][0]["name"], "average");
     assert!(space.read(".studbook/registry/second/selector.json").contains("child"));
     space.studbook(&["verify", "plan.toml"]).exits(0);
     space.studbook(&["retire", "tasks", "--reason", "r"]).exits(2).complains("is not admitted");
@@ -273,4 +280,16 @@ fn the_bytes_of_a_revoked_candidate_do_not_come_back() {
     space.studbook(&["run", "plan.toml"]).exits(0).says("not-revoked: it was measured on suite");
     space.edit("suite.jsonl", "p0=", "q0=");
     space.studbook(&["run", "plan.toml"]).exits(3).says("average    admitted");
+}
+
+/// A dossier names its candidate's parents; that a grandparent was taken back its reader learns all the same.
+#[test]
+fn a_dossier_is_told_of_a_grandparent_that_was_taken_back() {
+    let space = two_cycles();
+    space.studbook(&["export", "second.toml", "child", "--out", "d"]).exits(0);
+    let verify = || space.studbook(&["verify", "d", "--ledger", ".studbook/ledger"]);
+    verify().exits(0).says("take nothing of it back; asked were the candidate, its admission");
+    let one = lineage(&space, "average")["parents"][0]["artifact"].as_str().unwrap().to_owned();
+    space.studbook(&["revoke", &one, "--reason", "bad"]).exits(0).says("tainted: second/child");
+    verify().exits(4).says("revokes its admission");
 }
