@@ -106,9 +106,10 @@ impl Pedigree {
                 path.pop();
                 return found;
             }
-            Some(gone) if body.origin.cycle.is_some() => return Ok(unknown(called, gone)),
             _ => {}
         }
+        // What a pool offered is no root, even where its own record is gone.
+        let offered = body.origin.manifest.filter(|_| body.origin.cycle.is_some());
         Ok(Ancestry {
             name: called.to_owned(),
             kind: "source",
@@ -120,7 +121,7 @@ impl Pedigree {
             verdict: body.origin.source_kind.clone(),
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
-            parents: Vec::new(),
+            parents: offered.map(|gone| unknown(called, gone)).into_iter().collect(),
         })
     }
 }
@@ -351,6 +352,7 @@ mod tests {
         let ancestry = pedigree.ancestry(Sha256::of(&bytes)).unwrap();
         assert_eq!(ancestry.parents.len(), 1);
         assert_eq!((ancestry.parents[0].kind, ancestry.parents[0].name.as_str()), ("source", "tail"));
+        assert_eq!(ancestry.parents[0].parents[0].kind, "unknown", "what its pool offered is not here");
         assert_eq!(pedigree.find("c/ouroboros"), [Sha256::of(&bytes)]);
     }
 }
