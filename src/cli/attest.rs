@@ -12,12 +12,14 @@ use crate::base::nearest::nearest;
 use crate::base::shell;
 use crate::engine::gates::promotion_of;
 use crate::engine::preview::preview;
+use crate::pedigree::signing::refuse_revoked;
 use crate::plan::{Candidate, Gate, GateRule};
 use crate::record;
 use crate::record::approval::{Approval, SignedApprovals};
 use crate::record::attest::Bundle;
 use crate::record::promotion::Decision;
 use crate::stage::Kind;
+use crate::trust::Role;
 use crate::trust::keyring::read_secret;
 
 pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -102,6 +104,7 @@ fn signed(
         }
         .into());
     }
+    refuse_revoked(&loaded.store, Role::Approver, key.public().id())?;
     let brought = loaded.store.brought(manifest, &gate.name)?;
     let brought = brought.and_then(|brought| record::from_bytes::<SignedApprovals>(&brought.bytes).ok());
     let mut all = brought.unwrap_or_default();

@@ -12,8 +12,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::small::read_small;
 use crate::ledger::{EntryKind, NewEntry};
-use crate::pedigree::Pedigree;
-use crate::pedigree::taint::{Revoked, Tracer};
+use crate::pedigree::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
@@ -48,6 +47,7 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     let revocation = Revocation { what: what.to_owned(), subject, dataset, reason };
     let index = enter(&store, &pedigree, EntryKind::Revocation, subject, &revocation)?;
     let tainted = tainted(&store, &pedigree, (subject, index))?;
+    close(&store, &pedigree, index, &tainted)?;
     if command.format == Format::Json {
         terminal.json(&serde_json::json!({
             "entry": index, "what": what, "subject": subject, "tainted": tainted,
@@ -151,11 +151,18 @@ pub(super) fn enter<T: Record>(
 
 /// Every candidate that this revocation reaches.
 fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> anyhow::Result<Vec<Tainted>> {
-    let revoked = Revoked { subjects: [revocation].into(), ..Revoked::default() };
-    let mut tracer = Tracer::new(pedigree, &revoked, store)?;
+    let admitted = Revoked::of(&store.ledger()?)?.admitted.clone();
+    let revoked = Revoked { subjects: [revocation].into(), admitted, ..Revoked::default() };
+    let mut tracer = Tracer::new(pedigree, &revoked, store);
     let mut all = Vec::new();
     for (manifest, body) in &pedigree.manifests {
-        let Some(taint) = tracer.candidate(*manifest, body)? else { continue };
+        let why = match tracer.candidate(*manifest, body) {
+            Ok(None) => continue,
+            Ok(Some(taint)) => taint.to_string(),
+            // It is entered already, and closed is what this one is.
+            Err(error @ PedigreeError::Unreadable { .. }) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
         let verdict = match pedigree.admissions.get(manifest) {
             None => "undecided",
             Some((_, admission)) if admission.admitted => "admitted",
@@ -165,12 +172,27 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
             candidate: format!("{}/{}", body.cycle, body.candidate),
             manifest: *manifest,
             verdict,
-            why: taint.to_string(),
+            why,
             releases: releases(store, *manifest),
         });
     }
     all.sort_by(|a, b| a.candidate.cmp(&b.candidate));
     Ok(all)
+}
+
+/// Takes back the admission of everybody who is reached, too. Who descends from whom and who signed what is told
+/// by files that can be lost, and by a store that readers of a dossier do not have; the ledger is neither.
+fn close(store: &Store, pedigree: &Pedigree, index: u64, tainted: &[Tainted]) -> anyhow::Result<()> {
+    let admitted = Revoked::of(&store.ledger()?)?.admitted.clone();
+    for found in tainted {
+        for subject in admitted.get(&found.manifest).into_iter().flatten() {
+            let reason = format!("{} rests on what ledger entry {index} revokes", found.candidate);
+            let revocation =
+                Revocation { what: "admission".to_owned(), subject: *subject, dataset: None, reason };
+            enter(store, pedigree, EntryKind::Revocation, *subject, &revocation)?;
+        }
+    }
+    Ok(())
 }
 
 /// The registries of this store that offer a candidate.

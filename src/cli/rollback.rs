@@ -9,8 +9,7 @@ use super::lineage::the_candidate;
 use super::revoke::{enter, reason};
 use crate::base::digest::Sha256;
 use crate::ledger::{EntryKind, Leaf};
-use crate::pedigree::Pedigree;
-use crate::pedigree::taint::{Revoked, Tracer};
+use crate::pedigree::{Pedigree, Revoked, Tracer};
 use crate::record::candidate::CandidateManifest;
 use crate::record::revocation;
 use crate::registry::line_of;
@@ -58,6 +57,6 @@ fn unfit(
     if let Some(entry) = revoked.retired.get(&subject) {
         return Ok(Some(format!("ledger entry {entry} retires it")));
     }
-    let taint = Tracer::new(pedigree, &revoked, store)?.candidate(subject, body)?;
+    let taint = Tracer::new(pedigree, &revoked, store).candidate(subject, body)?;
     Ok(taint.map(|taint| taint.to_string()))
 }

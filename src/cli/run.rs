@@ -13,6 +13,7 @@ use super::reporter::Reporter;
 use crate::engine::execute::{Fault, Options, Report, Stopped, execute};
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, Outcome, outcomes};
+use crate::pedigree::signing::refuse_revoked_keys;
 use crate::report::table::Table;
 
 #[derive(Serialize)]
@@ -38,6 +39,7 @@ pub(super) fn run(args: &Args, command: &Run, terminal: &Terminal) -> anyhow::Re
     let start = Instant::now();
     let loaded = load_to_work(args, &command.plan)?;
     loaded.warn(terminal)?;
+    refuse_revoked_keys(&loaded.store)?;
     let options = Options {
         cores: args.threads.map_or_else(rayon::current_num_threads, std::num::NonZero::get),
         fail_fast: command.fail_fast,

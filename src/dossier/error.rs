@@ -2,6 +2,7 @@
 
 use crate::disk::DiskError;
 use crate::ledger::LedgerError;
+use crate::pedigree::PedigreeError;
 use crate::record::RecordError;
 use crate::store::StoreError;
 use crate::trust::TrustError;
@@ -21,6 +22,9 @@ pub enum DossierError {
     /// A key.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// What was taken back.
+    #[error(transparent)]
+    Pedigree(#[from] PedigreeError),
     /// A record of the store.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -71,7 +71,8 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
     let ledger = Ledger::open_as(folder, DEFAULT_ORIGIN)?.trusting(keys);
     let report = ledger.check(Some(&head))?;
     let bound = bound(evidence);
-    for leaf in ledger.leaves()? {
+    let leaves = ledger.leaves()?;
+    for leaf in &leaves {
         let word = match leaf.kind {
             EntryKind::Revocation => "revokes",
             EntryKind::Retirement => "retires",
@@ -81,7 +82,25 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
             return Err(LedgerOrWhy::Why(format!("ledger entry {} {word} {what}", leaf.index)));
         }
     }
-    Ok(format!("{} entries extend the proofs' log and take nothing of it back", report.head.size))
+    if let Some(refusal) = refused_since(evidence, &leaves) {
+        let index = refusal.index;
+        return Err(LedgerOrWhy::Why(format!(
+            "ledger entry {index} refuses the candidate, which was admitted"
+        )));
+    }
+    Ok(format!(
+        "{} entries extend the proofs' log and take nothing of it back; asked were the candidate, its admission, \
+         its parents, suites, data sets and keys, not whom its parents descend from: with one of those the store \
+         that bred it takes back the admission",
+        report.head.size
+    ))
+}
+
+/// The entry that refused the candidate after it was admitted, if that was the last word on it.
+fn refused_since<'l>(evidence: &Evidence, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    let manifest = evidence.manifest().subject.sha256;
+    let last = leaves.iter().rev().find(|leaf| leaf.kind.is_decision() && leaf.subject == Some(manifest))?;
+    (evidence.admission.body.admitted && last.kind == EntryKind::Refusal).then_some(last)
 }
 
 /// Everything whose revocation reaches the candidate, as far as the dossier names it.
@@ -90,6 +109,7 @@ fn bound(evidence: &Evidence) -> Vec<(Sha256, String)> {
     let mut all = vec![
         (manifest.subject.sha256, "the candidate".to_owned()),
         (manifest.body.artifact.sha256, "its artifact".to_owned()),
+        (evidence.admission.subject.sha256, "its admission".to_owned()),
     ];
     for (name, source) in &evidence.sources {
         all.push((source.subject.sha256, format!("the source `{name}`")));

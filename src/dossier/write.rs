@@ -12,6 +12,7 @@ use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{IoContext, atomic};
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
+use crate::pedigree::signing::refuse_revoked_key;
 use crate::store::Store;
 use crate::trust::{Role, SecretKey};
 
@@ -38,6 +39,7 @@ pub fn export(
     let judge = replace.then_some(folder::why_not as Judge);
     fresh::refuse_taken(out, judge)?;
     let collected = collect(graph, store, results, candidate)?;
+    refuse_revoked_key(store, Role::Model)?;
     let key = store.custody().signer(Role::Model)?;
     fresh::folder(out, judge, Durability::Synced, |folder| fill(collected, key.as_ref(), folder))
 }

@@ -11,6 +11,7 @@ use crate::base::digest::Sha256;
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::ledger::LedgerError;
+use crate::pedigree::{PedigreeError, Revoked, signing};
 use crate::record::attest::build::MAX_NOTE;
 use crate::record::attest::{
     AttestError, BuildFacts, Bundle, Descriptor, Statement, agree, bundle, predicate,
@@ -41,6 +42,9 @@ pub(super) enum EvidenceError {
     /// A key.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// What the ledger takes back.
+    #[error(transparent)]
+    Pedigree(#[from] PedigreeError),
     /// The ledger, which knows when.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -198,6 +202,7 @@ pub(super) fn attest(
         let there = store.attestation(record, bundle::MAX_BUNDLE)?;
         let bytes = match (store.custody().signer(claim.role())?, there) {
             (Some(key), there) => {
+                signing::refuse_revoked(store, claim.role(), key.public().id())?;
                 let bytes = Bundle::sign(&statement, &key)?.to_bytes();
                 if there.as_ref() != Some(&bytes) {
                     store.attest(record, &bytes)?;
@@ -238,6 +243,9 @@ fn check_one(records: &Records<'_>, index: StageIndex) -> Result<Option<String>,
         None if demanded => return Err(EvidenceError::Missing(claim)),
         None => return Ok(None),
     };
+    if Revoked::of(&records.store.ledger()?)?.subjects.contains_key(&bundle.keyid()) {
+        return Err(TrustError::Revoked(bundle.keyid()).into());
+    }
     let Some(trust) = trust else {
         return Ok(Some(format!(
             "signed by {}, not checked: there is no trust file",

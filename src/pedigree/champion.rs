@@ -4,8 +4,7 @@
 //! the moment its plan was first entered: running it again compares with the same one, and never with a
 //! child of its own.
 
-use super::taint::{Revoked, Tracer};
-use super::{Pedigree, PedigreeError};
+use super::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::{EntryKind, Leaf};
@@ -97,7 +96,7 @@ impl<'s> Hall<'s> {
         let found =
             leaf.subject.and_then(|manifest| Some((manifest, self.pedigree.manifests.get(&manifest)?)));
         let Some((manifest, body)) = found else { return Err(PedigreeError::Unknown(leaf.index)) };
-        let taint = Tracer::new(&self.pedigree, &self.revoked, self.store)?.candidate(manifest, body)?;
+        let taint = Tracer::new(&self.pedigree, &self.revoked, self.store).candidate(manifest, body)?;
         Ok(match taint {
             Some(taint) => Err(taint.to_string()),
             None => Ok(Champion { manifest, body: body.clone() }),

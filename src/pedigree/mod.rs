@@ -7,21 +7,29 @@
 //!
 //! ```text
 //! manifest --lineage--> template --source--> source record --origin.manifest--> manifest of an earlier cycle
+//!                                                       \--origin.manifest--> source record of an earlier cycle
 //! ```
 //!
+//! A pool offers candidates, and parents that are passed on; of the latter the source record is named.
+//!
 //! * [`records`]: every record of a store that pedigrees are made of.
-//! * [`taint`]: what was taken back, and whom that reaches.
+//! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
+//! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
+pub mod approvals;
 pub mod champion;
 pub mod offered;
 pub mod records;
+pub mod signing;
 pub mod taint;
+pub mod tracer;
 pub mod tree;
 
 pub use records::Pedigree;
 pub use taint::{Revoked, Taint};
+pub use tracer::Tracer;
 pub use tree::Ancestry;
 
 /// Why there is no pedigree.
@@ -33,10 +41,40 @@ pub enum PedigreeError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] crate::ledger::LedgerError),
+    /// The keys at hand.
+    #[error(transparent)]
+    Trust(#[from] crate::trust::TrustError),
+    /// A key that was taken back, where something would be signed.
+    #[error(
+        "the {role} key {key} was revoked by ledger entry {entry}, and nothing is signed with it: take it out of \
+         the folder of keys, and make another (`studbook keys new {role} --trust trust.toml`)"
+    )]
+    RevokedKey {
+        /// What it is for.
+        role: crate::trust::Role,
+        /// Its id.
+        key: crate::base::digest::Sha256,
+        /// Which entry takes it back.
+        entry: u64,
+    },
     /// An admission whose manifest is not in this store.
     #[error("ledger entry {0} admits a candidate whose manifest is not in this store")]
     Unknown(u64),
     /// A record that names itself among its ancestors: no honest writer can make one.
     #[error("the pedigree of {0} leads back to itself; its records are forged")]
     Circle(crate::base::digest::Sha256),
+    /// A record that somebody descends from, and that cannot be looked at.
+    #[error(
+        "the {what} {record} of the {whose} cannot be read in this store, so nobody can tell whether what the \
+         ledger takes back reaches it: put it back from a copy of the store, or run the plan that made it \
+         again (`studbook verify PLAN` names the file)"
+    )]
+    Unreadable {
+        /// What it is.
+        what: &'static str,
+        /// Its digest.
+        record: crate::base::digest::Sha256,
+        /// Who names it.
+        whose: String,
+    },
 }

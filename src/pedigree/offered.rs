@@ -2,10 +2,14 @@
 //!
 //! A pool is a text that a person copies, and can edit. What it says of licences, declared data and training
 //! would be inherited by every child; so it is held against the record that it names, and a candidate must
-//! have been admitted by the ledger. Whether it was taken back since is for the source stage to ask.
+//! have been admitted by the ledger. Whether it was taken back since is for the source stage to ask. One that
+//! was retired is left out of pools that are made from then on, and stays a parent where a pool offered it.
+
+use std::collections::BTreeMap;
 
 use super::{Pedigree, PedigreeError};
 use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
 use crate::ledger::EntryKind;
 use crate::record::candidate::TRAINED;
 use crate::store::Store;
@@ -23,6 +27,28 @@ pub struct Offered {
     pub data: Vec<String>,
     /// Whether it or all its ancestors were trained.
     pub trained: bool,
+}
+
+/// The retired candidates that a pool of this cycle could offer, with the entry that says so: its own, and
+/// those that its parents come from.
+///
+/// # Errors
+///
+/// If the ledger cannot be read.
+pub fn retired(
+    store: &Store,
+    cycle: &Name,
+    parents: &[Sha256],
+) -> Result<BTreeMap<Sha256, u64>, PedigreeError> {
+    let mut retired = BTreeMap::new();
+    for leaf in store.ledger()?.leaves()? {
+        if let (EntryKind::Retirement, Some(subject)) = (leaf.kind, leaf.subject)
+            && (leaf.cycle == *cycle || parents.contains(&subject))
+        {
+            retired.entry(subject).or_insert(leaf.index);
+        }
+    }
+    Ok(retired)
 }
 
 /// The admitted candidate with this manifest, or the parent with this source record; or why there is none.

@@ -8,6 +8,7 @@ use crate::base::name::Name;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::lineage::LineageTemplate;
+use crate::record::promotion::PromotionTemplate;
 use crate::record::source::SourceArtifact;
 use crate::record::{self, Record};
 use crate::store::Store;
@@ -23,6 +24,8 @@ pub struct Pedigree {
     pub sources: BTreeMap<Sha256, SourceArtifact>,
     /// What became of them, by manifest; the record's own digest beside it.
     pub admissions: BTreeMap<Sha256, (Sha256, AdmissionRecord)>,
+    /// The state of their gates.
+    pub promotions: BTreeMap<Sha256, PromotionTemplate>,
 }
 
 impl Pedigree {
@@ -49,6 +52,8 @@ impl Pedigree {
             self.lineages.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
         } else if is(SourceArtifact::TYPE) {
             self.sources.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
+        } else if is(PromotionTemplate::TYPE) {
+            self.promotions.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
         } else if is(AdmissionRecord::TYPE)
             && let Ok(body) = record::from_bytes::<AdmissionRecord>(bytes)
             && let Some(manifest) = body.manifest

@@ -92,10 +92,24 @@ impl Pedigree {
         path: &mut Vec<Sha256>,
     ) -> Result<Ancestry, PedigreeError> {
         let Some(body) = self.sources.get(&sha256) else { return Ok(unknown(called, sha256)) };
-        let bred = body.origin.manifest.filter(|manifest| self.manifests.contains_key(manifest));
-        if let Some(manifest) = bred {
-            return self.of_candidate(manifest, Some(called), path);
+        // A pool offers a candidate, or passes a parent on; whatever it was, it is shown as what it is.
+        match body.origin.manifest {
+            Some(bred) if self.manifests.contains_key(&bred) => {
+                return self.of_candidate(bred, Some(called), path);
+            }
+            Some(passed_on) if self.sources.contains_key(&passed_on) => {
+                if path.contains(&sha256) || path.len() == MAX_GENERATIONS {
+                    return Err(PedigreeError::Circle(sha256));
+                }
+                path.push(sha256);
+                let found = self.of_source(passed_on, called, path);
+                path.pop();
+                return found;
+            }
+            _ => {}
         }
+        // What a pool offered is no root, even where its own record is gone.
+        let offered = body.origin.manifest.filter(|_| body.origin.cycle.is_some());
         Ok(Ancestry {
             name: called.to_owned(),
             kind: "source",
@@ -107,7 +121,7 @@ impl Pedigree {
             verdict: body.origin.source_kind.clone(),
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
-            parents: Vec::new(),
+            parents: offered.map(|gone| unknown(called, gone)).into_iter().collect(),
         })
     }
 }
@@ -199,7 +213,7 @@ mod tests {
     use crate::model::identity::{Identity, Quantisation, TokenizerIdentity};
     use crate::model::variant::Variant;
     use crate::operator::Parameters;
-    use crate::pedigree::taint::{Revoked, Tracer};
+    use crate::pedigree::{Revoked, Tracer};
     use crate::record::Subject;
     use crate::record::candidate::{CandidateManifest, Claims};
     use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, Expected, LineageTemplate};
@@ -321,7 +335,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
         let revoked = Revoked { subjects: [(digest("x"), 0)].into(), ..Revoked::default() };
-        let mut tracer = Tracer::new(&pedigree, &revoked, &store).unwrap();
+        let mut tracer = Tracer::new(&pedigree, &revoked, &store);
         let error = tracer.candidate(m, &pedigree.manifests[&m]).unwrap_err();
         assert!(matches!(error, PedigreeError::Circle(_)), "{error}");
     }
@@ -338,6 +352,7 @@ mod tests {
         let ancestry = pedigree.ancestry(Sha256::of(&bytes)).unwrap();
         assert_eq!(ancestry.parents.len(), 1);
         assert_eq!((ancestry.parents[0].kind, ancestry.parents[0].name.as_str()), ("source", "tail"));
+        assert_eq!(ancestry.parents[0].parents[0].kind, "unknown", "what its pool offered is not here");
         assert_eq!(pedigree.find("c/ouroboros"), [Sha256::of(&bytes)]);
     }
 }

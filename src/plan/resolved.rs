@@ -52,6 +52,8 @@ pub struct Plan {
     pub chosen_by: Vec<ChosenBy>,
     /// How many parents the recipe selects.
     pub pool_size: u64,
+    /// Retired candidates that the recipe would otherwise select, with the ledger entry that says so.
+    pub retired: BTreeMap<Sha256, u64>,
     /// The page of admitted models.
     pub registry: RegistryPlan,
 }

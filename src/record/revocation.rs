@@ -9,7 +9,7 @@ use crate::base::digest::Sha256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
-    /// `candidate`, `source`, `artifact`, `suite`, `key`, `dataset`, or `unknown` to this store.
+    /// `candidate`, `source`, `artifact`, `suite`, `key`, `dataset`, `admission`, or `unknown` to this store.
     pub what: String,
     /// Its digest: of a data set, the SHA-256 of its declared name; of a key, its id.
     pub subject: Sha256,

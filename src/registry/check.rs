@@ -171,7 +171,8 @@ fn names(value: &Value, digests: &[String; 2]) -> bool {
 pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
     leaves.iter().filter(|later| later.index > leaf.index).find(|later| {
         let about = match later.subject {
-            Some(subject) => Some(subject) == leaf.subject,
+            // An admission can be taken back by its own record: what it rested on was.
+            Some(subject) => Some(subject) == leaf.subject || subject == leaf.record,
             None => {
                 later.candidate.is_some()
                     && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate)

@@ -123,7 +123,7 @@ impl Stage for PromotionStage {
         for gate in &params.gates {
             gates.push(case.gate(gate)?);
         }
-        gates.extend(case.not_revoked()?);
+        gates.extend(case.not_revoked(&gates)?);
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
         let claims = case.claims(&params.gates, &gates, decision)?;
@@ -232,10 +232,13 @@ impl Case<'_> {
     }
 
     /// A gate that is only there to be closed: for a candidate that the ledger takes back, or whose
-    /// ancestors, data, suites or keys it does.
-    fn not_revoked(&self) -> Result<Option<GateStatus>, StageError> {
+    /// ancestors, bytes, data, suites or keys it does, or a key that its evidence was signed by.
+    fn not_revoked(&self, gates: &[GateStatus]) -> Result<Option<GateStatus>, StageError> {
         let Some((manifest, subject)) = &self.candidate else { return Ok(None) };
-        let taint = self.context.taint_of_candidate(subject.sha256, manifest)?;
+        let mut taint = self.context.taint_of_candidate(subject.sha256, manifest)?;
+        if taint.is_none() {
+            taint = self.context.taint_of_evidence(gates)?;
+        }
         Ok(taint
             .map(|taint| status("not-revoked", GateState::Failed, taint.to_string(), vec![taint.subject])))
     }

@@ -1,7 +1,8 @@
 //! Part 12: `recipe`: selects whom a later cycle starts from, and writes the fragment that names them.
 //!
 //! Selected are admitted candidates and parents, never what was refused or still waits, and nobody where all
-//! fitness is zero: an order that says nothing is no reason to breed from anybody.
+//! fitness is zero: an order that says nothing is no reason to breed from anybody. Whom somebody retired is left
+//! out, too; a pool that was made before goes on offering it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::context::of;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError};
+use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::plan::pool::{ChosenBy, ParentPool, PoolParent};
 use crate::record::Subject;
@@ -33,7 +35,13 @@ pub(crate) struct Params {
     pub(crate) chosen_by: Vec<(Name, String)>,
     /// What chose ancestors in earlier cycles.
     pub(crate) inherited: Vec<ChosenBy>,
+    /// Candidates that are no longer offered, by manifest, with the ledger entry that says so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) retired: BTreeMap<Sha256, u64>,
 }
+
+/// How it begins that somebody is not selected because of a person.
+const RETIRED: &str = "retired";
 
 pub(super) struct RecipeStage;
 
@@ -53,7 +61,7 @@ impl Stage for RecipeStage {
         // Children are what a cycle is for; the parents behind them fill the pool up.
         for kind in ["candidate", "parent"] {
             let members: Vec<&Member> = review.members.iter().filter(|member| member.kind == kind).collect();
-            choice.among(context, &members, &review.objectives)?;
+            choice.among(context, &params.retired, &members, &review.objectives)?;
         }
         let Choice { selected, passed_over, .. } = choice;
         let pool = ParentPool {
@@ -65,10 +73,13 @@ impl Stage for RecipeStage {
         let fragment = pool.to_toml();
         let blob = context.store.put(fragment.as_bytes())?;
         let names: Vec<&str> = pool.parents.iter().map(|parent| parent.name.as_str()).collect();
-        let summary = match names.is_empty() {
+        let mut summary = match names.is_empty() {
             true => "pool: nobody".to_owned(),
             false => format!("pool: {}", names.join(", ")),
         };
+        for (name, why) in passed_over.iter().filter(|(_, why)| why.starts_with(RETIRED)) {
+            summary += &format!("; without {name}, {why}");
+        }
         let record = ParentPoolRecipe {
             cycle: params.cycle,
             review: review_subject.sha256,
@@ -100,6 +111,7 @@ impl Choice {
     fn among(
         &mut self,
         context: &Context<'_>,
+        retired: &BTreeMap<Sha256, u64>,
         members: &[&Member],
         objectives: &[Objective],
     ) -> Result<(), StageError> {
@@ -108,7 +120,7 @@ impl Choice {
         }
         let (mut ranked, mut offered) = (Vec::new(), BTreeMap::new());
         for member in members {
-            match eligible(context, member)? {
+            match eligible(context, retired, member)? {
                 Ok(parent) => drop(offered.insert(member.name.to_string(), parent)),
                 Err(why) => self.passed_over.push((member.name.clone(), why)),
             }
@@ -158,7 +170,13 @@ fn chosen_by(context: &Context<'_>, params: &Params) -> Vec<ChosenBy> {
     all.into_iter().collect()
 }
 
-fn eligible(context: &Context<'_>, member: &Member) -> Result<Result<PoolParent, String>, StageError> {
+fn eligible(
+    context: &Context<'_>,
+    retired: &BTreeMap<Sha256, u64>,
+    member: &Member,
+) -> Result<Result<PoolParent, String>, StageError> {
+    let gone =
+        |manifest: Sha256| retired.get(&manifest).map(|entry| format!("{RETIRED} by ledger entry {entry}"));
     let parent = |artifact: Subject, licences, data, trained| PoolParent {
         name: member.name.clone(),
         artifact: artifact.blake3,
@@ -171,11 +189,17 @@ fn eligible(context: &Context<'_>, member: &Member) -> Result<Result<PoolParent,
     };
     if member.kind == "parent" {
         let (source, _) = context.record::<SourceArtifact>(&of("source", &member.name))?;
+        if let Some(why) = source.origin.manifest.and_then(gone) {
+            return Ok(Err(why));
+        }
         if source.adapter.is_some() {
             return Ok(Err("an adapter; a pool holds whole models".to_owned()));
         }
         let trained = source.origin.source_kind == TRAINED;
         return Ok(Ok(parent(source.artifact, source.origin.licences, source.origin.data, trained)));
+    }
+    if let Some(why) = gone(member.manifest) {
+        return Ok(Err(why));
     }
     let Some((admission, _)) = context.optional_record::<AdmissionRecord>(&of("admission", &member.name))?
     else {

@@ -3,11 +3,13 @@
 //! Like the ledger and the registry this is shared and changes without any action changing, so stages
 //! ask again whenever a cached result is to be used.
 
+use std::sync::Arc;
+
 use super::{Context, StageError};
 use crate::base::digest::Sha256;
-use crate::pedigree::taint::{Revoked, Taint, Tracer};
-use crate::pedigree::{Pedigree, PedigreeError};
+use crate::pedigree::{Pedigree, PedigreeError, Revoked, Taint, Tracer};
 use crate::record::candidate::CandidateManifest;
+use crate::record::promotion::GateStatus;
 use crate::record::source::SourceArtifact;
 
 impl Context<'_> {
@@ -29,9 +31,19 @@ impl Context<'_> {
         self.traced(|tracer| tracer.candidate(sha256, body))
     }
 
+    /// What reaches the records that gates rest on; none if nothing does.
+    pub(super) fn taint_of_evidence(&self, gates: &[GateStatus]) -> Result<Option<Taint>, StageError> {
+        self.traced(|tracer| tracer.evidence(gates))
+    }
+
+    /// What the ledger takes back.
+    pub(super) fn revoked(&self) -> Result<Arc<Revoked>, StageError> {
+        Revoked::of(&self.store.ledger()?).map_err(stage_error)
+    }
+
     /// Which entry retired a candidate.
     pub(super) fn retired(&self, manifest: Sha256) -> Result<Option<u64>, StageError> {
-        let revoked = Revoked::of(&self.store.ledger()?).map_err(stage_error)?;
+        let revoked = self.revoked()?;
         Ok(revoked.retired.get(&manifest).copied())
     }
 
@@ -39,12 +51,12 @@ impl Context<'_> {
         &self,
         ask: impl FnOnce(&mut Tracer<'_>) -> Result<Option<Taint>, PedigreeError>,
     ) -> Result<Option<Taint>, StageError> {
-        let revoked = Revoked::of(&self.store.ledger()?).map_err(stage_error)?;
+        let revoked = self.revoked()?;
         if revoked.is_empty() {
             return Ok(None);
         }
         let pedigree = Pedigree::load(self.store).map_err(stage_error)?;
-        let mut tracer = Tracer::new(&pedigree, &revoked, self.store).map_err(stage_error)?;
+        let mut tracer = Tracer::new(&pedigree, &revoked, self.store).signing_anew();
         ask(&mut tracer).map_err(stage_error)
     }
 }
@@ -53,8 +65,6 @@ pub(super) fn stage_error(error: PedigreeError) -> StageError {
     match error {
         PedigreeError::Store(error) => error.into(),
         PedigreeError::Ledger(error) => error.into(),
-        other @ (PedigreeError::Circle(_) | PedigreeError::Unknown(_)) => {
-            StageError::Refused(other.to_string())
-        }
+        other => StageError::Refused(other.to_string()),
     }
 }

@@ -251,3 +251,103 @@ fn a_signed_approval_of_another_candidate_is_refused() {
     let said = space.studbook(&["run", "plan.toml"]).exits(3);
     assert!(said.out.contains(why) || said.out.contains(alternative), "{}", said.out);
 }
+
+/// Takes a key back, by what `keys show` calls it.
+fn revoke_key(space: &Space, stem: &str) -> crate::space::Said {
+    let shown = space.studbook(&["keys", "show", &format!("keys/{stem}.pub.pem")]).exits(0).out;
+    let id = shown.lines().next().unwrap().to_owned();
+    space.studbook(&["revoke", &id, "--plan", "plan.toml", "--reason", "stolen"]).exits(0)
+}
+
+/// Another key in the place of one that was taken back, in the folder and in the trust file.
+fn replace_key(space: &Space, role: &str) {
+    for end in ["pem", "pub.pem"] {
+        std::fs::remove_file(space.path(&format!("keys/{role}.{end}"))).unwrap();
+    }
+    let trust = space.read("trust.toml");
+    let others = trust.split("[keys.").filter(|entry| !entry.starts_with(&format!("\"{role}\"")));
+    space.write("trust.toml", others.collect::<Vec<_>>().join("[keys.").as_bytes());
+    space.studbook(&["keys", "new", role, "--trust", "trust.toml"]).exits(0);
+}
+
+/// What became of `average`, and the exit code.
+fn average(space: &Space, code: i32) -> String {
+    let out = space.studbook(&["run", "plan.toml"]).exits(code).out;
+    out.lines().find(|line| line.starts_with("average ")).unwrap().to_owned()
+}
+
+/// Whoever approved with a key that was taken back did not approve, before or after.
+#[test]
+fn an_approval_by_a_revoked_key_counts_for_nothing() {
+    let space = two_of_three();
+    approve(&space, "ada").exits(0);
+    approve(&space, "bob").exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0).says("approved by");
+    revoke_key(&space, "approver.bob").says("tainted: tiny/ties");
+    approve(&space, "bob").exits(5).complains("nothing is signed with it");
+    space
+        .studbook(&["run", "plan.toml"])
+        .exits(0)
+        .says("not-revoked: it was approved at the gate `release` by key");
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("ties"));
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    // Nor does it help to lose what was brought.
+    std::fs::remove_dir_all(space.path(".studbook/evidence")).unwrap();
+    space.studbook(&["run", "plan.toml"]).exits(0).says("refused   not-revoked");
+    // One that came before the key was taken back, and was never counted, is not counted now.
+    let space = two_of_three();
+    approve(&space, "ada").exits(0);
+    revoke_key(&space, "approver.bob");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("1 of 2 signed approvals");
+}
+
+/// Nothing is signed with a revoked key, nothing that it signed counts, and what was admitted on it stays
+/// closed, whatever becomes of the signatures; the work can be done again with another key.
+#[test]
+fn what_was_admitted_on_a_revoked_key_is_closed() {
+    for role in ["producer", "evaluator", "promoter"] {
+        let space = attested();
+        revoke_key(&space, role).says("tainted: tiny/average");
+        let verify = space.studbook(&["verify", "plan.toml"]).exits(4);
+        // Without its sources a cycle has no other records to tell of.
+        assert!(verify.out.contains(" was revoked") || role == "producer", "{}", verify.out);
+        // Neither with the signatures nor without them, under this plan or another.
+        std::fs::remove_dir_all(space.path(".studbook/attestations")).unwrap();
+        let before = space.studbook(&["ledger", "head", "--plan", "plan.toml"]).out;
+        space.edit("plan.toml", "seconds = 600", "seconds = 601");
+        space
+            .studbook(&["run", "plan.toml"])
+            .exits(5)
+            .complains(&format!("the {role} key "))
+            .complains("nothing is signed with it")
+            .complains(&format!("studbook keys new {role}"));
+        assert_eq!(space.studbook(&["ledger", "head", "--plan", "plan.toml"]).out, before);
+        space.edit("plan.toml", "seconds = 601", "seconds = 600");
+        replace_key(&space, role);
+        let why = average(&space, 3);
+        assert!(why.contains("not-revoked: it was admitted by record"), "{role}: {why}");
+        assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
+        space.studbook(&["verify", "plan.toml"]).exits(0);
+        // Sources are signed anew, and what is decided now is decided on the new key.
+        space.edit("plan.toml", "seconds = 600", "seconds = 601");
+        let now = average(&space, 3);
+        assert!(now.contains("admitted"), "{role}: {now}");
+        space.studbook(&["verify", "plan.toml"]).exits(0);
+    }
+}
+
+/// Signatures that are still there speak against a candidate while nobody can sign anew.
+#[test]
+fn a_gate_rests_on_nothing_that_a_revoked_key_signed() {
+    let space = attested();
+    revoke_key(&space, "evaluator");
+    for end in ["pem", "pub.pem"] {
+        std::fs::remove_file(space.path(&format!("keys/evaluator.{end}"))).unwrap();
+    }
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    let why = average(&space, 0);
+    assert!(
+        why.contains("not-revoked: the gate `no-worse` rests on a record that was signed by key"),
+        "{why}"
+    );
+}

@@ -171,11 +171,125 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
 fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     let space = two_cycles();
     assert!(space.read(".studbook/registry/tiny/selector.json").contains("average"));
+    // A pool that was made before goes on offering it to whoever keeps it.
+    let shown = ".studbook/runs/tiny/12-recipe/pool.toml";
+    space.write("pool.toml", space.read(shown).as_bytes());
+    space.edit("second.toml", shown, "pool.toml");
     space.studbook(&["retire", "average", "--reason", "superseded"]).exits(0).says("by ledger entry 5");
-    space.studbook(&["run", "plan.toml"]).exits(3);
+    space.studbook(&["run", "plan.toml"]).exits(3).complains("; without average, retired by ledger entry 5");
+    assert!(!space.read(shown).contains("average"), "{}", space.read(shown));
+    assert!(space.read(".studbook/runs/tiny/12-recipe/tiny.json").contains("retired by ledger entry 5"));
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
     space.studbook(&["run", "second.toml"]).exits(0);
+    assert_eq!(lineage(&space, "second/child")["parents"][0]["name"], "average");
     assert!(space.read(".studbook/registry/second/selector.json").contains("child"));
     space.studbook(&["verify", "plan.toml"]).exits(0);
     space.studbook(&["retire", "tasks", "--reason", "r"]).exits(2).complains("is not admitted");
+}
+
+/// A third cycle, whose parent is one that the second cycle's pool only passes on.
+fn passed_on() -> Space {
+    let space = two_cycles();
+    let more = "\n[review]\nobjectives = [\"artifact_bytes\"]\n\n[recipe]\nparents = 3\n";
+    space.write("second.toml", (space.read("second.toml") + more).as_bytes());
+    space.studbook(&["run", "second.toml", "--quiet"]).exits(0);
+    let pool = space.read(".studbook/runs/second/12-recipe/pool.toml");
+    let places: Vec<&str> = pool.lines().filter(|line| line.starts_with("name = ")).collect();
+    let at = places.iter().position(|line| *line == "name = \"average\"").unwrap() + 1;
+    space.write("pool.toml", pool.as_bytes());
+    let third = space
+        .read("second.toml")
+        .replace("name = \"second\"", "name = \"third\"")
+        .replace(".studbook/runs/tiny/12-recipe/pool.toml\"", &format!("pool.toml\"\nplace = {at}"));
+    space.write("third.toml", third.as_bytes());
+    space
+}
+
+#[test]
+fn a_parent_that_a_pool_passes_on_is_who_it_was() {
+    let space = passed_on();
+    space.studbook(&["run", "third.toml", "--quiet"]).exits(0);
+    let child = lineage(&space, "third/child");
+    let average = &child["parents"][0];
+    assert_eq!((average["name"].as_str(), average["cycle"].as_str()), (Some("average"), Some("tiny")));
+    assert_eq!(
+        (average["kind"].as_str(), average["verdict"].as_str()),
+        (Some("candidate"), Some("admitted"))
+    );
+    let average = average["record"].as_str().unwrap();
+    space
+        .studbook(&["revoke", average, "--reason", "bad"])
+        .exits(0)
+        .says("tainted: third/child")
+        .says("released in registry/third");
+    space.studbook(&["run", "third.toml"]).exits(1).complains("cannot be a parent");
+    assert!(!space.read(".studbook/registry/third/selector.json").contains("child"));
+    // Nor can a cycle begin with it that never ran before.
+    space.edit("third.toml", "name = \"third\"", "name = \"fourth\"");
+    space.studbook(&["run", "third.toml"]).exits(1).complains("cannot be a parent");
+}
+
+/// The file of the store with the bytes of a record that is shown.
+fn object(space: &Space, shown: &str) -> String {
+    let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();
+    let digest = studbook::base::digest::Digest::of(&bytes).to_hex();
+    format!(".studbook/objects/{}/{}", &digest[..2], &digest[2..])
+}
+
+/// Losing the record that says whom somebody comes from must not free its descendants.
+#[test]
+fn an_ancestor_that_cannot_be_looked_at_closes_the_gate() {
+    let space = two_cycles();
+    let three = lineage(&space, "child")["parents"][1]["artifact"].as_str().unwrap().to_owned();
+    let one = lineage(&space, "average")["parents"][0]["artifact"].as_str().unwrap().to_owned();
+    assert_ne!(one, three);
+    let lost = object(&space, "tiny/03-lineage/average.json");
+    std::fs::remove_file(space.path(&lost)).unwrap();
+    // While nothing is revoked there is nothing to look for.
+    space.studbook(&["run", "second.toml"]).exits(0);
+    space.studbook(&["revoke", &one, "--reason", "bad"]).exits(0).says("tainted: second/child");
+    let run = space.studbook(&["run", "second.toml"]).exits(1);
+    let told = run.out.clone() + &run.err;
+    for piece in ["the lineage template", "tiny/average", "cannot be read in this store", "studbook verify"] {
+        assert!(told.contains(piece), "no {piece:?} in {told}");
+    }
+    assert!(!space.read(".studbook/registry/second/selector.json").contains("child"));
+}
+
+/// The same bytes are as bad under another plan, another cycle's name, or as a file that was copied.
+#[test]
+fn the_bytes_of_a_revoked_candidate_do_not_come_back() {
+    let space = two_cycles();
+    let bytes = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    space.write("copy.slm", &bytes);
+    let manifest = lineage(&space, "average")["record"].as_str().unwrap().to_owned();
+    space.studbook(&["revoke", &manifest, "--reason", "bad"]).exits(0);
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("not-revoked: its bytes are those of tiny/average");
+    space.edit("plan.toml", "name = \"tiny\"", "name = \"other\"");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("not-revoked: its bytes are those of");
+    assert!(!space.read(".studbook/registry/other/selector.json").contains("average"));
+    let from = "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"";
+    space.edit("second.toml", from, "source = \"copy.slm\"");
+    let run = space.studbook(&["run", "second.toml"]).exits(1);
+    assert!((run.out.clone() + &run.err).contains("cannot be a parent: its bytes are those of"), "{run:?}");
+    // What was said of somebody is not in the bytes: measured on other cases they may come again.
+    let space = two_cycles();
+    let suite = studbook::base::digest::Sha256::of(space.read("suite.jsonl").as_bytes()).to_hex();
+    space.studbook(&["revoke", &suite, "--reason", "leaked"]).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0).says("not-revoked: it was measured on suite");
+    space.edit("suite.jsonl", "p0=", "q0=");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("average    admitted");
+}
+
+/// A dossier names its candidate's parents; that a grandparent was taken back its reader learns all the same.
+#[test]
+fn a_dossier_is_told_of_a_grandparent_that_was_taken_back() {
+    let space = two_cycles();
+    space.studbook(&["export", "second.toml", "child", "--out", "d"]).exits(0);
+    let verify = || space.studbook(&["verify", "d", "--ledger", ".studbook/ledger"]);
+    verify().exits(0).says("take nothing of it back; asked were the candidate, its admission");
+    let one = lineage(&space, "average")["parents"][0]["artifact"].as_str().unwrap().to_owned();
+    space.studbook(&["revoke", &one, "--reason", "bad"]).exits(0).says("tainted: second/child");
+    verify().exits(4).says("revokes its admission");
 }

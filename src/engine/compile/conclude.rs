@@ -49,7 +49,7 @@ impl Compiler<'_> {
 
         let choosing: Vec<&Suite> = choosing(plan);
         let chosen_by: Vec<(&Name, &str)> = choosing.iter().map(|suite| (&suite.name, suite.kind)).collect();
-        let params = json!({
+        let mut params = json!({
             "cycle": cycle,
             "size": plan.pool_size,
             "candidates": names,
@@ -57,6 +57,9 @@ impl Compiler<'_> {
             "chosen_by": chosen_by,
             "inherited": plan.chosen_by,
         });
+        if !plan.retired.is_empty() {
+            params["retired"] = json!(plan.retired);
+        }
         let mut draft =
             Draft::new(Kind::Recipe, cycle.as_str(), &params).record_of("review", review, Need::Pass);
         for suite in &choosing {

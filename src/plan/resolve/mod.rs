@@ -62,11 +62,12 @@ use std::path::Path;
 use self::names::Known;
 use super::file::{CandidateSection, PlanFile};
 use super::pool::ChosenBy;
-use super::resolved::{Candidate, Champion, Plan};
+use super::resolved::{Candidate, Champion, Origin, Parent, Plan};
 use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::evaluate;
+use crate::pedigree::offered::retired;
 use crate::store::Store;
 
 /// Resolves a plan; `None` only if mistakes were reported. Warnings come with a plan.
@@ -153,9 +154,11 @@ impl Resolver<'_> {
         if let Some(budget) = budget {
             self.within_budget(budget, &candidates, &children);
         }
+        let cycle = cycle?;
+        let retired = self.retired(&cycle.name, &parents);
         Some(Plan {
             sha256,
-            cycle: cycle?,
+            cycle,
             budget: budget?,
             parents,
             candidates,
@@ -168,8 +171,18 @@ impl Resolver<'_> {
             texts,
             chosen_by: std::mem::take(&mut self.chosen_by).into_iter().collect(),
             pool_size,
+            retired,
             registry,
         })
+    }
+
+    /// What may not be offered any more. A ledger that cannot be read offers nothing: its own stage says why.
+    fn retired(&self, cycle: &Name, parents: &[Parent]) -> BTreeMap<Sha256, u64> {
+        let bred = parents.iter().filter_map(|parent| match &parent.origin {
+            Origin::Pool { parent, .. } => Some(parent.manifest),
+            Origin::File { .. } => None,
+        });
+        retired(self.store, cycle, &bred.collect::<Vec<_>>()).unwrap_or_default()
     }
 
     fn mistake(&mut self, diagnostic: Diagnostic) {

@@ -3,12 +3,14 @@
 use super::{ApprovalRule, Case};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::pedigree::Revoked;
+use crate::pedigree::approvals::{Counted, counted};
+use crate::record;
 use crate::record::approval::{Approval, SignedApprovals};
 use crate::record::promotion::GateState;
-use crate::record::{self, Record};
 use crate::stage::StageError;
 use crate::stage::context::of;
-use crate::trust::{Claim, Trust};
+use crate::trust::Trust;
 
 type Found = (GateState, String, Vec<Sha256>);
 
@@ -33,7 +35,7 @@ impl Case<'_> {
         };
         let evidence = Sha256::of(&bytes);
         if !rule.keys.is_empty() {
-            return signed(rule, &bytes, evidence, &is_ours);
+            return signed(rule, &bytes, evidence, &*self.context.revoked()?, &is_ours);
         }
         let Ok(brought) = record::from_bytes::<Approval>(&bytes) else {
             return pending("the approval that was brought cannot be read");
@@ -72,11 +74,12 @@ fn wanted(rule: &ApprovalRule) -> String {
     format!("{} of the signatures of {}", rule.threshold, names.join(", "))
 }
 
-/// Counts keys, not signatures: whoever signed twice agreed once. One that rejects is enough to fail.
+/// Every key that agrees counts once; one that rejects is enough to fail.
 fn signed(
     rule: &ApprovalRule,
     bytes: &[u8],
     evidence: Sha256,
+    revoked: &Revoked,
     is_ours: &dyn Fn(&Approval) -> bool,
 ) -> Result<Found, StageError> {
     let keys = rule.keys.iter().map(|key| (key.name.clone(), key.public.clone()));
@@ -84,29 +87,10 @@ fn signed(
     let Ok(brought) = record::from_bytes::<SignedApprovals>(bytes) else {
         return pending(format!("the approval that was brought is not signed; waits for {}", wanted(rule)));
     };
-    let (mut agreed, mut refused): (Vec<&str>, Vec<String>) = (Vec::new(), Vec::new());
-    for bundle in &brought.bundles {
-        let (statement, key) = match bundle.verify(&trust, Claim::Approval, Approval::TYPE) {
-            Ok(found) => found,
-            Err(error) => {
-                refused.push(error.to_string());
-                continue;
-            }
-        };
-        let said = serde_json::from_value::<Approval>(statement.predicate.clone()).ok();
-        let said =
-            said.filter(|said| said.statement().is_ok_and(|again| again == statement) && is_ours(said));
-        match said {
-            None => refused.push(format!("`{}` signed for another candidate, gate or lineage", key.name)),
-            Some(said) if !said.approve => {
-                let finding = format!("rejected by {} (signed): {}", key.name, said.reason);
-                return Ok((GateState::Failed, finding, vec![evidence]));
-            }
-            Some(_) if agreed.contains(&key.name.as_str()) => {
-                refused.push(format!("`{}` is there twice", key.name));
-            }
-            Some(_) => agreed.push(key.name.as_str()),
-        }
+    let Counted { agreed, rejected, refused } = counted(&brought, &trust, revoked, is_ours);
+    if let Some((name, reason)) = rejected {
+        let finding = format!("rejected by {name} (signed): {reason}");
+        return Ok((GateState::Failed, finding, vec![evidence]));
     }
     if rule.threshold > 0 && agreed.len() as u64 >= rule.threshold {
         let finding = format!("approved by {} (signed)", agreed.join(", "));

@@ -97,7 +97,7 @@ async function admission(entry, leaves, head, proof) {
     const back = leaves.slice(index + 1).find(
         (later) =>
             (later.kind === "revocation" || later.kind === "retirement") &&
-            (later.subject === undefined ? later.candidate && later.cycle === leaf.cycle && later.candidate === leaf.candidate : later.subject === leaf.subject),
+            (later.subject === undefined ? later.candidate && later.cycle === leaf.cycle && later.candidate === leaf.candidate : [leaf.subject, leaf.record].includes(later.subject)),
     );
     if (back) refuse(`the admission of ${id} was taken back by ledger entry ${back.index}`);
     return leaf;

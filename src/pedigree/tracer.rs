@@ -1,0 +1,312 @@
+//! Whom a revocation reaches: a walk from a record to all that it rests on.
+//!
+//! ```text
+//! candidate --> its source records --> the candidate, or the source record, that a pool offered
+//!         \--> everybody with the same bytes --> what these bytes were made of
+//! ```
+//!
+//! Bytes count wherever they appear: under another name, another plan or as a file that somebody copied. Of
+//! those who share them only what is in the bytes is asked (who they are, what they were made of, declared
+//! data), not what was merely said of them: the suite of one says nothing against the other.
+//!
+//! What is tainted is found by looking, so what cannot be looked at is never passed over: a record that is
+//! named and is not here is an error.
+
+use std::collections::BTreeSet;
+
+use super::approvals::unapproved;
+use super::signing::is_replaced;
+use super::taint::{Revoked, Taint};
+use super::{Pedigree, PedigreeError};
+use crate::base::digest::Sha256;
+use crate::record::attest::{Bundle, bundle};
+use crate::record::candidate::CandidateManifest;
+use crate::record::promotion::{Decision, GateStatus};
+use crate::record::source::SourceArtifact;
+use crate::store::Store;
+use crate::trust::Role;
+
+/// What is asked of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    /// Whether it may be used.
+    Use,
+    /// Whether its bytes may be, whoever has them.
+    Bytes,
+}
+
+/// Looks for what reaches records of a pedigree.
+pub struct Tracer<'a> {
+    pedigree: &'a Pedigree,
+    revoked: &'a Revoked,
+    /// Knows who signed a record, where attestations are at hand.
+    store: &'a Store,
+    /// Roles whose signatures are about to be made anew.
+    replaced: Vec<Role>,
+    /// Records on the way here.
+    path: BTreeSet<Sha256>,
+    /// Records and artifacts that were asked already: once is enough, however many descend from them.
+    seen: BTreeSet<(Sha256, Asked)>,
+}
+
+impl<'a> Tracer<'a> {
+    /// A tracer over these records; `store` is asked who signed them.
+    pub fn new(pedigree: &'a Pedigree, revoked: &'a Revoked, store: &'a Store) -> Self {
+        let (replaced, path, seen) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self { pedigree, revoked, store, replaced, path, seen }
+    }
+
+    /// For a run: what a revoked key signed is signed anew at its end, where there is another key of the role.
+    /// What was admitted on the revoked one stays closed, for the ledger took that back with it.
+    #[must_use]
+    pub fn signing_anew(mut self) -> Self {
+        let roles = [Role::Producer, Role::Evaluator, Role::Promoter];
+        self.replaced =
+            roles.into_iter().filter(|role| is_replaced(self.store, self.revoked, *role)).collect();
+        self
+    }
+
+    /// What reaches the records that gates rest on.
+    pub fn evidence(&self, gates: &[GateStatus]) -> Result<Option<Taint>, PedigreeError> {
+        // Compatibility is the lineage's, and some other role's.
+        for gate in gates.iter().filter(|gate| gate.gate.as_str() != "compatibility") {
+            for record in &gate.evidence {
+                let taint = self.signed(*record, Role::Evaluator)?;
+                if let Some(taint) = taint {
+                    let how = format!("the gate `{}` rests on a record that was signed by key", gate.gate);
+                    return Ok(Some(Taint { how, ..taint }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What reaches a source record; the nearest cause first.
+    pub fn source(&mut self, sha256: Sha256, body: &SourceArtifact) -> Result<Option<Taint>, PedigreeError> {
+        if !self.begin() {
+            return Ok(None);
+        }
+        self.of_source(sha256, body, Asked::Use)
+    }
+
+    /// What reaches a candidate; the nearest cause first.
+    pub fn candidate(
+        &mut self,
+        sha256: Sha256,
+        body: &CandidateManifest,
+    ) -> Result<Option<Taint>, PedigreeError> {
+        if !self.begin() {
+            return Ok(None);
+        }
+        self.of_candidate(sha256, body, Asked::Use)
+    }
+
+    /// Forgets the question before; whether there is anything to ask.
+    fn begin(&mut self) -> bool {
+        self.path.clear();
+        self.seen.clear();
+        !self.revoked.is_empty()
+    }
+
+    /// Whether the key that signed a record was taken back.
+    fn signed(&self, record: Sha256, role: Role) -> Result<Option<Taint>, PedigreeError> {
+        if self.replaced.contains(&role) || self.revoked.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.store.attestation(record, bundle::MAX_BUNDLE)?;
+        let signer = bytes.and_then(|bytes| Some(Bundle::parse(&bytes).ok()?.keyid()));
+        Ok(signer.and_then(|signer| self.revoked.hit(signer, "its record was signed by key")))
+    }
+
+    /// Whether a record is to be asked: not twice. One that leads back to itself is forged.
+    fn enters(&mut self, sha256: Sha256, asked: Asked) -> Result<bool, PedigreeError> {
+        if asked == Asked::Use {
+            if !self.path.insert(sha256) {
+                return Err(PedigreeError::Circle(sha256));
+            }
+            // Whoever may be used has bytes that may be.
+            self.seen.insert((sha256, Asked::Bytes));
+        }
+        let first = self.seen.insert((sha256, asked));
+        if !first && asked == Asked::Use {
+            self.path.remove(&sha256);
+        }
+        Ok(first)
+    }
+
+    fn of_source(
+        &mut self,
+        sha256: Sha256,
+        body: &SourceArtifact,
+        asked: Asked,
+    ) -> Result<Option<Taint>, PedigreeError> {
+        if !self.enters(sha256, asked)? {
+            return Ok(None);
+        }
+        let revoked = self.revoked;
+        let mut found = revoked
+            .hit(sha256, "it is the source")
+            .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
+            .or_else(|| revoked.data(&body.origin.data));
+        if found.is_none() && asked == Asked::Use {
+            found = self.signed(sha256, Role::Producer)?;
+        }
+        if found.is_none() {
+            found = self.of_origin(sha256, body, asked)?;
+        }
+        if found.is_none() {
+            found = self.of_bytes(body.artifact.sha256)?;
+        }
+        self.path.remove(&sha256);
+        Ok(found)
+    }
+
+    /// What reaches the record that a pool offered: of a candidate, or of a parent that was passed on.
+    fn of_origin(
+        &mut self,
+        sha256: Sha256,
+        body: &SourceArtifact,
+        asked: Asked,
+    ) -> Result<Option<Taint>, PedigreeError> {
+        let pedigree = self.pedigree;
+        let Some(bred) = body.origin.manifest else { return Ok(None) };
+        match (pedigree.manifests.get(&bred), pedigree.sources.get(&bred)) {
+            (Some(manifest), _) => self.of_candidate(bred, manifest, asked),
+            (None, Some(source)) => self.of_source(bred, source, asked),
+            (None, None) if self.revoked.subjects.contains_key(&bred) => {
+                Ok(self.revoked.hit(bred, "it is the candidate"))
+            }
+            // Of a pool there is a record; what else a source names is a file of somebody's own.
+            (None, None) if body.origin.cycle.is_some() => Err(PedigreeError::Unreadable {
+                what: "record that its pool offered",
+                record: bred,
+                whose: format!("source `{}` ({})", body.name, sha256.short()),
+            }),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn of_candidate(
+        &mut self,
+        sha256: Sha256,
+        body: &CandidateManifest,
+        asked: Asked,
+    ) -> Result<Option<Taint>, PedigreeError> {
+        if !self.enters(sha256, asked)? {
+            return Ok(None);
+        }
+        let revoked = self.revoked;
+        let mut found = revoked
+            .hit(sha256, "it is the candidate")
+            .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
+            .or_else(|| revoked.data(&body.data));
+        if found.is_none() && asked == Asked::Use {
+            found = self.said_of(sha256, body)?;
+        }
+        if found.is_none() {
+            found = self.of_parents(sha256, body, asked)?;
+        }
+        if found.is_none() {
+            found = self.of_bytes(body.artifact.sha256)?;
+        }
+        if found.is_none() && asked == Asked::Use {
+            // Whatever it was that reached it then, and whatever became of that since.
+            let mut admissions = revoked.admitted.get(&sha256).into_iter().flatten();
+            found = admissions.find_map(|record| revoked.hit(*record, "it was admitted by record"));
+        }
+        self.path.remove(&sha256);
+        Ok(found)
+    }
+
+    /// What reaches that which was said of a candidate: suites, signatures, approvals.
+    fn said_of(&self, sha256: Sha256, body: &CandidateManifest) -> Result<Option<Taint>, PedigreeError> {
+        let (pedigree, revoked) = (self.pedigree, self.revoked);
+        let lineage = pedigree.lineages.get(&body.lineage);
+        let mut suites = lineage.into_iter().flat_map(|lineage| &lineage.suites);
+        let found = suites.find_map(|suite| revoked.hit(suite.sha256?, "it was measured on suite"));
+        if found.is_some() {
+            return Ok(found);
+        }
+        let made = [sha256, body.receipt].into_iter().chain(lineage.map(|lineage| lineage.compatibility));
+        for record in made {
+            if let Some(taint) = self.signed(record, Role::Producer)? {
+                return Ok(Some(taint));
+            }
+        }
+        if let Some(taint) = self.decided_on(sha256)? {
+            return Ok(Some(taint));
+        }
+        unapproved(pedigree, revoked, self.store, sha256, body)
+    }
+
+    /// What reaches the decisions to admit a candidate, and the records that they rest on.
+    fn decided_on(&self, manifest: Sha256) -> Result<Option<Taint>, PedigreeError> {
+        let admission = self.pedigree.admissions.get(&manifest).map(|(record, _)| record);
+        for record in self.revoked.admitted.get(&manifest).into_iter().flatten().chain(admission) {
+            if let Some(taint) = self.signed(*record, Role::Promoter)? {
+                return Ok(Some(taint));
+            }
+        }
+        let admits = |manifest_of: Option<Sha256>, decision| {
+            manifest_of == Some(manifest) && decision == Decision::Admit
+        };
+        for (record, body) in &self.pedigree.promotions {
+            if !admits(body.manifest, body.decision) {
+                continue;
+            }
+            let own = self.signed(*record, Role::Promoter)?;
+            let found = if own.is_some() { own } else { self.evidence(&body.gates)? };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn of_parents(
+        &mut self,
+        sha256: Sha256,
+        body: &CandidateManifest,
+        asked: Asked,
+    ) -> Result<Option<Taint>, PedigreeError> {
+        let pedigree = self.pedigree;
+        let unreadable = |what, record| PedigreeError::Unreadable {
+            what,
+            record,
+            whose: format!("candidate {}/{} ({})", body.cycle, body.candidate, sha256.short()),
+        };
+        if !pedigree.lineages.contains_key(&body.lineage) {
+            return Err(unreadable("lineage template", body.lineage));
+        }
+        for (name, source) in pedigree.parents(body) {
+            let parent = pedigree.sources.get(&source);
+            let parent = parent.ok_or_else(|| unreadable("source record of a parent", source))?;
+            if let Some(taint) = self.of_source(source, parent, asked)? {
+                let how = format!("its parent `{name}` is tainted: {}", taint.how);
+                return Ok(Some(Taint { how, ..taint }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What reaches bytes: by anybody who has them.
+    fn of_bytes(&mut self, artifact: Sha256) -> Result<Option<Taint>, PedigreeError> {
+        if !self.seen.insert((artifact, Asked::Bytes)) {
+            return Ok(None);
+        }
+        let pedigree = self.pedigree;
+        for (sha256, body) in pedigree.manifests.iter().filter(|(_, it)| it.artifact.sha256 == artifact) {
+            if let Some(taint) = self.of_candidate(*sha256, body, Asked::Bytes)? {
+                let how = format!("its bytes are those of {}/{}: {}", body.cycle, body.candidate, taint.how);
+                return Ok(Some(Taint { how, ..taint }));
+            }
+        }
+        for (sha256, body) in pedigree.sources.iter().filter(|(_, it)| it.artifact.sha256 == artifact) {
+            if let Some(taint) = self.of_source(*sha256, body, Asked::Bytes)? {
+                let how = format!("its bytes are those of the source `{}`: {}", body.name, taint.how);
+                return Ok(Some(Taint { how, ..taint }));
+            }
+        }
+        Ok(None)
+    }
+}
