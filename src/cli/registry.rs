@@ -11,8 +11,7 @@ use crate::base::name::Name;
 use crate::base::shell;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
-use crate::pedigree::Pedigree;
-use crate::pedigree::taint::{Revoked, Tracer};
+use crate::pedigree::{Pedigree, Revoked, Tracer};
 use crate::record::{self, registry::SelectorRegistry};
 use crate::registry::paths::FOLDERS;
 use crate::registry::serve::{Folder, Serving};
@@ -123,7 +122,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn taken_back(store: &Store, selector: &Selector) -> anyhow::Result<Vec<(Name, String)>> {
     let ledger = store.ledger()?;
     let (leaves, pedigree, revoked) = (ledger.leaves()?, Pedigree::load(store)?, Revoked::of(&ledger)?);
-    let mut tracer = Tracer::new(&pedigree, &revoked, store)?;
+    let mut tracer = Tracer::new(&pedigree, &revoked, store);
     let mut found = Vec::new();
     for entry in &selector.entries {
         let leaf = usize::try_from(entry.ledger_index).ok().and_then(|at| leaves.get(at));

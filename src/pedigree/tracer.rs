@@ -278,9 +278,22 @@ impl<'a> Tracer<'a> {
         if !pedigree.lineages.contains_key(&body.lineage) {
             return Err(unreadable("lineage template", body.lineage));
         }
+        let mut parents = Vec::new();
         for (name, source) in pedigree.parents(body) {
             let parent = pedigree.sources.get(&source);
-            let parent = parent.ok_or_else(|| unreadable("source record of a parent", source))?;
+            parents.push((
+                name,
+                source,
+                parent.ok_or_else(|| unreadable("source record of a parent", source))?,
+            ));
+        }
+        // A child with the bytes of one of its parents (a weight of nothing for the others) brings nothing of
+        // the others to whoever has these bytes, that parent first of all.
+        let is_copy = |parent: &SourceArtifact| parent.artifact.sha256 == body.artifact.sha256;
+        if asked == Asked::Bytes && parents.iter().any(|(.., parent)| is_copy(parent)) {
+            parents.retain(|(.., parent)| is_copy(parent));
+        }
+        for (name, source, parent) in parents {
             if let Some(taint) = self.of_source(source, parent, asked)? {
                 let how = format!("its parent `{name}` is tainted: {}", taint.how);
                 return Ok(Some(Taint { how, ..taint }));
