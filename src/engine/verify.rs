@@ -98,12 +98,18 @@ fn check_stage(
 ) -> Result<String, String> {
     let node = graph.node(index);
     for input in &node.inputs {
-        if let From::File(path) = &input.from {
-            let found = store.rehash_model(path).map_err(|error| error.to_string())?;
-            let bound = action.inputs.get(&input.name);
-            if bound != Some(&found) {
-                return Err(mismatch(&format!("{}", path.display()), bound, found));
+        match &input.from {
+            From::File(path) => {
+                let found = store.rehash_model(path).map_err(|error| error.to_string())?;
+                let bound = action.inputs.get(&input.name);
+                if bound != Some(&found) {
+                    return Err(mismatch(&format!("{}", path.display()), bound, found));
+                }
             }
+            From::Blob(digest) => {
+                store.rehash_known(digest).map_err(|error| format!("{}: {error}", input.name))?;
+            }
+            From::Stage(..) | From::Brought(..) => {}
         }
     }
     for (name, blob) in &result.outputs {

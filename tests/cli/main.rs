@@ -39,6 +39,7 @@ mod signed_ledger;
 mod slices;
 mod stacks;
 mod strange_files;
+mod swapped;
 mod uses;
 mod verdicts;
 mod verify;
