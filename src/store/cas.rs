@@ -42,7 +42,7 @@ pub struct Blob {
 const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Files up to here are read, not mapped.
-const SMALL: u64 = 64 << 10;
+pub(super) const SMALL: u64 = 64 << 10;
 
 fn changed() -> std::io::Error {
     std::io::Error::other("the file changed while it was being read")

@@ -19,6 +19,7 @@ mod dossier;
 mod dry_run;
 mod evaluate;
 mod force;
+mod forged;
 mod formats;
 mod gguf;
 mod greedy;
