@@ -177,16 +177,16 @@ impl Store {
     }
 
     /// A file that has this digest: a blob of ours, or a person's file. Its bytes are read only if it changed
-    /// since they were: a name in the store is a claim, and another file may have been put under it.
+    /// since they were: a name in the store is a claim, and another file may have been put under it. That is an
+    /// error even where there is a good copy elsewhere: somebody should know.
     pub fn locate(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let object = self.object_path(digest);
-        let damaged = match object.is_file().then(|| self.found_in(&object)).transpose()? {
-            Some(found) if found == *digest => return Ok(object),
-            other => other,
-        };
-        match (self.elsewhere(digest), damaged) {
-            (Err(_), Some(found)) => Err(StoreError::Damaged { expected: *digest, found }),
-            (other, _) => other,
+        if !object.is_file() {
+            return self.elsewhere(digest);
+        }
+        match self.found_in(&object)? {
+            found if found == *digest => Ok(object),
+            found => Err(StoreError::Damaged { expected: *digest, found }),
         }
     }
 

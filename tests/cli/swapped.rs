@@ -75,6 +75,19 @@ fn the_threat_of_a_refused_child_in_the_place_of_a_pool_parent() {
     space.studbook(&["verify", "second.toml", "--recompute"]).exits(0);
 }
 
+/// The registry's copy of an admitted child is good; that it could be used instead is no reason to be silent.
+#[test]
+fn a_good_copy_elsewhere_does_not_hide_the_swap() {
+    let space = two_cycles();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let digest = swap(&space);
+    assert!(
+        space.read(".studbook/index/stamps").matches(&digest).count() > 1,
+        "known by the registry's copy, too"
+    );
+    space.studbook(&["check", "second.toml"]).exits(2).complains(&format!("the blob {digest} is damaged"));
+}
+
 #[test]
 fn verify_reads_the_model_of_a_pool_parent_again() {
     let space = two_cycles();
