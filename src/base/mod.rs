@@ -8,6 +8,7 @@
 //! * [`name`]: what people call things, safe as a file name everywhere.
 //! * [`diagnostic`], [`located`], [`nearest`], `number`, `wording`: telling a person where and what to do.
 //! * [`sink`]: a place that takes bytes in order and allows one late patch.
+//! * `difference`: where two records first differ.
 //! * `shell`: commands that a person pastes.
 //! * `wide`: the same bits with wider vectors, where the processor has them.
 //!
@@ -17,6 +18,8 @@ pub mod base64;
 pub mod canonical;
 #[cfg(feature = "engine")]
 pub mod diagnostic;
+#[cfg(feature = "engine")]
+pub(crate) mod difference;
 pub mod digest;
 pub mod key;
 pub mod located;

@@ -7,7 +7,7 @@
 use super::graph::{StageGraph, StageIndex};
 use super::resolve::{Resolver, Results};
 use super::verify::Checked;
-use crate::base::digest::Sha256;
+use crate::base::digest::{Digest, Sha256};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::ledger::LedgerError;
@@ -24,7 +24,7 @@ use crate::record::{
     registry::SelectorRegistry, review::PopulationReview, smoke::RuntimeSmoke, source::SourceArtifact,
 };
 use crate::stage::Kind;
-use crate::store::{Store, StoreError, ViewEntry};
+use crate::store::{Blob, Store, StoreError, ViewEntry};
 use crate::trust::{Claim, TrustError};
 
 /// Why a record cannot be attested, or its attestation does not count.
@@ -213,6 +213,26 @@ pub(super) fn attest(
             (None, None) => continue,
         };
         shown.push(Store::copied(records.shown(*index), &store.put(&bytes)?));
+    }
+    Ok(shown)
+}
+
+/// What is to be shown of what was signed, without signing.
+pub(super) fn kept(
+    graph: &StageGraph,
+    store: &Store,
+    results: &Results,
+) -> Result<Vec<ViewEntry>, EvidenceError> {
+    let mut shown = Vec::new();
+    if !store.has_attestations() {
+        return Ok(shown);
+    }
+    let records = Records { graph, store, results };
+    for index in &graph.order {
+        let Some(Claimed { record, .. }) = records.claimed(*index)? else { continue };
+        let Some(bytes) = store.attestation(record, bundle::MAX_BUNDLE)? else { continue };
+        let blob = Blob { digest: Digest::of(&bytes), bytes: bytes.len() as u64 };
+        shown.push(Store::copied(records.shown(*index), &blob));
     }
     Ok(shown)
 }

@@ -511,7 +511,7 @@ fn extension(params: &serde_json::Value) -> Option<&'static str> {
 }
 
 /// What `runs/CYCLE/` shows: each stage's outputs under its kind's folder.
-fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
+pub(super) fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
     let mut entries = Vec::new();
     for index in &graph.order {
         let node = graph.node(*index);

@@ -4,23 +4,29 @@
 //! again from its inputs, and must give the same bytes: a record edited together with its digest,
 //! or a cache entry pointing elsewhere, shows up here. Metrics are recomputed from outcomes. With
 //! recomputation the operators, smokes and evaluations are run again as well.
+//!
+//! * `again`: doing it again and comparing.  `lost`: why what was made once is not there.
+//! * `shown`: whether `runs/CYCLE/` shows what the store has.
+
+mod again;
+mod lost;
+mod shown;
 
 use std::sync::Arc;
 
+use self::lost::History;
 use super::attest;
 use super::graph::{From, StageGraph, StageIndex};
-use super::preview::{Outlook, StageOutlook, preview};
+use super::preview::{StageOutlook, preview};
 use super::resolve::Resolver;
-use crate::base::canonical;
 use crate::base::digest::{Digest, Sha256};
-use crate::base::key::WriteKey;
 use crate::base::name::Name;
-use crate::ledger::{Leaf, LedgerError};
+use crate::ledger::{Leaf, LedgerError, Trust};
 use crate::record::{self, registry::RegistryRelease};
 use crate::registry::tuf::{Published, publish::METADATA};
 use crate::registry::{self, RegistryError};
-use crate::stage::{Action, Context, Kind, StageError, ask_again, recompute, registry_folder, stage};
-use crate::store::{ActionResult, Event, Happened, Store, StoreError};
+use crate::stage::{Action, Kind, registry_folder, stage};
+use crate::store::{ActionResult, Store, StoreError};
 
 /// What to check.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +59,7 @@ pub fn verify(
 ) -> Result<Vec<Checked>, StoreError> {
     let preview = preview(graph, store)?;
     let resolver = Resolver::new(graph, store);
-    let last = store.last_events(&graph.cycle)?;
+    let history = History::load(graph, store, &preview.results)?;
     let mut all = Vec::new();
     let mut tell = |checked: Checked| {
         told(&checked);
@@ -67,12 +73,10 @@ pub fn verify(
                 let action = resolver.action(*index, &preview.results)?;
                 check_stage(graph, store, options, *index, &action, result)
             }
-            None => {
-                match last.get(&node.id).and_then(|event| lost(store, event, outlook, action_of(index))) {
-                    Some(why) => Err(why),
-                    None => continue,
-                }
-            }
+            None => match history.lost(*index, outlook, action_of(index)) {
+                Some(told) => told,
+                None => continue,
+            },
         };
         let (ok, finding) = match outcome {
             Ok(finding) => (true, finding),
@@ -82,6 +86,7 @@ pub fn verify(
     }
     if preview.results.iter().flatten().count() > 0 {
         attest::check(graph, store, &preview.results, &mut tell);
+        tell(shown::check(graph, store, &preview.results));
         tell(check_ledger(store));
         tell(check_registry(store, &graph.cycle, &options.now));
     }
@@ -98,12 +103,18 @@ fn check_stage(
 ) -> Result<String, String> {
     let node = graph.node(index);
     for input in &node.inputs {
-        if let From::File(path) = &input.from {
-            let found = store.rehash_model(path).map_err(|error| error.to_string())?;
-            let bound = action.inputs.get(&input.name);
-            if bound != Some(&found) {
-                return Err(mismatch(&format!("{}", path.display()), bound, found));
+        match &input.from {
+            From::File(path) => {
+                let found = store.rehash_model(path).map_err(|error| error.to_string())?;
+                let bound = action.inputs.get(&input.name);
+                if bound != Some(&found) {
+                    return Err(mismatch(&format!("{}", path.display()), bound, found));
+                }
             }
+            From::Blob(digest) => {
+                store.rehash_known(digest).map_err(|error| format!("{}: {error}", input.name))?;
+            }
+            From::Stage(..) | From::Brought(..) => {}
         }
     }
     for (name, blob) in &result.outputs {
@@ -112,105 +123,17 @@ fn check_stage(
     let wanted =
         options.candidate.as_ref().is_none_or(|candidate| node.candidate.as_ref() == Some(candidate));
     match node.kind {
-        Kind::Operator if options.recompute && wanted => {
-            let found = recompute(store, action).map_err(|error| error.to_string())?;
-            match result.outputs.get("artifact") {
-                Some(bound) if *bound == found => Ok(format!("recomputed: MATCH {}", found.digest.short())),
-                bound => {
-                    Err(mismatch("recomputed: MISMATCH", bound.map(|bound| &bound.digest), found.digest))
-                }
-            }
-        }
-        Kind::Eval if options.recompute && wanted => {
-            rederive(store, action, result).and_then(|finding| asked_again(store, action, result, finding))
-        }
+        Kind::Operator if options.recompute && wanted => again::recomputed(store, action, result),
+        Kind::Eval if options.recompute && wanted => again::rederived(store, action, result)
+            .and_then(|finding| again::asked(store, action, result, finding)),
         Kind::Source | Kind::Operator | Kind::Smoke | Kind::Ledger | Kind::Registry
             if !(options.recompute && matches!(node.kind, Kind::Source | Kind::Smoke)) =>
         {
+            let context = again::context(store, action);
+            stage(node.kind).recheck(&context, result).map_err(|error| error.to_string())?;
             Ok("bytes match their digests".to_owned())
         }
-        _ => rederive(store, action, result),
-    }
-}
-
-/// Why a stage that has run once has no result any more, unless the plan alone explains it.
-///
-/// To a run, a damaged blob is merely one to make again; to whoever verifies, it is the finding.
-fn lost(
-    store: &Store,
-    last: &Event,
-    outlook: &Outlook,
-    action: Result<Action, StoreError>,
-) -> Option<String> {
-    if matches!(last.happened, Happened::Failed(_)) || !matches!(outlook, Outlook::WouldRun { .. }) {
-        return None;
-    }
-    let action = match action {
-        Ok(action) => action,
-        Err(error) => return Some(error.to_string()),
-    };
-    if last.key != action.action_key() {
-        let before: Action = canonical::from_slice(&store.read(&last.action).ok()?).ok()?;
-        // Another parameter, or an input more or less, is a changed plan. An input of the same name
-        // with other bytes is not.
-        let moved = |(name, bound): (&String, &Digest)| {
-            let found = action.inputs.get(name).filter(|found| *found != bound)?;
-            Some(mismatch(&format!("the input `{name}` changed"), Some(bound), *found))
-        };
-        return before.inputs.iter().find_map(moved);
-    }
-    let result = match store.recorded(&last.key) {
-        Ok(Some(result)) => result,
-        Ok(None) => return Some("what it made is no longer recorded, or cannot be read".to_owned()),
-        Err(error) => return Some(error.to_string()),
-    };
-    let damaged = |(name, blob)| store.rehash(blob).err().map(|error| format!("{name}: {error}"));
-    let found = result.outputs.iter().find_map(damaged);
-    Some(found.unwrap_or_else(|| "what it left outside its record is no longer there as it was".to_owned()))
-}
-
-/// Runs a stage again and compares everything it made.
-fn rederive(store: &Arc<Store>, action: &Action, result: &ActionResult) -> Result<String, String> {
-    let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-    let context = Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| () };
-    let again = stage(kind).run(&context).map_err(|error: StageError| error.to_string())?;
-    for (name, blob) in &result.outputs {
-        match again.outputs.get(name) {
-            Some(found) if found == blob => {}
-            found => {
-                let digest = found.map_or(Digest::of(b""), |found| found.digest);
-                return Err(mismatch(
-                    &format!("derived again, `{name}` differs"),
-                    Some(&blob.digest),
-                    digest,
-                ));
-            }
-        }
-    }
-    if again.verdict != result.verdict {
-        return Err(format!(
-            "derived again, the verdict is {:?}, recorded is {:?}",
-            again.verdict, result.verdict
-        ));
-    }
-    if again.summary != result.summary {
-        return Err(format!("derived again, it says {:?}, recorded is {:?}", again.summary, result.summary));
-    }
-    Ok("derived again: same bytes, same verdict".to_owned())
-}
-
-/// Asks the model again and compares what it says with the outcomes that are kept.
-fn asked_again(
-    store: &Arc<Store>,
-    action: &Action,
-    result: &ActionResult,
-    derived: String,
-) -> Result<String, String> {
-    let context = Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| () };
-    let Some(found) = ask_again(&context).map_err(|error| error.to_string())? else { return Ok(derived) };
-    match result.outputs.get("outcomes") {
-        Some(bound) if bound.digest == found => Ok(format!("asked again: MATCH {}", found.short())),
-        bound => Err(mismatch("asked again: MISMATCH", bound.map(|bound| &bound.digest), found)),
+        _ => again::rederived(store, action, result),
     }
 }
 
@@ -221,13 +144,18 @@ fn mismatch(what: &str, bound: Option<&Digest>, found: Digest) -> String {
 
 fn check_ledger(store: &Store) -> Checked {
     let what = "ledger".to_owned();
-    let checked = || -> Result<u64, LedgerError> {
+    let checked = || -> Result<String, LedgerError> {
         let ledger = store.ledger()?;
         let remembered = store.ledger_memory().recall(&ledger.head()?.origin)?;
-        Ok(ledger.check(remembered.as_ref())?.head.size)
+        let report = ledger.check(remembered.as_ref())?;
+        let trust = match report.trust {
+            Trust::Extends { .. } => "as remembered",
+            Trust::FirstUse => "nothing was remembered to compare with: trust on first use",
+        };
+        Ok(format!("{} entries, one tree, {trust}", report.head.size))
     };
     match checked() {
-        Ok(size) => Checked { what, ok: true, finding: format!("{size} entries, one tree, as remembered") },
+        Ok(finding) => Checked { what, ok: true, finding },
         Err(error) => Checked { what, ok: false, finding: error.to_string() },
     }
 }

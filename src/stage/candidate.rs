@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::context::of;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::difference;
 use crate::base::name::Name;
 use crate::model::identity::Identity;
 use crate::record::Subject;
 use crate::record::candidate::{CandidateManifest, Claims};
-use crate::record::lineage::{Expected, LineageTemplate};
-use crate::record::receipt::OperatorReceipt;
+use crate::record::lineage::{Ancestor, Expected, LineageTemplate};
+use crate::record::receipt::{OperatorReceipt, Used};
 use crate::record::source::SourceArtifact;
 use crate::store::Verdict;
 
@@ -32,7 +33,7 @@ impl Stage for CandidateStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {
@@ -49,6 +50,7 @@ impl Stage for CandidateStage {
         if receipt.output.digest != artifact.blake3 {
             return Err(StageError::Refused("the receipt is of another artifact".to_owned()));
         }
+        as_bound(&receipt, &lineage)?;
         as_promised(&lineage.expected, &artifact, &identity, opened.package.weights.format())?;
 
         let sources: Vec<SourceArtifact> = params
@@ -71,6 +73,29 @@ impl Stage for CandidateStage {
         };
         let summary = format!("artifact {}", artifact.sha256.short());
         context.made(&manifest, Verdict::Pass, summary)
+    }
+}
+
+/// What the receipt says was done is what the lineage bound before.
+fn as_bound(receipt: &OperatorReceipt, lineage: &LineageTemplate) -> Result<(), StageError> {
+    fn used(ancestor: &Ancestor) -> Used {
+        let adapts = ancestor.adapts.as_deref().map(|model| Box::new(used(model)));
+        Used { name: ancestor.name.clone(), blake3: ancestor.blake3, adapts }
+    }
+    let bound = OperatorReceipt {
+        candidate: lineage.candidate.clone(),
+        operator: lineage.operator.clone(),
+        seed: lineage.seed.clone(),
+        base: lineage.base.as_ref().map(used),
+        parents: lineage.parents.iter().map(used).collect(),
+        format: lineage.expected.format.clone(),
+        ..receipt.clone()
+    };
+    match difference::first(receipt, &bound) {
+        None => Ok(()),
+        Some(where_it_is) => {
+            Err(StageError::Refused(format!("the receipt is not of what its lineage bound: {where_it_is}")))
+        }
     }
 }
 

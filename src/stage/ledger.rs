@@ -3,6 +3,8 @@
 //! The one kind of stage that acts on something shared. It is idempotent: an entry that is already
 //! there for the same record is found, not made again, so resuming and running twice change nothing.
 
+mod recheck;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -84,9 +86,40 @@ impl Stage for LedgerStage {
         }
         Ok(true)
     }
+
+    /// Running it again would enter what is missing; this only looks.
+    fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
+        recheck::recheck(context, result)
+    }
+
+    fn lapsed(&self, _: &Context<'_>, _: &ActionResult) -> Result<String, StageError> {
+        Ok("the ledger does not have the entries that it made, where it made them".to_owned())
+    }
 }
 
 fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageError> {
+    let cycle = params.cycle.clone();
+    let Registering { entries, registration, finals } = registering(context, params)?;
+    let leaves = append(context, entries)?;
+    let mut made = extract(context, cycle, Vec::new(), &leaves)?;
+    made.outputs.insert("registration".to_owned(), registration);
+    made.summary = format!("plan registered as entry {}", leaves[0].index);
+    for (suite, cases) in &finals {
+        let uses = uses_of(context, *cases)?;
+        made.summary += &format!("; use {uses} of the final suite `{suite}`");
+    }
+    Ok(made)
+}
+
+/// What a plan is to be entered as.
+struct Registering {
+    entries: Vec<NewEntry>,
+    registration: Blob,
+    /// Its final suites with what they ask.
+    finals: Vec<(Name, Sha256)>,
+}
+
+fn registering(context: &Context<'_>, params: PlanParams) -> Result<Registering, StageError> {
     let mut lineages = Vec::new();
     for candidate in &params.candidates {
         let lineage = context.optional_record::<LineageTemplate>(&of("lineage", candidate))?;
@@ -106,7 +139,7 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
     let blob = context.store.put(&bytes)?;
     let entry = NewEntry {
         kind: EntryKind::Plan,
-        cycle: params.cycle.clone(),
+        cycle: params.cycle,
         candidate: None,
         subject: None,
         record: Subject::of(&bytes).sha256,
@@ -115,15 +148,7 @@ fn register(context: &Context<'_>, params: PlanParams) -> Result<Made, StageErro
     };
     let finals = finals(context, &registration)?;
     let uses = final_uses(context, &registration, &finals, Subject::of(&bytes).sha256)?;
-    let leaves = append(context, [vec![entry], uses].concat())?;
-    let mut made = extract(context, params.cycle, Vec::new(), &leaves)?;
-    made.outputs.insert("registration".to_owned(), blob);
-    made.summary = format!("plan registered as entry {}", leaves[0].index);
-    for (suite, cases) in &finals {
-        let uses = uses_of(context, *cases)?;
-        made.summary += &format!("; use {uses} of the final suite `{suite}`");
-    }
-    Ok(made)
+    Ok(Registering { entries: [vec![entry], uses].concat(), registration: blob, finals })
 }
 
 /// The use of a suite whose every use counts.
@@ -180,6 +205,20 @@ fn uses_of(context: &Context<'_>, cases: Sha256) -> Result<usize, StageError> {
 }
 
 fn conclude(context: &Context<'_>, cycle: Name, candidates: &[Name]) -> Result<Made, StageError> {
+    let (plan, entries) = concluding(context, &cycle, candidates)?;
+    let leaves = append(context, entries)?;
+    let proofs = prove(context, &leaves)?;
+    let mut made = extract(context, cycle, plan.entries, &leaves)?;
+    made.outputs.extend(proofs);
+    Ok(made)
+}
+
+/// Where the plan stands, and what became of its candidates.
+fn concluding(
+    context: &Context<'_>,
+    cycle: &Name,
+    candidates: &[Name],
+) -> Result<(LedgerExtract, Vec<NewEntry>), StageError> {
     let (plan, _) = context.record::<LedgerExtract>("plan")?;
     let registration = plan.entries.iter().find(|place| place.kind == EntryKind::Plan.word());
     let registration = registration.map(|place| place.index);
@@ -200,11 +239,7 @@ fn conclude(context: &Context<'_>, cycle: Name, candidates: &[Name]) -> Result<M
             registration,
         });
     }
-    let leaves = append(context, entries)?;
-    let proofs = prove(context, &leaves)?;
-    let mut made = extract(context, cycle, plan.entries, &leaves)?;
-    made.outputs.extend(proofs);
-    Ok(made)
+    Ok((plan, entries))
 }
 
 /// How the outputs that are proofs are called, before the candidate's name.
@@ -231,9 +266,23 @@ fn append(context: &Context<'_>, entries: Vec<NewEntry>) -> Result<Vec<Leaf>, St
 fn extract(
     context: &Context<'_>,
     cycle: Name,
-    mut entries: Vec<LedgerPlace>,
+    entries: Vec<LedgerPlace>,
     leaves: &[Leaf],
 ) -> Result<Made, StageError> {
+    let record = extracted(cycle, entries, leaves)?;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in &record.entries {
+        *counts.entry(entry.kind.as_str()).or_default() += 1;
+    }
+    let summary = counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ");
+    context.made(&record, Verdict::Pass, summary)
+}
+
+fn extracted(
+    cycle: Name,
+    mut entries: Vec<LedgerPlace>,
+    leaves: &[Leaf],
+) -> Result<LedgerExtract, StageError> {
     for leaf in leaves {
         entries.push(LedgerPlace {
             kind: FinalUse::word(leaf.kind.word(), &leaf.predicate_type).to_owned(),
@@ -243,11 +292,5 @@ fn extract(
             leaf: leaf_digest(leaf)?,
         });
     }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in &entries {
-        *counts.entry(entry.kind.as_str()).or_default() += 1;
-    }
-    let summary = counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ");
-    let record = LedgerExtract { cycle, entries };
-    context.made(&record, Verdict::Pass, summary)
+    Ok(LedgerExtract { cycle, entries })
 }

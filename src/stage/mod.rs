@@ -39,7 +39,7 @@ pub use context::{Context, Made, StageError};
 pub use eval::ask_again;
 pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
-pub use operator::recompute;
+pub use operator::{Again, recompute};
 pub use registry::registry_folder;
 pub(crate) use rival::UNLIKE;
 
@@ -139,6 +139,17 @@ pub trait Stage: Sync {
     /// is still there. If not, a cached result is no hit.
     fn still_holds(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<bool, StageError> {
         Ok(true)
+    }
+
+    /// What can be told of a result without running the stage again: for those that take long, or act on what
+    /// is shared. Where it finds something it is an error.
+    fn recheck(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// Why a result holds no longer, though it is here whole. The reason is a sentence.
+    fn lapsed(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<String, StageError> {
+        Ok("what it left outside its record is no longer there as it was".to_owned())
     }
 }
 

@@ -10,6 +10,7 @@ use super::child::Done;
 use super::context::of;
 use super::greedy::{self, Decision, Greedy};
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::difference;
 use crate::base::digest::Digest;
 use crate::base::name::Name;
 use crate::convert::{Child, ConvertError, Form, Tokens, View, laid_out};
@@ -19,9 +20,10 @@ use crate::model::{OpenedPackage, Package, Planned};
 use crate::operator::{
     self, Job, Operator, OperatorError, Parameters, Parent, Slice, Stack, TensorInputs, Tensors, Value,
 };
+use crate::record;
 use crate::record::lineage::BoundOperator;
 use crate::record::receipt::{OperatorReceipt, Used};
-use crate::store::{Blob, Store, StoreError, Verdict};
+use crate::store::{ActionResult, Blob, Store, StoreError, Verdict};
 
 /// What to do with whom. The parents' bytes are inputs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,49 +68,108 @@ impl Stage for OperatorStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let Written { done, decision, buffers } =
-            write_child(context.store, context.action, &params, true, context.cancelled)?;
-        let plain = |name: &Name| {
-            let blake3 = context.input(&of("model", name))?;
-            Ok::<_, StageError>(Used { name: name.clone(), blake3, adapts: None })
-        };
-        let used = |name: &Name| {
-            let adapts = params.adapters.get(name).map(plain).transpose()?.map(Box::new);
-            Ok(Used { adapts, ..plain(name)? })
-        };
-        let mut outputs = done.outputs();
-        let receipt = OperatorReceipt {
-            base: params.base.as_ref().map(used).transpose()?,
-            parents: params.parents.iter().map(used).collect::<Result<_, StageError>>()?,
-            format: params.output.format.name().to_owned(),
-            dtype: params.output.encoding().to_owned(),
-            output: done.artifact,
-            files: done.files,
-            realised: match &decision {
-                Some(decision) => weights(&params.parents, &decision.ingredients),
-                None => done.application.realised,
-            },
-            selection: decision.map(|decision| decision.selection),
-            buffers,
-            tensors: done.application.tensors,
-            recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
-            candidate: params.candidate,
-            operator: params.operator,
-            seed: params.seed,
-        };
-        let bytes = receipt.bytes();
-        let summary = format!("{} tensors, {bytes} bytes", receipt.tensors.len());
+        let written = write_child(context.store, context.action, &params, true, context.cancelled)?;
+        let mut outputs = written.done.outputs();
+        let receipt = receipt(context.action, params, written)?;
+        let summary = summary(&receipt);
         outputs.insert("record".to_owned(), context.put_record(&receipt)?);
         Ok(Made { outputs, verdict: Verdict::Pass, summary })
     }
+
+    /// What a receipt says of who asked for what follows from the action; the rest only from doing it again.
+    fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
+        let record = |source| StageError::Record { input: "record".to_owned(), source };
+        let outputs = (result.outputs.get("record"), result.outputs.get("artifact"));
+        let (Some(kept), Some(artifact)) = outputs else {
+            return Err(StageError::Refused("it made no receipt, or nothing beside it".to_owned()));
+        };
+        let found: OperatorReceipt =
+            record::from_bytes(&context.store.read(&kept.digest)?).map_err(record)?;
+        let asked = asked(context.action, context.params()?, *artifact)?;
+        let expected = OperatorReceipt {
+            files: found.files.clone(),
+            realised: found.realised.clone(),
+            selection: found.selection.clone(),
+            buffers: found.buffers.clone(),
+            tensors: found.tensors.clone(),
+            ..asked
+        };
+        match difference::first(&found, &expected) {
+            None => Ok(()),
+            Some(where_it_is) => {
+                Err(StageError::Refused(format!("the receipt is not of what was asked for: {where_it_is}")))
+            }
+        }
+    }
 }
 
-/// Makes an operator action's artifact again, apart from the cache, and says what it hashes to.
+/// A child that was made again.
+pub struct Again {
+    /// What the stage would hand back.
+    pub made: Made,
+    /// The record among it.
+    pub receipt: OperatorReceipt,
+}
+
+/// Makes an operator action's artifact and receipt again, apart from the cache, and says what they hash to.
 /// The bytes go to temporary files that are not kept.
-pub fn recompute(store: &Store, action: &Action) -> Result<Blob, StageError> {
+pub fn recompute(store: &Store, action: &Action) -> Result<Again, StageError> {
     let params = Params::deserialize(&action.params)
         .map_err(|error| StageError::Refused(format!("the parameters of an operator stage: {error}")))?;
-    Ok(write_child(store, action, &params, false, &|| false)?.done.artifact)
+    let written = write_child(store, action, &params, false, &|| false)?;
+    let mut outputs = written.done.outputs();
+    let receipt = receipt(action, params, written)?;
+    let bytes = record::to_bytes(&receipt)
+        .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+    outputs.insert("record".to_owned(), Blob { digest: Digest::of(&bytes), bytes: bytes.len() as u64 });
+    Ok(Again { made: Made { outputs, verdict: Verdict::Pass, summary: summary(&receipt) }, receipt })
+}
+
+fn summary(receipt: &OperatorReceipt) -> String {
+    format!("{} tensors, {} bytes", receipt.tensors.len(), receipt.bytes())
+}
+
+/// A receipt as far as it follows from the action, of this child.
+fn asked(action: &Action, params: Params, output: Blob) -> Result<OperatorReceipt, StageError> {
+    let plain = |name: &Name| {
+        Ok::<_, StageError>(Used { name: name.clone(), blake3: input(action, name)?, adapts: None })
+    };
+    let used = |name: &Name| {
+        let adapts = params.adapters.get(name).map(plain).transpose()?.map(Box::new);
+        Ok(Used { adapts, ..plain(name)? })
+    };
+    Ok(OperatorReceipt {
+        base: params.base.as_ref().map(used).transpose()?,
+        parents: params.parents.iter().map(used).collect::<Result<_, StageError>>()?,
+        format: params.output.format.name().to_owned(),
+        dtype: params.output.encoding().to_owned(),
+        output,
+        files: Vec::new(),
+        realised: Parameters::new(),
+        selection: None,
+        buffers: Vec::new(),
+        tensors: Vec::new(),
+        recompute: format!("studbook verify PLAN --recompute --candidate {}", params.candidate),
+        candidate: params.candidate,
+        operator: params.operator,
+        seed: params.seed,
+    })
+}
+
+fn receipt(action: &Action, params: Params, written: Written) -> Result<OperatorReceipt, StageError> {
+    let Written { done, decision, buffers } = written;
+    let realised = match &decision {
+        Some(decision) => weights(&params.parents, &decision.ingredients),
+        None => done.application.realised,
+    };
+    Ok(OperatorReceipt {
+        files: done.files,
+        realised,
+        selection: decision.map(|decision| decision.selection),
+        buffers,
+        tensors: done.application.tensors,
+        ..asked(action, params, done.artifact)?
+    })
 }
 
 /// The weight of every parent in the average of some of them.

@@ -105,7 +105,7 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -123,7 +123,12 @@ impl Stage for PromotionStage {
         for gate in &params.gates {
             gates.push(case.gate(gate)?);
         }
-        gates.extend(case.not_revoked(&gates)?);
+        // A candidate that is refused anyway stays refused by what it was measured to be, whatever is taken back
+        // later: the record of a refusal is for good.
+        if Decision::of(&gates) != Decision::Refuse {
+            let taken_back = case.not_revoked(&gates)?;
+            gates.extend(taken_back);
+        }
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
         let claims = case.claims(&params.gates, &gates, decision)?;
@@ -146,6 +151,13 @@ impl Stage for PromotionStage {
         }
         let Some((manifest, subject)) = context.optional_record("candidate")? else { return Ok(true) };
         Ok(context.taint_of_candidate(subject.sha256, &manifest)?.is_none())
+    }
+
+    fn lapsed(&self, context: &Context<'_>, _: &ActionResult) -> Result<String, StageError> {
+        let found = context.optional_record("candidate")?;
+        let taint = found.map(|(manifest, subject)| context.taint_of_candidate(subject.sha256, &manifest));
+        let why = taint.transpose()?.flatten().map_or_else(String::new, |taint| format!(": {taint}"));
+        Ok(format!("the candidate was taken back since{why}; the next run refuses it"))
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::context::of;
 use super::source::TRAINED;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
+use crate::base::difference;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::small::read_small;
@@ -61,16 +62,9 @@ impl Stage for RegistryStage {
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
         let params: Params = context.params()?;
-        let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
         let log = context.store.ledger()?;
         let leaves = log.leaves()?;
-        let mut offer = Offer::default();
-        let line = registry::line_of(&params.cycle, &leaves);
-        for candidate in &params.candidates {
-            offer.candidate(context, &params, &ledger, &leaves, candidate)?;
-        }
-        earlier::bring_back(context, &params, &leaves, &line, &mut offer)?;
-        let Offer { entries, rows, left_out } = offer;
+        let Offer { entries, rows, left_out } = Offer::now(context, &params, &leaves)?;
         let folder = registry_folder(context.store, &params.cycle);
         let signing = release::signing(context, &params, &leaves)?;
         let built = registry::build(&folder, entries, &|entries| registry::default_of(entries, &leaves))?;
@@ -105,6 +99,10 @@ impl Stage for RegistryStage {
                 return Ok(false);
             }
         }
+        // Why somebody is left out may change while everybody who is shown stays.
+        if !record.left_out.is_empty() && not_as_offered(context, &params, &record)?.is_some() {
+            return Ok(false);
+        }
         let folder = registry_folder(context.store, &params.cycle);
         let selector = read_small("read", &folder.join("selector.json"), MAX_SELECTOR);
         let Ok(bytes) = selector else { return Ok(false) };
@@ -132,6 +130,38 @@ impl Stage for RegistryStage {
         }
         Ok(true)
     }
+
+    /// The folder is read again by itself; whom it shows follows from the admissions and the ledger.
+    fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
+        let Some(blob) = result.outputs.get("record") else {
+            return Err(StageError::Refused("it made no record".to_owned()));
+        };
+        let record: SelectorRegistry = crate::record::from_bytes(&context.store.read(&blob.digest)?)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        match not_as_offered(context, &context.params()?, &record)? {
+            None => Ok(()),
+            Some(where_it_is) => Err(StageError::Refused(format!(
+                "the record is not what admissions and ledger say: {where_it_is}"
+            ))),
+        }
+    }
+}
+
+/// Where a record is not of what is offered now; none if it is.
+fn not_as_offered(
+    context: &Context<'_>,
+    params: &Params,
+    record: &SelectorRegistry,
+) -> Result<Option<String>, StageError> {
+    let offer = Offer::now(context, params, &context.store.ledger()?.leaves()?)?;
+    let expected = SelectorRegistry {
+        cycle: params.cycle.clone(),
+        selector: record.selector,
+        budget_bytes: params.budget,
+        entries: offer.rows,
+        left_out: offer.left_out,
+    };
+    Ok(difference::first(record, &expected))
 }
 
 /// What is offered so far, and what is not.
@@ -143,6 +173,18 @@ struct Offer {
 }
 
 impl Offer {
+    /// What the plan's admissions and the ledger offer.
+    fn now(context: &Context<'_>, params: &Params, leaves: &[Leaf]) -> Result<Self, StageError> {
+        let (ledger, _) = context.record::<LedgerExtract>("ledger")?;
+        let mut offer = Self::default();
+        let line = registry::line_of(&params.cycle, leaves);
+        for candidate in &params.candidates {
+            offer.candidate(context, params, &ledger, leaves, candidate)?;
+        }
+        earlier::bring_back(context, params, leaves, &line, &mut offer)?;
+        Ok(offer)
+    }
+
     /// Takes in a candidate of the plan if it was admitted and may be offered.
     fn candidate(
         &mut self,

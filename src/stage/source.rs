@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::context::sha256_of;
+use super::revoked::stage_error;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
@@ -14,9 +15,10 @@ use crate::model::adapter::{AdapterIdentity, OpenedAdapter};
 use crate::model::identity::Identity;
 use crate::model::source::{SourceKind, SourceManifest};
 use crate::model::{Package, Weights, slm1, trained, validate_values};
+use crate::pedigree::{Pedigree, Taint};
 use crate::record::Subject;
 use crate::record::source::{AdapterFacts, Origin, SourceArtifact};
-use crate::store::{ActionResult, Verdict};
+use crate::store::{ActionResult, Blob, Verdict};
 
 /// What the plan says of a parent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +54,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn weight(&self) -> Weight {
@@ -99,11 +101,22 @@ impl Stage for SourceStage {
     /// A parent that was good may have been taken back since.
     fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
         let Some(blob) = result.outputs.get("record") else { return Ok(false) };
-        let bytes = context.store.read(&blob.digest)?;
-        let record: SourceArtifact = crate::record::from_bytes(&bytes)
-            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
-        Ok(context.taint_of_source(Sha256::of(&bytes), &record)?.is_none())
+        Ok(taint(context, blob)?.is_none())
     }
+
+    fn lapsed(&self, context: &Context<'_>, result: &ActionResult) -> Result<String, StageError> {
+        let taint = result.outputs.get("record").map(|blob| taint(context, blob)).transpose()?.flatten();
+        let why = taint.map_or_else(String::new, |taint| format!(": {taint}"));
+        Ok(format!("it was taken back since and cannot be a parent any more{why}"))
+    }
+}
+
+/// What reaches the parent of this record.
+fn taint(context: &Context<'_>, record: &Blob) -> Result<Option<Taint>, StageError> {
+    let bytes = context.store.read(&record.digest)?;
+    let body: SourceArtifact = crate::record::from_bytes(&bytes)
+        .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+    context.taint_of_source(Sha256::of(&bytes), &body)
 }
 
 /// What a file or a folder turned out to be.
@@ -205,6 +218,7 @@ fn declared(context: &Context<'_>) -> Result<Option<Origin>, StageError> {
 
 fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<Origin, StageError> {
     if let Some(pool) = &params.pool {
+        as_offered(context, params, pool, artifact)?;
         return Ok(Origin {
             source_kind: if pool.trained { TRAINED } else { "undeclared" }.to_owned(),
             licences: pool.licences.clone(),
@@ -239,6 +253,36 @@ fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<
         manifest: Some(Sha256::of(&bytes)),
         cycle: None,
     })
+}
+
+/// A pool names a parent by one digest; the record that offers it binds another as well, and both must be of
+/// the bytes that are here.
+fn as_offered(
+    context: &Context<'_>,
+    params: &Params,
+    pool: &Pool,
+    artifact: &Subject,
+) -> Result<(), StageError> {
+    let pedigree = Pedigree::load(context.store).map_err(stage_error)?;
+    let bred = pedigree.manifests.get(&pool.manifest).map(|body| body.artifact);
+    let offered = bred.or_else(|| pedigree.sources.get(&pool.manifest).map(|body| body.artifact));
+    let refuse =
+        |why: String| Err(StageError::Refused(format!("`{}` cannot be a parent: {why}", params.name)));
+    match offered {
+        Some(offered) if offered == *artifact => Ok(()),
+        Some(offered) => refuse(format!(
+            "the record {} of the cycle `{}` offers a model with the SHA-256 {}, the one that is here has {}",
+            pool.manifest.short(),
+            pool.cycle,
+            offered.sha256,
+            artifact.sha256
+        )),
+        None => refuse(format!(
+            "its record {} of the cycle `{}` is no longer in the store; run that cycle's plan again",
+            pool.manifest.short(),
+            pool.cycle
+        )),
+    }
 }
 
 /// The word of the original sidecars.

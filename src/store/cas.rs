@@ -42,7 +42,7 @@ pub struct Blob {
 const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Files up to here are read, not mapped.
-const SMALL: u64 = 64 << 10;
+pub(super) const SMALL: u64 = 64 << 10;
 
 fn changed() -> std::io::Error {
     std::io::Error::other("the file changed while it was being read")
@@ -176,13 +176,33 @@ impl Store {
         Ok(Arc::new(Mapped::open(&self.locate(digest)?)?))
     }
 
-    /// A file that has this digest: a blob of ours, or a person's file that was hashed and has not
-    /// changed since.
+    /// A file that has this digest: a blob of ours, or a person's file. Its bytes are read only if it changed
+    /// since they were: a name in the store is a claim, and another file may have been put under it. That is an
+    /// error even where there is a good copy elsewhere: somebody should know.
     pub fn locate(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let object = self.object_path(digest);
-        if object.is_file() {
-            return Ok(object);
+        if !object.is_file() {
+            return self.elsewhere(digest);
         }
+        match self.found_in(&object)? {
+            found if found == *digest => Ok(object),
+            found => Err(StoreError::Damaged { expected: *digest, found }),
+        }
+    }
+
+    /// Like [`Store::locate`], for those who check the bytes of a blob themselves.
+    pub(super) fn find(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let object = self.object_path(digest);
+        if object.is_file() { Ok(object) } else { self.elsewhere(digest) }
+    }
+
+    /// What a blob's bytes are. Another run may put the same blob there just now, which is no change of it.
+    fn found_in(&self, object: &Path) -> Result<Digest, DiskError> {
+        Ok(self.hash_file(object).or_else(|_| self.hash_file(object))?.digest)
+    }
+
+    /// A person's file that was hashed and has not changed since.
+    fn elsewhere(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let known = self.stamps.paths_of(digest);
         let still = known.iter().find(|path| self.hash_file(path).is_ok_and(|blob| blob.digest == *digest));
         still.cloned().ok_or_else(|| self.lost(digest, known))
@@ -206,7 +226,7 @@ impl Store {
 
     /// Reads a document, checking its bytes against its name.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        let path = self.locate(digest)?;
+        let path = self.find(digest)?;
         let bytes = std::fs::metadata(&path).at("examine", &path)?.len();
         if bytes > MAX_DOCUMENT {
             let error = std::io::Error::other(format!("{bytes} bytes are too many for a document"));
@@ -222,7 +242,7 @@ impl Store {
 
     /// Re-hashes a blob, whatever its stamp says.
     pub fn rehash(&self, blob: &Blob) -> Result<(), StoreError> {
-        let mapped = match Mapped::open(&self.locate(&blob.digest)?) {
+        let mapped = match Mapped::open(&self.find(&blob.digest)?) {
             Ok(mapped) => mapped,
             Err(error) if error.is_not_found() => return Err(StoreError::Missing(blob.digest)),
             Err(error) => return Err(error.into()),
@@ -271,6 +291,15 @@ mod tests {
             let error = store.locate(&blob.digest).unwrap_err();
             assert!(matches!(&error, StoreError::Changed { path: named, .. } if *named == path), "{error}");
         }
+        // Other bytes under the name of a blob are not that blob.
+        let (one, two) = (store.put(b"one model").unwrap(), store.put(b"two model").unwrap());
+        let place = store.object_path(&one.digest);
+        std::fs::remove_file(&place).unwrap();
+        std::fs::copy(store.object_path(&two.digest), &place).unwrap();
+        let error = store.locate(&one.digest).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Damaged { expected, found } if (expected, found) == (one.digest, two.digest))
+        );
         // What was the store's alone is nobody's file.
         let own = store.put(b"a blob").unwrap();
         std::fs::remove_file(store.object_path(&own.digest)).unwrap();

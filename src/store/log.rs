@@ -66,14 +66,18 @@ impl Store {
 
     /// The last event of every stage.
     pub fn last_events(&self, cycle: &Name) -> Result<BTreeMap<String, Event>, StoreError> {
+        Ok(self.events(cycle)?.into_iter().map(|event| (event.stage.clone(), event)).collect())
+    }
+
+    /// Everything that happened, in order.
+    pub fn events(&self, cycle: &Name) -> Result<Vec<Event>, StoreError> {
         let path = self.log_path(cycle);
         let text = match read_small("read", &path, MAX_LOG) {
             Err(error) if error.is_not_found() => Vec::new(),
             other => other?,
         };
-        let events =
-            text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
-        Ok(events.map(|event| (event.stage.clone(), event)).collect())
+        let lines = text.split(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 }
 

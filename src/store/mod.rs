@@ -40,7 +40,7 @@ pub use actions::{ActionResult, Verdict};
 pub use cas::Blob;
 pub use evidence::Brought;
 pub use log::{Event, Happened, LogWriter};
-pub use view::ViewEntry;
+pub use view::{ViewEntry, ViewFindings};
 
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;

@@ -44,13 +44,34 @@ impl Store {
         Ok(Digest::of(&list(path, whole)?.to_bytes()))
     }
 
+    /// Whether a model is here, whole: the file it is, or each of its files.
+    pub fn has_model(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let path = self.locate(digest)?;
+        if let Some(listing) = self.listing(digest)? {
+            self.places(&listing)?;
+        }
+        Ok(path)
+    }
+
+    /// Re-hashes a model that is known by its digest, whatever stamps say.
+    pub fn rehash_known(&self, digest: &Digest) -> Result<(), StoreError> {
+        let whole = |digest: &Digest| {
+            let found = tree::digest(Mapped::open(&self.find(digest)?)?.as_ref());
+            if found == *digest { Ok(()) } else { Err(StoreError::Damaged { expected: *digest, found }) }
+        };
+        whole(digest)?;
+        let listing = self.listing(digest)?;
+        listing.iter().flat_map(Listing::files).try_for_each(|file| whole(&file.blake3))
+    }
+
     /// The files of a model that is several; nothing if it is one.
     pub fn listing(&self, digest: &Digest) -> Result<Option<Listing>, StoreError> {
         let seen = self.listings.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
         if seen.is_some() {
             return Ok(seen);
         }
-        let path = self.locate(digest)?;
+        // The list itself is checked where it is read, and what is none where it is opened.
+        let path = self.find(digest)?;
         let mut head = Vec::new();
         let file = std::fs::File::open(&path).at("open", &path)?;
         let bytes = file.metadata().at("examine", &path)?.len();

@@ -282,6 +282,28 @@ fn the_bytes_of_a_revoked_candidate_do_not_come_back() {
     space.studbook(&["run", "plan.toml"]).exits(3).says("average    admitted");
 }
 
+/// A merge in which one parent weighs nothing has the other one's bytes; that it is tainted says nothing
+/// against that one, nor against whoever else descends from it.
+#[test]
+fn a_child_with_the_bytes_of_a_parent_taints_nobody_with_the_other() {
+    let space = Space::new();
+    let candidate = "[candidates.control]\noperator = \"task_delta\"\nparents = [\"one\"]\nlambda = 0.0\n";
+    space.edit("plan.toml", "[[eval]]", &format!("{candidate}\n[[eval]]"));
+    space.edit("plan.toml", "output = \"q8_0\"", "output = \"f32\"");
+    let base = crate::space::model(&crate::space::config(), "base", studbook::tensor::dtype::DType::F32);
+    space.write("base.slm", &base);
+    space.studbook(&["run", "plan.toml"]).exits(3);
+    let control = std::fs::read(space.path(".studbook/runs/tiny/04-operator/control.slm")).unwrap();
+    assert!(control == base, "nothing of `one` is in it");
+    let one = studbook::base::digest::Sha256::of(&std::fs::read(space.path("one.slm")).unwrap()).to_hex();
+    let said = space.studbook(&["revoke", &one, "--reason", "r", "--format", "json"]).exits(0).json();
+    assert!(said.to_string().contains("tiny/control"), "{said}");
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    let run = space.studbook(&["run", "plan.toml"]).exits(1);
+    assert!(!run.err.contains("`base` cannot be a parent"), "{run:?}");
+    assert!(run.err.contains("`one` cannot be a parent"), "{run:?}");
+}
+
 /// A dossier names its candidate's parents; that a grandparent was taken back its reader learns all the same.
 #[test]
 fn a_dossier_is_told_of_a_grandparent_that_was_taken_back() {

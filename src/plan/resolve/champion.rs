@@ -111,7 +111,7 @@ impl Resolver<'_> {
     /// Whether its model is in the store.
     fn is_here(&mut self, champion: &Champion, span: &std::ops::Range<usize>) -> bool {
         let Origin::Pool { cycle, parent } = &champion.origin else { return false };
-        let Err(error) = self.store.locate(&parent.artifact) else { return true };
+        let Err(error) = self.store.has_model(&parent.artifact) else { return true };
         let message = format!("the model of the champion `{}` is not in this store: {error}", parent.name);
         self.mistake(
             Diagnostic::error(message, span.clone())

@@ -155,7 +155,7 @@ impl Resolver<'_> {
             return None;
         }
         self.chosen_by.extend(pool.chosen_by);
-        match self.store.locate(&parent.artifact) {
+        match self.store.has_model(&parent.artifact) {
             Ok(path) => {
                 let artifact = Some(parent.artifact);
                 Some((Origin::Pool { cycle, parent }, Model { path, artifact, named: recipe }))

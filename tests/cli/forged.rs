@@ -1,0 +1,188 @@
+//! Records forged by somebody who knows the format: a new blob, a result that names it, a seal that fits. And the
+//! other side: what honest use leaves behind does not fail.
+
+use serde_json::{Value, json};
+use studbook::base::canonical;
+use studbook::base::digest::Sha256;
+use studbook::store::Store;
+
+use crate::space::Space;
+use crate::verify::{actions_with, done, forge, refused};
+
+/// Puts other bytes in the place of an output, where it is now what the view shows under this name.
+fn replace(space: &Space, output: &str, shown: &str, change: impl FnOnce(&str) -> Vec<u8>) {
+    let kept = space.read(&format!(".studbook/runs/tiny/{shown}"));
+    let old = studbook::base::digest::Digest::of(kept.as_bytes());
+    let new = Store::open(&space.path(".studbook")).unwrap().put(&change(&kept)).unwrap();
+    let mut forged = 0;
+    for (name, mut result) in actions_with(space, output) {
+        if result.outputs[output].digest == old {
+            result.outputs.insert(output.to_owned(), new);
+            forge(space, &name, &result);
+            forged += 1;
+        }
+    }
+    assert_eq!(forged, 1, "{shown}");
+}
+
+fn replace_record(space: &Space, shown: &str, change: impl FnOnce(&mut Value)) {
+    replace(space, "record", shown, |kept| {
+        let mut record: Value = serde_json::from_str(kept).unwrap();
+        change(&mut record["body"]);
+        canonical::to_vec(&record).unwrap()
+    });
+}
+
+#[test]
+fn the_threat_of_a_receipt_of_another_operation() {
+    let space = done();
+    replace_record(&space, "04-operator/tasks.json", |body| {
+        assert_eq!(body["operator"]["parameters"]["lambda"], 0.5);
+        body["operator"]["parameters"]["lambda"] = json!(0.75);
+    });
+    let differs = "`operator.parameters.lambda` is 0.75, expected 0.5";
+    refused(&space, "operator:tasks", differs);
+    space
+        .studbook(&["run", "plan.toml", "--quiet"])
+        .exits(1)
+        .complains("the receipt is not of what its lineage bound")
+        .complains(differs);
+    refused(&space, "operator:tasks", differs);
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+    let said = said.says("FAIL  operator:tasks: recomputed: MISMATCH of the receipt");
+    said.says(differs).says("operator:average: recomputed: MATCH");
+}
+
+#[test]
+fn the_threat_of_a_receipt_that_tells_of_another_child() {
+    let space = done();
+    replace_record(&space, "04-operator/tasks.json", |body| {
+        let tensor = &mut body["tensors"][0];
+        assert!(tensor["name"].is_string(), "{tensor}");
+        tensor["name"] = json!("another");
+    });
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space
+        .studbook(&["verify", "plan.toml", "--recompute"])
+        .exits(4)
+        .says("FAIL  operator:tasks: recomputed: MISMATCH of the receipt: `tensors.0.");
+}
+
+#[test]
+fn the_threat_of_a_proof_of_something_else() {
+    let space = done();
+    let shown = "10-ledger/average.tlog-proof";
+    let (honest, other) = (
+        space.read(&format!(".studbook/runs/tiny/{shown}")),
+        space.read(".studbook/runs/tiny/10-ledger/tasks.tlog-proof"),
+    );
+    replace(&space, "proof.average", shown, |_| other.into_bytes());
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    refused(&space, "ledger:admissions", "the proof for `average`: is of entry 2, the decision is entry 1");
+    replace(&space, "proof.average", shown, |_| {
+        let (proof, checkpoint) = honest.rsplit_once("\n3\n").unwrap();
+        format!("{proof}\n4\n{checkpoint}").into_bytes()
+    });
+    refused(&space, "ledger:admissions", "the proof for `average`: ");
+}
+
+#[test]
+fn the_threat_of_a_ledger_record_that_says_otherwise() {
+    let space = done();
+    replace_record(&space, "10-ledger/admissions.json", |body| {
+        let entries = body["entries"].as_array_mut().unwrap();
+        let refusal = entries.iter_mut().find(|entry| entry["kind"] == "refusal").unwrap();
+        refusal["kind"] = json!("admission");
+    });
+    refused(&space, "ledger:admissions", "expected \"refusal\"");
+}
+
+#[test]
+fn the_threat_of_a_registry_record_that_leaves_somebody_out() {
+    let space = done();
+    let shown = "13-registry/tiny.json";
+    replace_record(&space, shown, |body| body["entries"][0]["admission"] = json!(Sha256::of(b"x")));
+    refused(
+        &space,
+        "registry:tiny",
+        "the record is not what admissions and ledger say: `entries.0.admission` is ",
+    );
+    // Why somebody is left out is asked again by every run.
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    replace_record(&space, shown, |body| body["left_out"] = json!([["average", "it rhymes badly"]]));
+    refused(&space, "registry:tiny", "no longer there as it was");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert!(!space.read(&format!(".studbook/runs/tiny/{shown}")).contains("rhymes"));
+}
+
+#[test]
+fn the_threat_of_an_edit_of_what_people_read() {
+    let space = done();
+    let (record, link) =
+        (".studbook/runs/tiny/09-admission/tasks.json", ".studbook/runs/tiny/04-operator/tasks.slm");
+    let honest = (space.read(record), std::fs::read_link(space.path(link)).unwrap());
+    space.edit(record, "\"admitted\":false", "\"admitted\":true");
+    refused(&space, "view", "09-admission/tasks.json is not what the store has");
+    space.studbook(&["run", "plan.toml"]).exits(3).says(", 0 executed, ");
+    assert_eq!(space.read(record), honest.0);
+    let other = std::fs::read_link(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    std::fs::remove_file(space.path(link)).unwrap();
+    std::os::unix::fs::symlink(other, space.path(link)).unwrap();
+    refused(&space, "view", "04-operator/tasks.slm is not what the store has");
+    space.studbook(&["run", "plan.toml"]).exits(3).says(", 0 executed, ");
+    assert_eq!(std::fs::read_link(space.path(link)).unwrap(), honest.1);
+    space.studbook(&["verify", "plan.toml"]).exits(0).says("view: ").says(" files, as the store has them");
+}
+
+#[test]
+fn a_ledger_that_nobody_remembers_is_not_called_remembered() {
+    let space = done();
+    space.studbook(&["verify", "plan.toml"]).exits(0).says("3 entries, one tree, as remembered");
+    let before = space.files(".studbook/ledger");
+    space.studbook(&["revoke", "tasks", "--plan", "plan.toml", "--reason", "bad"]).exits(0);
+    std::fs::remove_dir_all(space.path(".studbook/ledger")).unwrap();
+    std::fs::remove_file(space.path(".studbook/heads")).unwrap();
+    for (name, bytes) in before {
+        space.write(&format!(".studbook/ledger/{name}"), &bytes);
+    }
+    let said = space.studbook(&["verify", "plan.toml"]).exits(0);
+    said.says("3 entries, one tree, nothing was remembered to compare with: trust on first use");
+}
+
+#[test]
+fn an_old_refusal_stays_what_it_was_when_something_is_taken_back() {
+    let space = done();
+    let refusal = ".studbook/runs/tiny/09-admission/tasks.json";
+    let before = space.read(refusal);
+    let suite = Sha256::of(space.read("suite.jsonl").as_bytes()).to_hex();
+    space.studbook(&["revoke", &suite, "--plan", "plan.toml", "--reason", "leaked"]).exits(0);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    assert_eq!(space.read(refusal), before);
+    assert!(space.read(".studbook/runs/tiny/09-admission/average.json").contains("not-revoked"));
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says(", 0 failed");
+}
+
+#[test]
+fn a_run_that_was_stopped_after_an_edit_is_no_tampering() {
+    let space = done();
+    space.edit("plan.toml", "seconds = 600", "seconds = 0");
+    space.studbook(&["run", "plan.toml", "--quiet"]);
+    let said = space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+    said.says("not made yet of what the plan says now; the next run makes it");
+    // Back to what was run whole: nothing is missing.
+    space.edit("plan.toml", "seconds = 0", "seconds = 600");
+    let said = space.studbook(&["verify", "plan.toml"]).exits(0);
+    assert!(!said.out.contains("not made yet"), "{}", said.out);
+}
+
+#[test]
+fn a_source_that_holds_no_longer_says_why() {
+    let space = done();
+    let two = Sha256::of(&std::fs::read(space.path("two.slm")).unwrap()).to_hex();
+    space.studbook(&["revoke", &two, "--plan", "plan.toml", "--reason", "not ours"]).exits(0);
+    refused(&space, "source:two", "it was taken back since and cannot be a parent any more: ");
+    space.write(".studbook/ledger/checkpoint", b"nothing");
+    let said = space.studbook(&["verify", "plan.toml"]).exits(4);
+    let source = said.out.lines().find(|line| line.starts_with("FAIL  source:two: ")).unwrap();
+    assert!(source.contains("nobody can tell whether it still holds: "), "{source}");
+}
