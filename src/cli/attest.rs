@@ -9,7 +9,6 @@ use super::exit::{Exit, UsageError};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::base::nearest::nearest;
-use crate::base::shell;
 use crate::engine::gates::promotion_of;
 use crate::engine::preview::preview;
 use crate::pedigree::signing::refuse_revoked;
@@ -36,7 +35,7 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
     let preview = preview(&loaded.graph, &loaded.store)?;
     let not_made = || {
         UsageError::new(format!("`{}` is not there to be approved yet", candidate.name))
-            .hint(format!("run it first: studbook run {}", shell::path(&command.plan)))
+            .hint(format!("run it first: studbook run {}", loaded.typed))
     };
     // After one approval of several the promotion is still to be decided again: that is no hindrance.
     let promotion = promotion_of(&loaded.graph, &loaded.store, &preview.results, &candidate.name)?;
@@ -72,7 +71,7 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         candidate.name,
         gate.name,
         command.by,
-        shell::path(&command.plan)
+        loaded.typed
     )?;
     Ok(Exit::Complete)
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::args::{Args, Color};
 use super::exit::UsageError;
+use crate::base::shell;
 use crate::engine::compile::compile;
 use crate::engine::graph::StageGraph;
 use crate::model::huggingface::code;
@@ -102,6 +103,19 @@ pub(super) fn store_path(args: &Args, plan: Option<&Path>) -> PathBuf {
     folder.unwrap_or(Path::new(".")).join(".studbook")
 }
 
+/// A plan in a command that is printed. A folder that a variable names, it will name again.
+pub(super) fn typed(args: &Args, plan: &Path) -> String {
+    let mut typed = shell::path(plan);
+    let folders = [("--store", "STUDBOOK_STORE", &args.store), ("--keys", "STUDBOOK_KEYS", &args.keys)];
+    for (flag, variable, folder) in folders {
+        let Some(folder) = folder else { continue };
+        if std::env::var_os(variable).is_none_or(|named| named != folder.as_os_str()) {
+            typed += &format!(" {flag} {}", shell::path(folder));
+        }
+    }
+    typed
+}
+
 /// The keys and the trust file of a plan: those in its folder, unless another folder of keys is named.
 pub(super) fn custody(args: &Args, plan: Option<&Path>) -> anyhow::Result<Custody> {
     let folder = plan.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
@@ -142,6 +156,8 @@ pub(super) struct Loaded {
     pub(super) findings: Findings,
     pub(super) graph: StageGraph,
     pub(super) store: Arc<Store>,
+    /// The plan, and the folders that were named with it, as a person types them again.
+    pub(super) typed: String,
 }
 
 /// Loads a plan to look at it. Writes nothing.
@@ -149,7 +165,7 @@ pub(super) fn load(args: &Args, path: &Path) -> anyhow::Result<Loaded> {
     let store = Store::open(&store_path(args, Some(path)))?.kept_by(custody(args, Some(path))?);
     let (plan, findings) = plan::load(path, &store)?;
     let graph = compile(&plan);
-    Ok(Loaded { plan, findings, graph, store: Arc::new(store) })
+    Ok(Loaded { plan, findings, graph, store: Arc::new(store), typed: typed(args, path) })
 }
 
 impl Loaded {

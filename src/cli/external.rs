@@ -11,7 +11,6 @@ use super::args::{Args, Attest};
 use super::context::{Terminal, load_to_work};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
-use crate::base::shell;
 use crate::engine::preview::preview;
 use crate::evaluate::Measure;
 use crate::evaluate::harness::{self, External};
@@ -40,7 +39,7 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
     });
     let Some((kind, blob)) = made else {
         return Err(UsageError::new(format!("`{name}` is no model of this plan, or was not made yet"))
-            .hint(format!("run it first: studbook run {}", shell::path(&command.plan)))
+            .hint(format!("run it first: studbook run {}", loaded.typed))
             .into());
     };
     let bytes = loaded.store.read(&blob.digest)?;
@@ -66,7 +65,7 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
         outcomes.len(),
         suite.name,
         command.by,
-        shell::path(&command.plan)
+        loaded.typed
     )?;
     Ok(Exit::Complete)
 }

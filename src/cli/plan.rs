@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     loaded.warn(terminal)?;
     let preview = preview(&loaded.graph, &loaded.store)?;
     let gates =
-        pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &command.plan)?;
+        pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &loaded.typed)?;
     let cycle = loaded.plan.cycle.name.as_str();
     if command.format == Format::Json {
         terminal.json(&Output { cycle, stages: &preview.stages, pending_gates: &gates })?;

@@ -8,7 +8,6 @@ use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf
 use super::context::{Loaded, Terminal, load, now, stopped_by_ctrl_c};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
-use crate::base::shell;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
 use crate::pedigree::{Pedigree, Revoked, Tracer};
@@ -33,7 +32,7 @@ fn build(args: &Args, of: &RegistryOf, terminal: &Terminal) -> anyhow::Result<Ex
     let run = Run { plan: of.plan.clone(), fail_fast: false, format: Format::Text };
     let exit = super::run::run(args, &run, terminal)?;
     let loaded = load(args, &of.plan)?;
-    let folder = folder_of(&loaded, &of.plan)?;
+    let folder = folder_of(&loaded)?;
     let custody = loaded.store.custody();
     let (checked, published) = whole(&folder, custody.trust())?;
     let place = match &of.out {
@@ -89,13 +88,13 @@ fn whole(
     Ok((checked, published))
 }
 
-fn folder_of(loaded: &Loaded, plan: &Path) -> anyhow::Result<PathBuf> {
+fn folder_of(loaded: &Loaded) -> anyhow::Result<PathBuf> {
     let folder = registry_folder(&loaded.store, &loaded.plan.cycle.name);
     if folder.join("selector.json").is_file() {
         return Ok(folder);
     }
     let error = UsageError::new(format!("the cycle `{}` has no registry yet", loaded.plan.cycle.name));
-    Err(error.hint(format!("make it first: studbook registry build {}", shell::path(plan))).into())
+    Err(error.hint(format!("make it first: studbook registry build {}", loaded.typed)).into())
 }
 
 /// Copies the files of a registry, which was checked, into a new folder or an empty one.
@@ -147,10 +146,10 @@ fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::R
         (command.plan.clone(), whole(&command.plan, None)?)
     } else {
         let loaded = load(args, &command.plan)?;
-        let folder = folder_of(&loaded, &command.plan)?;
+        let folder = folder_of(&loaded)?;
         let found = whole(&folder, loaded.store.custody().trust())?;
         for (name, why) in taken_back(&loaded.store, &found.0.selector)? {
-            let again = format!("studbook registry build {}", shell::path(&command.plan));
+            let again = format!("studbook registry build {}", loaded.typed);
             terminal.warn(&format!("`{name}` is offered, but {why}; build the registry again: {again}"))?;
         }
         (folder, found)

@@ -6,7 +6,6 @@ use super::args::{Args, Format, Planned};
 use super::context::{Terminal, load};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
-use crate::base::shell;
 use crate::engine::preview::preview;
 use crate::record;
 use crate::record::review::PopulationReview;
@@ -21,7 +20,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let made = stage.and_then(|index| preview.results[index.index()].as_ref());
     let Some(blob) = made.and_then(|made| made.outputs.get("record")) else {
         let error = UsageError::new(format!("the cycle `{}` was not reviewed yet", loaded.plan.cycle.name));
-        return Err(error.hint(format!("run it first: studbook run {}", shell::path(&command.plan))).into());
+        return Err(error.hint(format!("run it first: studbook run {}", loaded.typed)).into());
     };
     let review: PopulationReview = record::from_bytes(&loaded.store.read(&blob.digest)?)?;
     if command.format == Format::Json {

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, command: &Run, terminal: &Terminal) -> anyhow::Re
     let report = report?;
     let candidates = outcomes(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends)?;
     let gates =
-        pending(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends, &command.plan)?;
+        pending(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends, &loaded.typed)?;
     match command.format {
         Format::Json => json(&loaded, &report, &candidates, &gates, terminal)?,
         Format::Text => text(&loaded, &report, &candidates, &gates, start.elapsed(), terminal)?,

@@ -7,7 +7,6 @@ use super::attest::find_candidate;
 use super::context::{Loaded, Terminal, load_to_work};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
-use crate::base::shell;
 use crate::browser::chromium::{BrowserError, Chromium};
 use crate::engine::gates::promotion_of;
 use crate::engine::preview::preview;
@@ -40,7 +39,7 @@ pub(super) fn run(args: &Args, command: &Smoke, terminal: &Terminal) -> anyhow::
     let (mut browser, mut exit) = (None, Exit::Complete);
     for (candidate, gate) in asked {
         let Some(case) = Case::of(&loaded, &preview.results, candidate)? else {
-            let plan = shell::path(&command.plan);
+            let plan = &loaded.typed;
             let name = &candidate.name;
             writeln!(
                 terminal.err(),
@@ -74,7 +73,7 @@ pub(super) fn run(args: &Args, command: &Smoke, terminal: &Terminal) -> anyhow::
         writeln!(terminal.out(), "{}: ran in {}: {text}", candidate.name, evidence.browser)?;
     }
     if browser.is_some() {
-        writeln!(terminal.out(), "Go on with: studbook run {}", shell::path(&command.plan))?;
+        writeln!(terminal.out(), "Go on with: studbook run {}", loaded.typed)?;
     }
     Ok(exit)
 }

@@ -9,7 +9,6 @@ use super::context::{Terminal, load};
 use super::exit::Exit;
 use super::plan::print_gates;
 use super::run::candidate_table;
-use crate::base::shell;
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, outcomes};
 use crate::engine::preview::{Outlook, preview};
@@ -40,7 +39,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let preview = preview(&loaded.graph, &loaded.store)?;
     let candidates = outcomes(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends)?;
     let gates =
-        pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &command.plan)?;
+        pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &loaded.typed)?;
     let done =
         preview.count(|outlook| !matches!(outlook, Outlook::WouldRun { .. } | Outlook::Depends { .. }));
     let kinds: Vec<KindRow> = KINDS
@@ -83,7 +82,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     }
     write!(out, "{}", candidate_table(&candidates))?;
     if done < loaded.graph.len() {
-        writeln!(out, "\nGo on with: studbook run {}", shell::path(&command.plan))?;
+        writeln!(out, "\nGo on with: studbook run {}", loaded.typed)?;
     }
     print_gates(&mut out, &gates)?;
     Ok(Exit::Complete)

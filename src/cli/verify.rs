@@ -5,10 +5,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::args::{Args, Format, Verify};
-use super::context::{Terminal, load, now};
+use super::context::{Terminal, load, now, typed};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
-use crate::base::shell;
 use crate::dossier;
 use crate::engine::verify::{Checked, Options, verify};
 use crate::trust::Trust;
@@ -34,7 +33,7 @@ pub(super) fn run(args: &Args, command: &Verify, terminal: &Terminal) -> anyhow:
         terminal.json(&Output { checked: findings.len(), failed, findings: &findings })?;
     }
     if findings.is_empty() {
-        let run = format!("run it first: studbook run {}", shell::path(&command.plan));
+        let run = format!("run it first: studbook run {}", typed(args, &command.plan));
         return Err(UsageError::new("there is nothing to verify").hint(run).into());
     }
     Ok(if failed == 0 { Exit::Complete } else { Exit::Unverified })

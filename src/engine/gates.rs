@@ -1,7 +1,5 @@
 //! Pending gates: which, of whom, and what would satisfy each.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::compile::rivals_of;
@@ -9,7 +7,6 @@ use super::graph::StageGraph;
 use super::resolve::Results;
 use super::schedule::End;
 use crate::base::name::Name;
-use crate::base::shell;
 use crate::evaluate::harness::External;
 use crate::evaluate::{self, Better, Measure};
 use crate::plan::{Candidate, Gate, GateRule, MetricGate, Plan, Versus};
@@ -31,17 +28,17 @@ pub struct PendingGate {
     pub command: String,
 }
 
-/// Every gate that is pending, in plan order. A refused candidate has none: nothing waits for them.
+/// Every gate that is pending, in plan order; `typed` is the plan in a command. A refused candidate has none: nothing waits for them.
 pub fn pending(
     plan: &Plan,
     graph: &StageGraph,
     store: &Store,
     results: &Results,
     ends: &[Option<End>],
-    path: &Path,
+    typed: &str,
 ) -> Result<Vec<PendingGate>, StoreError> {
     let mut found = Vec::new();
-    let waiting = Waiting { plan, graph, results, path };
+    let waiting = Waiting { plan, graph, results, typed };
     for candidate in &plan.candidates {
         let gates = plan.gates.iter().filter(|gate| gate.is_for(candidate));
         match promotion_of(graph, store, results, &candidate.name)? {
@@ -57,7 +54,7 @@ pub fn pending(
                     let status = template.gates.iter().find(|status| status.gate == gate.name);
                     match status {
                         Some(status) if status.state == GateState::Inconclusive => {
-                            more_cases(status, candidate, path)
+                            more_cases(status, candidate, typed)
                         }
                         Some(status) if status.finding.starts_with(UNLIKE) => {
                             waiting.ask_alike(gate, candidate, status)
@@ -102,35 +99,35 @@ struct Waiting<'a> {
     plan: &'a Plan,
     graph: &'a StageGraph,
     results: &'a Results,
-    path: &'a Path,
+    typed: &'a str,
 }
 
 impl Waiting<'_> {
     fn describe(&self, gate: &Gate, candidate: &Candidate) -> PendingGate {
-        let path = shell::path(self.path);
+        let plan = self.typed;
         let name = &candidate.name;
         let (satisfied_by, command) = match &gate.rule {
             GateRule::Metric(rule) => match self.missing(rule, candidate) {
                 Some((model, suite)) => {
                     (format!("{}; missing: `{model}` on `{suite}`", metric(rule)), self.bring(model, suite))
                 }
-                None => (metric(rule), format!("studbook run {path}")),
+                None => (metric(rule), format!("studbook run {plan}")),
             },
             GateRule::Approval(approval) if approval.keys.is_empty() => (
                 format!("an approval: {}", approval.statement),
-                format!("studbook attest {path} {name} --gate {} --by NAME", gate.name),
+                format!("studbook attest {plan} {name} --gate {} --by NAME", gate.name),
             ),
             GateRule::Approval(approval) => {
                 let names: Vec<&str> = approval.keys.iter().map(|key| key.name.as_str()).collect();
                 let (threshold, names) = (approval.threshold, names.join(", "));
                 (
                     format!("{threshold} signed approval of {names}: {}", approval.statement),
-                    format!("studbook attest {path} {name} --gate {} --by NAME --key KEY", gate.name),
+                    format!("studbook attest {plan} {name} --gate {} --by NAME --key KEY", gate.name),
                 )
             }
             GateRule::BrowserSmoke => (
                 "the smoke prompts run in a browser, with the native tokens and logits".to_owned(),
-                format!("studbook smoke --browser {path}"),
+                format!("studbook smoke --browser {plan}"),
             ),
         };
         PendingGate { candidate: name.clone(), gate: gate.name.clone(), satisfied_by, command }
@@ -138,8 +135,8 @@ impl Waiting<'_> {
 
     /// What to type to bring the results of another harness.
     fn bring(&self, model: &Name, suite: &Name) -> String {
-        let path = shell::path(self.path);
-        format!("studbook attest {path} {model} --suite {suite} --results FILE --samples FILE --by NAME")
+        let plan = self.typed;
+        format!("studbook attest {plan} {model} --suite {suite} --results FILE --samples FILE --by NAME")
     }
 
     /// All results are there, but not of the same questions: the candidate is asked again.
@@ -180,13 +177,13 @@ impl Waiting<'_> {
 }
 
 /// What was measured does not decide; only other cases, or more of them, can.
-fn more_cases(status: &GateStatus, candidate: &Candidate, path: &Path) -> PendingGate {
+fn more_cases(status: &GateStatus, candidate: &Candidate, typed: &str) -> PendingGate {
     let cases = status.finding.split("; ").find(|part| part.contains("cases would decide"));
     PendingGate {
         candidate: candidate.name.clone(),
         gate: status.gate.clone(),
         satisfied_by: format!("a larger suite: {}", cases.unwrap_or("nothing seen points either way")),
-        command: format!("studbook run {}", shell::path(path)),
+        command: format!("studbook run {}", typed),
     }
 }
 

@@ -105,6 +105,22 @@ fn the_command_of_a_gate_can_be_pasted() {
     }
 }
 
+/// The folders that were named are named again, but for those that a variable says.
+#[test]
+fn a_printed_command_is_of_the_same_store() {
+    let space = Space::new();
+    let run = ["run", "plan.toml", "--store", "my store", "--keys", "k"];
+    let command = "studbook attest plan.toml --store 'my store' --keys k ties --gate release --by NAME";
+    space.studbook(&run).exits(3).says(command);
+    let typed = command.replacen("studbook", env!("CARGO_BIN_EXE_studbook"), 1).replace("NAME", "ada");
+    let said = crate::space::said(&mut space.in_shell(&typed)).exits(0);
+    said.says("Go on with: studbook run plan.toml --store 'my store' --keys k");
+    assert!(!space.path(".studbook").exists());
+    let mut plan = space.command(&["plan", "plan.toml"]);
+    let said = crate::space::said(plan.env("STUDBOOK_STORE", "other")).exits(0);
+    said.says("studbook attest plan.toml ties --gate release");
+}
+
 #[test]
 fn after_an_edit_exactly_the_changed_stages_would_run() {
     let space = Space::new();
