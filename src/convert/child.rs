@@ -42,6 +42,13 @@ pub struct Form {
 }
 
 impl Form {
+    /// The same with every number in f32, which every format has: what a child would be if it were not
+    /// rounded.
+    #[must_use]
+    pub fn in_full(self) -> Self {
+        Self { dtype: Some(DType::F32), ..self }
+    }
+
     /// What the child's encoding is called.
     pub fn encoding(&self) -> &'static str {
         self.dtype.map_or("as stored", DType::name)
@@ -314,4 +321,18 @@ fn companions(
 pub fn names_fit(package: &Package, like: &Package, form: &Form) -> Result<(), ConvertError> {
     let naming = form.format.naming_like(like);
     super::view::View::new(package, &package.weights, naming, form.format.name()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_child_has_a_self_in_full() {
+        for format in Target::OF_CHILDREN {
+            let form = Form { format, dtype: None, shard: Some(7), without_tokenizer: false };
+            assert_eq!(form.in_full(), Form { dtype: Some(DType::F32), ..form });
+            form.in_full().check().unwrap();
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Quantisation delta: what rounding the weights did to the predictions.
 //!
 //! A child stored in few bits is held against itself stored in f32: the same operator on the same
-//! parents. Both read the same texts; at every token the two distributions are compared.
+//! parents, in the same format. Both read the same texts; at every token the two distributions are compared.
 //! `kl_divergence` is the mean of KL(f32 || child) in nats per token; `top1_agreement` the share of
 //! tokens at which both find the same token likeliest. No answer key is needed, so any text will do.
 

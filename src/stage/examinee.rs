@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::adapter::Whole;
 use super::eval::Params;
 use super::{Action, Context, Kind, StageError, stage};
 use crate::base::key::WriteKey;
@@ -49,16 +50,19 @@ impl<'a> Model<'a> {
     }
 
     /// The model in f32: made as an operator stage of a plan with that output would make it, and
-    /// cached as such.
+    /// cached as such. It has the model's own format, so nothing differs but how numbers are stored.
     fn full(&self) -> Result<&runtime::Model, StageError> {
         if let Some(model) = self.full.get() {
             return Ok(model);
         }
-        let model = runtime::Model::new(Arc::new(self.make_full()?.checkpoint))?;
+        let name = &self.params.name;
+        let checkpoint = self.make_full()?.runnable(name)?;
+        let checkpoint = checkpoint.map_err(|why| cannot_run(name, &why))?;
+        let model = runtime::Model::new(Arc::new(checkpoint))?;
         Ok(self.full.get_or_init(|| model))
     }
 
-    fn make_full(&self) -> Result<crate::model::Opened, StageError> {
+    fn make_full(&self) -> Result<Whole, StageError> {
         let context = self.context;
         let Some(params) = &self.params.full else {
             let why = format!("`{}` was not made by an operator; it has no self in f32", self.params.name);
@@ -89,7 +93,7 @@ impl<'a> Model<'a> {
         };
         let artifact = made.outputs.get("artifact");
         let artifact = artifact.ok_or_else(|| StageError::Refused("an operator made nothing".to_owned()))?;
-        Ok(crate::model::open(&context.store.locate(&artifact.digest)?)?)
+        Ok(Whole { model: context.store.open_model(&artifact.digest)?, adapter: None })
     }
 }
 

@@ -103,6 +103,79 @@ fn every_evaluator_leaves_outcomes_that_verify_recomputes() {
     assert_eq!(space.files(".studbook/runs"), before);
 }
 
+/// Children that draw by row and name, and a rule that means Hugging Face's names.
+const DRAWN: &str = r#"[candidates.drawn]
+operator = "dare"
+parents = ["one", "two"]
+drop = 0.5
+
+[candidates.noise]
+operator = "mutate"
+parents = ["one"]
+sigma = 0.3
+bound = 0.9
+
+[candidates.ruled]
+operator = "passthrough"
+parents = ["one"]
+rules = [{ tensors = "*PATTERN*", scale = 0.3 }]
+
+[smoke]"#;
+
+/// What the children of each format are, held against themselves in f32: by child the divergence.
+fn divergences(space: &Space, form: &str, pattern: &str) -> Vec<f64> {
+    let suite = "\n[[eval]]\nname = \"rounding\"\nkind = \"quantization_delta\"\n\
+                 cases = \"texts.jsonl\"\nuse = \"gate\"\n\n[review]";
+    let plan = PLAN.replace("[smoke]", &DRAWN.replace("PATTERN", pattern)).replacen("\n[review]", suite, 1);
+    space.write("plan.toml", plan.replace("output = \"q8_0\"", form).as_bytes());
+    let said = space.studbook(&["run", "plan.toml"]);
+    assert!(said.out.contains(" 0 failed"), "{form}\n{}\n{}", said.out, said.err);
+    let kl = |name: &str| {
+        let found = sidecar(space, &format!("{name}.rounding"));
+        found["metrics"]["kl_divergence"]["value"].as_f64().unwrap()
+    };
+    ["average", "tasks", "drawn", "noise", "ruled"].map(kl).to_vec()
+}
+
+#[test]
+fn a_child_is_held_against_itself_in_its_own_format() {
+    let space = Space::new();
+    space.write("texts.jsonl", texts(4).as_bytes());
+    for (format, pattern) in [("hugging-face", ".mlp."), ("gguf", ".ffn_"), ("slm", ".w")] {
+        let form = |output: &str| format!("format = \"{format}\"\noutput = \"{output}\"");
+        let none = divergences(&space, &form("f32"), pattern);
+        assert_eq!(none, [0.0; 5], "what is stored in f32 is itself in f32: {format}");
+        let little = divergences(&space, &form(if format == "slm" { "q8_0" } else { "bf16" }), pattern);
+        assert!(little.iter().all(|kl| *kl > 0.0 && *kl < 0.01), "{format}: {little:?}");
+    }
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+}
+
+/// Nothing of it could be an `.slm` file: its tokenizer is none of SLM1's.
+#[test]
+fn a_child_with_another_tokenizer_is_held_against_itself() {
+    let space = Space::new();
+    space.write("texts.jsonl", texts(4).as_bytes());
+    for name in ["base", "one", "two", "three"] {
+        space.studbook(&["convert", &format!("{name}.slm"), name, "--to", "hugging-face"]).exits(0);
+        let path = format!("{name}/tokenizer.json");
+        // As many models have it: nothing is put in front of a text.
+        let mut file: serde_json::Value = serde_json::from_str(&space.read(&path)).unwrap();
+        file["post_processor"] = serde_json::Value::Null;
+        space.write(&path, file.to_string().as_bytes());
+    }
+    let kl = |space: &Space| {
+        let plan = space.read("plan.toml").replace(".slm\"", "\"").replace("output = \"q8_0\"", "");
+        let suite = "\n[[eval]]\nname = \"rounding\"\nkind = \"quantization_delta\"\n\
+                     cases = \"texts.jsonl\"\nuse = \"gate\"\n\n[review]";
+        space.write("plan.toml", plan.replacen("\n[review]", suite, 1).as_bytes());
+        let said = space.studbook(&["run", "plan.toml"]);
+        assert!(said.out.contains(" 0 failed"), "{}\n{}", said.out, said.err);
+        sidecar(space, "tasks.rounding")["metrics"]["kl_divergence"]["value"].as_f64()
+    };
+    assert_eq!(kl(&space), Some(0.0));
+}
+
 #[test]
 fn threads_and_lost_batches_change_no_byte() {
     let (one, two) = (space(), space());

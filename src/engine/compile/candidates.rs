@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use super::draft::Draft;
 use super::{Bound, Bred, Compiler, ancestors};
 use crate::base::name::Name;
-use crate::convert::{Form, Target};
+use crate::convert::Form;
 use crate::engine::graph::{From, Need, StageIndex};
 use crate::operator::Slice;
 use crate::plan::{Candidate, Gate, GateRule, Plan, RESERVED_GATES, Suite, Versus};
 use crate::record::lineage::BoundOperator;
 use crate::stage::Kind;
-use crate::tensor::dtype::DType;
 
 impl<'p> Compiler<'p> {
     /// Compatibility and lineage of a candidate.
@@ -66,10 +65,9 @@ impl<'p> Compiler<'p> {
     /// How a candidate is stored, and whom it is like: a model, never an adapter.
     pub(super) fn with_form(&self, mut params: Value, candidate: &Candidate) -> Value {
         let like = candidate.like().expect("a candidate has a parent");
-        let parent = self.plan.parents.iter().find(|parent| parent.name == *like);
         let like = self.adapts.get(like).copied().unwrap_or(like);
         params["like"] = json!(like);
-        params["output"] = json!(parent.expect("parents are resolved").form);
+        params["output"] = json!(self.form_of(candidate));
         if !candidate.slices.is_empty() {
             let of_models = candidate.slices.iter().map(|slice| {
                 let parent = self.adapts.get(&slice.parent).copied().unwrap_or(&slice.parent);
@@ -81,6 +79,12 @@ impl<'p> Compiler<'p> {
             params["tokens_of_base"] = json!(true);
         }
         params
+    }
+
+    fn form_of(&self, candidate: &Candidate) -> Form {
+        let like = candidate.like().expect("a candidate has a parent");
+        let parent = self.plan.parents.iter().find(|parent| parent.name == *like);
+        parent.expect("parents are resolved").form
     }
 
     /// Everybody whose bytes a candidate is made of: its ancestors, then the models that adapters among
@@ -138,7 +142,9 @@ impl<'p> Compiler<'p> {
         self.add(draft)
     }
 
-    /// What an operator stage is told; `full` asks for the child in f32, as an `.slm` file.
+    /// What an operator stage is told; `full` asks for the child in f32. All else stays, the format above
+    /// all: what tensors are called and how their rows lie decides which rules meet them and which random
+    /// numbers they get, and the tokenizer is the child's own.
     pub(super) fn operator_params(&self, candidate: &Candidate, full: bool) -> Value {
         let params = json!({
             "candidate": candidate.name,
@@ -149,12 +155,7 @@ impl<'p> Compiler<'p> {
         });
         let mut params = self.with_form(params, candidate);
         if full {
-            params["output"] = json!(Form {
-                format: Target::Slm1,
-                dtype: Some(DType::F32),
-                shard: None,
-                without_tokenizer: false
-            });
+            params["output"] = json!(self.form_of(candidate).in_full());
         }
         let adapters: BTreeMap<&Name, &Name> = ancestors(candidate)
             .into_iter()
