@@ -183,7 +183,7 @@ fn more_cases(status: &GateStatus, candidate: &Candidate, typed: &str) -> Pendin
         candidate: candidate.name.clone(),
         gate: status.gate.clone(),
         satisfied_by: format!("a larger suite: {}", cases.unwrap_or("nothing seen points either way")),
-        command: format!("studbook run {}", typed),
+        command: format!("studbook run {typed}"),
     }
 }
 

@@ -161,7 +161,7 @@ fn what_does_not_belong_in_a_registry_is_named_not_served_not_copied() {
 fn whoever_serves_what_was_taken_back_is_told() {
     let model = Sha256::of(&std::fs::read(Space::new().path("one.slm")).unwrap()).to_hex();
     for (verb, what, why) in
-        [("retire", "average", "took it back"), ("revoke", model.as_str(), "which ledger entry 3 revokes")]
+        [("retire", "average", "took it back"), ("revoke", model.as_str(), "took it back")]
     {
         let space = two_admitted();
         build(&space);

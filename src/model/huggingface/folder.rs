@@ -588,6 +588,10 @@ mod tests {
         assert!(damaged("model.safetensors.index.json", b"{}").contains("missing field `weight_map`"));
         assert!(
             damaged("model-1.safetensors", b"version https")
+                .contains("not a usable safetensors file: the file is a pointer of Git LFS")
+        );
+        assert!(
+            damaged("model-1.safetensors", b"{\"format\": \"pt\"}")
                 .contains("not a usable safetensors file: the header's length")
         );
         let escape = br#"{"weight_map": {"a": "../model-1.safetensors"}}"#;
