@@ -103,8 +103,10 @@ pub(super) fn unapproved(
             continue;
         };
         let keys = gate.keys.into_iter().map(|key| (key.name, key.public));
-        let Ok(trust) = Trust::in_approvers(keys) else { continue };
-        let Ok(manifest) = record::to_bytes(body) else { continue };
+        // What cannot be counted was not approved by anybody else.
+        let (Ok(trust), Ok(manifest)) = (Trust::in_approvers(keys), record::to_bytes(body)) else {
+            return Ok(Some(taint));
+        };
         let brought = store.brought(&Digest::of(&manifest), &gate.name)?;
         let brought = brought.and_then(|brought| record::from_bytes::<SignedApprovals>(&brought.bytes).ok());
         let brought = brought.unwrap_or_default();

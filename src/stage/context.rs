@@ -145,6 +145,15 @@ impl Context<'_> {
         if self.optional(name).is_some() { self.record(name).map(Some) } else { Ok(None) }
     }
 
+    /// The record that a stage made earlier, if it made one.
+    pub fn record_of<T: Record>(&self, result: &ActionResult) -> Result<Option<(T, Subject)>, StageError> {
+        let Some(blob) = result.outputs.get("record") else { return Ok(None) };
+        let bytes = self.store.read(&blob.digest)?;
+        let body = record::from_bytes(&bytes)
+            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        Ok(Some((body, Subject::of(&bytes))))
+    }
+
     /// Opens a model by an input's digest.
     pub fn model(&self, input: &str) -> Result<OpenedPackage, StageError> {
         Ok(self.store.open_model(&self.input(input)?)?)

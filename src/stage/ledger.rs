@@ -70,10 +70,7 @@ impl Stage for LedgerStage {
 
     /// The entries must be in the ledger that is there now.
     fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
-        let Some(blob) = result.outputs.get("record") else { return Ok(false) };
-        let bytes = context.store.read(&blob.digest)?;
-        let extract: LedgerExtract = record::from_bytes(&bytes)
-            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        let Some((extract, _)) = context.record_of::<LedgerExtract>(result)? else { return Ok(false) };
         let records: Vec<Sha256> = extract.entries.iter().map(|place| place.record).collect();
         let found = context.store.ledger()?.find_records(&records)?;
         for (place, leaves) in extract.entries.iter().zip(found) {

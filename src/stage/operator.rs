@@ -78,13 +78,10 @@ impl Stage for OperatorStage {
 
     /// What a receipt says of who asked for what follows from the action; the rest only from doing it again.
     fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
-        let record = |source| StageError::Record { input: "record".to_owned(), source };
-        let outputs = (result.outputs.get("record"), result.outputs.get("artifact"));
-        let (Some(kept), Some(artifact)) = outputs else {
+        let made = (context.record_of::<OperatorReceipt>(result)?, result.outputs.get("artifact"));
+        let (Some((found, _)), Some(artifact)) = made else {
             return Err(StageError::Refused("it made no receipt, or nothing beside it".to_owned()));
         };
-        let found: OperatorReceipt =
-            record::from_bytes(&context.store.read(&kept.digest)?).map_err(record)?;
         let asked = asked(context.action, context.params()?, *artifact)?;
         let expected = OperatorReceipt {
             files: found.files.clone(),

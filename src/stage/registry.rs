@@ -90,10 +90,7 @@ impl Stage for RegistryStage {
     /// The folder must hold exactly what was built.
     fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
         let params: Params = context.params()?;
-        let Some(blob) = result.outputs.get("record") else { return Ok(false) };
-        let bytes = context.store.read(&blob.digest)?;
-        let record: SelectorRegistry = crate::record::from_bytes(&bytes)
-            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+        let Some((record, _)) = context.record_of::<SelectorRegistry>(result)? else { return Ok(false) };
         for row in &record.entries {
             if context.retired(row.manifest)?.is_some() {
                 return Ok(false);
@@ -133,11 +130,9 @@ impl Stage for RegistryStage {
 
     /// The folder is read again by itself; whom it shows follows from the admissions and the ledger.
     fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
-        let Some(blob) = result.outputs.get("record") else {
+        let Some((record, _)) = context.record_of::<SelectorRegistry>(result)? else {
             return Err(StageError::Refused("it made no record".to_owned()));
         };
-        let record: SelectorRegistry = crate::record::from_bytes(&context.store.read(&blob.digest)?)
-            .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
         match not_as_offered(context, &context.params()?, &record)? {
             None => Ok(()),
             Some(where_it_is) => Err(StageError::Refused(format!(

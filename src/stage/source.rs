@@ -15,10 +15,10 @@ use crate::model::adapter::{AdapterIdentity, OpenedAdapter};
 use crate::model::identity::Identity;
 use crate::model::source::{SourceKind, SourceManifest};
 use crate::model::{Package, Weights, slm1, trained, validate_values};
-use crate::pedigree::{Pedigree, Taint};
+use crate::pedigree::Pedigree;
 use crate::record::Subject;
 use crate::record::source::{AdapterFacts, Origin, SourceArtifact};
-use crate::store::{ActionResult, Blob, Verdict};
+use crate::store::{ActionResult, Verdict};
 
 /// What the plan says of a parent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,23 +100,18 @@ impl Stage for SourceStage {
 
     /// A parent that was good may have been taken back since.
     fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
-        let Some(blob) = result.outputs.get("record") else { return Ok(false) };
-        Ok(taint(context, blob)?.is_none())
+        let Some((body, subject)) = context.record_of(result)? else { return Ok(false) };
+        Ok(context.taint_of_source(subject.sha256, &body)?.is_none())
     }
 
     fn lapsed(&self, context: &Context<'_>, result: &ActionResult) -> Result<String, StageError> {
-        let taint = result.outputs.get("record").map(|blob| taint(context, blob)).transpose()?.flatten();
+        let taint = match context.record_of(result)? {
+            Some((body, subject)) => context.taint_of_source(subject.sha256, &body)?,
+            None => None,
+        };
         let why = taint.map_or_else(String::new, |taint| format!(": {taint}"));
         Ok(format!("it was taken back since and cannot be a parent any more{why}"))
     }
-}
-
-/// What reaches the parent of this record.
-fn taint(context: &Context<'_>, record: &Blob) -> Result<Option<Taint>, StageError> {
-    let bytes = context.store.read(&record.digest)?;
-    let body: SourceArtifact = crate::record::from_bytes(&bytes)
-        .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
-    context.taint_of_source(Sha256::of(&bytes), &body)
 }
 
 /// What a file or a folder turned out to be.

@@ -6,7 +6,6 @@
 use super::{PROOF, Params, Registering, concluding, extracted, registering};
 use crate::base::difference;
 use crate::ledger::{Head, Leaf, Ledger, LedgerError, NewEntry, Proof};
-use crate::record;
 use crate::record::ledger::LedgerExtract;
 use crate::stage::{Context, StageError};
 use crate::store::ActionResult;
@@ -29,8 +28,9 @@ pub(super) fn recheck(context: &Context<'_>, result: &ActionResult) -> Result<()
             (extracted(cycle, plan.entries, &leaves)?, leaves)
         }
     };
-    let found: LedgerExtract = record::from_bytes(&read(context, result, "record")?)
-        .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
+    let Some((found, _)) = context.record_of::<LedgerExtract>(result)? else {
+        return refuse("it made no record");
+    };
     if let Some(where_it_is) = difference::first(&found, &expected) {
         return refuse(&format!("the record is not what the ledger says: {where_it_is}"));
     }
