@@ -57,7 +57,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn weight(&self) -> Weight {
