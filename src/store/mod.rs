@@ -15,6 +15,7 @@
 //!   releases/NAME/     what that was published as, where it is signed           (releases)
 //!   index/stamps       which files were hashed when; may be deleted         (stamps)
 //!   tmp/               files being written
+//!   at-work            locked by whoever writes; what the dead left is removed by who comes alone   (leftovers)
 //! ```
 //!
 //! Files are the truth. Blobs and action results are written under a temporary name, synced and
@@ -27,6 +28,7 @@ mod builds;
 mod cas;
 mod evidence;
 mod ledger;
+mod leftovers;
 mod log;
 mod models;
 mod releases;
@@ -44,6 +46,7 @@ pub use view::ViewEntry;
 
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
+use crate::disk::presence::Presence;
 use crate::disk::small::read_small_text;
 use crate::disk::stamps::Stamps;
 use crate::disk::{DiskError, IoContext, atomic};
@@ -132,6 +135,9 @@ impl StoreError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Disk(error) if error.is_unwritable() => {
+                Some("choose a writable store with --store DIR or STUDBOOK_STORE".to_owned())
+            }
             Self::Disk(error) => error.hint().map(str::to_owned),
             Self::Newer { .. } => {
                 Some("use the newer studbook, or another store with --store DIR".to_owned())
@@ -161,6 +167,8 @@ pub struct Store {
     /// Files outside of the store that are not any more what they were.
     changed: Mutex<BTreeMap<Digest, PathBuf>>,
     custody: Custody,
+    /// That we write here, from the first write on.
+    presence: Mutex<Option<Presence>>,
 }
 
 impl Store {
@@ -174,6 +182,8 @@ impl Store {
     /// Makes the folders of a store that was opened to read, to work in it.
     pub fn make(&self) -> Result<(), StoreError> {
         let root = &self.root;
+        std::fs::create_dir_all(root).at("create the folder", root)?;
+        self.at_work()?;
         if !root.join("version").exists() {
             for folder in ["objects", "actions", "evidence", "cycles", "index", "tmp"] {
                 let folder = root.join(folder);
@@ -194,8 +204,8 @@ impl Store {
         }
         let stamps = Stamps::load(&root.join("index/stamps"));
         let (unsettled, listings, changed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let custody = Custody::default();
-        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody })
+        let (custody, presence) = (Custody::default(), Mutex::default());
+        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody, presence })
     }
 
     /// From now on what is written here is signed, and what is read must be, as `custody` says.
