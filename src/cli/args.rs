@@ -129,7 +129,7 @@ pub(super) struct Init {
     /// The model the parents were fine-tuned from
     #[arg(long, value_name = "MODEL")]
     pub(super) base: Option<PathBuf>,
-    /// Cases to measure on, as JSON Lines
+    /// Cases to measure on, as JSON Lines: of exact match, multiple choice, or texts for bits per byte
     #[arg(long = "suite", value_name = "CASES")]
     pub(super) suites: Vec<PathBuf>,
 }

@@ -1,12 +1,11 @@
 //! `studbook init`: a commented plan that runs as it is.
 
+mod asked;
 mod named;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-use anyhow::Context;
 
 use self::named::{Named, Names, full, stem};
 use super::args::Init;
@@ -16,6 +15,8 @@ use crate::base::name::Name;
 use crate::base::shell;
 use crate::convert::Target;
 use crate::disk::{IoContext, atomic};
+use crate::evaluate::exact_match::ExactMatch;
+use crate::evaluate::{Evaluator, Measure};
 use crate::model::Package;
 use crate::plan::{Findings, parse};
 
@@ -33,10 +34,8 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
     // Children are like the base, or the first parent.
     let like = models.next().transpose()?;
     models.try_for_each(|model| model.map(drop))?;
-    for suite in &command.suites {
-        crate::evaluate::Suite::read(&crate::evaluate::exact_match::ExactMatch, suite)
-            .with_context(|| format!("the suite {}", suite.display()))?;
-    }
+    let evaluators: Vec<&dyn Evaluator> =
+        command.suites.iter().map(|suite| asked::evaluator(suite)).collect::<anyhow::Result<_>>()?;
     // Parents and candidates share one set of names.
     let (mut models, mut suites) = (Names::new(folder, &CANDIDATES), Names::new(folder, &[]));
     let plan = Skeleton {
@@ -44,7 +43,12 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
         name: stem(&command.plan),
         base: command.base.as_deref().map(|base| models.name(base)).transpose()?,
         parents: parents.iter().map(|parent| models.name(parent)).collect::<Result<_, _>>()?,
-        suites: command.suites.iter().map(|suite| suites.name(suite)).collect::<Result<_, _>>()?,
+        suites: command
+            .suites
+            .iter()
+            .zip(evaluators)
+            .map(|(suite, evaluator)| Ok((suites.name(suite)?, evaluator)))
+            .collect::<anyhow::Result<_>>()?,
     };
     let text = plan.text();
     if let Some(findings) = mistakes(&command.plan, &text) {
@@ -161,7 +165,7 @@ struct Skeleton {
     name: Name,
     base: Option<Named>,
     parents: Vec<Named>,
-    suites: Vec<Named>,
+    suites: Vec<(Named, &'static dyn Evaluator)>,
 }
 
 impl Skeleton {
@@ -207,9 +211,11 @@ impl Skeleton {
         }
         text += "# Every candidate must load and run before it is measured.\n\
                  [smoke]\nprompts = [\"hello\"]\nmax_tokens = 8\n\n";
-        for suite in &self.suites {
+        for (suite, evaluator) in &self.suites {
+            let kind = evaluator.name();
+            let answers = if kind == ExactMatch::NAME { "max_tokens = 16\n" } else { "" };
             text += &format!(
-                "[[eval]]\nname = \"{}\"\nkind = \"exact_match\"\ncases = {}\nmax_tokens = 16\n\
+                "[[eval]]\nname = \"{}\"\nkind = \"{kind}\"\ncases = {}\n{answers}\
                  use = \"both\"             # gates and ranks candidates; better: other cases for each\n\n",
                 suite.name, suite.path
             );
@@ -219,17 +225,31 @@ impl Skeleton {
              [[gate]]\nname = \"size\"\nkind = \"metric\"\nmetric = \"artifact_bytes\"\nmax = {}\n\n",
             most << 20
         );
-        if !self.suites.is_empty() {
-            let suites: Vec<String> = self.suites.iter().map(|suite| format!("\"{}\"", suite.name)).collect();
-            text += &format!(
-                "[[gate]]\nname = \"better-than-parents\"\nkind = \"metric\"\nmetric = \"exact_match\"\n\
-                 suites = [{}]           # their mean\nversus = \"best-parent\"\nmargin = 0.0\n\n",
-                suites.join(", ")
-            );
-        }
+        text += &self.better_than_parents();
         text += "# A person's word; bring it with `studbook attest`.\n\
                  # [[gate]]\n# name = \"release\"\n# kind = \"approval\"\n# statement = \"fit to be released\"\n\n\
                  # How many parents the next cycle may start from.\n[recipe]\nparents = 2\n";
+        text
+    }
+    /// A gate for each kind of suite: what different evaluators measure has no mean.
+    fn better_than_parents(&self) -> String {
+        let kinds: BTreeSet<&str> = self.suites.iter().map(|(_, evaluator)| evaluator.name()).collect();
+        let mut text = String::new();
+        for kind in &kinds {
+            let of_kind = self.suites.iter().filter(|(_, evaluator)| evaluator.name() == *kind);
+            let names: Vec<String> =
+                of_kind.clone().map(|(suite, _)| format!("\"{}\"", suite.name)).collect();
+            let Some(metric) = of_kind.clone().find_map(|(_, evaluator)| evaluator.metrics().first()) else {
+                continue;
+            };
+            let by = if kinds.len() > 1 { format!("-by-{}", metric.name) } else { String::new() };
+            text += &format!(
+                "[[gate]]\nname = \"better-than-parents{by}\"\nkind = \"metric\"\nmetric = \"{}\"\n\
+                 suites = [{}]           # their mean\nversus = \"best-parent\"\nmargin = 0.0\n\n",
+                metric.name,
+                names.join(", ")
+            );
+        }
         text
     }
 }

@@ -36,15 +36,34 @@ impl DiskError {
         matches!(self.source.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
     }
 
-    /// What a person can do about it, where we know.
-    pub fn hint(&self) -> Option<&'static str> {
-        const ELSEWHERE: &str = "choose a writable store with --store DIR or STUDBOOK_STORE";
+    /// Whether somebody may not write there, or has nowhere to.
+    pub fn is_unwritable(&self) -> bool {
         match self.source.kind() {
             // What we make ourselves cannot be misspelt in a plan.
-            io::ErrorKind::NotFound if self.doing.starts_with("create") => Some(ELSEWHERE),
+            io::ErrorKind::NotFound => self.doing.starts_with("create"),
+            io::ErrorKind::ReadOnlyFilesystem => true,
+            io::ErrorKind::PermissionDenied => !self.only_reads(),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing was to be changed there.
+    fn only_reads(&self) -> bool {
+        const READING: [&str; 8] = ["compare", "examine", "find", "hash", "list", "map", "open", "read"];
+        // Locks are opened to write.
+        let first = self.doing.split(' ').next().unwrap_or_default();
+        READING.contains(&first) && !matches!(self.doing, "open the lock" | "open to others")
+    }
+
+    /// What a person can do about it, where we know.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.source.kind() {
+            _ if self.is_unwritable() => Some("choose a folder that is there and that you may write to"),
             io::ErrorKind::StorageFull => Some("free some space and run again: finished stages are kept"),
             io::ErrorKind::QuotaExceeded => Some("the disk quota is used up; free some space and run again"),
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Some(ELSEWHERE),
+            io::ErrorKind::PermissionDenied => {
+                Some("you may not read it: ask its owner, or give yourself the permission (chmod u+r)")
+            }
             io::ErrorKind::NotADirectory => Some("a part of that path is a file; name a folder instead"),
             io::ErrorKind::NotFound => {
                 Some("check the spelling; paths are relative to this folder, those in a plan to the plan")
@@ -64,5 +83,29 @@ pub trait IoContext<T> {
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T, DiskError> {
         self.map_err(|source| DiskError { doing, path: path.as_ref().to_owned(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_read_is_not_told_to_write_elsewhere() {
+        let hint = |doing, kind: io::ErrorKind| {
+            let error: Result<(), _> = Err(io::Error::from(kind));
+            let error = error.at(doing, "a").unwrap_err();
+            (error.is_unwritable(), error.hint().unwrap())
+        };
+        for doing in ["open the plan", "open", "read", "hash", "list", "examine"] {
+            let (unwritable, hint) = hint(doing, io::ErrorKind::PermissionDenied);
+            assert!(!unwritable && hint.contains("may not read"), "{doing}: {hint}");
+        }
+        for doing in ["write", "create a temporary file in", "open the lock", "sync the folder"] {
+            let (unwritable, hint) = hint(doing, io::ErrorKind::PermissionDenied);
+            assert!(unwritable && hint.contains("may write"), "{doing}: {hint}");
+        }
+        assert!(hint("create the folder", io::ErrorKind::NotFound).0);
+        assert!(!hint("open", io::ErrorKind::NotFound).0);
     }
 }

@@ -7,8 +7,8 @@
 //! Opening waits, too, if what lies there is a pipe, and nothing bounds that. So only regular files are
 //! locks, and they are opened in a way that waits for nobody.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Error, ErrorKind};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,19 +41,23 @@ impl Lock {
     }
 }
 
-/// Looked at before it is opened, for the name of what is wrong, and after, for what came between.
+/// Opens the file of a lock, creating it if needed.
 fn open(path: &Path) -> Result<File, DiskError> {
+    open_regular(File::options().create(true).truncate(false).write(true), path).at("open the lock", path)
+}
+
+/// Opens what is to be locked. Looked at before it is opened, for the name of what is wrong, and after, for
+/// what came between.
+pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let regular = |found: &fs::Metadata| {
         let why = "is not a regular file; take it away, and a lock is made there";
         if found.is_file() { Ok(()) } else { Err(Error::new(ErrorKind::InvalidInput, why)) }
     };
     if let Ok(found) = fs::metadata(path) {
-        regular(&found).at("lock", path)?;
+        regular(&found)?;
     }
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let file = options.open(path).at("open the lock", path)?;
-    file.metadata().and_then(|found| regular(&found)).at("lock", path)?;
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    file.metadata().and_then(|found| regular(&found))?;
     Ok(file)
 }
 
@@ -68,7 +72,7 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [&pipe, folder.path(), Path::new("/dev/null")] {
             let error = Lock::exclusive(path).unwrap_err().to_string();
-            let named = format!("cannot lock {}: is not a regular file", path.display());
+            let named = format!("cannot open the lock {}: is not a regular file", path.display());
             assert!(error.starts_with(&named), "{error}");
         }
     }

@@ -9,7 +9,7 @@
 //! * [`fresh`]: new files and folders for people; `swap`: a folder in the place of another; [`strangers`]: what
 //!   is in a folder and does not belong there. [`space`]: whether there is room.
 //! * [`links`]: links in a folder that somebody else made.
-//! * [`lock`]: advisory locks between processes, with a bounded wait.
+//! * [`lock`]: advisory locks between processes, with a bounded wait. [`presence`]: who is at work in a folder.
 //! * [`fault`]: places where tests stop the process or refuse a write.  `damage`: every small damage to a file.
 //!
 //! Every error carries the path and what was being done to it.
@@ -25,6 +25,7 @@ pub mod hashed;
 pub mod links;
 pub mod lock;
 pub mod mmap;
+pub mod presence;
 pub mod small;
 pub mod space;
 pub mod stamps;

@@ -1,7 +1,7 @@
 //! Perplexity: how likely a model finds texts that people wrote.
 //!
 //! `bits_per_byte` is the sum of -log2 of the probabilities of all tokens over the bytes of all texts:
-//! it compares models whatever their tokenizers. `token_perplexity` is e to the mean of -ln, per token:
+//! it compares models whatever their tokenizers, since every token counts. `token_perplexity` is e to the mean of -ln, per token:
 //! it compares models of one tokenizer. Texts are read in windows ([`crate::runtime::score`]): `window`
 //! tokens, by default the model's context; `stride` tokens apart, by default half a window.
 
@@ -31,7 +31,7 @@ impl Measure for Perplexity {
     type Case = Text;
     type Outcome = Outcome;
     const NAME: &'static str = "perplexity";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "bits a model needs for each byte of a text";
     const QUALITY: bool = true;
     const METRICS: &'static [MetricInfo] = &[

@@ -31,7 +31,7 @@ impl Measure for QuantizationDelta {
     type Case = Text;
     type Outcome = Outcome;
     const NAME: &'static str = "quantization_delta";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "how far a child's predictions are from those of itself in f32";
     const QUALITY: bool = false;
     const METRICS: &'static [MetricInfo] = &[

@@ -35,6 +35,8 @@ pub struct PlanFile {
     pub recipe: Option<RecipeSection>,
     /// `[registry]`
     pub registry: Option<RegistrySection>,
+    /// The words before names, such as `candidates`, of sections that are there and whose names are none.
+    pub nameless: Vec<&'static str>,
 }
 
 /// `[cycle]`
@@ -50,6 +52,8 @@ pub struct CycleSection {
     pub format: Option<Located<Target>>,
     /// Most bytes of tensors in one file of a folder.
     pub shard: Option<Located<Bytes>>,
+    /// Whether one of the last three could not be read: then it is missing here and was not left out.
+    pub unclear: bool,
 }
 
 /// `[budget]`

@@ -26,6 +26,7 @@ mod tests;
 mod wording;
 
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 use crate::base::diagnostic::Diagnostic;
 pub use crate::base::diagnostic::Findings;
@@ -56,7 +57,8 @@ pub enum LoadError {
 /// Reads and checks a plan; what comes with it are warnings. `store` is where recipes of earlier
 /// cycles are looked up.
 pub fn load(path: &Path, store: &Store) -> Result<(Plan, Findings), LoadError> {
-    let source = read(path)?;
+    let bytes = crate::disk::small::read_small("open the plan", path, MAX_PLAN)?;
+    let source = String::from_utf8(bytes).map_err(|error| LoadError::Plan(no_text(path, &error)))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (plan, diagnostics) = check(&source, folder, store);
     let findings = Findings { path: path.to_owned(), source, diagnostics };
@@ -76,6 +78,18 @@ pub fn check(source: &str, folder: &Path, store: &Store) -> (Option<Plan>, Vec<D
     (plan, diagnostics)
 }
 
-fn read(path: &Path) -> Result<String, DiskError> {
-    crate::disk::small::read_small_text("open the plan", path, MAX_PLAN)
+/// A file that is no text: where that shows, and what to do.
+fn no_text(path: &Path, error: &FromUtf8Error) -> Findings {
+    let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
+    let wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    // Up to the place in question the text is the file's own; of the rest its line is shown, as far as it goes.
+    let source = String::from_utf8_lossy(bytes).replace(if wide { "\0" } else { "" }, "");
+    let message = match wide {
+        true => "the plan is UTF-16, not UTF-8".to_owned(),
+        false => format!("the byte {:#04x} is no UTF-8, as a plan is", bytes[at]),
+    };
+    let diagnostic = Diagnostic::error(message, at..at + char::REPLACEMENT_CHARACTER.len_utf8())
+        .expected("expected UTF-8")
+        .help("save the file as UTF-8 with your editor");
+    Findings { path: path.to_owned(), source, diagnostics: vec![diagnostic] }
 }

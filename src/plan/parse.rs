@@ -120,11 +120,12 @@ fn no_toml(error: &toml::de::Error) -> Diagnostic {
 }
 
 fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
+    let mut nameless = Vec::new();
     let file = PlanFile {
         cycle: top.table("cycle").map(cycle),
         budget: top.table("budget").map(budget),
-        parents: named(&mut top, "parents", parent),
-        candidates: named(&mut top, "candidates", candidate),
+        parents: named(&mut top, "parents", &mut nameless, parent),
+        candidates: named(&mut top, "candidates", &mut nameless, candidate),
         smoke: top.table("smoke").map(smoke),
         evals: top.array_of_tables("eval").into_iter().map(eval).collect(),
         gates: top.array_of_tables("gate").into_iter().map(gate).collect(),
@@ -133,6 +134,7 @@ fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
         review: top.table("review").map(review),
         recipe: top.table("recipe").map(recipe),
         registry: top.table("registry").map(registry),
+        nameless,
     };
     top.finish();
     file
@@ -141,6 +143,7 @@ fn plan_file(mut top: Table<'_, '_>) -> PlanFile {
 fn named<T>(
     top: &mut Table<'_, '_>,
     key: &'static str,
+    nameless: &mut Vec<&'static str>,
     read: fn(Located<Name>, Table<'_, '_>) -> T,
 ) -> Vec<T> {
     let tables = top.named_tables(key);
@@ -149,6 +152,7 @@ fn named<T>(
         match name.value.parse::<Name>() {
             Ok(parsed) => found.push(read(Located::new(parsed, name.span), table)),
             Err(error) => {
+                nameless.push(key);
                 top.mistake(
                     Diagnostic::error(error.to_string(), name.span)
                         .expected(format!("expected {}", Name::EXPECTED)),
@@ -160,13 +164,11 @@ fn named<T>(
 }
 
 fn cycle(mut table: Table<'_, '_>) -> CycleSection {
-    let section = CycleSection {
-        name: table.required("name"),
-        seed: table.required("seed"),
-        output: table.optional("output"),
-        format: table.optional("format"),
-        shard: table.optional("shard"),
-    };
+    let (name, seed, before) = (table.required("name"), table.required("seed"), table.mistakes());
+    let (output, format, shard) =
+        (table.optional("output"), table.optional("format"), table.optional("shard"));
+    let unclear = table.mistakes() > before;
+    let section = CycleSection { name, seed, output, format, shard, unclear };
     table.finish();
     section
 }

@@ -62,6 +62,28 @@ pub struct PromptRun {
     pub error: Option<String>,
 }
 
+/// Characters of a prompt in a complaint.
+const SHOWN: usize = 24;
+
+impl PromptRun {
+    /// What is wrong with the run; nothing if all went well.
+    pub fn complaint(&self) -> Option<String> {
+        let what = if let Some(error) = &self.error {
+            error.as_str()
+        } else if !self.finite {
+            "logits that are not finite"
+        } else if !self.deterministic {
+            "other logits the second time"
+        } else {
+            return None;
+        };
+        // A long prompt would hide what is wrong behind it.
+        let shown: String = self.prompt.chars().take(SHOWN).collect();
+        let cut = if shown.len() < self.prompt.len() { "..." } else { "" };
+        Some(format!("the prompt {shown:?}{cut}: {what}"))
+    }
+}
+
 impl Record for RuntimeSmoke {
     const TYPE: &'static str = "urn:studbook:runtime-smoke:v1";
 }

@@ -59,6 +59,12 @@ pub enum RuntimeError {
     /// No tokens where some are needed.
     #[error("no tokens were given; at least one is needed")]
     Empty,
+    /// Nothing from which the first token of a text would follow.
+    #[error(
+        "nothing stands before the first token of a text: the tokenizer puts nothing there, and the model says \
+         no `bos_token_id` and no `eos_token_id`"
+    )]
+    NoBeginning,
     /// An id outside the vocabulary.
     #[error("token {token} is not in a vocabulary of {vocab}")]
     Token {

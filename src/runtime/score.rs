@@ -9,8 +9,13 @@
 //! continuation first, since most tokenizers begin words with them. That is how lm-evaluation-harness
 //! counts, and with a byte tokenizer it is simply the continuation's bytes.
 //!
+//! Of a text that is read every token counts, the first one, too, which follows from what stands before the
+//! text: what the tokenizer puts there, else BOS, else EOS. That, too, is how lm-evaluation-harness counts.
+//! Without any of them a text cannot be read: its first token would be free, and bits per byte favour
+//! tokenizers that put nothing before a text.
+//!
 //! A long text is read in windows. A window takes `window` tokens; the next begins `stride` tokens later and
-//! scores only what no window before it scored, so each token but the first is scored exactly once, with at
+//! scores only what no window before it scored, so each token of the text is scored exactly once, with at
 //! least `window - stride` tokens before it from the second window on.
 
 use super::error::RuntimeError;
@@ -57,7 +62,7 @@ pub struct Windows {
 pub struct Reading {
     /// Sum of the log-probabilities of its tokens, in nats.
     pub log_likelihood: f64,
-    /// Tokens scored: all of the text's; the token that begins every sequence is not one of them.
+    /// Tokens scored: all of the text's; the one that stands before them is none of these.
     pub tokens: usize,
 }
 
@@ -247,11 +252,16 @@ fn check(model: &Model, cut: Windows) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// The tokens of texts, each with one that stands before them.
+fn whole(model: &Model, texts: &[&str]) -> Result<Vec<Vec<u32>>, RuntimeError> {
+    let tokenizer = &model.checkpoint().tokenizer;
+    texts.iter().map(|text| tokenizer.encode_whole(text).ok_or(RuntimeError::NoBeginning)).collect()
+}
+
 /// Reads texts in windows: how likely each is. Windows run side by side.
 pub fn read(model: &Model, texts: &[&str], cut: Windows) -> Result<Vec<Reading>, RuntimeError> {
     check(model, cut)?;
-    let tokens: Vec<Vec<u32>> =
-        texts.iter().map(|text| model.checkpoint().tokenizer.encode_prompt(text)).collect();
+    let tokens = whole(model, texts)?;
     let pieces = windows(&tokens.iter().map(Vec::len).collect::<Vec<_>>(), cut);
     let sums = blocks::try_map(&pieces, |_, piece| {
         let mut sum = 0.0;
@@ -283,8 +293,7 @@ pub fn divergences(
     if model.checkpoint().tokenizer != other.checkpoint().tokenizer {
         return Err(RuntimeError::Batch("the two models have different tokenizers".to_owned()));
     }
-    let tokens: Vec<Vec<u32>> =
-        texts.iter().map(|text| model.checkpoint().tokenizer.encode_prompt(text)).collect();
+    let tokens = whole(model, texts)?;
     let pieces = windows(&tokens.iter().map(Vec::len).collect::<Vec<_>>(), cut);
     let parts = blocks::try_map(&pieces, |_, piece| {
         let (mut kl, mut agreed) = (0.0, 0);

@@ -24,7 +24,7 @@ use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
-use crate::record::smoke::RuntimeSmoke;
+use crate::record::smoke::{PromptRun, RuntimeSmoke};
 use crate::record::source::SourceArtifact;
 use crate::record::{self, Record, Subject};
 use crate::store::{ActionResult, Verdict};
@@ -105,7 +105,7 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -235,9 +235,11 @@ impl Case<'_> {
             let finding = format!("{} prompts ran, finite and deterministic", smoke.prompts.len());
             status(name, GateState::Passed, finding, vec![subject.sha256])
         } else {
-            let finding = match &smoke.cannot_run {
-                Some(why) => format!("the model cannot be run here: {why}"),
-                None => "the model does not run cleanly".to_owned(),
+            let complaint = smoke.prompts.iter().find_map(PromptRun::complaint);
+            let finding = match (&smoke.cannot_run, complaint) {
+                (Some(why), _) => format!("the model cannot be run here: {why}"),
+                (None, Some(why)) => format!("the model does not run cleanly: {why}"),
+                (None, None) => "the model does not run cleanly".to_owned(),
             };
             status(name, GateState::Failed, finding, vec![subject.sha256])
         })

@@ -99,7 +99,7 @@ impl Stage for SmokeStage {
             context.go_on()?;
             prompts.push(run_twice(&model, prompt, params.max_tokens));
         }
-        let reasons: Vec<String> = prompts.iter().filter_map(complaint).collect();
+        let reasons: Vec<String> = prompts.iter().filter_map(PromptRun::complaint).collect();
         let record = RuntimeSmoke {
             subject,
             runtime: runtime(),
@@ -110,9 +110,10 @@ impl Stage for SmokeStage {
             cannot_run: None,
             passed: reasons.is_empty(),
         };
-        let summary = match record.prompts.first() {
-            Some(run) => format!("{} -> {}", run.prompt, run.text),
-            None => "no prompts".to_owned(),
+        let summary = match (reasons.first(), record.prompts.first()) {
+            (Some(reason), _) => format!("does not run cleanly: {reason}"),
+            (None, Some(run)) => format!("{} -> {}", run.prompt, run.text),
+            (None, None) => "no prompts".to_owned(),
         };
         let verdict = if reasons.is_empty() { Verdict::Pass } else { Verdict::Reject(reasons) };
         context.made(&record, verdict, summary)
@@ -142,19 +143,6 @@ fn cannot_run(
     };
     let reason = format!("cannot be run here: {why}");
     context.made(&record, Verdict::Reject(vec![reason.clone()]), reason)
-}
-
-fn complaint(run: &PromptRun) -> Option<String> {
-    let what = if let Some(error) = &run.error {
-        error.as_str()
-    } else if !run.finite {
-        "logits that are not finite"
-    } else if !run.deterministic {
-        "other logits the second time"
-    } else {
-        return None;
-    };
-    Some(format!("the prompt {:?}: {what}", run.prompt))
 }
 
 fn run_twice(model: &Model, prompt: &str, max_tokens: u64) -> PromptRun {

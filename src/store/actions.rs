@@ -139,6 +139,7 @@ impl Store {
         };
         let bytes = sealed()
             .map_err(|source| StoreError::Document { what: format!("the result of action {key}"), source })?;
+        self.at_work()?;
         write(&path, &bytes)?;
         self.unsettled(path.parent().expect("actions lie in folders").to_owned());
         fault::point("action-stored").at("write", &path)?;

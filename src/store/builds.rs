@@ -26,6 +26,7 @@ impl Store {
 
     /// Keeps the note of the last execution of an action.
     pub fn note_build(&self, key: &ActionKey, note: &[u8]) -> Result<(), StoreError> {
+        self.at_work()?;
         Ok(atomic::replace_content(&self.build_path(key), note)?)
     }
 }

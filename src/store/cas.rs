@@ -85,6 +85,7 @@ impl Store {
     pub fn artifact(&self) -> Result<HashedFile, StoreError> {
         let folder = self.root.join("tmp");
         std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
+        self.at_work()?;
         Ok(HashedFile::create(&folder)?)
     }
 

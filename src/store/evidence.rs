@@ -46,6 +46,7 @@ impl Store {
 
     /// Brings a document for a gate, replacing an earlier one.
     pub fn bring(&self, manifest: &Digest, gate: &Name, bytes: &[u8]) -> Result<(), StoreError> {
+        self.at_work()?;
         Ok(atomic::replace(&self.evidence_path(manifest, gate), bytes)?)
     }
 }

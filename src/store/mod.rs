@@ -15,6 +15,7 @@
 //!   releases/NAME/     what that was published as, where it is signed           (releases)
 //!   index/stamps       which files were hashed when; may be deleted         (stamps)
 //!   tmp/               files being written
+//!   at-work            locked by whoever writes; what the dead left is removed by who comes alone   (leftovers)
 //! ```
 //!
 //! Files are the truth. Blobs and action results are written under a temporary name, synced and
@@ -27,6 +28,7 @@ mod builds;
 mod cas;
 mod evidence;
 mod ledger;
+mod leftovers;
 mod log;
 mod models;
 mod releases;
@@ -44,6 +46,7 @@ pub use view::{ViewEntry, ViewFindings};
 
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
+use crate::disk::presence::Presence;
 use crate::disk::small::read_small_text;
 use crate::disk::stamps::Stamps;
 use crate::disk::{DiskError, IoContext, atomic, fault};
@@ -147,6 +150,9 @@ impl StoreError {
             Self::Disk(error) if error.is_a_folder() && ["read", "write"].contains(&error.doing) => {
                 Some("the store is damaged: a folder is in the place of that file; take it away".to_owned())
             }
+            Self::Disk(error) if error.is_unwritable() => {
+                Some("choose a writable store with --store DIR or STUDBOOK_STORE".to_owned())
+            }
             Self::Disk(error) => error.hint().map(str::to_owned),
             Self::Newer { .. } => {
                 Some("use the newer studbook, or another store with --store DIR".to_owned())
@@ -180,6 +186,8 @@ pub struct Store {
     /// Files outside of the store that are not any more what they were.
     changed: Mutex<BTreeMap<Digest, PathBuf>>,
     custody: Custody,
+    /// That we write here, from the first write on.
+    presence: Mutex<Option<Presence>>,
 }
 
 impl Store {
@@ -195,12 +203,12 @@ impl Store {
     pub fn make(&self) -> Result<(), StoreError> {
         let root = &self.root;
         if is_there(root) {
-            return Ok(());
+            return self.at_work();
         }
         if let Some(found) = strange_in(root)? {
             // Unless another process has made the store just now and is at work.
             return if is_there(root) {
-                Ok(())
+                self.at_work()
             } else {
                 Err(StoreError::Taken { path: root.clone(), found })
             };
@@ -210,7 +218,8 @@ impl Store {
             std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
         }
         fault::point("store-begun").at("create", root)?;
-        Ok(atomic::replace(&root.join("version"), format!("{VERSION_PREFIX}{VERSION}\n").as_bytes())?)
+        atomic::replace(&root.join("version"), format!("{VERSION_PREFIX}{VERSION}\n").as_bytes())?;
+        self.at_work()
     }
 
     /// Opens a store to read; one that does not exist is an empty one. Writes nothing.
@@ -223,8 +232,8 @@ impl Store {
         }
         let stamps = Stamps::load(&root.join("index/stamps"));
         let (unsettled, listings, changed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let custody = Custody::default();
-        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody })
+        let (custody, presence) = (Custody::default(), Mutex::default());
+        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody, presence })
     }
 
     /// From now on what is written here is signed, and what is read must be, as `custody` says.

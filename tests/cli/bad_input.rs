@@ -39,11 +39,16 @@ fn a_plan_that_is_no_file() {
         .exits(2)
         .complains("cannot open the plan .: is a folder, a file was expected")
         .complains("hint: name a file inside that folder");
-    space.write("binary.toml", &[0xff, 0xfe, 0, 1]);
-    space
-        .studbook(&["run", "binary.toml"])
-        .exits(2)
-        .complains("cannot open the plan binary.toml: invalid utf-8");
+    space.write("binary.toml", b"[cycle]\nname = \"caf\xe9\"\n");
+    let said = space.studbook(&["run", "binary.toml"]).exits(2);
+    said.complains("binary.toml:2:12")
+        .complains("the byte 0xe9 is no UTF-8")
+        .complains("save the file as UTF-8");
+    let wide: Vec<u8> = "\u{feff}[cycle]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    space.write("wide.toml", &wide);
+    let said = space.studbook(&["check", "wide.toml"]).exits(2);
+    let said = said.complains("wide.toml:1:1").complains("the plan is UTF-16, not UTF-8");
+    assert!(!said.err.contains('\0'), "{}", said.err);
     space.write("broken.toml", b"[cycle\nname = \"x\"\n");
     space.studbook(&["run", "broken.toml"]).exits(2).complains("broken.toml:1:7");
     assert!(!space.path(".studbook").exists());
@@ -444,4 +449,26 @@ fn approvals_that_approve_nothing() {
         .exits(2)
         .complains("`ties` was refused; no approval changes that");
     assert_eq!(evidence().len(), 1);
+}
+
+/// What follows from something unreadable is not another mistake.
+#[test]
+fn one_slip_is_told_once() {
+    let space = Space::new();
+    let only = |plan: String| {
+        space.write("plan.toml", plan.as_bytes());
+        let said = space.studbook(&["check", "plan.toml"]).exits(2).complains("plan.toml has 1 error");
+        said.err
+    };
+    let candidates = PLAN.find("[candidates.average]").unwrap()..PLAN.find("[smoke]").unwrap();
+    let mut nameless =
+        PLAN.replace("candidates = [\"tasks\"]\n", "").replace("candidates = [\"ties\"]\n", "");
+    nameless.replace_range(
+        candidates,
+        "[candidates.One]\noperator = \"blend\"\nparents = [\"one\", \"two\", \"three\"]\n\n",
+    );
+    let said = only(nameless);
+    assert!(said.contains("found 'O'"), "{said}");
+    let said = only(PLAN.replace("q8_0", "q8").replace("artifact = \"1 MiB\"", "artifact = \"3 kB\""));
+    assert!(said.contains("unknown encoding \"q8\""), "{said}");
 }

@@ -45,10 +45,18 @@ fn left_by(space: &Space) -> BTreeMap<String, Vec<u8>> {
     files.collect()
 }
 
-/// Runs to the end and compares everything.
+/// What writers had not finished, where many of them write.
+fn half_written(space: &Space) -> Vec<String> {
+    let folders = ["tmp", "actions", "builds", "evidence"];
+    let files = folders.iter().flat_map(|folder| space.files(&format!(".studbook/{folder}")).into_keys());
+    files.filter(|name| name.contains(".tmp-")).collect()
+}
+
+/// Runs to the end and compares everything; nothing of the dead is left.
 fn recovers(space: &Space, after: &str) {
     let said = space.studbook(&["run", "plan.toml", "--quiet"]);
     assert_eq!(said.code, Some(3), "after {after}:\n{}\n{}", said.out, said.err);
+    assert!(half_written(space).is_empty(), "after {after}: {:?}", half_written(space));
     let (found, expected) = (left_by(space), &reference().files);
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&found), names(expected), "after {after}");

@@ -111,6 +111,41 @@ fn init_never_overwrites_and_needs_models() {
     assert!(empty.files("").is_empty());
 }
 
+/// Cases say by their fields who asks them; each kind has its own gate.
+#[test]
+fn init_knows_what_kind_of_suite_a_file_is() {
+    let space = Space::new();
+    let choice = "{\"id\":\"q\",\"prompt\":\"The sky is\",\"choices\":[\" blue\",\" tin\"],\"answer\":0}\n";
+    space.write("choices.jsonl", choice.as_bytes());
+    space.write("texts.jsonl", b"{\"id\":\"t\",\"text\":\"some text to read\"}\n");
+    let suites = ["--suite", "suite.jsonl", "--suite", "choices.jsonl", "--suite", "texts.jsonl"];
+    space.studbook(&[&["init", "new.toml", "--base", "base.slm"], &suites[..]].concat()).exits(0);
+    let text = space.read("new.toml");
+    for (kind, metric) in
+        [("exact_match", "exact_match"), ("multiple_choice", "accuracy"), ("perplexity", "bits_per_byte")]
+    {
+        assert!(text.contains(&format!("kind = \"{kind}\"\n")), "{text}");
+        let gate =
+            format!("name = \"better-than-parents-by-{metric}\"\nkind = \"metric\"\nmetric = \"{metric}\"");
+        assert!(text.contains(&gate), "{text}");
+    }
+    space.studbook(&["check", "new.toml"]).exits(0).says("3 suites, 4 gates");
+    space.studbook(&["init", "one.toml", "--base", "base.slm", "--suite", "choices.jsonl"]).exits(0);
+    assert!(space.read("one.toml").contains("name = \"better-than-parents\"\n"));
+    let said = space.studbook(&["run", "one.toml"]);
+    assert!(said.out.contains(" 0 failed"), "{}\n{}", said.out, said.err);
+    // What is none of them is told, with what they look like.
+    space.write("odd.jsonl", b"{\"id\":\"q\",\"question\":\"1+1\"}\n");
+    space
+        .studbook(&["init", "odd.toml", "--base", "base.slm", "--suite", "odd.jsonl"])
+        .exits(2)
+        .complains("the first case of the suite odd.jsonl is of no kind that init knows")
+        .complains("\"choices\": [\"blue\", \"tin\"]");
+    space.write("choices.jsonl", (choice.to_owned() + "{\"id\":\"r\",\"prompt\":\"p\"}\n").as_bytes());
+    let said = space.studbook(&["init", "odd.toml", "--base", "base.slm", "--suite", "choices.jsonl"]);
+    said.exits(2).complains("line 2 of the suite");
+}
+
 /// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
 /// needs escapes: what is written is a plan all the same.
 #[test]

@@ -497,3 +497,71 @@ fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_clea
         .exits(2)
         .complains("train.txt, which `one` was trained on, does not exist");
 }
+
+/// A plan that reads texts with two models of the same weights, `plain` and `bos`.
+const READERS: &str = r#"
+[cycle]
+name = "tiny"
+seed = "1"
+[budget]
+candidates = 1
+artifact = "1 MiB"
+disk = "1 MiB"
+seconds = 60
+[parents.plain]
+source = "plain"
+[parents.bos]
+source = "bos"
+[candidates.same]
+operator = "passthrough"
+parents = ["plain"]
+[smoke]
+prompts = ["ab"]
+max_tokens = 2
+[[eval]]
+name = "texts"
+kind = "perplexity"
+cases = "texts.jsonl"
+use = "both"
+[[gate]]
+name = "short"
+kind = "metric"
+metric = "bits_per_byte"
+suites = ["texts"]
+max = 100
+"#;
+
+#[test]
+fn bits_per_byte_do_not_favour_tokenizers_that_put_nothing_before_a_text() {
+    let space = Space::empty();
+    space.write("plan.toml", READERS.as_bytes());
+    space.write("texts.jsonl", (texts(4) + "{\"id\":\"one\",\"text\":\"x\"}\n").as_bytes());
+    space.write("bos.slm", &model(&config(), "one", DType::F32));
+    for name in ["bos", "plain"] {
+        space.studbook(&["convert", "bos.slm", name, "--to", "hugging-face"]).exits(0);
+    }
+    let mut file: serde_json::Value = serde_json::from_str(&space.read("plain/tokenizer.json")).unwrap();
+    file["post_processor"] = serde_json::Value::Null;
+    space.write("plain/tokenizer.json", file.to_string().as_bytes());
+    let bits = |name: &str| sidecar(&space, &format!("{name}.texts"))["metrics"]["bits_per_byte"].clone();
+    let runs = || {
+        space.studbook(&["run", "plan.toml"]).exits(0).says(" 0 failed");
+        assert_eq!(bits("plain")["n"], 5);
+        bits("plain")["value"] == bits("bos")["value"]
+    };
+    assert!(runs(), "{} and {}", bits("plain"), bits("bos"));
+    // EOS stands before a text where there is no BOS.
+    let without = |config: &str, key: &str| {
+        let lines = config.lines().filter(|line| !line.contains(key)).map(|line| format!("{line}\n"));
+        lines.collect::<String>()
+    };
+    let only_eos = without(&space.read("plain/config.json"), "bos_token_id");
+    space.write("plain/config.json", only_eos.as_bytes());
+    assert!(!runs(), "another token is another text before it");
+    // Where neither is known, the first token would be free.
+    let neither = without(&only_eos, "eos_token_id");
+    space.write("plain/config.json", neither.as_bytes());
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    said.complains("`plain` cannot be measured by `perplexity`")
+        .complains("`bos_token_id` or `eos_token_id`");
+}

@@ -76,3 +76,16 @@ fn no_output_record_or_error_holds_a_secret() {
         }
     }
 }
+
+/// Advice to make a key that is there already is none.
+#[test]
+fn a_gate_that_leaves_out_the_role_is_told_the_whole_name() {
+    let space = Space::new();
+    space.studbook(&["keys", "new", "approver", "--name", "ada", "--trust", "trust.toml"]).exits(0);
+    let gate = "\n[[gate]]\nname = \"said\"\nkind = \"approval\"\nstatement = \"x\"\nkeys = [\"ada\"]\n";
+    space.write("plan.toml", (space.read("plan.toml") + gate).as_bytes());
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    let said =
+        said.complains("the trust file has no approver `ada`").complains("did you mean `approver.ada`?");
+    assert!(!said.err.contains("make a key"), "{}", said.err);
+}

@@ -241,3 +241,16 @@ fn a_vocabulary_needs_models_with_tokenizers() {
         .complains("`vocabulary` is for models that say which tokens they have, and `two` does not")
         .complains("expected a tokenizer with each of the models");
 }
+
+#[test]
+fn who_does_not_run_is_refused_with_the_reason() {
+    let space = Space::new();
+    space.edit("plan.toml", "\"1+1=\"]", &format!("\"{}\"]", "x".repeat(70)));
+    let why = "does not run cleanly: the prompt \"xxxxx";
+    let said = space.studbook(&["run", "plan.toml"]);
+    let smoke = said.err.lines().find(|line| line.contains("smoke:average")).unwrap();
+    assert!(smoke.contains(why), "{smoke}");
+    let promotion = space.read(".studbook/runs/tiny/08-promotion/average.json");
+    assert!(promotion.contains("the model does not run cleanly: the prompt \\\"xxxxx"), "{promotion}");
+    assert!(promotion.contains("xxx\\\"...: a context of 71 tokens is not possible"), "{promotion}");
+}

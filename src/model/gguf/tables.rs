@@ -47,12 +47,13 @@ pub fn write(tokenizer: &HfTokenizer, rows: u32, facts: &mut Facts) -> Result<()
     }
 }
 
-/// The same ids around texts, the same ends, the same bytes for every id.
+/// The same ids around texts, the same begin and ends, the same bytes for every id.
 fn is_same(tokenizer: &HfTokenizer, back: &HfTokenizer) -> bool {
     let bytes = |id| tokenizer.bytes(id) == back.bytes(id);
     let mut ends = [tokenizer.ends().to_vec(), back.ends().to_vec()];
     ends.iter_mut().for_each(|ends| ends.sort_unstable());
     tokenizer.around() == back.around()
+        && tokenizer.begin() == back.begin()
         && ends[0] == ends[1]
         && (0..tokenizer.vocab_size().max(back.vocab_size())).all(bytes)
 }
@@ -162,19 +163,18 @@ fn ends(tokenizer: &HfTokenizer, facts: &mut Facts) -> Result<(), TablesError> {
     let mut ends = tokenizer.ends().to_vec();
     // The id behind every text is the one that ends an answer.
     ends.sort_by_key(|id| !after.contains(id));
-    let (begin, end) = match (before, after) {
-        ([], []) => (None, ends.first()),
-        ([begin], []) => (Some(begin), ends.first()),
-        ([], [end]) => (None, Some(end)),
-        ([begin], [end]) => (Some(begin), Some(end)),
+    let begin = tokenizer.begin();
+    let end = match (before, after) {
+        ([] | [_], []) => ends.first(),
+        ([] | [_], [end]) => Some(end),
         _ => return unsaid("it puts several tokens around a text"),
     };
     let others: Vec<&u32> = ends.iter().filter(|id| Some(*id) != end).collect();
     if others.len() > 1 {
         return unsaid(format!("{} ids end an answer; GGUF says two", ends.len()));
     }
-    let ids = [("bos", begin), ("eos", end), ("eot", others.first().copied())];
-    for (name, id) in ids.into_iter().filter_map(|(name, id)| Some((name, *id?))) {
+    let ids = [("bos", begin), ("eos", end.copied()), ("eot", others.first().map(|id| **id))];
+    for (name, id) in ids.into_iter().filter_map(|(name, id)| Some((name, id?))) {
         facts.push(format!("tokenizer.ggml.{name}_token_id"), Fact::Unsigned(u64::from(id)));
     }
     facts.push("tokenizer.ggml.add_bos_token", Fact::Bool(!before.is_empty()));
@@ -193,7 +193,8 @@ mod tests {
     }
 
     fn tables(file: &Value, ends: Vec<u32>) -> Result<HfTokenizer, String> {
-        let tokenizer = HfTokenizer::from_json(&serde_json::to_vec(file).unwrap()).unwrap().with_ends(ends);
+        let tokenizer = HfTokenizer::from_json(&serde_json::to_vec(file).unwrap()).unwrap();
+        let tokenizer = tokenizer.with_ends(ends).with_begin(Some(420));
         let mut facts = Facts::default();
         write(&tokenizer, 430, &mut facts).map_err(|error| error.to_string())?;
         match vocabulary::tokenizer(&facts).unwrap() {
@@ -228,7 +229,7 @@ mod tests {
                 compared += 1;
             }
             assert!(compared > 15, "{name}: {compared}");
-            assert_eq!(back.ends(), [421]);
+            assert_eq!((back.ends(), back.begin()), (&[421][..], Some(420)), "{name}");
         }
     }
 

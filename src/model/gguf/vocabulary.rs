@@ -44,7 +44,8 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     let mut ends: Vec<u32> =
         ["eos_token_id", "eot_token_id"].into_iter().filter_map(|name| id(facts, name)).collect();
     ends.dedup();
-    Ok(Some(Tokenizer::HuggingFace(tokenizer.with_ends(ends).into())))
+    let tokenizer = tokenizer.with_ends(ends).with_begin(id(facts, "bos_token_id"));
+    Ok(Some(Tokenizer::HuggingFace(tokenizer.into())))
 }
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, MeaningError> {

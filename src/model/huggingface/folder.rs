@@ -122,8 +122,18 @@ impl Folder {
         if let Ok(tokenizer) = json::from_json(file) {
             return Ok(tokenizer);
         }
-        let tokenizer = HfTokenizer::from_json(file)?.with_ends(self.ends());
+        let tokenizer = HfTokenizer::from_json(file)?.with_ends(self.ends()).with_begin(self.begin());
         Ok(Tokenizer::HuggingFace(Arc::new(tokenizer)))
+    }
+
+    /// The id that begins a sequence, by what the files beside the weights say.
+    fn begin(&self) -> Option<u32> {
+        #[derive(serde::Deserialize)]
+        struct Begins {
+            bos_token_id: Option<u32>,
+        }
+        let said = |name| serde_json::from_slice(&self.companion(name)?.bytes).ok();
+        [CONFIG, GENERATION].into_iter().filter_map(said).find_map(|Begins { bos_token_id }| bos_token_id)
     }
 
     /// The ids that end an answer, by what the files beside the weights say; sorted.

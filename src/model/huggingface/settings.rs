@@ -112,7 +112,7 @@ fn ids(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, Value)> {
         let own = [("bos_token_id", BOS), ("eos_token_id", EOS), ("pad_token_id", PAD)];
         return own.map(|(key, id)| (key, Value::from(id))).to_vec();
     };
-    let begins = tokenizer.around()[0].first().map(|id| ("bos_token_id", Value::from(*id)));
+    let begins = tokenizer.begin().map(|id| ("bos_token_id", Value::from(id)));
     let ends = match tokenizer.ends() {
         [] => None,
         [id] => Some(Value::from(*id)),

@@ -237,6 +237,20 @@ impl Tokenizer {
         ids
     }
 
+    /// The ids of `text` with one before them from which the first follows: where nothing is put before a
+    /// text that is BOS, else EOS, as in lm-evaluation-harness. None if the model says neither.
+    pub fn encode_whole(&self, text: &str) -> Option<Vec<u32>> {
+        let ids = self.encode_prompt(text);
+        #[cfg(feature = "engine")]
+        if let Self::HuggingFace(tokenizer) = self
+            && tokenizer.around()[0].is_empty()
+        {
+            let before = tokenizer.begin().or(tokenizer.ends().first().copied())?;
+            return Some(std::iter::once(before).chain(ids).collect());
+        }
+        Some(ids)
+    }
+
     /// The ids of `text` and nothing around them.
     pub fn encode_text(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len());

@@ -60,6 +60,10 @@ impl Resolver<'_> {
         candidates: &[Candidate],
         children: &Children<'_>,
     ) {
+        if self.file.cycle.as_ref().is_some_and(|cycle| cycle.unclear) {
+            // How children are stored was said and not understood: their length is not known.
+            return;
+        }
         let mut total = 0_u64;
         let mut largest: Option<(u64, &Candidate)> = None;
         for candidate in candidates {

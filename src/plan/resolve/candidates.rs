@@ -33,7 +33,7 @@ impl Family<'_> {
 
 impl Resolver<'_> {
     pub(super) fn candidates(&mut self) -> Vec<Candidate> {
-        if self.file.candidates.is_empty() {
+        if self.file.candidates.is_empty() && !self.file.nameless.contains(&"candidates") {
             self.section_missing(
                 "`[candidates.NAME]`",
                 "add one with an `operator` and the `parents` it combines",

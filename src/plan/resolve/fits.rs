@@ -11,14 +11,19 @@ use super::parents::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::evaluate::{self, Evaluator, Room};
-use crate::model::Checkpoint;
+use crate::evaluate::perplexity::Perplexity;
+use crate::evaluate::quantization_delta::QuantizationDelta;
+use crate::evaluate::{self, Evaluator, Measure, Room};
+use crate::model::{Checkpoint, Package};
 use crate::plan::file::EvalSection;
 use crate::plan::resolved::Suite;
 
 /// Tokens that stand around a text at most: no tokenizer makes more tokens of one than it has bytes, and
 /// these.
 const AROUND: usize = 16;
+
+/// The evaluators that read whole texts.
+const READ: [&str; 2] = [Perplexity::NAME, QuantizationDelta::NAME];
 
 /// A model that is asked.
 struct Reader<'m> {
@@ -67,6 +72,9 @@ impl Resolver<'_> {
                 |section: &&EvalSection| section.name.as_ref().is_some_and(|name| name.value == suite.name);
             let Some(section) = sections.iter().find(named) else { continue };
             let Some(evaluator) = evaluate::find(suite.kind) else { continue };
+            if self.nothing_before_texts(section, suite, models) {
+                continue;
+            }
             // One mistake of a suite is enough.
             let told = readers.iter().any(|reader| {
                 self.window_fits(section, suite, reader) || self.cases_fit(section, suite, evaluator, reader)
@@ -75,6 +83,26 @@ impl Resolver<'_> {
                 self.answers_fit(section, suite, evaluator, &readers);
             }
         }
+    }
+
+    /// Whether a mistake was told: a text that is read needs something from which its first token follows.
+    fn nothing_before_texts(&mut self, section: &EvalSection, suite: &Suite, models: &Models) -> bool {
+        let Some(kind) = section.kind.as_ref().filter(|_| READ.contains(&suite.kind)) else { return false };
+        let nothing = |package: &Package| {
+            let checkpoint = package.checkpoint();
+            checkpoint.is_ok_and(|checkpoint| checkpoint.tokenizer.encode_whole("").is_none())
+        };
+        let Some((name, _)) = models.iter().find(|(_, facts)| nothing(&facts.package)) else { return false };
+        let message = format!(
+            "`{name}` cannot be measured by `{}`: nothing stands before the first token of a text",
+            suite.kind
+        );
+        self.mistake(
+            Diagnostic::error(message, kind.span.clone())
+                .expected("expected models that say with which id a text begins or ends")
+                .help("add `bos_token_id` or `eos_token_id` to its config.json, as its makers have it"),
+        );
+        true
     }
 
     /// Whether a mistake was told.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
+use crate::base::nearest::nearest;
 use crate::plan::file::GateSection;
 use crate::plan::resolved::{Approval, ApprovalKey, Gate, GateRule, RESERVED_GATES, Suite};
 use crate::trust::Claim;
@@ -137,9 +138,17 @@ impl Resolver<'_> {
             let message = format!("the trust file has no approver `{}`", name.value);
             let mistake = Diagnostic::error(message, name.span.clone());
             let known = if approvers.is_empty() { "it has none".to_owned() } else { approvers.join(", ") };
-            self.mistake(mistake.expected(format!("expected an approver: {known}")).help(
-                "make a key and name it there: studbook keys new approver --name NAME --trust trust.toml",
-            ));
+            let whole = format!("approver.{}", name.value);
+            let near = approvers.iter().find(|known| **known == whole).copied();
+            let near = near.or_else(|| nearest(name.value.as_str(), approvers.iter().copied()));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    "make a key and name it there: studbook keys new approver --name NAME --trust trust.toml"
+                        .to_owned()
+                }
+            };
+            self.mistake(mistake.expected(format!("expected an approver: {known}")).help(help));
         }
         keys
     }
@@ -186,6 +195,9 @@ mod tests {
                 "the trust file has no approver `ada`"
             ]
         );
+        let plan = GOOD.replace("statement = \"fit to be released\"", "statement = \"x\"\nkeys = [\"ada\"]");
+        let help = |found: Vec<crate::base::diagnostic::Diagnostic>| found[0].help.clone();
+        assert!(help(mistakes(&plan))[0].starts_with("make a key"));
         assert_eq!(release("statement = \"x\"\nthreshold = 1"), ["1 approvals of 0 keys cannot be had"]);
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Facts {
 
 impl Resolver<'_> {
     pub(super) fn parents(&mut self) -> (Vec<Parent>, Models) {
-        if self.file.parents.is_empty() {
+        if self.file.parents.is_empty() && !self.file.nameless.contains(&"parents") {
             self.section_missing(
                 "`[parents.NAME]`",
                 "add one for each model to start from, with its `source`",

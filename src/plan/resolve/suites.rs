@@ -33,6 +33,13 @@ impl Resolver<'_> {
                     .help("a candidate that was never asked anything has not been seen to run"),
             );
         }
+        for empty in section.prompts.iter().flat_map(|list| &list.value).filter(|one| one.value.is_empty()) {
+            self.mistake(
+                Diagnostic::error("a prompt of `[smoke]` is empty", empty.span.clone())
+                    .expected("expected at least one character")
+                    .help("models continue a text; of none there is nothing to continue"),
+            );
+        }
         let prompts = section.prompts.iter().flat_map(|list| &list.value).map(|prompt| prompt.value.clone());
         Smoke { prompts: prompts.collect(), max_tokens: self.max_tokens(section.max_tokens.as_ref()) }
     }
@@ -205,7 +212,11 @@ mod tests {
         assert!(only(&GOOD.replace(prompts, "prompts = [1]")).starts_with("`prompts` in [smoke] cannot be"));
         assert!(only(&GOOD.replace(prompts, "prompts = \"ab\"")).contains("not a list"));
         assert_eq!(
-            only(&GOOD.replace(&format!("{prompts}\nmax_tokens = 4"), "prompts = [\"\"]\nmax_tokens = 0")),
+            only(&GOOD.replace(prompts, "prompts = [\"ab\", \"\"]")),
+            "a prompt of `[smoke]` is empty; expected at least one character"
+        );
+        assert_eq!(
+            only(&GOOD.replace(&format!("{prompts}\nmax_tokens = 4"), "prompts = [\"ab\"]\nmax_tokens = 0")),
             "`max_tokens` cannot be 0; expected 1 to 4096"
         );
     }

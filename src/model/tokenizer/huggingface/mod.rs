@@ -51,11 +51,13 @@ pub struct HfTokenizer {
     strips_space: bool,
     /// Ids that end an answer. The model's folder says them; they are no part of the tokenizer's identity.
     ends: Vec<u32>,
+    /// The id that begins a sequence, as the model's folder says, whether or not it is put before a text.
+    begins: Option<u32>,
 }
 
 impl PartialEq for HfTokenizer {
     fn eq(&self, other: &Self) -> bool {
-        (self.digest, &self.ends) == (other.digest, &other.ends)
+        (self.digest, &self.ends, self.begins) == (other.digest, &other.ends, other.begins)
     }
 }
 
@@ -76,6 +78,18 @@ impl HfTokenizer {
     /// Ids that end an answer.
     pub fn ends(&self) -> &[u32] {
         &self.ends
+    }
+
+    /// The same tokenizer for a model whose sequences begin with this id, if that is one of its tokens.
+    #[must_use]
+    pub fn with_begin(self, id: Option<u32>) -> Self {
+        let begins = id.filter(|id| self.bytes(*id).is_some());
+        Self { begins, ..self }
+    }
+
+    /// The id that begins a sequence: the one put before a text, or the one the model's folder says.
+    pub fn begin(&self) -> Option<u32> {
+        self.around[0].first().copied().or(self.begins)
     }
 
     /// What makes it what it is: the file as canonical JSON, without what changes no id.

@@ -65,6 +65,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<HfTokenizer, JsonError> {
         tokens,
         strips_space,
         ends: Vec::new(),
+        begins: None,
     })
 }
 

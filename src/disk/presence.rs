@@ -1,0 +1,94 @@
+//! Who is at work in a folder, so that what the dead left there can be removed and nothing of the living.
+//!
+//! Everybody who writes there holds a shared `flock` for as long as it works. Whoever comes while nobody
+//! holds one has the folder alone for a moment, and cleans up:
+//!
+//! ```text
+//! comes     alone?  yes: exclusive lock, remove leftovers, then shared like everybody
+//!                   no:  shared at once; leftovers stay for another time
+//! ends      however it ends, the system takes the lock back
+//! ```
+//!
+//! Where the file system knows no locks nobody is ever alone, and nothing is removed.
+
+use std::fs::{File, TryLockError};
+use std::io::{Error, ErrorKind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::lock::open_regular;
+use super::{DiskError, IoContext};
+
+const RETRY: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// That this process is at work, until it is dropped.
+#[derive(Debug)]
+pub struct Presence {
+    _file: File,
+}
+
+impl Presence {
+    /// Says so in the file `path`, creating it if needed. `clean` is called first if nobody else is at work.
+    pub fn enter(path: &Path, clean: impl FnOnce() -> Result<(), DiskError>) -> Result<Self, DiskError> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                clean()?;
+                file.unlock().at("unlock", path)?;
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                return Ok(Self { _file: file });
+            }
+            Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
+        }
+        let start = Instant::now();
+        loop {
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::thread::sleep(RETRY),
+                Err(error) => return Err(Error::from(error)).at("lock", path),
+            }
+        }
+    }
+}
+
+/// Somebody else's file is enough to lock it.
+fn open(path: &Path) -> Result<File, DiskError> {
+    let opened = match open_regular(File::options().read(true), path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            open_regular(File::options().create(true).truncate(false).write(true), path)
+        }
+        other => other,
+    };
+    opened.at("open the lock", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_alone_cleans_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut cleaned = 0;
+        let mut enter = || {
+            let presence = Presence::enter(&path, || {
+                cleaned += 1;
+                Ok(())
+            });
+            (presence.unwrap(), cleaned)
+        };
+        let (first, after_first) = enter();
+        let (second, after_second) = enter();
+        drop(first);
+        let (third, after_third) = enter();
+        assert_eq!((after_first, after_second, after_third), (1, 1, 1), "the second one is still at work");
+        drop((second, third));
+        assert_eq!(enter().1, 2);
+        let failed = Presence::enter(&path, || Err(Error::other("stuck")).at("remove", &path));
+        assert!(failed.unwrap_err().to_string().contains("stuck"));
+    }
+}
