@@ -17,6 +17,7 @@ pub(crate) trait Work {
     type Done;
 
     /// Whether there is a compilation for AVX-512, too.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "other architectures have one way"))]
     const INTEGERS: bool;
 
     /// Does it; must be `#[inline(always)]`, and so must everything hot that it calls.
