@@ -173,7 +173,14 @@ impl Line {
 /// All ones if an element with this word and probability is kept, else zero.
 #[inline(always)]
 fn kept(word: u32, probability: f32) -> u32 {
-    u32::from((word >> 1).cast_signed() < limit(probability)).wrapping_neg()
+    ones_if_below((word >> 1).cast_signed(), limit(probability))
+}
+
+/// All ones or zero, for numbers that are not negative: the sign of a difference, which no compiler takes for
+/// something to branch on, where half the guesses would be wrong.
+#[inline(always)]
+fn ones_if_below(drawn: i32, limit: i32) -> u32 {
+    (drawn.wrapping_sub(limit) >> 31).cast_unsigned()
 }
 
 #[inline(always)]
@@ -230,6 +237,8 @@ wide! {
 
 /// Where more elements of a row depend on their exact ranks, all of it is ranked.
 const MOST_RANKED: usize = 16;
+/// Elements for each bucket: fewer buckets are sooner counted up, and decide nearly as much.
+const PER_BUCKET: usize = 2;
 
 /// What [`keep`] does, to whole rows, but ranks hardly anything: most words are below the limit of any rank or
 /// of none, and of the others most are below the limits of all ranks in a bucket or of none. A larger rank
@@ -238,11 +247,11 @@ fn keep_by_limits(limits: &[i32], words: &[u32], differences: &[f32], out: &mut 
     let columns = limits.len();
     let rows = differences.chunks(columns).zip(words.chunks(columns)).zip(out.chunks_mut(columns));
     ROW.with_borrow_mut(|room| {
-        room.open.resize(columns, 0);
-        room.noted.resize(columns, 0);
+        room.open.clear();
+        room.open.resize(columns.next_multiple_of(GROUP), 0);
         room.ranks.resize(columns, 0);
         rows.map(|((row, words), out)| {
-            let open = &mut room.open;
+            let open = &mut room.open[..columns];
             let sure = keep_surely(limits[0], limits[columns - 1], words, row, open, out) as usize;
             let by_bucket = keep_by_bucket(limits, words, row, room, out);
             by_bucket.map_or_else(|| keep_by_rank(limits, words, row, room, out), |more| sure + more)
@@ -255,10 +264,21 @@ fn keep_by_limits(limits: &[i32], words: &[u32], differences: &[f32], out: &mut 
 #[derive(Default)]
 struct Row {
     buckets: Room,
-    /// One where words leave it open, and the indices of these.
+    /// One where words leave it open, in whole groups.
     open: Vec<u8>,
-    noted: Vec<u16>,
     ranks: Vec<i32>,
+}
+
+/// So many elements are looked through for open ones at a time.
+const GROUP: usize = u64::BITS as usize;
+
+/// The bits of bytes that are zero or one, the first the lowest: a product moves eight to its highest byte, and
+/// no two of its terms meet in a bit.
+#[inline(always)]
+fn bits(bytes: &[[u8; 8]]) -> u64 {
+    const TO_HIGHEST: u64 = 0x0102_0408_1020_4080;
+    let eight = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(TO_HIGHEST) >> 56;
+    bytes.iter().rev().fold(0, |bits, bytes| bits << 8 | eight(bytes))
 }
 
 /// Decides those that are open; returns how many are kept, or nothing if ranks matter to too many.
@@ -269,37 +289,33 @@ fn keep_by_bucket(
     room: &mut Row,
     out: &mut [f32],
 ) -> Option<usize> {
-    let Row { buckets: room, open, noted, .. } = room;
+    let Row { buckets: room, open, .. } = room;
     if !open.contains(&1) {
         return Some(0);
     }
-    room.fill(row);
-    // Which ones are open is chance, and which of these are kept: all are noted, the next over those that are not.
-    let mut left = 0;
-    for (i, open) in (0..).zip(open) {
-        noted[left] = i;
-        left += usize::from(*open);
-    }
+    room.fill(row, row.len().div_ceil(PER_BUCKET));
     let bounds = room.bounds();
-    let (mut kept, mut ranked) = (0, 0);
-    for at in 0..left {
-        let i = usize::from(noted[at]);
-        let drawn = (words[i] >> 1).cast_signed();
-        let [mut keeps, may_keep] = bounds.of(i).map(|rank| drawn < limits[rank]);
-        if keeps != may_keep {
-            ranked += 1;
-            if ranked > MOST_RANKED {
-                return None;
+    let (mut kept, mut ranked) = (0_u32, 0);
+    // Which ones are open is chance: those that are not cost nothing but their bits.
+    for (group, bytes) in open.as_chunks().0.chunks(GROUP / 8).enumerate() {
+        let mut left = bits(bytes);
+        while left != 0 {
+            let i = GROUP * group + left.trailing_zeros() as usize;
+            left &= left - 1;
+            let drawn = (words[i] >> 1).cast_signed();
+            let [mut keeps, may_keep] = bounds.of(i).map(|rank| ones_if_below(drawn, limits[rank]));
+            if keeps != may_keep {
+                ranked += 1;
+                if ranked > MOST_RANKED {
+                    return None;
+                }
+                keeps = ones_if_below(drawn, limits[room.rank_of(row, i)]);
             }
-            keeps = drawn < limits[room.rank_of(row, i)];
+            kept += keeps & 1;
+            out[i] = f32::from_bits(row[i].to_bits() & keeps);
         }
-        noted[kept] = noted[at];
-        kept += usize::from(keeps);
     }
-    for i in noted[..kept].iter().map(|i| usize::from(*i)) {
-        out[i] = row[i];
-    }
-    Some(kept)
+    Some(kept as usize)
 }
 
 fn keep_by_rank(limits: &[i32], words: &[u32], row: &[f32], room: &mut Row, out: &mut [f32]) -> usize {

@@ -27,13 +27,13 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Throws a row into buckets; each then begins at its place and ends at the next one's.
-    pub(super) fn fill(&mut self, row: &[f32]) {
+    /// Throws a row into so many buckets; each then begins at its place and ends at the next one's.
+    pub(super) fn fill(&mut self, row: &[f32], count: usize) {
         let Self { buckets, places, .. } = self;
         buckets.resize(row.len(), 0);
         places.clear();
-        places.resize(row.len() + 1, 0);
-        throw(row, buckets);
+        places.resize(count + 1, 0);
+        throw(row, count, buckets);
         for bucket in &*buckets {
             places[*bucket as usize + 1] += 1;
         }
@@ -75,7 +75,7 @@ impl Bounds<'_> {
 
 /// Ranks one row of fewer than 2^31 elements.
 pub(super) fn rank(row: &[f32], room: &mut Room, ranks: &mut [i32]) {
-    room.fill(row);
+    room.fill(row, row.len());
     let Room { buckets, places, keys } = room;
     keys.resize(row.len(), 0);
     for (i, (x, bucket)) in row.iter().zip(&*buckets).enumerate().rev() {
@@ -96,9 +96,9 @@ pub(super) fn rank(row: &[f32], room: &mut Room, ranks: &mut [i32]) {
 wide! {
     /// The bucket of each element: larger magnitudes never go to lower ones. All go to the first if the largest
     /// magnitude is too small to be divided by.
-    fn throw<'a>(row: &'a [f32], buckets: &'a mut [u32]) {
+    fn throw<'a>(row: &'a [f32], count: usize, buckets: &'a mut [u32]) {
         let largest = row.iter().map(|x| magnitude(*x).cast_signed()).fold(0, i32::max);
-        let last = row.len().saturating_sub(1) as i32;
+        let last = count.saturating_sub(1) as i32;
         let scale = last as f32 / f32::from_bits(largest.cast_unsigned());
         let scale = if scale.is_finite() { scale } else { 0.0 };
         // A rounded product may be above the last.
@@ -172,11 +172,13 @@ mod tests {
             for (place, i) in order.into_iter().enumerate() {
                 prop_assert_eq!(ranks[i], place as i32);
             }
-            room.fill(&row);
-            for (i, rank) in ranks.into_iter().enumerate() {
-                let [least, largest] = room.bounds().of(i);
-                prop_assert!((least..=largest).contains(&(rank as usize)));
-                prop_assert_eq!(room.rank_of(&row, i), rank as usize);
+            for count in [row.len(), row.len().div_ceil(4), 1] {
+                room.fill(&row, count);
+                for (i, rank) in ranks.iter().enumerate() {
+                    let [least, largest] = room.bounds().of(i);
+                    prop_assert!((least..=largest).contains(&(*rank as usize)));
+                    prop_assert_eq!(room.rank_of(&row, i), *rank as usize);
+                }
             }
         }
     }
