@@ -12,6 +12,7 @@ use super::exit::UsageError;
 use crate::base::shell;
 use crate::engine::compile::compile;
 use crate::engine::graph::StageGraph;
+use crate::engine::interrupt::on_interrupt;
 use crate::model::huggingface::code;
 use crate::plan::{self, Findings, Plan};
 use crate::store::{self, Store};
@@ -201,18 +202,15 @@ pub(super) fn find_stage(graph: &StageGraph, id: &str) -> anyhow::Result<crate::
     .into())
 }
 
-/// Listens for Ctrl-C from now on: what it gives back says whether it came. The work is asked to end
-/// instead of being cut, so that no half-written file stays behind.
-pub(super) fn stopped_by_ctrl_c() -> anyhow::Result<Box<dyn Fn() -> bool + Send + Sync>> {
+/// Listens for Ctrl-C and SIGTERM from now on: what it gives back says whether one came.
+pub(super) fn interruption() -> anyhow::Result<Box<dyn Fn() -> bool + Send + Sync>> {
     use std::sync::atomic::{AtomicBool, Ordering};
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let heard = stop.clone();
-    std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(move || {
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            heard.store(true, Ordering::Relaxed);
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(move || runtime.block_on(on_interrupt(|| heard.store(true, Ordering::Relaxed))))?;
     Ok(Box::new(move || stop.load(Ordering::Relaxed)))
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::args::{Convert, ConvertTo, Extract, Format};
-use super::context::{Terminal, stopped_by_ctrl_c, warn_of_missing_code};
+use super::context::{Terminal, interruption, warn_of_missing_code};
 use super::exit::{Exit, UsageError};
 use super::model::{Given, named, open_model};
 use crate::base::wording::count;
@@ -45,7 +45,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         without_tokenizer: command.without_tokenizer,
         replace: command.force,
     };
-    let cancelled = stopped_by_ctrl_c()?;
+    let cancelled = interruption()?;
     let tensors = adapted.as_ref().map_or(&opened.package.weights as &dyn Tensors, |adapted| adapted);
     let made = match convert(&opened.package, tensors, options, &command.out, &*cancelled) {
         Err(ConvertError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),

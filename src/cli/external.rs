@@ -13,12 +13,12 @@ use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::engine::preview::preview;
 use crate::evaluate::Measure;
-use crate::evaluate::harness::{self, External};
+use crate::evaluate::harness::{self, External, evidence_name};
 use crate::record;
 use crate::record::candidate::CandidateManifest;
 use crate::record::external::ExternalEvidence;
 use crate::record::source::SourceArtifact;
-use crate::stage::{Kind, evidence_name};
+use crate::stage::Kind;
 
 pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load_to_work(args, &command.plan)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{AdapterForm, Extract, Format};
-use super::context::{Terminal, stopped_by_ctrl_c};
+use super::context::{Terminal, interruption};
 use super::diff::in_names_of;
 use super::exit::{Exit, UsageError};
 use super::model::open_model;
@@ -32,7 +32,7 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
     fresh::refuse_file(&command.out, command.force)?;
     let base = open_model(&command.base)?.package;
     let adapter = adapter::open_for(&command.model, &base)?;
-    let cancelled = stopped_by_ctrl_c()?;
+    let cancelled = interruption()?;
     let folder = command.out.parent().filter(|folder| !folder.as_os_str().is_empty());
     // Anybody may read it, as with any file a person makes.
     let mut file = HashedFile::create_with_mode(folder.unwrap_or(Path::new(".")), 0o666)?;

@@ -1,6 +1,7 @@
 //! `studbook generate`: text from a model, as it comes.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,9 +46,11 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
     sampling.check().map_err(|error| UsageError::new(error.to_string()))?;
     let sampling = if command.temperature == 0.0 { Sampling::GREEDY } else { sampling };
     let options = GenerateOptions { sampling, ..GenerateOptions::greedy(command.max_tokens) };
-    let mut out = terminal.out();
+    let mut out = std::io::stdout();
+    let shown = out.is_terminal();
     let mut lost = None;
     let generation = generate(&model, &command.prompt, &options, &mut |_, text| {
+        let text = if shown { harmless(text) } else { Cow::Borrowed(text) };
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         lost = written.err();
         if lost.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -71,6 +74,12 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
     Ok(Exit::Complete)
 }
 
+/// A model's words for a terminal, which must not obey them. Files and other programs get every byte.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(obeyed) { Cow::Owned(text.replace(obeyed, "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
 /// The tokenizer of a `tokenizer.json`, or of another model.
 pub(super) fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
     if path.extension().is_some_and(|extension| extension == "json") {
@@ -82,4 +91,15 @@ pub(super) fn tokenizer(path: &Path) -> anyhow::Result<Tokenizer> {
     }
     let package = super::model::open_model(path)?.package;
     package.tokenizer.map_err(|why| UsageError::new(format!("{}: {why}", path.display())).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_obey_no_model() {
+        assert_eq!(harmless("a\tb\nc"), "a\tb\nc");
+        assert_eq!(harmless("a\u{1b}[2Jb\r\u{7}\u{9b}c"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}c");
+    }
 }

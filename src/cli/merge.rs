@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::args::Merge;
-use super::context::{Terminal, stopped_by_ctrl_c, warn_of_missing_code};
+use super::context::{Terminal, interruption, warn_of_missing_code};
 use super::exit::Exit;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
@@ -21,7 +21,7 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         rows_by_number: command.rows_by_number,
         input_digests: input_digests(command),
     };
-    let cancelled = stopped_by_ctrl_c()?;
+    let cancelled = interruption()?;
     let receipt = match merge(&command.config, &command.out, &options, &*cancelled) {
         Ok(receipt) => receipt,
         Err(MergeError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf, RegistryServe, Run};
-use super::context::{Loaded, Terminal, load, now, stopped_by_ctrl_c};
+use super::context::{Loaded, Terminal, interruption, load, now};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::disk::IoContext;
@@ -154,7 +154,7 @@ fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::R
         }
         (folder, found)
     };
-    let stop = stopped_by_ctrl_c()?;
+    let stop = interruption()?;
     let content = Folder::of_registry(&folder)?;
     let serving = Serving::start(Arc::new(content), command.port)?;
     let mut out = terminal.out();

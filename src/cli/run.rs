@@ -61,13 +61,11 @@ pub(super) fn run(args: &Args, command: &Run, terminal: &Terminal) -> anyhow::Re
 }
 
 fn exit(report: &Report, candidates: &[CandidateOutcome]) -> Exit {
-    if report.stopped == Some(Stopped::Interrupted) {
-        return Exit::Interrupted;
-    }
     let worst = report.failures.iter().map(|failure| failure.fault).max();
     match worst {
         Some(Fault::Bug) => Exit::Bug,
         Some(Fault::Tampering) => Exit::Unverified,
+        _ if report.stopped == Some(Stopped::Interrupted) => Exit::Interrupted,
         Some(Fault::Environment) => Exit::Environment,
         Some(Fault::Input) => Exit::StageFailed,
         None if report.stopped.is_some() => Exit::StageFailed,

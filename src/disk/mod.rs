@@ -8,7 +8,7 @@
 //! * [`small`]: small files that people write, read whole.
 //! * [`fresh`]: new files and folders for people; `swap`: a folder in the place of another; [`strangers`]: what
 //!   is in a folder and does not belong there. [`space`]: whether there is room.
-//! * [`links`]: links in a folder that somebody else made.
+//! * [`links`]: links in a folder that somebody else made. [`plain`]: folders of ours that are none.
 //! * [`lock`]: advisory locks between processes, with a bounded wait. [`presence`]: who is at work in a folder.
 //! * [`fault`]: places where tests stop the process or refuse a write.  `damage`: every small damage to a file.
 //!
@@ -25,6 +25,7 @@ pub mod hashed;
 pub mod links;
 pub mod lock;
 pub mod mmap;
+pub mod plain;
 pub mod presence;
 pub mod small;
 pub mod space;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::graph::{StageGraph, StageIndex};
+use super::interrupt::on_interrupt;
 use super::resolve::{Resolver, Results};
 use super::schedule::{End, Schedule};
 use super::{attest, build};
@@ -228,11 +229,7 @@ impl<'g> Run<'g> {
         let stop = CancellationToken::new();
         let interrupt = tokio::spawn({
             let stop = stop.clone();
-            async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    stop.cancel();
-                }
-            }
+            on_interrupt(move || stop.cancel())
         });
         let deadline = tokio::time::sleep(self.options.limit);
         tokio::pin!(deadline);

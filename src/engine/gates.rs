@@ -11,6 +11,7 @@ use crate::evaluate::harness::External;
 use crate::evaluate::{self, Better, Measure};
 use crate::plan::{Candidate, Gate, GateRule, MetricGate, Plan, Versus};
 use crate::record;
+use crate::record::approval::SignedApprovals;
 use crate::record::promotion::{GateState, GateStatus, PromotionTemplate};
 use crate::stage::{Kind, UNLIKE};
 use crate::store::{Store, StoreError};
@@ -38,7 +39,7 @@ pub fn pending(
     typed: &str,
 ) -> Result<Vec<PendingGate>, StoreError> {
     let mut found = Vec::new();
-    let waiting = Waiting { plan, graph, results, typed };
+    let waiting = Waiting { plan, graph, store, results, typed };
     for candidate in &plan.candidates {
         let gates = plan.gates.iter().filter(|gate| gate.is_for(candidate));
         match promotion_of(graph, store, results, &candidate.name)? {
@@ -64,7 +65,12 @@ pub fn pending(
                 }));
             }
             None if is_lost(graph, ends, &candidate.name) => {}
-            None => found.extend(gates.map(|gate| waiting.describe(gate, candidate))),
+            None => {
+                for gate in gates {
+                    let brought = waiting.uncounted(gate, candidate)?;
+                    found.push(brought.unwrap_or_else(|| waiting.describe(gate, candidate)));
+                }
+            }
         }
     }
     Ok(found)
@@ -98,11 +104,28 @@ fn is_lost(graph: &StageGraph, ends: &[Option<End>], candidate: &Name) -> bool {
 struct Waiting<'a> {
     plan: &'a Plan,
     graph: &'a StageGraph,
+    store: &'a Store,
     results: &'a Results,
     typed: &'a str,
 }
 
 impl Waiting<'_> {
+    /// A gate whose approvals were brought, as many as it asks for, and which no run has counted yet.
+    fn uncounted(&self, gate: &Gate, candidate: &Candidate) -> Result<Option<PendingGate>, StoreError> {
+        let GateRule::Approval(approval) = &gate.rule else { return Ok(None) };
+        let index = self.graph.find(&format!("{}:{}", Kind::Candidate.name(), candidate.name));
+        let result = index.and_then(|index| self.results[index.index()].as_ref());
+        let Some(manifest) = result.and_then(|result| result.outputs.get("record")) else { return Ok(None) };
+        let Some(brought) = self.store.brought(&manifest.digest, &gate.name)? else { return Ok(None) };
+        let signed = record::from_bytes::<SignedApprovals>(&brought.bytes).map_or(1, |all| all.bundles.len());
+        Ok((approval.keys.is_empty() || signed as u64 >= approval.threshold).then(|| PendingGate {
+            candidate: candidate.name.clone(),
+            gate: gate.name.clone(),
+            satisfied_by: "what was brought, which the next run looks at".to_owned(),
+            command: format!("studbook run {}", self.typed),
+        }))
+    }
+
     fn describe(&self, gate: &Gate, candidate: &Candidate) -> PendingGate {
         let plan = self.typed;
         let name = &candidate.name;

@@ -9,6 +9,7 @@
 //! * [`schedule`]: which stage may run now; pure, no clock, no files.
 //! * [`resolve`](mod@resolve): what a stage's inputs are this time, and so its action.
 //! * [`execute`]: runs what is ready, one event loop, rayon for arithmetic.
+//! * [`interrupt`]: when to stop.
 //! * [`preview`]: the same walk without running: what would happen, and why.
 //! * `attest`: signed statements about records, after a run.  `build`: what this process is, for them.
 //! * [`gates`]: which gates are pending, and what would satisfy each.
@@ -21,6 +22,7 @@ pub mod compile;
 pub mod execute;
 pub mod gates;
 pub mod graph;
+pub mod interrupt;
 pub mod outcome;
 pub mod preview;
 pub mod resolve;

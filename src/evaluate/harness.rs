@@ -28,9 +28,17 @@ use super::options::{DEFAULT_TASK_METRIC, Options};
 use super::outcome::Outcome;
 use crate::base::canonical;
 use crate::base::digest::Sha256;
+use crate::base::name::Name;
 
 /// The largest results or samples file.
 pub const MAX_FILE: usize = 7 << 20;
+/// What evidence for a suite is kept under, which no gate before the same candidate may be called.
+pub(crate) fn evidence_name(suite: &Name) -> Name {
+    let long = format!("external.{suite}");
+    // A suite's name may be as long as a name can be.
+    long.parse().unwrap_or_else(|_| suite.clone())
+}
+
 /// How far the mean of the samples may be from the result: sums of other orders differ by less.
 const CLOSE: f64 = 1e-9;
 

@@ -17,7 +17,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::lock::Lock;
 use crate::disk::mmap::Mapped;
-use crate::disk::{IoContext, atomic, fault};
+use crate::disk::{IoContext, atomic, fault, plain};
 
 /// What to offer: an admitted candidate and where its parts are.
 #[derive(Debug, Clone)]
@@ -102,13 +102,9 @@ pub fn build(
     selector.validate()?;
     let selector_bytes = selector.to_bytes()?;
 
+    plain::make(folder)?;
     for name in FOLDERS {
-        let path = folder.join(name);
-        std::fs::create_dir_all(&path).at("create the folder", &path)?;
-        if !std::fs::symlink_metadata(&path).at("examine", &path)?.is_dir() {
-            let why = "is not a plain folder".to_owned();
-            return Err(RegistryError::File { path: name.to_owned(), why });
-        }
+        plain::make(&folder.join(name))?;
     }
     let _held = Lock::exclusive(&folder.join(".lock"))?;
     let written = entries.par_iter().zip(&selector.entries).map(|(new, entry)| put_entry(folder, new, entry));

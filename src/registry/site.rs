@@ -12,7 +12,7 @@ use super::RegistryError;
 use super::integrity::integrity;
 use crate::base::digest::Sha256;
 use crate::disk::small::holds;
-use crate::disk::{IoContext, atomic};
+use crate::disk::{atomic, plain};
 
 macro_rules! parts {
     ($($path:literal),* $(,)?) => { &[$(($path, include_bytes!(concat!("site/", $path)))),*] };
@@ -117,7 +117,7 @@ fn fill(template: &str, smoke: bool) -> String {
 /// Writes the page.
 pub(super) fn write(folder: &Path) -> Result<(), RegistryError> {
     let app = folder.join("app");
-    std::fs::create_dir_all(&app).at("create the folder", &app)?;
+    plain::make(&app)?;
     atomic::replace_contents(folder, files().collect::<Vec<_>>())?;
     atomic::sync_folder(&app)?;
     Ok(atomic::sync_folder(folder)?)

@@ -22,7 +22,7 @@ use super::{RegistryError, content};
 use crate::base::digest::Sha256;
 use crate::base::{base64, canonical};
 use crate::disk::small::holds;
-use crate::disk::{IoContext, atomic};
+use crate::disk::{IoContext, atomic, plain};
 use crate::ledger::leaf::NO_LEAF;
 use crate::ledger::note::MAX_NOTE;
 use crate::ledger::tree::{Tree, leaf_hash};
@@ -119,7 +119,7 @@ pub fn write(
 ) -> Result<u64, RegistryError> {
     let files = settled_files(ledger, keys, selector)?;
     let proofs = folder.join(PROOFS);
-    std::fs::create_dir_all(&proofs).at("create the folder", &proofs)?;
+    plain::make(&proofs)?;
     atomic::replace_contents(folder, &files)?;
     atomic::sync_folder(&proofs)?;
     atomic::sync_folder(folder)?;

@@ -5,22 +5,14 @@ use std::convert::Infallible;
 
 use super::eval::{Params, summary};
 use super::{Context, Made, StageError};
-use crate::base::name::Name;
 use crate::evaluate::contamination::Contamination;
-use crate::evaluate::harness::{self, External};
+use crate::evaluate::harness::{self, External, evidence_name};
 use crate::evaluate::{Evaluator, outcome};
 use crate::record::evaluation::{EvaluationSidecar, MeasuredSuite};
 use crate::record::external::ExternalEvidence;
 use crate::record::smoke::Evaluated;
 use crate::record::{self, Subject};
 use crate::store::Verdict;
-
-/// What evidence for a suite is kept under, apart from that for gates.
-pub(crate) fn evidence_name(suite: &Name) -> Name {
-    let long = format!("external.{suite}");
-    // A suite's name may be as long as a name can be.
-    long.parse().unwrap_or_else(|_| suite.clone())
-}
 
 pub(super) fn run(context: &Context<'_>, params: Params, subject: Evaluated) -> Result<Made, StageError> {
     let Some(digest) = context.optional("brought") else {

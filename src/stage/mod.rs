@@ -37,7 +37,6 @@ use crate::store::ActionResult;
 pub use action::Action;
 pub use context::{Context, Made, StageError};
 pub use eval::ask_again;
-pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};
 pub use registry::registry_folder;

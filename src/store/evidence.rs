@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use super::{Store, StoreError};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
-use crate::disk::{IoContext, atomic};
+use crate::disk::atomic;
+use crate::disk::small::read_small;
 
 /// A document brought for a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,16 +31,10 @@ impl Store {
     /// What was brought for a gate of the candidate with this manifest.
     pub fn brought(&self, manifest: &Digest, gate: &Name) -> Result<Option<Brought>, StoreError> {
         let path = self.evidence_path(manifest, gate);
-        let metadata = match std::fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).at("examine", &path)?,
+        let bytes = match read_small("read", &path, MAX_BROUGHT) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
         };
-        if metadata.len() > MAX_BROUGHT {
-            let error = std::io::Error::other(format!("evidence has at most {MAX_BROUGHT} bytes"));
-            return Err(error).at("read", &path)?;
-        }
-        let bytes = std::fs::read(&path).at("read", &path)?;
         let digest = Digest::of(&bytes);
         Ok(Some(Brought { bytes, digest }))
     }

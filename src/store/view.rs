@@ -15,7 +15,7 @@ use crate::base::name::Name;
 use crate::disk::lock::Lock;
 use crate::disk::mmap::Mapped;
 use crate::disk::small::{holds, read_small_text};
-use crate::disk::{DiskError, IoContext, atomic, fault, tree};
+use crate::disk::{DiskError, IoContext, atomic, fault, plain, tree};
 
 /// One file of the view.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ impl Store {
             return Ok(());
         }
         // Two runs of one cycle would pull the files from under each other.
-        std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
+        plain::make(&folder)?;
         let _held = Lock::exclusive(&folder.join(LOCK))?;
         // Without a manifest the view counts as unfinished.
         remove_file(&folder.join(MANIFEST))?;

@@ -188,11 +188,18 @@ fn a_gate_takes_as_many_signed_approvals_as_it_says() {
         .complains("counts signed approvals only");
     approve(&space, "eve").exits(2).complains("does not name that key");
     approve(&space, "ada").exits(0);
+    space.studbook(&["plan", "plan.toml"]).says("2 signed approval of approver.ada");
     space.studbook(&["run", "plan.toml"]).exits(3).says("1 of 2 signed approvals");
     // One key is counted once, however often it signs.
     approve(&space, "ada").exits(0);
     space.studbook(&["run", "plan.toml"]).exits(3).says("1 of 2 signed approvals");
     approve(&space, "bob").exits(0);
+    // What was brought is not asked for again.
+    let brought = space
+        .studbook(&["status", "plan.toml"])
+        .exits(0)
+        .says("what was brought, which the next run looks at");
+    assert!(!brought.out.contains("studbook attest"), "{}", brought.out);
     space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
     space.studbook(&["verify", "plan.toml"]).exits(0);
 }

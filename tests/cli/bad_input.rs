@@ -451,6 +451,31 @@ fn approvals_that_approve_nothing() {
     assert_eq!(evidence().len(), 1);
 }
 
+/// Whom no gate is for would be admitted for running at all.
+#[test]
+fn nobody_is_admitted_without_a_gate() {
+    let space = Space::new();
+    let (before, rest) = PLAN.split_once("[[gate]]").unwrap();
+    let (_, after) = rest.split_once("[review]").unwrap();
+    let gate =
+        |name: &str| format!("[[gate]]\nname = \"{name}\"\nkind = \"approval\"\nstatement = \"fit\"\n");
+    let only = format!("{before}{}candidates = [\"ties\"]\n\n[review]{after}", gate("release"));
+    space.write("plan.toml", only.as_bytes());
+    let said = space.studbook(&["check", "plan.toml"]).exits(2).complains("plan.toml has 2 errors");
+    said.complains("`average` has no gate").complains("`tasks` has no gate");
+    // Results of another harness are kept beside approvals.
+    let suite = "[[eval]]\nname = \"arc\"\nkind = \"external\"\ntask = \"arc\"\ntask_version = \"1\"\nuse = \"gate\"\n\n";
+    let named = |name: &str| format!("{before}{suite}{}\n[review]{after}", gate(name));
+    space.write("plan.toml", named("external.arc").as_bytes());
+    space
+        .studbook(&["check", "plan.toml"])
+        .exits(2)
+        .complains("the gate name `external.arc` is taken")
+        .complains("the results of the suite `arc` are kept under it");
+    space.write("plan.toml", named("arc").as_bytes());
+    space.studbook(&["check", "plan.toml"]).exits(0);
+}
+
 /// What follows from something unreadable is not another mistake.
 #[test]
 fn one_slip_is_told_once() {

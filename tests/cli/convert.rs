@@ -211,8 +211,12 @@ fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
     let error = generate(&["qwen", "--tokenizer", large.to_str().unwrap()]).exits(2);
     error.complains("ids and the network 260");
     // Chosen by temperature, the seed decides.
-    let wild = |seed| generate(&["qwen", "--temperature", "2", "--top-k", "50", "--seed", seed]).exits(0).out;
+    let wild =
+        |seed: &str| generate(&["qwen", "--temperature", "2", "--top-k", "50", "--seed", seed]).exits(0).out;
     assert_eq!(wild("3"), wild("3"));
+    // Another program gets what the model said, control characters and all.
+    let control = |c: char| c.is_control() && c != '\n';
+    assert!((0..20).any(|seed| wild(&seed.to_string()).contains(control)));
     assert_ne!(wild("3"), wild("4"));
 }
 

@@ -114,6 +114,46 @@ impl Drop for Served {
     }
 }
 
+/// Batch systems and containers send SIGTERM: it ends what Ctrl-C ends, and as well.
+#[test]
+fn a_request_to_terminate_ends_serving_as_ctrl_c_does() {
+    let space = Space::new();
+    build(&space);
+    for signal in ["TERM", "INT"] {
+        let mut served = Served::start(&space);
+        let id = served.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        assert_eq!(served.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn links_in_the_place_of_a_stores_folders_are_refused_and_what_they_lead_to_stays() {
+    let space = Space::new();
+    build(&space);
+    let theirs = ["theirs/models/mine.slm", "theirs/index.html", "theirs/04-operator/notes"];
+    theirs.iter().for_each(|path| space.write(path, b"mine"));
+    let elsewhere = space.path("theirs");
+    for (folder, command) in [
+        (".studbook/runs/tiny", &["run", "plan.toml"][..]),
+        (REGISTRY, &["registry", "build", "plan.toml"]),
+        (".studbook/registry/tiny/models", &["registry", "build", "plan.toml"]),
+    ] {
+        let folder = space.path(folder);
+        std::fs::rename(&folder, space.path("aside")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+        let said = space.studbook(command);
+        assert!(!matches!(said.code, Some(0 | 3)), "{}", folder.display());
+        let why = "it is a link or a file, and files are replaced and removed there; take it away";
+        assert!((said.out + &said.err).contains(why), "{}", folder.display());
+        assert_eq!(space.files("theirs").len(), theirs.len());
+        assert!(theirs.iter().all(|path| space.read(path) == "mine"));
+        std::fs::remove_file(&folder).unwrap();
+        std::fs::rename(space.path("aside"), &folder).unwrap();
+    }
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
 #[test]
 fn what_does_not_belong_in_a_registry_is_named_not_served_not_copied() {
     for space in [Space::new(), space()] {

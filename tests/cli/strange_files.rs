@@ -148,6 +148,20 @@ fn nobody_waits_for_a_pipe_in_the_place_of_a_lock() {
 }
 
 #[test]
+fn nobody_waits_for_a_pipe_in_the_place_of_evidence() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+    let evidence = space.files(".studbook/evidence").into_keys().next().unwrap();
+    let path = format!(".studbook/evidence/{evidence}");
+    std::fs::remove_file(space.path(&path)).unwrap();
+    pipe(&space, &path);
+    let why = format!("{evidence}: is not a regular file");
+    space.studbook(&["plan", "plan.toml"]).says(&why);
+    space.studbook(&["run", "plan.toml"]).exits(5).complains(&why);
+}
+
+#[test]
 fn a_source_manifest_that_is_no_file_is_not_taken_for_none() {
     let space = Space::new();
     pipe(&space, "one.source.toml");

@@ -9,10 +9,10 @@ use super::{Compiler, ancestors, model_of};
 use crate::base::name::Name;
 use crate::engine::graph::{From, Need, StageIndex};
 use crate::evaluate::Measure;
-use crate::evaluate::harness::External;
+use crate::evaluate::harness::{External, evidence_name};
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::plan::{CHAMPION, Candidate, DeclaredText, Origin, Role, Suite};
-use crate::stage::{Kind, evidence_name};
+use crate::stage::Kind;
 
 /// The evaluator that holds a child against itself in f32.
 const QUANTIZATION_DELTA: &str = QuantizationDelta::NAME;

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
+use crate::base::located::Located;
 use crate::base::name::Name;
 use crate::base::nearest::nearest;
+use crate::evaluate::Measure;
+use crate::evaluate::harness::{External, evidence_name};
 use crate::plan::file::GateSection;
 use crate::plan::resolved::{Approval, ApprovalKey, Gate, GateRule, RESERVED_GATES, Suite};
 use crate::trust::Claim;
@@ -30,9 +33,43 @@ impl Resolver<'_> {
                 );
                 continue;
             }
+            self.keeps_evidence_apart(name, suites);
             gates.extend(rule.map(|rule| Gate { name: name.value.clone(), families, rule }));
         }
+        if gates.len() == self.file.gates.len() {
+            self.all_have_gates(&gates);
+        }
         gates
+    }
+
+    /// What is brought for a gate and what is brought for a suite lie side by side, by name.
+    fn keeps_evidence_apart(&mut self, name: &Located<Name>, suites: &[Suite]) {
+        let mut brought = suites.iter().filter(|suite| suite.kind == External::NAME);
+        if let Some(suite) = brought.find(|suite| evidence_name(&suite.name) == name.value) {
+            let suite = &suite.name;
+            self.mistake(
+                Diagnostic::error(format!("the gate name `{}` is taken", name.value), name.span.clone())
+                    .expected(format!(
+                        "expected another name: the results of the suite `{suite}` are kept under it"
+                    ))
+                    .help("rename the gate or the suite"),
+            );
+        }
+    }
+
+    /// Those that no gate is for would be admitted for running at all.
+    fn all_have_gates(&mut self, gates: &[Gate]) {
+        let covers = |gate: &Gate, name: &Name| gate.families.is_empty() || gate.families.contains(name);
+        for section in &self.file.candidates {
+            let name = &section.name;
+            if !gates.is_empty() && !gates.iter().any(|gate| covers(gate, &name.value)) {
+                self.mistake(
+                    Diagnostic::error(format!("`{}` has no gate", name.value), name.span.clone())
+                        .expected("expected a gate for every candidate: nothing is admitted without one")
+                        .help("add it to the `candidates` of one, or a gate without `candidates` for all"),
+                );
+            }
+        }
     }
 
     fn gate_families(&mut self, section: &GateSection) -> Vec<Name> {

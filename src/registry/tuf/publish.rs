@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::document::{Root, SPEC_VERSION, Snapshot, TargetFile, Targets, Timestamp, parsed, signed};
 use super::{Duty, Keys};
-use crate::disk::{IoContext, atomic};
+use crate::disk::{IoContext, atomic, plain};
 use crate::registry::paths::{by_content, is_plain, name_and_content};
 use crate::registry::{RegistryError, content};
 use crate::trust::SecretKey;
@@ -71,11 +71,7 @@ fn bad(path: &str, why: String) -> RegistryError {
 /// removed after it.
 pub fn publish(folder: &Path, release: &Release<'_>, keys: &Keys) -> Result<(), RegistryError> {
     let metadata = folder.join(METADATA);
-    std::fs::create_dir_all(&metadata).at("create the folder", &metadata)?;
-    if !std::fs::symlink_metadata(&metadata).at("examine", &metadata)?.is_dir() {
-        let why = "is not a plain folder".to_owned();
-        return Err(RegistryError::File { path: METADATA.to_owned(), why });
-    }
+    plain::make(&metadata)?;
     let mut kept = BTreeSet::new();
     let mut targets = BTreeMap::new();
     for (name, target, copied) in files(folder)? {
