@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::args::Merge;
 use super::context::{Terminal, interruption, warn_of_missing_code};
 use super::exit::Exit;
+use crate::mergekit::filters::UnmatchedFilter;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
 use crate::mergekit::networks::OtherConstant;
@@ -60,6 +61,11 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
     for OtherConstant { model, field, there, child } in &receipt.constants {
         terminal.warn(&format!(
             "{field} is {there} in {model} and {child} in the child; the receipt says so, too"
+        ))?;
+    }
+    for UnmatchedFilter { parameter, filter } in &receipt.unmatched_filters {
+        terminal.warn(&format!(
+            "no tensor's name contains `{filter}`, so that filter of `{parameter}` changes nothing"
         ))?;
     }
     let said = |carried: bool, fate: &str| {

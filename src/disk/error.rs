@@ -55,11 +55,16 @@ impl DiskError {
         READING.contains(&first) && !matches!(self.doing, "open the lock" | "open to others")
     }
 
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.source.kind() == io::ErrorKind::StorageFull
+    }
+
     /// What a person can do about it, where we know.
     pub fn hint(&self) -> Option<&'static str> {
         match self.source.kind() {
             _ if self.is_unwritable() => Some("choose a folder that is there and that you may write to"),
-            io::ErrorKind::StorageFull => Some("free some space and run again: finished stages are kept"),
+            io::ErrorKind::StorageFull => Some("free some space and run again"),
             io::ErrorKind::QuotaExceeded => Some("the disk quota is used up; free some space and run again"),
             io::ErrorKind::PermissionDenied => {
                 Some("you may not read it: ask its owner, or give yourself the permission (chmod u+r)")

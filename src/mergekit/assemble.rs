@@ -349,8 +349,14 @@ impl<'c> Assembler<'c> {
                         "tensor `{}` is {own} in `{}` and {shape} in `{}`",
                         part.tensor, part.model.value, other.value
                     );
-                    return Err(Diagnostic::error(message, part.model.span.clone())
-                        .expected("expected models of one shape, vocabulary included"));
+                    let mistake = Diagnostic::error(message, part.model.span.clone())
+                        .expected("expected models of one shape, vocabulary included");
+                    // Matrices of more rows than there are tokens differ in nothing else.
+                    return Err(if shape.columns() == own.columns() {
+                        mistake.help("`tokenizer_source: base` takes rows by the base's tokens")
+                    } else {
+                        mistake
+                    });
                 }
                 Some(_) => {}
                 None => common = Some((own, part.model)),

@@ -13,14 +13,16 @@
 //! * [`method`]: which operator a method is. [`setting`]: a parameter for a tensor at a depth.
 //! * [`assemble`]: which tensors of which models make which tensor of the child. `fits`: whether slices can stand
 //!   in one.
-//! * [`merge`]: models in, files and a receipt out. `child`: the files. [`error`]: why not. `models`: opened, adapters on them. [`networks`]: whether they
-//!   compute the same. `tokens`: whose rows are whose. [`receipt`]: what was done. `forget`: inputs let go of
+//! * [`merge`]: models in, files and a receipt out. `child`: the files. [`error`]: why not. `models`: opened,
+//!   adapters on them. [`networks`]: whether they compute the same. `tokens`: whose rows are whose.
+//!   [`receipt`]: what was done. [`filters`]: what a configuration says in vain. `forget`: inputs let go of
 //!   meanwhile.
 
 pub mod assemble;
 mod child;
 pub mod config;
 pub mod error;
+pub mod filters;
 mod fits;
 mod forget;
 pub mod hashing;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::assemble::Assembly;
 use super::config::Config;
+use super::filters::{UnmatchedFilter, unmatched};
 use super::hashing::Underway;
 use super::merge::Options;
 use super::models::{Added, Models, Opened};
@@ -45,6 +46,9 @@ pub struct Receipt {
     /// Constants of the models' networks that are others in the child's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constants: Vec<OtherConstant>,
+    /// Filters of the configuration that match no tensor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmatched_filters: Vec<UnmatchedFilter>,
     /// What each of the child's tensors was made from, and how.
     pub steps: Vec<StepReceipt>,
     /// Tensors beside the weights, and whether the child has them.
@@ -133,6 +137,7 @@ impl Done<'_> {
                 .map(|(name, opened)| self.input(config, &names, name, opened))
                 .collect(),
             constants: self.constants(&names),
+            unmatched_filters: unmatched(config, self.assembly, self.models),
             steps: self.steps(&names),
             buffers: buffer::receipts(self.buffers, self.models.values().map(|opened| &opened.package)),
             outputs,

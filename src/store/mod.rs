@@ -153,6 +153,9 @@ impl StoreError {
             Self::Disk(error) if error.is_unwritable() => {
                 Some("choose a writable store with --store DIR or STUDBOOK_STORE".to_owned())
             }
+            Self::Disk(error) if error.is_full() => {
+                Some("free some space and run again: finished stages are kept".to_owned())
+            }
             Self::Disk(error) => error.hint().map(str::to_owned),
             Self::Newer { .. } => {
                 Some("use the newer studbook, or another store with --store DIR".to_owned())

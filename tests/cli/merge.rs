@@ -4,6 +4,7 @@ use studbook::base::digest::Digest;
 use studbook::model::{ModelConfig, Package, open_package};
 use studbook::tensor::dtype::DType;
 
+use crate::misfits;
 use crate::space::{Space, config, model, said};
 
 /// Folders `base`, `one`, `two` as Hugging Face has them, three layers each.
@@ -491,6 +492,44 @@ fn other_networks_are_refused_and_other_constants_told() {
     with(&[]);
     space.studbook(&["merge", "m.yml", "out", "--force"]).exits(0);
     assert!(!space.read("out/studbook-receipt.json").contains("\"constants\""));
+}
+
+#[test]
+fn who_has_more_rows_is_told_how_rows_are_taken_by_token() {
+    let space = Space::empty();
+    for (name, dims) in [("one", [2, 4]), ("more", [3, 4]), ("wide", [2, 5])] {
+        space.write(&format!("{name}.safetensors"), &misfits::safetensors(&[("a.weight", &dims, 1.0)]));
+    }
+    let help = "`tokenizer_source: base` takes rows by the base's tokens";
+    for (other, told) in [("more", true), ("wide", false)] {
+        let text = format!(
+            "merge_method: linear\nmodels:\n  - {{model: one.safetensors, parameters: {{weight: 1}}}}\n  \
+             - {{model: {other}.safetensors, parameters: {{weight: 1}}}}\n"
+        );
+        space.write("m.yml", text.as_bytes());
+        let said = space.studbook(&["merge", "m.yml", "out.safetensors"]).exits(2);
+        let said = said.complains("expected models of one shape, vocabulary included");
+        assert_eq!(said.err.contains(help), told, "{}", said.err);
+    }
+}
+
+/// mergekit reads past such a slip.
+#[test]
+fn a_filter_that_matches_no_tensor_is_told_and_recorded() {
+    let space = space();
+    let text = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: [{filter: self_atn, value: 9}, \
+                {value: 1}]}}\n  - {model: two, parameters: {weight: [{filter: mlp, value: 2}, {value: 1}]}}\n";
+    space.write("m.yml", text.as_bytes());
+    let told = space.studbook(&["merge", "m.yml", "out"]).exits(0);
+    let why = "warning: no tensor's name contains `self_atn`, so that filter of `weight` changes nothing";
+    assert_eq!(told.err.matches("no tensor's name").count(), 1, "{}", told.err);
+    told.complains(why);
+    let receipt: serde_json::Value = serde_json::from_str(&space.read("out/studbook-receipt.json")).unwrap();
+    let expected = serde_json::json!([{"parameter": "weight", "filter": "self_atn"}]);
+    assert_eq!(receipt["unmatched_filters"], expected);
+    space.write("m.yml", text.replace("self_atn", "self_attn").as_bytes());
+    space.studbook(&["merge", "m.yml", "out", "--force"]).exits(0);
+    assert!(!space.read("out/studbook-receipt.json").contains("unmatched_filters"));
 }
 
 #[test]
