@@ -12,7 +12,7 @@
 //!
 //! A pool offers candidates, and parents that are passed on; of the latter the source record is named.
 //!
-//! * [`records`]: every record of a store that pedigrees are made of.
+//! * [`records`]: every record of a store that pedigrees are made of. [`mod@shared`]: read once for a whole run.
 //! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
@@ -22,12 +22,14 @@ pub mod approvals;
 pub mod champion;
 pub mod offered;
 pub mod records;
+pub mod shared;
 pub mod signing;
 pub mod taint;
 pub mod tracer;
 pub mod tree;
 
 pub use records::Pedigree;
+pub use shared::shared;
 pub use taint::{Revoked, Taint};
 pub use tracer::Tracer;
 pub use tree::Ancestry;

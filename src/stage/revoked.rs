@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Context, StageError};
 use crate::base::digest::Sha256;
-use crate::pedigree::{Pedigree, PedigreeError, Revoked, Taint, Tracer};
+use crate::pedigree::{PedigreeError, Revoked, Taint, Tracer, shared};
 use crate::record::candidate::CandidateManifest;
 use crate::record::promotion::GateStatus;
 use crate::record::source::SourceArtifact;
@@ -55,9 +55,10 @@ impl Context<'_> {
         if revoked.is_empty() {
             return Ok(None);
         }
-        let pedigree = Pedigree::load(self.store).map_err(stage_error)?;
-        let mut tracer = Tracer::new(&pedigree, &revoked, self.store).signing_anew();
-        ask(&mut tracer).map_err(stage_error)
+        let asked = shared(self.store, |pedigree| {
+            ask(&mut Tracer::new(pedigree, &revoked, self.store).signing_anew())
+        });
+        asked.flatten().map_err(stage_error)
     }
 }
 

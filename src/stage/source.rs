@@ -15,7 +15,7 @@ use crate::model::adapter::{AdapterIdentity, OpenedAdapter};
 use crate::model::identity::Identity;
 use crate::model::source::{SourceKind, SourceManifest};
 use crate::model::{Package, Weights, slm1, trained, validate_values};
-use crate::pedigree::Pedigree;
+use crate::pedigree::shared;
 use crate::record::Subject;
 use crate::record::source::{AdapterFacts, Origin, SourceArtifact};
 use crate::store::{ActionResult, Verdict};
@@ -258,9 +258,11 @@ fn as_offered(
     pool: &Pool,
     artifact: &Subject,
 ) -> Result<(), StageError> {
-    let pedigree = Pedigree::load(context.store).map_err(stage_error)?;
-    let bred = pedigree.manifests.get(&pool.manifest).map(|body| body.artifact);
-    let offered = bred.or_else(|| pedigree.sources.get(&pool.manifest).map(|body| body.artifact));
+    let offered = shared(context.store, |pedigree| {
+        let bred = pedigree.manifests.get(&pool.manifest).map(|body| body.artifact);
+        bred.or_else(|| pedigree.sources.get(&pool.manifest).map(|body| body.artifact))
+    });
+    let offered = offered.map_err(stage_error)?;
     let refuse =
         |why: String| Err(StageError::Refused(format!("`{}` cannot be a parent: {why}", params.name)));
     match offered {

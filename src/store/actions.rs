@@ -93,6 +93,7 @@ impl Store {
             tracing::warn!(path = %path.display(), "an action result is damaged; its stage runs again");
             return Ok(None);
         };
+        self.meet(&result);
         Ok(Some(result))
     }
 
@@ -141,6 +142,7 @@ impl Store {
             .map_err(|source| StoreError::Document { what: format!("the result of action {key}"), source })?;
         self.at_work()?;
         write(&path, &bytes)?;
+        self.meet(result);
         self.unsettled(path.parent().expect("actions lie in folders").to_owned());
         fault::point("action-stored").at("write", &path)?;
         Ok(())

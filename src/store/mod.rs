@@ -30,6 +30,7 @@ mod evidence;
 mod ledger;
 mod leftovers;
 mod log;
+mod met;
 mod models;
 mod releases;
 mod view;
@@ -44,6 +45,7 @@ pub use evidence::Brought;
 pub use log::{Event, Happened, LogWriter};
 pub use view::{ViewEntry, ViewFindings};
 
+use self::met::Met;
 use crate::base::canonical::CanonicalError;
 use crate::base::digest::Digest;
 use crate::disk::presence::Presence;
@@ -191,6 +193,7 @@ pub struct Store {
     custody: Custody,
     /// That we write here, from the first write on.
     presence: Mutex<Option<Presence>>,
+    met: Met,
 }
 
 impl Store {
@@ -235,8 +238,8 @@ impl Store {
         }
         let stamps = Stamps::load(&root.join("index/stamps"));
         let (unsettled, listings, changed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (custody, presence) = (Custody::default(), Mutex::default());
-        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody, presence })
+        let (custody, presence, met) = (Custody::default(), Mutex::default(), Met::new());
+        Ok(Self { root: root.to_owned(), stamps, unsettled, listings, changed, custody, presence, met })
     }
 
     /// From now on what is written here is signed, and what is read must be, as `custody` says.
