@@ -79,8 +79,8 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// From now on no append extends a log older or other than `memory` knows it, and every append
-    /// is remembered there.
+    /// From now on a log older or other than `memory` knows it is neither read nor extended, and every
+    /// append is remembered there.
     #[must_use]
     pub fn remembering(mut self, memory: Memory) -> Self {
         self.memory = Some(memory);
@@ -168,7 +168,7 @@ impl Ledger {
     /// Every leaf the checkpoint counts now, in order.
     pub fn leaves(&self) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
-        self.catch_up(&mut known, &self.head()?)?;
+        self.accept(&mut known)?;
         Ok(known.leaves.clone())
     }
 
@@ -180,7 +180,7 @@ impl Ledger {
     /// Like [`Ledger::find_record`] for each of these, in the same order and in one state of the log.
     pub fn find_records(&self, records: &[Sha256]) -> Result<Vec<Vec<Leaf>>, LedgerError> {
         let mut known = self.known();
-        self.catch_up(&mut known, &self.head()?)?;
+        self.accept(&mut known)?;
         Ok(records.iter().map(|record| known.with_record(*record).cloned().collect()).collect())
     }
 
@@ -192,11 +192,7 @@ impl Ledger {
     pub fn append(&self, entries: Vec<NewEntry>, now: &dyn Fn() -> String) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
         let _held = self.lock()?;
-        let (head, note) = self.checkpoint()?;
-        if let Some(memory) = &self.memory {
-            self.refuse_older_than(memory, &mut known, &head)?;
-        }
-        self.catch_up(&mut known, &head)?;
+        let (head, note) = self.accept(&mut known)?;
         let (answer, new) = prepare(&known, entries, now)?;
         if new.is_empty() {
             return Ok(answer);
@@ -275,18 +271,30 @@ impl Ledger {
         Ok(held)
     }
 
-    /// A head older than the one remembered would make the writer cut off good entries.
-    fn refuse_older_than(&self, memory: &Memory, known: &mut Known, head: &Head) -> Result<(), LedgerError> {
-        let Some(remembered) = memory.recall(&head.origin)? else { return Ok(()) };
-        if head.size < remembered.size {
+    /// What is remembered of this log. A writer remembers what it has committed: whoever reads the memory
+    /// first and then the checkpoint never finds that one older for a good reason.
+    pub(super) fn remembered(&self) -> Result<Option<Head>, LedgerError> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        match &self.origin {
+            Some(origin) => memory.recall(origin),
+            None => memory.recall(&self.head()?.origin),
+        }
+    }
+
+    /// Reads and checks what the checkpoint of now counts, of a log that is no older and no other than the one
+    /// remembered: in an older one the last decisions are missing, and a writer would cut them off for good.
+    fn accept(&self, known: &mut Known) -> Result<(Head, Note), LedgerError> {
+        let remembered = self.remembered()?;
+        let (head, note) = self.checkpoint()?;
+        if let Some(remembered) = remembered.as_ref().filter(|remembered| head.size < remembered.size) {
             return Err(LedgerError::RolledBack { remembered: remembered.size, found: head.size });
         }
-        self.catch_up(known, head)?;
-        let found = known.tree.root_at(remembered.size);
-        if found == remembered.root {
-            Ok(())
-        } else {
-            Err(LedgerError::Replaced { size: remembered.size, expected: remembered.root, found })
+        self.catch_up(known, &head)?;
+        match remembered.map(|remembered| (known.tree.root_at(remembered.size), remembered)) {
+            Some((found, Head { size, root: expected, .. })) if found != expected => {
+                Err(LedgerError::Replaced { size, expected, found })
+            }
+            _ => Ok((head, note)),
         }
     }
 

@@ -38,6 +38,7 @@ impl Ledger {
     /// The proof that entry `index` is in the log that the checkpoint is over. It is made from a few
     /// tiles, without reading the log, and checked before it is given out.
     pub fn prove(&self, index: u64) -> Result<Proof, LedgerError> {
+        self.refuse_led_back()?;
         let (head, checkpoint) = self.checkpoint()?;
         if index >= head.size {
             return Err(LedgerError::BeyondEnd { index, size: head.size });
@@ -51,6 +52,15 @@ impl Ledger {
         let proof = Proof { entry, index, path, checkpoint };
         proof.holds_for(&head, leaf_hash(&proof.entry))?;
         Ok(proof)
+    }
+
+    /// Refuses a log that is older or other than the one remembered, without reading it: sizes and a few tiles
+    /// tell.
+    pub fn refuse_led_back(&self) -> Result<(), LedgerError> {
+        match self.remembered()? {
+            Some(remembered) if remembered != self.head()? => self.prove_extends(&remembered).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// The proof that the log of now extends an earlier head.

@@ -91,6 +91,45 @@ fn a_log_under_another_name_is_no_first_sight() {
     }
 }
 
+/// What was taken back stands again in an older copy; the memory beside it tells.
+#[test]
+fn a_ledger_that_was_led_back_is_read_by_nobody() {
+    for space in [Space::new(), signed()] {
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let old = space.files(".studbook/ledger");
+        space.studbook(&["revoke", "average", "--plan", "plan.toml", "--reason", "stolen"]).exits(0);
+        let new = space.files(".studbook/ledger");
+        let put = |files: &std::collections::BTreeMap<String, Vec<u8>>| {
+            std::fs::remove_dir_all(space.path(".studbook/ledger")).unwrap();
+            for (name, bytes) in files {
+                space.write(&format!(".studbook/ledger/{name}"), bytes);
+            }
+        };
+        put(&old);
+        let why = "the ledger was rolled back: 5 entries were accepted before, now it has 3; restore the newer copy";
+        for typed in [
+            &["run", "plan.toml", "--quiet"][..],
+            &["plan", "plan.toml"],
+            &["status", "plan.toml"],
+            &["registry", "build", "plan.toml", "--out", "site"],
+            &["registry", "serve", "plan.toml", "--port", "0"],
+            &["export", "plan.toml", "average", "--out", "dossier"],
+            &["lineage", "plan.toml", "average"],
+            &["ledger", "log", "plan.toml"],
+            &["ledger", "prove", "plan.toml", "1"],
+            &["rollback", "average", "--plan", "plan.toml", "--reason", "better"],
+        ] {
+            space.studbook(typed).exits(4).complains(why);
+        }
+        assert!(!space.path("site").exists() && !space.path("dossier").exists());
+        space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains(why);
+        space.studbook(&["verify", "plan.toml"]).exits(4).says(&format!("FAIL  ledger: {why}"));
+        put(&new);
+        space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("they extend the remembered 5");
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    }
+}
+
 #[test]
 fn a_store_has_one_log_even_if_nothing_is_remembered() {
     let space = Space::new();

@@ -222,6 +222,59 @@ fn a_writer_with_a_memory_does_not_extend_an_older_log() {
 }
 
 #[test]
+fn a_reader_with_a_memory_does_not_read_an_older_or_other_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("log");
+    let reader = || Ledger::open(&place).unwrap().remembering(Memory::at(folder.path().join("heads")));
+    let answers = |log: &Ledger| {
+        [
+            log.leaves().map(drop),
+            log.find_records(&[entry(0).record]).map(drop),
+            log.prove(0).map(drop),
+            log.refuse_led_back(),
+        ]
+    };
+    reader().append((0..300).map(entry).collect(), &noon).unwrap();
+    let old = snapshot(&place);
+    reader().append((300..700).map(entry).collect(), &noon).unwrap();
+    let new = snapshot(&place);
+    // Whoever has seen less has nothing against a log that only grew.
+    Memory::at(folder.path().join("early")).remember(&head_of(&old)).unwrap();
+    let early = Ledger::open(&place).unwrap().remembering(Memory::at(folder.path().join("early")));
+    answers(&early).into_iter().for_each(Result::unwrap);
+    answers(&reader()).into_iter().for_each(Result::unwrap);
+
+    std::fs::remove_dir_all(&place).unwrap();
+    put(&place, &old);
+    for answer in answers(&reader()) {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, LedgerError::RolledBack { remembered: 700, found: 300 }), "{error}");
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+    for answer in answers(&reader()) {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, LedgerError::RolledBack { remembered: 700, found: 0 }), "{error}");
+    }
+    for numbers in [1..701, 1..900] {
+        std::fs::remove_dir_all(&place).ok();
+        ledger(&place, 0).append(numbers.map(entry).collect(), &noon).unwrap();
+        for answer in answers(&reader()) {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, LedgerError::Replaced { size: 700, .. }), "{error}");
+        }
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+    put(&place, &new);
+    answers(&reader()).into_iter().for_each(Result::unwrap);
+}
+
+/// The head of a snapshot.
+fn head_of(files: &BTreeMap<PathBuf, Vec<u8>>) -> Head {
+    let note = std::str::from_utf8(&files[Path::new(CHECKPOINT_FILE)]).unwrap();
+    Head::from_text(&Note::parse(note).unwrap().text).unwrap()
+}
+
+#[test]
 fn threads_with_their_own_handles_share_one_log() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
