@@ -114,6 +114,14 @@ pub enum LedgerError {
         /// Entries.
         size: u64,
     },
+    /// A signed log that would go on unsigned.
+    #[error(
+        "the checkpoint of {size} entries is signed by the log's own key, and no log key is here to sign the next one: nothing was recorded. Name the folder of keys with --keys DIR, or the plan that it lies beside"
+    )]
+    NoSigner {
+        /// Entries.
+        size: u64,
+    },
     /// A signature that does not fit its text.
     #[error(
         "the signature of `{name}` on the checkpoint does not match: other text or another key than {key}"
@@ -237,6 +245,7 @@ impl LedgerError {
                 | Self::Conflict { .. }
                 | Self::BadMemory { .. }
                 | Self::BeyondEnd { .. }
+                | Self::NoSigner { .. }
         )
     }
 }

@@ -197,6 +197,7 @@ impl Ledger {
         if new.is_empty() {
             return Ok(answer);
         }
+        self.refuse_to_leave_off_signing(&head, &note)?;
         let next = self.extend(&mut known, (&head, &note), new).inspect_err(|_| {
             known.tree.truncate(head.size);
         })?;
@@ -204,6 +205,16 @@ impl Ledger {
             memory.remember(&next)?;
         }
         Ok(answer)
+    }
+
+    /// A log that its own key signs is read by people who demand that signature: without it the next entry
+    /// would be the last that they accept.
+    fn refuse_to_leave_off_signing(&self, head: &Head, note: &Note) -> Result<(), LedgerError> {
+        let signed = note.signatures.iter().any(|line| line.name == head.origin);
+        if signed && self.signer.is_none() {
+            return Err(LedgerError::NoSigner { size: head.size });
+        }
+        Ok(())
     }
 
     /// Writes new leaves behind those the checkpoint counts, and counts them. The tree in memory is

@@ -47,6 +47,33 @@ fn a_signed_checkpoint_is_demanded_and_checked() {
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("not checked: no trust file");
 }
 
+#[test]
+fn a_signed_ledger_is_not_continued_without_its_key() {
+    let space = signed();
+    let before = space.files(".studbook/ledger");
+    let why = "no log key is here to sign the next one: nothing was recorded. Name the folder of keys with --keys DIR";
+    let revoke = ["revoke", "average", "--store", "../.studbook", "--reason", "bad"];
+    std::fs::create_dir(space.path("elsewhere")).unwrap();
+    let from_elsewhere = |more: &[&str]| {
+        let mut command = space.command(&[&revoke[..], more].concat());
+        crate::space::said(command.current_dir(space.path("elsewhere")))
+    };
+    from_elsewhere(&[]).exits(5).complains(why);
+    assert!(space.files(".studbook/ledger") == before);
+    // A plan of another folder, which has no keys.
+    for name in ["base.slm", "one.slm", "two.slm", "three.slm", "suite.jsonl"] {
+        std::fs::copy(space.path(name), space.path("elsewhere").join(name)).unwrap();
+    }
+    space.write("elsewhere/plan.toml", space.read("plan.toml").replace("tiny", "small").as_bytes());
+    let run = ["run", "elsewhere/plan.toml", "--store", ".studbook", "--quiet"];
+    let said = space.studbook(&run);
+    assert!((said.out.clone() + &said.err).contains(why), "{}{}", said.out, said.err);
+    said.exits(5);
+    assert!(space.files(".studbook/ledger") == before);
+    from_elsewhere(&["--keys", "../keys"]).exits(0);
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("signed by studbook/ledger");
+}
+
 /// The head of a log without entries.
 fn nothing_in(origin: &str) -> String {
     format!("{origin}\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n")

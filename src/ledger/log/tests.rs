@@ -189,6 +189,24 @@ fn a_checkpoint_is_signed_where_there_is_a_key_and_must_be_where_one_is_trusted(
 }
 
 #[test]
+fn a_signed_log_does_not_go_on_unsigned() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = || Ledger::open(folder.path()).unwrap();
+    let key = || SecretKey::from_seed(&[1; 32]);
+    ledger(folder.path(), 1);
+    log().endorse(None, &|_, note| note.cosign("witness", &key(), 1)).unwrap();
+    log().append(vec![entry(1)], &noon).unwrap();
+    log().signing(key()).append(vec![entry(2)], &noon).unwrap();
+    let before = snapshot(folder.path());
+    let error = log().append(vec![entry(3)], &noon).unwrap_err();
+    assert!(matches!(error, LedgerError::NoSigner { size: 3 }), "{error}");
+    assert!(snapshot(folder.path()) == before);
+    // What is there already needs no signature.
+    assert_eq!(log().append(vec![entry(2)], &noon).unwrap()[0].index, 2);
+    log().signing(key()).append(vec![entry(3)], &noon).unwrap();
+}
+
+#[test]
 fn a_lost_head_stops_everything() {
     let folder = tempfile::tempdir().unwrap();
     let log = ledger(folder.path(), 2);
