@@ -4,7 +4,7 @@
 //! leaves that were on the disk before it. Before a writer adds to a log it has read and checked all
 //! of it once: nobody puts a good entry on top of a broken one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -137,6 +137,29 @@ impl Ledger {
         if signed { Ok(()) } else { Err(LedgerError::Unsigned { size: head.size }) }
     }
 
+    /// Refuses a checkpoint that only keys signed which entries under it take back. An earlier one was signed
+    /// when they still counted.
+    pub(super) fn demand_standing_key(
+        &self,
+        head: &Head,
+        note: &Note,
+        revoked: &BTreeMap<Sha256, u64>,
+    ) -> Result<(), LedgerError> {
+        let mut worthless = None;
+        for key in &self.trusted {
+            let entry = revoked.get(&key.id()).copied().filter(|entry| *entry < head.size);
+            match (log_key(head, key).signed(note)?, entry) {
+                (true, None) => return Ok(()),
+                (true, Some(entry)) => worthless = Some((key.id(), entry)),
+                (false, _) => {}
+            }
+        }
+        match worthless {
+            Some((key, entry)) => Err(LedgerError::RevokedSigner { size: head.size, key, entry }),
+            None => Ok(()),
+        }
+    }
+
     /// A checkpoint is written before the first entry, so entries without one have lost theirs.
     fn read_checkpoint(&self) -> Result<Option<(Head, Note)>, LedgerError> {
         let path = self.folder.join(CHECKPOINT_FILE);
@@ -160,6 +183,7 @@ impl Ledger {
             Err(LedgerError::TileMissing { .. }) if self.head()? != head => return self.check(remembered),
             other => other?,
         };
+        self.demand_standing_key(&head, &note, &report.revoked)?;
         report.signed = !self.trusted.is_empty();
         report.signatures = note.signatures.into_iter().map(|line| line.name).collect();
         Ok(report)
