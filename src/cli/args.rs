@@ -500,7 +500,7 @@ pub(super) struct LedgerCheck {
     /// A head you noted yourself, as `ledger head` prints it
     #[arg(long, value_names = ["SIZE", "SHA256"], num_args = 2)]
     pub(super) expect: Option<Vec<String>>,
-    /// Check this proof instead of the ledger, which need not be there
+    /// Check this proof; the ledger need not be there, but is asked if it is
     #[arg(long, value_name = "FILE", conflicts_with = "expect")]
     pub(super) proof: Option<PathBuf>,
 }

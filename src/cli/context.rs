@@ -161,9 +161,25 @@ pub(super) struct Loaded {
     pub(super) typed: String,
 }
 
-/// Loads a plan to look at it. Writes nothing.
+/// Loads a plan to look at it. Writes nothing. A ledger that was led back is refused: decisions are missing
+/// from it, and what was taken back since would stand again.
 pub(super) fn load(args: &Args, path: &Path) -> anyhow::Result<Loaded> {
-    let store = Store::open(&store_path(args, Some(path)))?.kept_by(custody(args, Some(path))?);
+    let store = plans_store(args, path)?;
+    store.unsigned_ledger()?.refuse_led_back()?;
+    loaded(args, path, store)
+}
+
+/// Loads a plan for whoever finds out what is wrong with its ledger. If the plan cannot be understood because
+/// it asks that ledger, this is what is wrong.
+pub(super) fn load_to_verify(args: &Args, path: &Path) -> anyhow::Result<Loaded> {
+    loaded(args, path, plans_store(args, path)?).or_else(|_| load(args, path))
+}
+
+fn plans_store(args: &Args, path: &Path) -> anyhow::Result<Store> {
+    Ok(Store::open(&store_path(args, Some(path)))?.kept_by(custody(args, Some(path))?))
+}
+
+fn loaded(args: &Args, path: &Path, store: Store) -> anyhow::Result<Loaded> {
     let (plan, findings) = plan::load(path, &store)?;
     let graph = compile(&plan);
     Ok(Loaded { plan, findings, graph, store: Arc::new(store), typed: typed(args, path) })

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{Args, Format, Ledger as Command, LedgerCheck, LedgerCommand, LedgerOf, LedgerProve};
-use super::context::{Terminal, custody, existing_store, in_order, now};
+use super::context::{Terminal, custody, existing_store, in_order, now, store_path};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::disk::atomic;
@@ -16,7 +16,7 @@ use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust, proof};
 use crate::model::overwrite;
 use crate::record::plan::FinalUse;
 use crate::report::table::Table;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &command.command {
@@ -144,24 +144,43 @@ fn signed(report: &CheckReport) -> String {
     }
 }
 
-/// A proof needs no ledger: the entry, the checkpoint and the log's key are enough.
+/// The ledger of a plan, if it has one.
+fn own(args: &Args, plan: Option<&Path>) -> anyhow::Result<Option<Ledger>> {
+    if !store::is_there(&store_path(args, plan)) {
+        return Ok(None);
+    }
+    let ledger = existing_store(args, plan)?.ledger()?;
+    ledger.refuse_led_back()?;
+    let size = ledger.head()?.size;
+    Ok(Some(ledger).filter(|_| size > 0))
+}
+
+/// A proof needs no ledger: the entry, the checkpoint and the log's key are enough. Where there is one, it tells
+/// whether the proof is of it: all logs have one name, and two may have one key.
 fn check_proof(args: &Args, command: &LedgerCheck, path: &Path, terminal: &Terminal) -> anyhow::Result<Exit> {
     let proof = Proof::read(path)?;
     let keys = custody(args, command.of.plan.as_deref())?.log_keys();
     let (head, leaf) = proof.verify(None, &keys)?;
+    let own = own(args, command.of.plan.as_deref())?;
+    own.as_ref().map(|ledger| ledger.confirm(&proof)).transpose()?;
     match command.of.format {
         Format::Json => terminal.json(&serde_json::json!({
             "origin": head.origin,
             "size": head.size,
             "root": head.root,
             "signed": !keys.is_empty(),
+            "extended": own.is_some(),
             "entry": leaf,
         }))?,
         Format::Text => {
+            let asked = match own {
+                Some(ledger) => format!("the ledger {} extends it", ledger.folder().display()),
+                None => "whether it is the one you mean was not asked: there is no ledger here".to_owned(),
+            };
             let by = if keys.is_empty() { "an unchecked" } else { "the signed" };
             writeln!(
                 terminal.out(),
-                "entry {} ({}) is in {by} log {} of {} entries",
+                "entry {} ({}) is in {by} log {} of {} entries; {asked}",
                 leaf.index,
                 leaf.kind.word(),
                 head.origin,

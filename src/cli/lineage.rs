@@ -12,6 +12,7 @@ use crate::pedigree::Pedigree;
 pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("lineage", command.plan.as_deref(), &command.candidate, "CANDIDATE")?;
     let store = existing_store(args, command.plan.as_deref())?;
+    store.unsigned_ledger()?.refuse_led_back()?;
     let pedigree = Pedigree::load(&store)?;
     let ancestry = pedigree.ancestry(the_candidate(&pedigree, &command.candidate)?)?;
     match command.format {

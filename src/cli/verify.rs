@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::args::{Args, Format, Verify};
-use super::context::{Terminal, load, now, typed};
+use super::context::{Terminal, load_to_verify, now, typed};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::dossier;
@@ -74,7 +74,7 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
         let error = UsageError::new("--trust and --ledger are for dossiers");
         return Err(error.hint("a plan's trust file and ledger lie beside it").into());
     }
-    let loaded = load(args, &command.plan)?;
+    let loaded = load_to_verify(args, &command.plan)?;
     let candidate = command.candidate.as_ref().map(|name| name.parse::<Name>()).transpose();
     let candidate = candidate.map_err(|error| UsageError::new(error.to_string()))?;
     if let Some(name) = &candidate

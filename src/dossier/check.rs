@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::evidence::Evidence;
 use super::folder::{self, Files, Unreadable};
 use super::rederive::{Workshop, listing};
-use super::{DossierError, bindings, derived, history, layout, measured, model_signature, signatures};
+use super::{
+    DossierError, approvers, bindings, derived, history, layout, measured, model_signature, signatures,
+};
 use crate::base::digest::{Digest, Sha256};
 use crate::engine::verify::Checked;
 use crate::evaluate::Measure;
@@ -62,6 +64,9 @@ pub fn verify(
     let trust = options.trust.as_ref().unwrap_or(&evidence.keys);
     findings.tell("ledger", history::check(&evidence, &history::log_keys(trust)));
     attested(&mut findings, &evidence, trust);
+    for (what, found) in approvers::check(&evidence, options.trust.as_ref()) {
+        findings.tell(&what, found);
+    }
     match model_signature::check(&evidence, &files, trust) {
         Ok(None) => {}
         Ok(Some(finding)) => findings.tell("model signature", Ok(finding)),

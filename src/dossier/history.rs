@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::evidence::Evidence;
-use super::layout;
+use super::{approvers, layout};
 use crate::base::digest::Sha256;
 use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError};
 use crate::record::Record;
@@ -88,9 +88,12 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
             "ledger entry {index} refuses the candidate, which was admitted"
         )));
     }
+    if let Some(why) = approvers::lost(evidence, &leaves).map_err(LedgerOrWhy::Why)? {
+        return Err(LedgerOrWhy::Why(why));
+    }
     Ok(format!(
         "{} entries extend the proofs' log and take nothing of it back; asked were the candidate, its admission, \
-         its parents, suites, data sets and keys, not whom its parents descend from: with one of those the store \
+         its parents, suites, data sets, keys and approvers, not whom its parents descend from: with one of those the store \
          that bred it takes back the admission",
         report.head.size
     ))

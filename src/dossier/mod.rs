@@ -21,9 +21,10 @@
 //!
 //! * [`layout`]: names. [`folder`]: files, read without following links. [`evidence`]: records, typed.
 //! * [`collect`], [`write`](mod@write): from a store to a folder. [`check`]: from a folder to findings.
-//! * `bindings`, `measured`, `rederive`, `history`, `signatures`: one kind of check each.
+//! * `bindings`, `measured`, `rederive`, `history`, `signatures`, `approvers`: one kind of check each.
 //! * `model_signature`: over the folder as a whole. `derived`: the documents for readers, one file each: `card`, `bom`, `crate_metadata`, `page`.
 
+mod approvers;
 mod bindings;
 mod bom;
 mod card;

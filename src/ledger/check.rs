@@ -18,6 +18,7 @@ use super::leaf::{EntryKind, Leaf, NO_LEAF};
 use super::tiles::{Row, TILE, TileFile, TileReader, files_of, new_hash_files};
 use super::tree::{Hashes, Tree};
 use super::{LedgerError, Memory, files};
+use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
 /// What the checked head was compared with.
@@ -47,6 +48,8 @@ pub struct CheckReport {
     pub signatures: Vec<String>,
     /// Entries of each kind.
     pub kinds: BTreeMap<EntryKind, u64>,
+    /// What its entries take back, each with the first that does.
+    pub revoked: BTreeMap<Sha256, u64>,
     /// Files for entries that the checkpoint does not count, left by an interrupted append.
     pub unfinished_files: u64,
 }
@@ -83,7 +86,19 @@ pub(super) fn check(
     found.iter().for_each(|found| *kinds.entry(found.leaf.kind).or_insert(0) += 1);
     let head = head.clone();
     let (remembered, signed, signatures) = (false, false, Vec::new());
-    Ok(CheckReport { head, trust, remembered, signed, signatures, kinds, unfinished_files })
+    let revoked = revoked(found.iter().map(|found| &found.leaf));
+    Ok(CheckReport { head, trust, remembered, signed, signatures, kinds, revoked, unfinished_files })
+}
+
+/// What leaves take back, each with the first that does.
+pub(super) fn revoked<'l>(leaves: impl IntoIterator<Item = &'l Leaf>) -> BTreeMap<Sha256, u64> {
+    let mut revoked = BTreeMap::new();
+    for leaf in leaves.into_iter().filter(|leaf| leaf.kind == EntryKind::Revocation) {
+        if let Some(subject) = leaf.subject {
+            revoked.entry(subject).or_insert(leaf.index);
+        }
+    }
+    revoked
 }
 
 /// Every entry is where its index says.

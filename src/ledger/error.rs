@@ -114,6 +114,26 @@ pub enum LedgerError {
         /// Entries.
         size: u64,
     },
+    /// A checkpoint by a key that its own log takes back.
+    #[error(
+        "the checkpoint of {size} entries is signed by the log key {key} and by no other of the trust file, but ledger entry {entry} revokes that key: whoever has it may have signed this. If you have checked it, take the key out of the folder of keys, make another (`studbook keys new log --trust trust.toml`) and sign with that one (`studbook ledger sign --key KEY`)"
+    )]
+    RevokedSigner {
+        /// Entries.
+        size: u64,
+        /// The key's id.
+        key: Sha256,
+        /// Which entry takes it back.
+        entry: u64,
+    },
+    /// A signed log that would go on unsigned.
+    #[error(
+        "the checkpoint of {size} entries is signed by the log's own key, and no log key is here to sign the next one: nothing was recorded. Name the folder of keys with --keys DIR, or the plan that it lies beside"
+    )]
+    NoSigner {
+        /// Entries.
+        size: u64,
+    },
     /// A signature that does not fit its text.
     #[error(
         "the signature of `{name}` on the checkpoint does not match: other text or another key than {key}"
@@ -237,6 +257,7 @@ impl LedgerError {
                 | Self::Conflict { .. }
                 | Self::BadMemory { .. }
                 | Self::BeyondEnd { .. }
+                | Self::NoSigner { .. }
         )
     }
 }

@@ -4,7 +4,7 @@
 //! leaves that were on the disk before it. Before a writer adds to a log it has read and checked all
 //! of it once: nobody puts a good entry on top of a broken one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -79,8 +79,8 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// From now on no append extends a log older or other than `memory` knows it, and every append
-    /// is remembered there.
+    /// From now on a log older or other than `memory` knows it is neither read nor extended, and every
+    /// append is remembered there.
     #[must_use]
     pub fn remembering(mut self, memory: Memory) -> Self {
         self.memory = Some(memory);
@@ -137,6 +137,29 @@ impl Ledger {
         if signed { Ok(()) } else { Err(LedgerError::Unsigned { size: head.size }) }
     }
 
+    /// Refuses a checkpoint that only keys signed which entries under it take back. An earlier one was signed
+    /// when they still counted.
+    pub(super) fn demand_standing_key(
+        &self,
+        head: &Head,
+        note: &Note,
+        revoked: &BTreeMap<Sha256, u64>,
+    ) -> Result<(), LedgerError> {
+        let mut worthless = None;
+        for key in &self.trusted {
+            let entry = revoked.get(&key.id()).copied().filter(|entry| *entry < head.size);
+            match (log_key(head, key).signed(note)?, entry) {
+                (true, None) => return Ok(()),
+                (true, Some(entry)) => worthless = Some((key.id(), entry)),
+                (false, _) => {}
+            }
+        }
+        match worthless {
+            Some((key, entry)) => Err(LedgerError::RevokedSigner { size: head.size, key, entry }),
+            None => Ok(()),
+        }
+    }
+
     /// A checkpoint is written before the first entry, so entries without one have lost theirs.
     fn read_checkpoint(&self) -> Result<Option<(Head, Note)>, LedgerError> {
         let path = self.folder.join(CHECKPOINT_FILE);
@@ -160,6 +183,7 @@ impl Ledger {
             Err(LedgerError::TileMissing { .. }) if self.head()? != head => return self.check(remembered),
             other => other?,
         };
+        self.demand_standing_key(&head, &note, &report.revoked)?;
         report.signed = !self.trusted.is_empty();
         report.signatures = note.signatures.into_iter().map(|line| line.name).collect();
         Ok(report)
@@ -168,7 +192,7 @@ impl Ledger {
     /// Every leaf the checkpoint counts now, in order.
     pub fn leaves(&self) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
-        self.catch_up(&mut known, &self.head()?)?;
+        self.accept(&mut known)?;
         Ok(known.leaves.clone())
     }
 
@@ -180,7 +204,7 @@ impl Ledger {
     /// Like [`Ledger::find_record`] for each of these, in the same order and in one state of the log.
     pub fn find_records(&self, records: &[Sha256]) -> Result<Vec<Vec<Leaf>>, LedgerError> {
         let mut known = self.known();
-        self.catch_up(&mut known, &self.head()?)?;
+        self.accept(&mut known)?;
         Ok(records.iter().map(|record| known.with_record(*record).cloned().collect()).collect())
     }
 
@@ -192,15 +216,12 @@ impl Ledger {
     pub fn append(&self, entries: Vec<NewEntry>, now: &dyn Fn() -> String) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
         let _held = self.lock()?;
-        let (head, note) = self.checkpoint()?;
-        if let Some(memory) = &self.memory {
-            self.refuse_older_than(memory, &mut known, &head)?;
-        }
-        self.catch_up(&mut known, &head)?;
+        let (head, note) = self.accept(&mut known)?;
         let (answer, new) = prepare(&known, entries, now)?;
         if new.is_empty() {
             return Ok(answer);
         }
+        self.refuse_to_leave_off_signing(&head, &note)?;
         let next = self.extend(&mut known, (&head, &note), new).inspect_err(|_| {
             known.tree.truncate(head.size);
         })?;
@@ -208,6 +229,16 @@ impl Ledger {
             memory.remember(&next)?;
         }
         Ok(answer)
+    }
+
+    /// A log that its own key signs is read by people who demand that signature: without it the next entry
+    /// would be the last that they accept.
+    fn refuse_to_leave_off_signing(&self, head: &Head, note: &Note) -> Result<(), LedgerError> {
+        let signed = note.signatures.iter().any(|line| line.name == head.origin);
+        if signed && self.signer.is_none() {
+            return Err(LedgerError::NoSigner { size: head.size });
+        }
+        Ok(())
     }
 
     /// Writes new leaves behind those the checkpoint counts, and counts them. The tree in memory is
@@ -275,18 +306,30 @@ impl Ledger {
         Ok(held)
     }
 
-    /// A head older than the one remembered would make the writer cut off good entries.
-    fn refuse_older_than(&self, memory: &Memory, known: &mut Known, head: &Head) -> Result<(), LedgerError> {
-        let Some(remembered) = memory.recall(&head.origin)? else { return Ok(()) };
-        if head.size < remembered.size {
+    /// What is remembered of this log. A writer remembers what it has committed: whoever reads the memory
+    /// first and then the checkpoint never finds that one older for a good reason.
+    pub(super) fn remembered(&self) -> Result<Option<Head>, LedgerError> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        match &self.origin {
+            Some(origin) => memory.recall(origin),
+            None => memory.recall(&self.head()?.origin),
+        }
+    }
+
+    /// Reads and checks what the checkpoint of now counts, of a log that is no older and no other than the one
+    /// remembered: in an older one the last decisions are missing, and a writer would cut them off for good.
+    fn accept(&self, known: &mut Known) -> Result<(Head, Note), LedgerError> {
+        let remembered = self.remembered()?;
+        let (head, note) = self.checkpoint()?;
+        if let Some(remembered) = remembered.as_ref().filter(|remembered| head.size < remembered.size) {
             return Err(LedgerError::RolledBack { remembered: remembered.size, found: head.size });
         }
-        self.catch_up(known, head)?;
-        let found = known.tree.root_at(remembered.size);
-        if found == remembered.root {
-            Ok(())
-        } else {
-            Err(LedgerError::Replaced { size: remembered.size, expected: remembered.root, found })
+        self.catch_up(known, &head)?;
+        match remembered.map(|remembered| (known.tree.root_at(remembered.size), remembered)) {
+            Some((found, Head { size, root: expected, .. })) if found != expected => {
+                Err(LedgerError::Replaced { size, expected, found })
+            }
+            _ => Ok((head, note)),
         }
     }
 

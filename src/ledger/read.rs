@@ -9,7 +9,7 @@ use super::checkpoint::Head;
 use super::proof::{Consistency, Proof};
 use super::tiles::{Row, TILE, TileFile, TileReader, files_of};
 use super::tree::{leaf_hash, prove_consistency, prove_inclusion, root};
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, check};
 use crate::base::digest::Sha256;
 
 /// Leaves `from..size`, each where it says it is and chained to the one before; `last` is the digest
@@ -38,6 +38,7 @@ impl Ledger {
     /// The proof that entry `index` is in the log that the checkpoint is over. It is made from a few
     /// tiles, without reading the log, and checked before it is given out.
     pub fn prove(&self, index: u64) -> Result<Proof, LedgerError> {
+        self.refuse_led_back()?;
         let (head, checkpoint) = self.checkpoint()?;
         if index >= head.size {
             return Err(LedgerError::BeyondEnd { index, size: head.size });
@@ -51,6 +52,15 @@ impl Ledger {
         let proof = Proof { entry, index, path, checkpoint };
         proof.holds_for(&head, leaf_hash(&proof.entry))?;
         Ok(proof)
+    }
+
+    /// Refuses a log that is older or other than the one remembered, without reading it: sizes and a few tiles
+    /// tell.
+    pub fn refuse_led_back(&self) -> Result<(), LedgerError> {
+        match self.remembered()? {
+            Some(remembered) if remembered != self.head()? => self.prove_extends(&remembered).map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// The proof that the log of now extends an earlier head.
@@ -69,5 +79,24 @@ impl Ledger {
             return Ok(proof);
         }
         Err(LedgerError::Replaced { size: old.size, expected: old.root, found: root(&tiles, old.size)? })
+    }
+
+    /// Whether a proof that holds in itself is of this log, and by a key that still counted then: two logs may
+    /// have one name and one key.
+    pub fn confirm(&self, proof: &Proof) -> Result<(), LedgerError> {
+        let bad = |why: String| LedgerError::BadProof { why };
+        let head = Head::from_text(&proof.checkpoint.text)
+            .map_err(|why| bad(format!("has a checkpoint that {why}")))?;
+        let here = self.folder.display();
+        self.prove_extends(&head).map_err(|error| match error {
+            LedgerError::RolledBack { remembered, found } => bad(format!(
+                "is of a log of {remembered} entries, the ledger {here} has {found}: it is of another log, or this copy is an older one"
+            )),
+            LedgerError::Replaced { size, expected, found } => bad(format!(
+                "is of another log than the ledger {here}: its {size} entries have the root {expected}, the first {size} here have {found}"
+            )),
+            other => other,
+        })?;
+        self.demand_standing_key(&head, &proof.checkpoint, &check::revoked(&self.leaves()?))
     }
 }

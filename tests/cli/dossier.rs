@@ -110,6 +110,103 @@ fn signatures_count_by_the_readers_trust_file_alone() {
     said.says("a key for admission records is trusted, but nobody signed this one");
 }
 
+/// A candidate that two of three keys let pass, and its dossier in `out`.
+fn approved() -> Space {
+    let space = Space::new();
+    let keys = "statement = \"fit to be released\"\nkeys = [\"approver.ada\", \"approver.bob\", \"approver.eve\"]\nthreshold = 1";
+    space.edit("plan.toml", "statement = \"fit to be released\"", keys);
+    for name in ["ada", "bob", "eve"] {
+        space.studbook(&["keys", "new", "approver", "--name", name, "--trust", "trust.toml"]).exits(0);
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for name in ["ada", "bob"] {
+        let key = format!("keys/approver.{name}.pem");
+        space
+            .studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", name, "--key", &key])
+            .exits(0);
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    export(&space, "ties", "out").exits(0);
+    space
+}
+
+#[test]
+fn approvers_are_those_of_the_readers_trust_file() {
+    let space = approved();
+    let other = elsewhere(&space, "out");
+    other
+        .studbook(&["verify", "d"])
+        .exits(0)
+        .says("approvers of release: 1 of the signatures of `approver.ada`");
+    let all = space.read("trust.toml");
+    let verify = |trust: &str| {
+        other.write("trust.toml", trust.as_bytes());
+        other.studbook(&["verify", "d", "--trust", "trust.toml"])
+    };
+    let said = verify(&all.replace("approver.ada", "boss")).exits(0);
+    said.says("approvers of release: 1 of the signatures of `boss`, `approver.bob`, `approver.eve`, all in the trust file");
+    // Under ada's name another key; nobody at all; a key that is there for something else.
+    let stranger = Space::new();
+    stranger.studbook(&["keys", "new", "approver", "--name", "ada", "--trust", "trust.toml"]).exits(0);
+    let ada = all.lines().position(|line| line.contains("approver.ada")).unwrap();
+    let rest: Vec<&str> = all
+        .lines()
+        .enumerate()
+        .filter(|(at, _)| !(ada..ada + 3).contains(at))
+        .map(|(_, line)| line)
+        .collect();
+    let rest = rest.join("\n") + "\n";
+    let why =
+        "FAIL  approvers of release: the gate `release` counts the signature of `approver.ada`: the key";
+    verify(&(rest + &stranger.read("trust.toml"))).exits(4).says(why).says("is not in the trust file");
+    verify("").exits(4).says(why);
+    let said = verify(&all.replace("role = \"approver\"", "role = \"producer\"")).exits(4);
+    said.says("may not sign approval records");
+
+    // Who knows approvers takes no unsigned word.
+    let unsigned = ran();
+    unsigned.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+    unsigned.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    export(&unsigned, "ties", "out").exits(0);
+    let other = elsewhere(&unsigned, "out");
+    other.write("none.toml", b"");
+    other.studbook(&["verify", "d", "--trust", "none.toml"]).exits(0);
+    other.write("trust.toml", all.as_bytes());
+    let said = other.studbook(&["verify", "d", "--trust", "trust.toml"]).exits(4);
+    said.says("the gate `release` takes approvals that nobody signed");
+}
+
+#[test]
+fn an_approver_who_is_missed_later_is_told_by_the_readers_ledger() {
+    let space = approved();
+    let other = elsewhere(&space, "out");
+    other.write("trust.toml", space.read("trust.toml").as_bytes());
+    let revoke = |name: &str, fault: &str| {
+        let id = space.studbook(&["keys", "show", &format!("keys/approver.{name}.pem")]).exits(0).out;
+        let id = id.split_whitespace().next().unwrap();
+        let mut command = space.command(&["revoke", id, "--plan", "plan.toml", "--reason", "stolen"]);
+        crate::space::said(command.env("STUDBOOK_FAULT", fault))
+    };
+    let verify = || {
+        std::fs::remove_dir_all(other.path("ledger")).ok();
+        for (file, bytes) in space.files(".studbook/ledger") {
+            other.write(&format!("ledger/{file}"), &bytes);
+        }
+        other.studbook(&["verify", "d", "--trust", "trust.toml", "--ledger", "ledger"])
+    };
+    verify().exits(0);
+    // One who did not sign, and one of two where one is enough, are not missed.
+    for name in ["eve", "bob"] {
+        revoke(name, "").exits(0);
+        verify().exits(0).says("take nothing of it back");
+    }
+    // The store takes back the admission, too; a reader need not wait for it.
+    let killed = revoke("ada", "ledger-head-written:1:kill");
+    assert_ne!(killed.code, Some(0), "{}", killed.out);
+    let why = "revokes the key `approver.ada`, and without it the gate `release` has too few approvals";
+    verify().exits(4).says(why);
+}
+
 #[test]
 fn only_the_readers_ledger_tells_what_was_taken_back_since() {
     let space = signed();

@@ -47,6 +47,33 @@ fn a_signed_checkpoint_is_demanded_and_checked() {
     space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("not checked: no trust file");
 }
 
+#[test]
+fn a_signed_ledger_is_not_continued_without_its_key() {
+    let space = signed();
+    let before = space.files(".studbook/ledger");
+    let why = "no log key is here to sign the next one: nothing was recorded. Name the folder of keys with --keys DIR";
+    let revoke = ["revoke", "average", "--store", "../.studbook", "--reason", "bad"];
+    std::fs::create_dir(space.path("elsewhere")).unwrap();
+    let from_elsewhere = |more: &[&str]| {
+        let mut command = space.command(&[&revoke[..], more].concat());
+        crate::space::said(command.current_dir(space.path("elsewhere")))
+    };
+    from_elsewhere(&[]).exits(5).complains(why);
+    assert!(space.files(".studbook/ledger") == before);
+    // A plan of another folder, which has no keys.
+    for name in ["base.slm", "one.slm", "two.slm", "three.slm", "suite.jsonl"] {
+        std::fs::copy(space.path(name), space.path("elsewhere").join(name)).unwrap();
+    }
+    space.write("elsewhere/plan.toml", space.read("plan.toml").replace("tiny", "small").as_bytes());
+    let run = ["run", "elsewhere/plan.toml", "--store", ".studbook", "--quiet"];
+    let said = space.studbook(&run);
+    assert!((said.out.clone() + &said.err).contains(why), "{}{}", said.out, said.err);
+    said.exits(5);
+    assert!(space.files(".studbook/ledger") == before);
+    from_elsewhere(&["--keys", "../keys"]).exits(0);
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("signed by studbook/ledger");
+}
+
 /// The head of a log without entries.
 fn nothing_in(origin: &str) -> String {
     format!("{origin}\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n")
@@ -88,6 +115,45 @@ fn a_log_under_another_name_is_no_first_sight() {
             space.write(&format!(".studbook/ledger/{name}"), &bytes);
         }
         space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("they extend the remembered 5");
+    }
+}
+
+/// What was taken back stands again in an older copy; the memory beside it tells.
+#[test]
+fn a_ledger_that_was_led_back_is_read_by_nobody() {
+    for space in [Space::new(), signed()] {
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let old = space.files(".studbook/ledger");
+        space.studbook(&["revoke", "average", "--plan", "plan.toml", "--reason", "stolen"]).exits(0);
+        let new = space.files(".studbook/ledger");
+        let put = |files: &std::collections::BTreeMap<String, Vec<u8>>| {
+            std::fs::remove_dir_all(space.path(".studbook/ledger")).unwrap();
+            for (name, bytes) in files {
+                space.write(&format!(".studbook/ledger/{name}"), bytes);
+            }
+        };
+        put(&old);
+        let why = "the ledger was rolled back: 5 entries were accepted before, now it has 3; restore the newer copy";
+        for typed in [
+            &["run", "plan.toml", "--quiet"][..],
+            &["plan", "plan.toml"],
+            &["status", "plan.toml"],
+            &["registry", "build", "plan.toml", "--out", "site"],
+            &["registry", "serve", "plan.toml", "--port", "0"],
+            &["export", "plan.toml", "average", "--out", "dossier"],
+            &["lineage", "plan.toml", "average"],
+            &["ledger", "log", "plan.toml"],
+            &["ledger", "prove", "plan.toml", "1"],
+            &["rollback", "average", "--plan", "plan.toml", "--reason", "better"],
+        ] {
+            space.studbook(typed).exits(4).complains(why);
+        }
+        assert!(!space.path("site").exists() && !space.path("dossier").exists());
+        space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains(why);
+        space.studbook(&["verify", "plan.toml"]).exits(4).says(&format!("FAIL  ledger: {why}"));
+        put(&new);
+        space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("they extend the remembered 5");
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     }
 }
 
@@ -166,11 +232,74 @@ fn an_admission_comes_with_a_proof_that_needs_no_ledger() {
 
     std::fs::remove_dir_all(space.path(".studbook")).unwrap();
     let check = |file: &str| space.studbook(&["ledger", "check", "plan.toml", "--proof", file]);
-    check("again").exits(0).says("entry 1 (admission) is in the signed log studbook/ledger of 3 entries");
+    let said =
+        check("again").exits(0).says("entry 1 (admission) is in the signed log studbook/ledger of 3 entries");
+    said.says("was not asked: there is no ledger here");
     space.edit("again", "index 1", "index 2");
     check("again").exits(4).complains("the proof is for entry 2 and holds entry 1");
     space.write("again", b"not a proof");
     check("again").exits(4).complains("the proof has no blank line");
+}
+
+/// Two stores may share a log key, and every log has one name.
+#[test]
+fn a_proof_of_another_log_is_not_taken_for_one_of_this() {
+    let (space, other) = (signed(), Space::new());
+    for (name, bytes) in space.files("keys") {
+        other.write(&format!("keys/{name}"), &bytes);
+        std::fs::set_permissions(other.path("keys").join(&name), PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    other.write("trust.toml", space.read("trust.toml").as_bytes());
+    other.edit("plan.toml", "min = 0.5", "min = 0.4");
+    other.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let prove = |it: &Space| it.studbook(&["ledger", "prove", "plan.toml", "average"]).exits(0).out;
+    let check = || space.studbook(&["ledger", "check", "plan.toml", "--proof", "proof"]);
+    space.write("proof", prove(&other).as_bytes());
+    check()
+        .exits(4)
+        .complains("the proof is of another log than the ledger")
+        .complains("its 3 entries have the root");
+    space.write("proof", prove(&space).as_bytes());
+    check().exits(0).says("3 entries; the ledger").says("extends it");
+    for plan in [&space, &other] {
+        let reason = ["revoke", "average", "--plan", "plan.toml", "--reason", "bad"];
+        plan.studbook(&reason).exits(0);
+    }
+    check().exits(0).says("in the signed log studbook/ledger of 3 entries");
+    for name in ["ties", "tasks"] {
+        other.studbook(&["revoke", name, "--plan", "plan.toml", "--reason", "bad"]).exits(0);
+    }
+    space.write("proof", prove(&other).as_bytes());
+    check().exits(4).complains("it is of another log, or this copy is an older one");
+}
+
+#[test]
+fn a_log_key_that_the_log_takes_back_counts_no_more() {
+    let space = signed();
+    let prove = |out: &str| space.studbook(&["ledger", "prove", "plan.toml", "average", "--out", out]);
+    let check = |file: &str| space.studbook(&["ledger", "check", "plan.toml", "--proof", file]);
+    prove("before").exits(0);
+    let id = space.studbook(&["keys", "show", "keys/log.pem"]).exits(0).out;
+    let id = id.split_whitespace().next().unwrap();
+    space.studbook(&["revoke", id, "--plan", "plan.toml", "--reason", "stolen"]).exits(0);
+    prove("after").exits(0);
+    let why = "but ledger entry 3 revokes that key";
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains(why);
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  ledger: the checkpoint of 4").says(why);
+    check("after").exits(4).complains(why);
+    check("before").exits(0);
+    // The old key stays in the trust file, for what it signed before.
+    std::fs::remove_file(space.path("keys/log.pem")).unwrap();
+    std::fs::remove_file(space.path("keys/log.pub.pem")).unwrap();
+    space.edit("trust.toml", "[keys.\"log\"]", "[keys.\"log-old\"]");
+    space.studbook(&["keys", "new", "log", "--trust", "trust.toml"]).exits(0);
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains(why);
+    space.studbook(&["ledger", "sign", "plan.toml", "--key", "keys/log.pem"]).exits(0);
+    space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("4 entries hold");
+    check("after").exits(4).complains(why);
+    check("before").exits(0);
+    prove("again").exits(0);
+    check("again").exits(0);
 }
 
 #[test]

@@ -189,6 +189,24 @@ fn a_checkpoint_is_signed_where_there_is_a_key_and_must_be_where_one_is_trusted(
 }
 
 #[test]
+fn a_signed_log_does_not_go_on_unsigned() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = || Ledger::open(folder.path()).unwrap();
+    let key = || SecretKey::from_seed(&[1; 32]);
+    ledger(folder.path(), 1);
+    log().endorse(None, &|_, note| note.cosign("witness", &key(), 1)).unwrap();
+    log().append(vec![entry(1)], &noon).unwrap();
+    log().signing(key()).append(vec![entry(2)], &noon).unwrap();
+    let before = snapshot(folder.path());
+    let error = log().append(vec![entry(3)], &noon).unwrap_err();
+    assert!(matches!(error, LedgerError::NoSigner { size: 3 }), "{error}");
+    assert!(snapshot(folder.path()) == before);
+    // What is there already needs no signature.
+    assert_eq!(log().append(vec![entry(2)], &noon).unwrap()[0].index, 2);
+    log().signing(key()).append(vec![entry(3)], &noon).unwrap();
+}
+
+#[test]
 fn a_lost_head_stops_everything() {
     let folder = tempfile::tempdir().unwrap();
     let log = ledger(folder.path(), 2);
@@ -219,6 +237,59 @@ fn a_writer_with_a_memory_does_not_extend_an_older_log() {
     let fresh = Ledger::open(&place).unwrap().remembering(memory());
     let error = fresh.append(vec![entry(50)], &noon).unwrap_err();
     assert!(matches!(error, LedgerError::Replaced { size: 9, .. }), "{error}");
+}
+
+#[test]
+fn a_reader_with_a_memory_does_not_read_an_older_or_other_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("log");
+    let reader = || Ledger::open(&place).unwrap().remembering(Memory::at(folder.path().join("heads")));
+    let answers = |log: &Ledger| {
+        [
+            log.leaves().map(drop),
+            log.find_records(&[entry(0).record]).map(drop),
+            log.prove(0).map(drop),
+            log.refuse_led_back(),
+        ]
+    };
+    reader().append((0..300).map(entry).collect(), &noon).unwrap();
+    let old = snapshot(&place);
+    reader().append((300..700).map(entry).collect(), &noon).unwrap();
+    let new = snapshot(&place);
+    // Whoever has seen less has nothing against a log that only grew.
+    Memory::at(folder.path().join("early")).remember(&head_of(&old)).unwrap();
+    let early = Ledger::open(&place).unwrap().remembering(Memory::at(folder.path().join("early")));
+    answers(&early).into_iter().for_each(Result::unwrap);
+    answers(&reader()).into_iter().for_each(Result::unwrap);
+
+    std::fs::remove_dir_all(&place).unwrap();
+    put(&place, &old);
+    for answer in answers(&reader()) {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, LedgerError::RolledBack { remembered: 700, found: 300 }), "{error}");
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+    for answer in answers(&reader()) {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, LedgerError::RolledBack { remembered: 700, found: 0 }), "{error}");
+    }
+    for numbers in [1..701, 1..900] {
+        std::fs::remove_dir_all(&place).ok();
+        ledger(&place, 0).append(numbers.map(entry).collect(), &noon).unwrap();
+        for answer in answers(&reader()) {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, LedgerError::Replaced { size: 700, .. }), "{error}");
+        }
+    }
+    std::fs::remove_dir_all(&place).unwrap();
+    put(&place, &new);
+    answers(&reader()).into_iter().for_each(Result::unwrap);
+}
+
+/// The head of a snapshot.
+fn head_of(files: &BTreeMap<PathBuf, Vec<u8>>) -> Head {
+    let note = std::str::from_utf8(&files[Path::new(CHECKPOINT_FILE)]).unwrap();
+    Head::from_text(&Note::parse(note).unwrap().text).unwrap()
 }
 
 #[test]
