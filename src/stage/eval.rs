@@ -53,7 +53,7 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn weight(&self) -> Weight {
@@ -136,7 +136,7 @@ fn contamination(
     let inputs = context.action.inputs.iter().filter(|(name, _)| is_input(name));
     let action = Action {
         kind: "contamination".to_owned(),
-        version: 1,
+        version: 2,
         params: serde_json::json!({ "words": contamination::WORDS, "bytes": contamination::BYTES, "kind": params.kind }),
         inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
     };
@@ -151,7 +151,7 @@ fn contamination(
             texts.push(text);
         }
         let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-        let names = contamination::overlapping(&suite.cases, &texts);
+        let names = contamination::overlapping(&suite.cases, &texts, &|| context.go_on())?;
         Ok(serde_json::to_vec(&names).expect("names are texts"))
     })?;
     let names: Vec<Name> = canonical::from_slice(&context.store.read(&found.digest)?)

@@ -498,6 +498,18 @@ fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_clea
         .complains("train.txt, which `one` was trained on, does not exist");
 }
 
+#[test]
+fn a_case_that_was_trained_on_word_for_word_is_found() {
+    // Thirteen words in all, none of its texts has so many: what is asked is followed by the answer.
+    let space = Space::new();
+    let case = "{\"id\":\"c0\",\"prompt\":\"a b c d e f g h i j k\",\"expected\":\"l m\"}\n";
+    space.write("suite.jsonl", case.as_bytes());
+    declare_trained(&space, "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\n");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!((&found["overlapping"], &found["first"]), (&1.into(), &"c0".into()), "{found}");
+}
+
 /// A plan that reads texts with two models of the same weights, `plain` and `bos`.
 const READERS: &str = r#"
 [cycle]
