@@ -253,8 +253,8 @@ impl Tables<'_> {
                     "the evaluation `{input}` is about another model or suite"
                 )));
             }
-            let bytes =
-                self.context.store.read(&self.context.input(&format!("outcomes.{model}.{suite}"))?)?;
+            let outcomes = self.context.input(&format!("outcomes.{model}.{suite}"))?;
+            let bytes = self.context.store.read_up_to(&outcomes, outcome::MAX_OUTCOMES)?;
             if Subject::of(&bytes) != sidecar.outcomes {
                 return Err(StageError::Refused(format!("the outcomes of `{input}` are not those it binds")));
             }
