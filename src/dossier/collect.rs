@@ -9,6 +9,7 @@ use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::{Resolver, Results};
+use crate::evaluate::outcome::MAX_OUTCOMES;
 use crate::ledger::{Leaf, NoteKey, NoteKind};
 use crate::record::admission::AdmissionRecord;
 use crate::record::attest::bundle;
@@ -113,7 +114,7 @@ impl Collector<'_> {
             self.put(layout::bundle_of(&path), signed);
         }
         if let Some(outcomes) = self.output(kind, label, "outcomes") {
-            let outcomes = self.store.read(&outcomes)?;
+            let outcomes = self.store.read_up_to(&outcomes, MAX_OUTCOMES)?;
             self.put(path.replace(".json", ".outcomes.jsonl"), outcomes);
         }
         self.put(path, bytes);

@@ -19,11 +19,12 @@ use crate::base::digest::{Digest, Sha256};
 use crate::disk::mmap::Mapped;
 use crate::disk::small::read_small_text;
 use crate::disk::{DiskError, IoContext, strangers, tree};
+use crate::evaluate::outcome::MAX_OUTCOMES;
 
-/// The longest document.
+/// The longest document, but for outcomes.
 const MAX_DOCUMENT: u64 = 64 << 20;
-/// All documents together: they are held in memory.
-const MAX_DOCUMENTS: u64 = 512 << 20;
+/// All documents together: they are held in memory. Room for the longest outcomes and as much besides.
+const MAX_DOCUMENTS: u64 = 2 * MAX_OUTCOMES;
 /// Most files: a model's listing has its own bound.
 const MAX_FILES: usize = 300_000;
 /// Folders within folders.
@@ -195,8 +196,15 @@ impl Reader<'_> {
 
     fn document(&mut self, file: File, path: &str, place: &Path, bytes: u64) -> Result<(), Unreadable> {
         self.bytes = self.bytes.saturating_add(bytes);
-        if bytes > MAX_DOCUMENT || self.bytes > MAX_DOCUMENTS {
-            return refused(path, &format!("has {bytes} bytes, too many for a document of a dossier"));
+        let most = if layout::is_outcomes(path) { MAX_OUTCOMES } else { MAX_DOCUMENT };
+        if bytes > most {
+            let why = format!("has {bytes} bytes, too many for a document of a dossier: at most {most}");
+            return refused(path, &why);
+        }
+        if self.bytes > MAX_DOCUMENTS {
+            let why =
+                format!("is one of documents of more than {MAX_DOCUMENTS} bytes, too many for a dossier");
+            return refused(path, &why);
         }
         let mut content = Vec::with_capacity(bytes as usize);
         file.take(bytes + 1).read_to_end(&mut content).at("read", place)?;
@@ -217,4 +225,32 @@ pub fn hash(file: File, name: &str, path: PathBuf) -> Result<ModelFile, DiskErro
         return Err(changed).at("hash", &path);
     }
     Ok(ModelFile { name: name.to_owned(), bytes: mapped.stamp().bytes, sha256, blake3, path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_may_be_longer_than_other_documents() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |path: &str, bytes: u64| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            File::create(path).unwrap().set_len(bytes).unwrap();
+        };
+        let outcomes = "records/07-eval/one.digits.outcomes.jsonl";
+        put(outcomes, MAX_DOCUMENT + 1);
+        let files = read(folder.path()).unwrap();
+        assert_eq!(files.documents[outcomes].len() as u64, MAX_DOCUMENT + 1);
+        let refused = || match read(folder.path()).unwrap_err() {
+            Unreadable::Refused(why) => why,
+            Unreadable::Disk(error) => panic!("{error}"),
+        };
+        put(outcomes, MAX_OUTCOMES + 1);
+        assert!(refused().contains("outcomes.jsonl\" has 1073741825 bytes, too many"), "{}", refused());
+        put(outcomes, 1);
+        put("records/07-eval/one.digits.json", MAX_DOCUMENT + 1);
+        assert!(refused().contains("has 67108865 bytes, too many for a document"), "{}", refused());
+    }
 }

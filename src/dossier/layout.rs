@@ -45,9 +45,17 @@ pub fn bundle_of(record: &str) -> String {
     format!("bundles/{stem}.sigstore.json")
 }
 
+/// What the names of outcomes end with.
+const OUTCOMES: &str = ".outcomes.jsonl";
+
 /// The outcomes behind an evaluation.
 pub fn outcomes(model: &Name, suite: &Name) -> String {
-    format!("records/{}/{model}.{suite}.outcomes.jsonl", Kind::Eval.folder())
+    format!("records/{}/{model}.{suite}{OUTCOMES}", Kind::Eval.folder())
+}
+
+/// Whether a path is where outcomes lie.
+pub fn is_outcomes(path: &str) -> bool {
+    path.starts_with("records/") && path.ends_with(OUTCOMES)
 }
 
 /// The cases of a suite.

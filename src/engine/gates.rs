@@ -13,7 +13,7 @@ use crate::plan::{Candidate, Gate, GateRule, MetricGate, Plan, Versus};
 use crate::record;
 use crate::record::approval::SignedApprovals;
 use crate::record::promotion::{GateState, GateStatus, PromotionTemplate};
-use crate::stage::{Kind, UNLIKE};
+use crate::stage::{Kind, NO_CASES, UNLIKE};
 use crate::store::{Store, StoreError};
 
 /// A gate that nothing has decided yet.
@@ -201,11 +201,18 @@ impl Waiting<'_> {
 
 /// What was measured does not decide; only other cases, or more of them, can.
 fn more_cases(status: &GateStatus, candidate: &Candidate, typed: &str) -> PendingGate {
-    let cases = status.finding.split("; ").find(|part| part.contains("cases would decide"));
+    let says = |what: &str| status.finding.split("; ").find(|part| part.contains(what));
+    let satisfied_by = match says(NO_CASES) {
+        Some(why) => format!("a lower `confidence`, or fewer gates with one: {why}"),
+        None => {
+            let cases = says("cases would decide").unwrap_or("nothing seen points either way");
+            format!("a larger suite: {cases}")
+        }
+    };
     PendingGate {
         candidate: candidate.name.clone(),
         gate: status.gate.clone(),
-        satisfied_by: format!("a larger suite: {}", cases.unwrap_or("nothing seen points either way")),
+        satisfied_by,
         command: format!("studbook run {typed}"),
     }
 }

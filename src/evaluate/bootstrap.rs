@@ -13,6 +13,8 @@ use crate::tensor::blocks;
 
 /// Draws.
 pub const RESAMPLES: usize = 10_000;
+/// The smallest p value that so many draws can give, however many cases there are.
+pub const LEAST_P: f64 = 1.0 / (RESAMPLES as f64 + 1.0);
 /// Fewer cases than this have too few different draws to be believed.
 pub const FEWEST: usize = 10;
 

@@ -1,12 +1,17 @@
 //! Whether cases stand in texts that a model's ancestors were trained on.
 //!
-//! A case of 13 words or more overlaps if any 13 of its words in a row stand in a text, in lower case and
-//! whatever is between them: the length that GPT-3's authors chose (Brown et al., "Language Models are
-//! Few-Shot Learners", 2020, appendix C). A shorter case overlaps if any 8 bytes in a row of its longest
-//! text do, or all of it if that has fewer. That finds too much rather than too little: an overlap is a
-//! reason to look, and nothing found is not "clean", since only declared texts were searched.
+//! A case overlaps if any 13 of its words in a row stand in a text, in lower case and whatever is between
+//! them: the length that GPT-3's authors chose (Brown et al., "Language Models are Few-Shot Learners", 2020,
+//! appendix C). Its words follow each other as somebody would read them, which is how they were trained on:
+//! within each of its texts, and from the prompt into each answer. A case of which no text has 13 words by
+//! itself overlaps besides if any 8 bytes in a row of its longest text stand in one, or all of it if that
+//! has fewer. That finds too much rather than too little: an overlap is a reason to look, and nothing found
+//! is not "clean", since only declared texts were searched.
+//!
+//! What was found is not looked for again. So the search takes as long as cases and texts are, not one times
+//! the other, even where all cases begin alike and the texts do so on every line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +32,7 @@ pub struct Contamination {
     pub status: String,
     /// Words in a row that were searched for.
     pub words: u64,
-    /// Bytes in a row that were searched for in cases of fewer words.
+    /// Bytes in a row that were searched for in cases without a text of so many words.
     pub bytes: u64,
     /// Ancestors without declared texts.
     pub undeclared: Vec<Name>,
@@ -56,47 +61,133 @@ impl Contamination {
 }
 
 /// The words of a text in lower case.
-fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// The cases that overlap with any of the texts, in their order.
-pub fn overlapping(cases: &[Case], texts: &[&[u8]]) -> Vec<Name> {
-    let mut long: HashMap<String, Vec<usize>> = HashMap::new();
-    let mut short: HashMap<&[u8], Vec<usize>> = HashMap::new();
+/// Runs of words of a case: each text, and what goes from one into the next.
+fn runs(case: &Case) -> Vec<Vec<String>> {
+    let prompt = case.body["prompt"].as_str();
+    let texts = case.texts();
+    // A prompt is read first, whatever its key is sorted behind.
+    let rest = texts.iter().filter(|text| prompt != Some(**text));
+    let ordered: Vec<Vec<String>> =
+        prompt.iter().chain(rest).map(|text| words(text).collect::<Vec<_>>()).collect();
+    let mut runs = vec![ordered.concat()];
+    if let (Some(_), [first, others @ ..]) = (prompt, ordered.as_slice()) {
+        // What the prompt has by itself is in the run of all. Of it, an answer needs the end.
+        let end = &first[first.len().saturating_sub(WORDS - 1)..];
+        runs.extend(others.iter().map(|other| [end, other].concat()));
+    }
+    runs
+}
+
+/// How many steps are taken between two looks at whether to stop.
+const PACE: u64 = 1 << 16;
+
+/// The cases that are still to be found, by what would tell.
+struct Search<'c, 'g, E> {
+    long: HashMap<String, Vec<usize>>,
+    short: HashMap<&'c [u8], Vec<usize>>,
+    found: Vec<bool>,
+    steps: u64,
+    go_on: &'g dyn Fn() -> Result<(), E>,
+}
+
+impl<'c, E> Search<'c, '_, E> {
+    fn step(&mut self) -> Result<(), E> {
+        self.steps += 1;
+        if self.steps.is_multiple_of(PACE) { (self.go_on)() } else { Ok(()) }
+    }
+
+    fn look_for(&mut self, at: usize, case: &'c Case) -> Result<(), E> {
+        for run in runs(case) {
+            for gram in run.windows(WORDS) {
+                self.step()?;
+                self.long.entry(gram.join(" ")).or_default().push(at);
+            }
+        }
+        let texts = case.texts();
+        if texts.iter().any(|text| words(text).nth(WORDS - 1).is_some()) {
+            return Ok(());
+        }
+        let Some(longest) = texts.into_iter().max_by_key(|text| text.len()) else { return Ok(()) };
+        let bytes = longest.as_bytes();
+        for gram in bytes.windows(bytes.len().clamp(1, BYTES)) {
+            self.step()?;
+            self.short.entry(gram).or_default().push(at);
+        }
+        Ok(())
+    }
+
+    /// Each of these cases was found by something that is not looked for any more.
+    fn mark(&mut self, cases: Option<Vec<usize>>) -> Result<(), E> {
+        for at in cases.into_iter().flatten() {
+            self.step()?;
+            self.found[at] = true;
+        }
+        Ok(())
+    }
+
+    fn bytes_in(&mut self, text: &[u8]) -> Result<(), E> {
+        let lengths: HashSet<usize> = self.short.keys().map(|gram| gram.len()).collect();
+        for length in lengths {
+            for gram in text.windows(length) {
+                self.step()?;
+                let hit = self.short.remove(gram);
+                self.mark(hit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn words_in(&mut self, text: &[u8]) -> Result<(), E> {
+        if self.long.is_empty() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(text);
+        let mut last = VecDeque::with_capacity(WORDS);
+        for word in words(&text) {
+            self.step()?;
+            if last.len() == WORDS {
+                last.pop_front();
+            }
+            last.push_back(word);
+            if last.len() == WORDS {
+                let hit = self.long.remove(&last.make_contiguous().join(" "));
+                self.mark(hit)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The cases that overlap with any of the texts, in their order. `go_on` is asked now and then, and its
+/// error ends the search.
+pub fn overlapping<E>(
+    cases: &[Case],
+    texts: &[&[u8]],
+    go_on: &dyn Fn() -> Result<(), E>,
+) -> Result<Vec<Name>, E> {
+    let (long, short) = (HashMap::new(), HashMap::new());
+    let mut search = Search { long, short, found: vec![false; cases.len()], steps: 0, go_on };
     for (at, case) in cases.iter().enumerate() {
-        let own = case.texts();
-        let all: Vec<String> = own.iter().flat_map(|text| words(text)).collect();
-        if all.len() >= WORDS {
-            all.windows(WORDS).for_each(|gram| long.entry(gram.join(" ")).or_default().push(at));
-        } else if let Some(longest) = own.into_iter().max_by_key(|text| text.len()) {
-            let bytes = longest.as_bytes();
-            let length = bytes.len().min(BYTES);
-            bytes.windows(length.max(1)).for_each(|gram| short.entry(gram).or_default().push(at));
-        }
+        search.look_for(at, case)?;
     }
-    let lengths: HashSet<usize> = short.keys().map(|gram| gram.len()).collect();
-    let mut found = vec![false; cases.len()];
     for text in texts {
-        for length in &lengths {
-            for gram in text.windows(*length) {
-                short.get(gram).into_iter().flatten().for_each(|at| found[*at] = true);
-            }
-        }
-        if !long.is_empty() {
-            for gram in words(&String::from_utf8_lossy(text)).windows(WORDS) {
-                long.get(&gram.join(" ")).into_iter().flatten().for_each(|at| found[*at] = true);
-            }
-        }
+        go_on()?;
+        search.bytes_in(text)?;
+        search.words_in(text)?;
     }
-    cases.iter().zip(found).filter(|(_, found)| *found).map(|(case, _)| case.id.clone()).collect()
+    let found = cases.iter().zip(search.found).filter(|(_, found)| *found);
+    Ok(found.map(|(case, _)| case.id.clone()).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
     use super::*;
     use serde_json::json;
 
@@ -105,7 +196,8 @@ mod tests {
     }
 
     fn found(cases: &[Case], text: &str) -> Vec<String> {
-        overlapping(cases, &[text.as_bytes()]).iter().map(ToString::to_string).collect()
+        let found = overlapping::<Infallible>(cases, &[text.as_bytes()], &|| Ok(()));
+        found.unwrap().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -125,6 +217,61 @@ mod tests {
         assert_eq!(found(&cases, "rev zkazq, and 16+4"), ["rev"], "eight bytes are enough");
         assert_eq!(found(&cases, "rev zka and 16+4"), [""; 0]);
         assert_eq!(found(&cases, ""), [""; 0]);
+    }
+
+    #[test]
+    fn words_go_on_from_the_prompt_into_the_answer() {
+        let case = |body| [Case { id: "c".parse().unwrap(), body }];
+        let asked = "One two three four five six seven:";
+        let written = case(json!({ "prompt": asked, "expected": "eight nine ten eleven twelve more" }));
+        let trained = "one two three four five six seven eight nine ten eleven twelve more";
+        assert_eq!(found(&written, trained), ["c"]);
+        // Neither the bytes of the prompt nor those of the answer are there: only the words tell.
+        let apart = trained.replace(' ', "\n\n");
+        assert_eq!(found(&written, &apart), ["c"]);
+        assert_eq!(found(&written, &apart.replace("seven", "7")), [""; 0]);
+
+        let chosen = case(json!({
+            "answer": 1,
+            "choices": ["nought", "eight nine ten eleven twelve more"],
+            "prompt": asked,
+        }));
+        assert_eq!(found(&chosen, &apart), ["c"], "what is between prompt and choice is another choice");
+
+        // Many words in all, but no text that is long by itself: it is known by its bytes, too.
+        assert_eq!(found(&written, "he said: three four"), ["c"]);
+        let long = case(json!({ "prompt": trained, "expected": "fourteen fifteen" }));
+        assert_eq!(found(&long, "fourteen fifteen"), [""; 0], "a text of 13 words is known by them");
+    }
+
+    #[test]
+    fn what_all_cases_begin_with_is_found_once() {
+        let beginning = "one two three four five six seven eight nine ten eleven twelve thirteen";
+        let cases: Vec<Case> =
+            (0..1500).map(|i| case(&format!("c{i}"), &format!("{beginning} {i}"))).collect();
+        let looks = Cell::new(0);
+        let go_on = || -> Result<(), Infallible> {
+            looks.set(looks.get() + 1);
+            Ok(())
+        };
+        let text = format!("{beginning}\n").repeat(1500);
+        let names = overlapping(&cases, &[text.as_bytes()], &go_on).unwrap();
+        assert_eq!(names.len(), cases.len());
+        // As many steps as there are words and grams; each line for each case would be two million.
+        assert!(looks.get() <= 2, "{} looks", looks.get());
+    }
+
+    #[test]
+    fn a_search_can_be_stopped() {
+        let cases = [case("long", &"word ".repeat(20))];
+        let text = "another ".repeat(3 * PACE as usize);
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 2 { Err("stopped") } else { Ok(()) }
+        };
+        assert_eq!(overlapping(&cases, &[text.as_bytes()], &stop), Err("stopped"));
+        assert_eq!(asked.get(), 2, "the text was not read to its end");
     }
 
     #[test]

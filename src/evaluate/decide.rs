@@ -15,10 +15,11 @@
 //! strata never vary more than one sample of that size does. Several demands of one gate must all be
 //! met: `meets` is the largest, `misses` the smallest times their number. Over all gates and candidates
 //! p values are adjusted by Holm. A demand is met if the adjusted `meets` is at most 1 - confidence,
-//! missed if the adjusted `misses` is, and otherwise undecided.
+//! missed if the adjusted `misses` is, and otherwise undecided. A p value of a bootstrap is never smaller
+//! than its draws allow: where the adjustment leaves less of the level than that, no number of cases decides.
 
 use super::EvaluateError;
-use super::bootstrap::{self, FEWEST, RESAMPLES, Stratum};
+use super::bootstrap::{self, FEWEST, LEAST_P, RESAMPLES, Stratum};
 use super::evaluator::Values;
 use super::statistics::{binomial_tails, mcnemar_one_sided, normal_quantile, normal_tail, tango_score};
 
@@ -33,6 +34,8 @@ pub struct Test {
     pub misses: f64,
     /// Cases it rests on.
     pub n: u64,
+    /// The smallest p value that this test gives for any number of cases.
+    pub least: f64,
     /// Which test it was.
     pub method: &'static str,
 }
@@ -46,6 +49,8 @@ pub enum Standing {
     Missed,
     /// Too few cases to tell; about so many would, if they come out like these.
     Undecided(Option<u64>),
+    /// No number of cases can tell, as things are adjusted.
+    Undecidable,
 }
 
 /// Tests that the mean over the strata of `sign` times the statistic is at least `sign` times `demanded`:
@@ -60,13 +65,12 @@ pub fn test(strata: &[Stratum], demanded: f64, sign: f64, purpose: &[&str]) -> R
     }
     let n = strata.iter().map(|stratum| stratum.ours.len() as u64).sum();
     let excess = sign * (bootstrap::observed(strata) - demanded);
-    let (lower, upper, method) = if strata.iter().all(|stratum| stratum.values == Values::Binary) {
-        binary(strata, demanded)
-    } else {
-        by_bootstrap(strata, demanded, purpose)?
-    };
+    let exact = strata.iter().all(|stratum| stratum.values == Values::Binary);
+    let (lower, upper, method) =
+        if exact { binary(strata, demanded) } else { by_bootstrap(strata, demanded, purpose)? };
+    let least = if exact { 0.0 } else { LEAST_P };
     let (meets, misses) = if sign > 0.0 { (lower, upper) } else { (upper, lower) };
-    Ok(Test { excess, meets, misses, n, method })
+    Ok(Test { excess, meets, misses, n, least, method })
 }
 
 /// Right and wrong answers of one suite.
@@ -164,21 +168,24 @@ pub fn standing(test: &Test, meets: f64, misses: f64, confidence: f64) -> Standi
     } else if misses <= level {
         Standing::Missed
     } else {
-        Standing::Undecided(needed(test, meets, misses, level))
+        undecided(test, meets, misses, level)
     }
 }
 
 /// Cases that would decide: standard errors shrink with the root of their number.
-fn needed(test: &Test, meets: f64, misses: f64, level: f64) -> Option<u64> {
+fn undecided(test: &Test, meets: f64, misses: f64, level: f64) -> Standing {
     let (raw, adjusted) = if test.excess > 0.0 { (test.meets, meets) } else { (test.misses, misses) };
     if test.excess == 0.0 || raw >= 0.5 || adjusted >= 1.0 && raw >= 1.0 {
-        return None;
+        return Standing::Undecided(None);
     }
     // What is left of the level after the adjustment, were it to stay as it is.
     let own = level * (raw / adjusted.max(raw));
+    if own < test.least {
+        return Standing::Undecidable;
+    }
     let ratio = normal_quantile(own) / normal_quantile(raw);
     let cases = (test.n as f64 * ratio * ratio).ceil();
-    (cases < 1e12).then(|| (cases as u64).max(test.n + 1))
+    Standing::Undecided((cases < 1e12).then(|| (cases as u64).max(test.n + 1)))
 }
 
 #[cfg(test)]
@@ -289,6 +296,21 @@ mod tests {
         let adjusted = holm(&[found.meets, found.meets, found.meets]).unwrap();
         let Standing::Undecided(Some(needed)) = standing(&found, adjusted[0], 1.0, 0.95) else { panic!() };
         assert!(needed > 100);
+    }
+
+    #[test]
+    fn no_cases_are_asked_for_where_none_would_decide() {
+        let scores = |value: f64| (0..40).map(move |_| Score { value, weight: 1.0 }).collect();
+        let strata = [Stratum { ours: scores(2.0), theirs: scores(1.0), values: Values::Ratio }];
+        let found = test(&strata, 0.0, 1.0, &["t"]).unwrap();
+        assert_eq!((found.meets, found.least), (LEAST_P, LEAST_P), "as sure as draws can make it");
+        assert_eq!(standing(&found, found.meets, found.misses, 0.9999), Standing::Met);
+        let adjusted = holm(&[found.meets, found.meets]).unwrap();
+        assert_eq!(standing(&found, adjusted[0], 1.0, 0.9999), Standing::Undecidable);
+        assert_eq!(standing(&found, adjusted[0], 1.0, 0.9998), Standing::Met);
+        // An exact test of the same p value only needs more cases.
+        let exact = Test { least: 0.0, ..found };
+        assert!(matches!(standing(&exact, adjusted[0], 1.0, 0.9999), Standing::Undecided(Some(_))));
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::base::canonical;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 
-/// The largest outcomes file that is read.
-pub const MAX_OUTCOMES: usize = 1 << 30;
+/// The largest outcomes file that is made and read.
+pub const MAX_OUTCOMES: u64 = 1 << 30;
 /// The longest line of one.
 const MAX_LINE: usize = 1 << 20;
 
@@ -135,7 +135,7 @@ pub fn from_jsonl(bytes: &[u8]) -> Result<Vec<Outcome>, EvaluateError> {
     if bytes.is_empty() {
         return Err(EvaluateError::NoOutcomes);
     }
-    too_many("the length of the outcomes in bytes", bytes.len(), MAX_OUTCOMES)?;
+    too_many("the length of the outcomes in bytes", bytes.len(), MAX_OUTCOMES as usize)?;
     let mut outcomes = Vec::new();
     let mut ids = HashSet::new();
     for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {

@@ -56,6 +56,9 @@ struct Outlook<'p> {
     evidence: Vec<Sha256>,
 }
 
+/// What is said where the adjustment asks for more than a test can give.
+pub(crate) const NO_CASES: &str = "no number of cases decides this among so many gates";
+
 /// A test with its numbers in words, or what it waits for.
 type Found = Result<(Test, String), String>;
 
@@ -110,6 +113,10 @@ fn row(outlook: Outlook<'_>, meets: f64, misses: f64, family: u64) -> Result<Com
                 }
                 Standing::Undecided(None) => {
                     (GateState::Inconclusive, "; nothing seen points either way".to_owned(), None)
+                }
+                Standing::Undecidable => {
+                    let why = format!("; {NO_CASES}: a bootstrap has no p below {:.2e}", test.least);
+                    (GateState::Inconclusive, why, None)
                 }
             };
             let (name, p) = if test.excess >= 0.0 { ("met", meets) } else { ("missed", misses) };
@@ -253,8 +260,8 @@ impl Tables<'_> {
                     "the evaluation `{input}` is about another model or suite"
                 )));
             }
-            let bytes =
-                self.context.store.read(&self.context.input(&format!("outcomes.{model}.{suite}"))?)?;
+            let outcomes = self.context.input(&format!("outcomes.{model}.{suite}"))?;
+            let bytes = self.context.store.read_up_to(&outcomes, outcome::MAX_OUTCOMES)?;
             if Subject::of(&bytes) != sidecar.outcomes {
                 return Err(StageError::Refused(format!("the outcomes of `{input}` are not those it binds")));
             }

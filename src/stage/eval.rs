@@ -53,7 +53,7 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn weight(&self) -> Weight {
@@ -74,7 +74,7 @@ impl Stage for EvalStage {
         let cases = context.store.read(&context.input("suite")?)?;
         let suite = evaluate::Suite::parse(evaluator, &cases)?;
         let outcomes = outcomes(context, &params, evaluator, &suite)?;
-        let bytes = context.store.read(&outcomes.digest)?;
+        let bytes = context.store.read_up_to(&outcomes.digest, outcome::MAX_OUTCOMES)?;
         let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?, &params.options)?;
         let summary = summary(&metrics);
         let contamination = contamination(context, &params, &suite)?;
@@ -136,22 +136,27 @@ fn contamination(
     let inputs = context.action.inputs.iter().filter(|(name, _)| is_input(name));
     let action = Action {
         kind: "contamination".to_owned(),
-        version: 1,
+        version: 2,
         params: serde_json::json!({ "words": contamination::WORDS, "bytes": contamination::BYTES, "kind": params.kind }),
         inputs: inputs.map(|(name, digest)| (name.clone(), *digest)).collect(),
     };
     let found = cached(context, &action, "a search for cases", Store::put, || {
         let mut texts = Vec::new();
         for (input, sha256) in &declared {
-            let text = context.store.read(&context.input(input)?)?;
-            if Sha256::of(&text) != *sha256 {
+            // As long as texts for training are: no document.
+            let text = context.store.map(&context.input(input)?)?;
+            if Sha256::of(text.as_ref().as_ref()) != *sha256 {
                 let why = format!("the training text `{input}` is not the one its source manifest declares");
                 return Err(StageError::Refused(why));
             }
             texts.push(text);
         }
-        let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-        let names = contamination::overlapping(&suite.cases, &texts);
+        let searched: Vec<&[u8]> = texts.iter().map(|text| text.as_ref().as_ref()).collect();
+        let names = contamination::overlapping(&suite.cases, &searched, &|| context.go_on())?;
+        if texts.iter().any(|text| !text.unchanged()) {
+            let why = "a training text changed while cases were looked for in it: run again";
+            return Err(StageError::Refused(why.to_owned()));
+        }
         Ok(serde_json::to_vec(&names).expect("names are texts"))
     })?;
     let names: Vec<Name> = canonical::from_slice(&context.store.read(&found.digest)?)
@@ -187,10 +192,23 @@ fn outcomes(
             let blob = cached(context, &batch, &what, Store::put_memo, || {
                 ask(context, evaluator, cases, &model, &params.options)
             })?;
-            all.extend(context.store.read(&blob.digest)?);
+            all.extend(context.store.read_up_to(&blob.digest, outcome::MAX_OUTCOMES)?);
+            can_be_kept(all.len() as u64, first + cases.len(), suite.cases.len())?;
         }
         Ok(all)
     })
+}
+
+/// What could not be read again is not worth asking for to the end.
+fn can_be_kept(bytes: u64, asked: usize, cases: usize) -> Result<(), StageError> {
+    if bytes <= outcome::MAX_OUTCOMES {
+        return Ok(());
+    }
+    Err(StageError::Refused(format!(
+        "the outcomes of {asked} of {cases} cases have {bytes} bytes already, at most {} are kept for a suite: \
+         divide it into several, or ask for shorter answers",
+        outcome::MAX_OUTCOMES
+    )))
 }
 
 /// Asks a model again, apart from every cache, and says what its outcomes hash to; none for outcomes that

@@ -35,6 +35,7 @@ mod source;
 use crate::store::ActionResult;
 
 pub use action::Action;
+pub(crate) use comparison::NO_CASES;
 pub use context::{Context, Made, StageError};
 pub use eval::ask_again;
 pub(crate) use greedy::{Greedy, trial};

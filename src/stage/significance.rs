@@ -66,7 +66,7 @@ impl Measured {
         let Some((sidecar, _)) = context.optional_record::<EvaluationSidecar>(&input("eval"))? else {
             return Ok(None);
         };
-        let bytes = context.store.read(&context.input(&input("outcomes"))?)?;
+        let bytes = context.store.read_up_to(&context.input(&input("outcomes"))?, outcome::MAX_OUTCOMES)?;
         if sidecar.subject.manifest != row.manifest || Subject::of(&bytes) != sidecar.outcomes {
             let why = format!("the outcomes of `{}` are not those it binds", input("eval"));
             return Err(StageError::Refused(why));

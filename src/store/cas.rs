@@ -38,7 +38,7 @@ pub struct Blob {
     pub bytes: u64,
 }
 
-/// Documents are read whole; nothing that is one is longer.
+/// Documents are read whole; nothing that is one is longer, but for outcomes of many cases.
 const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Files up to here are read, not mapped.
@@ -227,11 +227,16 @@ impl Store {
 
     /// Reads a document, checking its bytes against its name.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        self.read_up_to(digest, MAX_DOCUMENT)
+    }
+
+    /// Reads a document of a kind that may have so many bytes.
+    pub fn read_up_to(&self, digest: &Digest, most: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.find(digest)?;
         let bytes = std::fs::metadata(&path).at("examine", &path)?.len();
-        if bytes > MAX_DOCUMENT {
-            let error = std::io::Error::other(format!("{bytes} bytes are too many for a document"));
-            return Err(error).at("read", &path)?;
+        if bytes > most {
+            let error = format!("{bytes} bytes are too many for a document, at most {most} are read");
+            return Err(std::io::Error::other(error)).at("read", &path)?;
         }
         let bytes = std::fs::read(&path).at("read", &path)?;
         let found = Digest::of(&bytes);
@@ -305,6 +310,18 @@ mod tests {
         let own = store.put(b"a blob").unwrap();
         std::fs::remove_file(store.object_path(&own.digest)).unwrap();
         assert!(matches!(store.locate(&own.digest), Err(StoreError::Missing(_))));
+    }
+
+    #[test]
+    fn a_document_is_as_long_as_its_kind_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let bytes = vec![b'x'; MAX_DOCUMENT as usize + 1];
+        let blob = store.put(&bytes).unwrap();
+        let error = store.read(&blob.digest).unwrap_err().to_string();
+        assert!(error.contains("67108865 bytes are too many for a document, at most 67108864"), "{error}");
+        assert_eq!(store.read_up_to(&blob.digest, blob.bytes).unwrap(), bytes);
+        assert!(store.read_up_to(&blob.digest, blob.bytes - 1).is_err());
     }
 
     #[test]

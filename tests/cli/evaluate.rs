@@ -498,6 +498,39 @@ fn cases_that_stand_in_declared_training_texts_are_found_and_silence_is_not_clea
         .complains("train.txt, which `one` was trained on, does not exist");
 }
 
+#[test]
+fn a_case_that_was_trained_on_word_for_word_is_found() {
+    // Thirteen words in all, none of its texts has so many: what is asked is followed by the answer.
+    let space = Space::new();
+    let case = "{\"id\":\"c0\",\"prompt\":\"a b c d e f g h i j k\",\"expected\":\"l m\"}\n";
+    space.write("suite.jsonl", case.as_bytes());
+    declare_trained(&space, "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\n");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let found = &sidecar(&space, "average.digits")["contamination"];
+    assert_eq!((&found["overlapping"], &found["first"]), (&1.into(), &"c0".into()), "{found}");
+}
+
+#[test]
+fn a_confidence_that_no_cases_could_give_is_refused_before_anybody_is_asked() {
+    let space = space();
+    let plan = space.read("plan.toml");
+    // Of three candidates each; in a bootstrap of 10000 draws nothing is rarer than one of 10001.
+    let sure = |confidence: &str| {
+        let gate = format!(
+            "metric = \"kl_divergence\"\nsuites = [\"rounding\"]\nmax = 50\nconfidence = {confidence}"
+        );
+        let old = "metric = \"exact_match\"\nsuites = [\"digits\"]\nversus = \"best-parent\"\nmargin = 0.0";
+        assert!(plan.contains(old));
+        space.write("sure.toml", plan.replacen(old, &gate, 1).as_bytes());
+        space.studbook(&["check", "sure.toml"])
+    };
+    sure("0.9999")
+        .exits(2)
+        .complains("`no-worse` can never be decided: nobody can be 0.9999 sure of it")
+        .complains("expected at most 0.9994, by 10000 draws each, of 6 tests that are adjusted together");
+    sure("0.9994").exits(0);
+}
+
 /// A plan that reads texts with two models of the same weights, `plain` and `bos`.
 const READERS: &str = r#"
 [cycle]
