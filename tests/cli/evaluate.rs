@@ -564,6 +564,11 @@ fn bits_per_byte_do_not_favour_tokenizers_that_put_nothing_before_a_text() {
     let said = space.studbook(&["check", "plan.toml"]).exits(2);
     said.complains("`plain` cannot be measured by `perplexity`")
         .complains("`bos_token_id` or `eos_token_id`");
+    // An end that cannot be read is not taken for none.
+    let unread = neither.replacen('{', "{\n\"eos_token_id\": [257, null],", 1);
+    space.write("plain/config.json", unread.as_bytes());
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    said.complains("plain/config.json has eos_token_id [257,null]; expected an id");
 }
 
 /// Where the search for the tokenizer's pattern is given up, the rest of the text would have other ids.
