@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::snapshot::MAX_ENTRIES;
 use super::{RegistryError, SELECTOR_BUDGET};
 use crate::disk::IoContext;
 
-/// Largest file that is served: a model, and what little a page has besides.
-const MOST: u64 = SELECTOR_BUDGET;
+/// Largest file that is served: a model, or the ledger's entries.
+const MOST: u64 = if SELECTOR_BUDGET > MAX_ENTRIES { SELECTOR_BUDGET } else { MAX_ENTRIES };
 
 /// Most requests at a time: a browser asks for six things at once.
 const MAX_OPEN: usize = 64;
