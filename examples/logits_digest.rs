@@ -78,7 +78,8 @@ fn model(encoding: Encoding) -> Result<Model, Box<dyn Error>> {
 
 /// Logits after every token of a text.
 fn logits(model: &Model) -> Result<Digest, Box<dyn Error>> {
-    let tokens = model.checkpoint().tokenizer.encode_prompt("The same inputs, the same bytes: everywhere.");
+    let tokens =
+        model.checkpoint().tokenizer.encode_prompt("The same inputs, the same bytes: everywhere.")?;
     let mut session = Session::new(model, tokens.len())?;
     let logits = session.feed_all(&tokens)?;
     Ok(Digest::of(&logits.iter().flat_map(|logit| logit.to_le_bytes()).collect::<Vec<_>>()))

@@ -10,9 +10,13 @@ use serde_json::{Value, json};
 
 use super::evidence::{Evidence, ancestors, kin};
 use super::folder::ModelFile;
-use crate::base::digest::Digest;
+use crate::base::digest::{Digest, Sha256};
+use crate::base::name::Name;
 use crate::disk::IoContext;
 use crate::model::{ListedFile, Listing};
+use crate::record;
+use crate::record::browser_smoke::BrowserSmoke;
+use crate::record::promotion::GateState;
 use crate::stage::{Action, Context, Kind, stage};
 use crate::store::{Blob, Store, StoreError};
 
@@ -160,13 +164,19 @@ impl Workshop {
         if let Some(comparisons) = &evidence.comparisons {
             inputs.insert("comparisons".to_owned(), comparisons.subject.blake3);
         }
-        let params = json!({
+        let mut params = json!({
             "cycle": index.cycle,
             "candidate": index.candidate,
             "parents": ancestors(&lineage.body),
             "gates": lineage.body.gates,
         });
-        self.again(Kind::Promotion, params, inputs, &evidence.promotion.subject.blake3)
+        let runtime = browser_runtime(evidence);
+        if let Some(runtime) = runtime {
+            params["browser_runtime"] = json!(runtime);
+        }
+        let found = self.again(Kind::Promotion, params, inputs, &evidence.promotion.subject.blake3)?;
+        let rests_on = runtime.map(|runtime| format!("; it ran in a browser with the runtime {runtime}"));
+        Ok(found + &rests_on.unwrap_or_default())
     }
 
     /// The admission, from the promotion template.
@@ -233,7 +243,7 @@ pub(super) fn listing(model: &[ModelFile]) -> Result<Listing, String> {
 }
 
 /// Everybody whose bytes the candidate is made of.
-fn kin_of_bytes(evidence: &Evidence) -> Vec<crate::base::name::Name> {
+fn kin_of_bytes(evidence: &Evidence) -> Vec<Name> {
     let lineage = &evidence.lineage().body;
     let mut all = Vec::new();
     for ancestor in lineage.base.iter().chain(&lineage.parents) {
@@ -245,6 +255,23 @@ fn kin_of_bytes(evidence: &Evidence) -> Vec<crate::base::name::Name> {
     }
     all.dedup();
     all
+}
+
+/// The runtime that pages got when a `browser_smoke` gate was decided, as the run that was brought names it:
+/// this program's own would let a dossier hold only until the next release. A gate that is still pending was
+/// not decided by its run.
+fn browser_runtime(evidence: &Evidence) -> Option<Sha256> {
+    let decided = |gate: &Name| {
+        let mut gates = evidence.promotion.body.gates.iter().filter(|status| status.gate == *gate);
+        gates.any(|status| status.state != GateState::Pending)
+    };
+    let gates = evidence.lineage().body.gates.as_array().into_iter().flatten();
+    let names = gates.filter(|gate| gate.get("rule") == Some(&json!("browser_smoke")));
+    let mut names = names.filter_map(|gate| gate.get("name")?.as_str()?.parse::<Name>().ok());
+    names.find_map(|name| {
+        let brought = evidence.brought.get(&name).filter(|_| decided(&name))?;
+        Some(record::from_bytes::<BrowserSmoke>(brought).ok()?.runtime)
+    })
 }
 
 /// The rule of a comparison as the candidate's lineage bound it, where that is here.

@@ -1,4 +1,9 @@
 //! A candidate's pedigree to the roots.
+//!
+//! Kin are crossed with kin, so one ancestor is met on many paths: twice as many in each generation. It is
+//! spelled out where it is met first, and named everywhere else.
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -33,8 +38,31 @@ pub struct Ancestry {
     pub licences: Vec<String>,
     /// Data its ancestors declared.
     pub data: Vec<String>,
+    /// Whether it was spelled out before, under the same `record`: its parents are there and not here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// Whom it comes from, base first.
     pub parents: Vec<Ancestry>,
+}
+
+/// A pedigree on its way to the roots.
+#[derive(Default)]
+struct Walk {
+    /// Those between the candidate and whoever is looked at.
+    path: Vec<Sha256>,
+    /// Candidates whose parents were spelled out.
+    spelled: BTreeSet<Sha256>,
+}
+
+impl Walk {
+    /// A step towards the roots; nobody descends from himself.
+    fn enter(&mut self, record: Sha256) -> Result<(), PedigreeError> {
+        if self.path.contains(&record) || self.path.len() == MAX_GENERATIONS {
+            return Err(PedigreeError::Circle(record));
+        }
+        self.path.push(record);
+        Ok(())
+    }
 }
 
 /// A pedigree deeper than this was not bred by anybody.
@@ -43,27 +71,26 @@ const MAX_GENERATIONS: usize = 1000;
 impl Pedigree {
     /// The pedigree of a candidate, by its manifest.
     pub fn ancestry(&self, manifest: Sha256) -> Result<Ancestry, PedigreeError> {
-        self.of_candidate(manifest, None, &mut Vec::new())
+        self.of_candidate(manifest, None, &mut Walk::default())
     }
 
     fn of_candidate(
         &self,
         sha256: Sha256,
         called: Option<&str>,
-        path: &mut Vec<Sha256>,
+        walk: &mut Walk,
     ) -> Result<Ancestry, PedigreeError> {
-        if path.contains(&sha256) || path.len() == MAX_GENERATIONS {
-            return Err(PedigreeError::Circle(sha256));
-        }
+        walk.enter(sha256)?;
         let Some(body) = self.manifests.get(&sha256) else {
+            walk.path.pop();
             return Ok(unknown(called.unwrap_or("?"), sha256));
         };
-        path.push(sha256);
+        let again = !walk.spelled.insert(sha256);
         let mut parents = Vec::new();
-        for (name, source) in self.parents(body) {
-            parents.push(self.of_source(source, name.as_str(), path)?);
+        for (name, source) in self.parents(body).into_iter().filter(|_| !again) {
+            parents.push(self.of_source(source, name.as_str(), walk)?);
         }
-        path.pop();
+        walk.path.pop();
         let operator = self.lineages.get(&body.lineage).map(|lineage| &lineage.operator);
         let verdict = match self.admissions.get(&sha256) {
             None => "undecided",
@@ -81,29 +108,22 @@ impl Pedigree {
             verdict: verdict.to_owned(),
             licences: body.licences.clone(),
             data: body.data.clone(),
+            again,
             parents,
         })
     }
 
-    fn of_source(
-        &self,
-        sha256: Sha256,
-        called: &str,
-        path: &mut Vec<Sha256>,
-    ) -> Result<Ancestry, PedigreeError> {
+    fn of_source(&self, sha256: Sha256, called: &str, walk: &mut Walk) -> Result<Ancestry, PedigreeError> {
         let Some(body) = self.sources.get(&sha256) else { return Ok(unknown(called, sha256)) };
         // A pool offers a candidate, or passes a parent on; whatever it was, it is shown as what it is.
         match body.origin.manifest {
             Some(bred) if self.manifests.contains_key(&bred) => {
-                return self.of_candidate(bred, Some(called), path);
+                return self.of_candidate(bred, Some(called), walk);
             }
             Some(passed_on) if self.sources.contains_key(&passed_on) => {
-                if path.contains(&sha256) || path.len() == MAX_GENERATIONS {
-                    return Err(PedigreeError::Circle(sha256));
-                }
-                path.push(sha256);
-                let found = self.of_source(passed_on, called, path);
-                path.pop();
+                walk.enter(sha256)?;
+                let found = self.of_source(passed_on, called, walk);
+                walk.path.pop();
                 return found;
             }
             _ => {}
@@ -121,6 +141,7 @@ impl Pedigree {
             verdict: body.origin.source_kind.clone(),
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
+            again: false,
             parents: offered.map(|gone| unknown(called, gone)).into_iter().collect(),
         })
     }
@@ -138,6 +159,7 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
         verdict: "not in this store".to_owned(),
         licences: Vec::new(),
         data: Vec::new(),
+        again: false,
         parents: Vec::new(),
     }
 }
@@ -157,7 +179,11 @@ impl Ancestry {
             let shown = parameters.iter().map(|(name, value)| format!("{name}={value}"));
             text += &format!(" {}", shown.collect::<Vec<_>>().join(" "));
         }
-        text + &format!("  [{}]", self.verdict)
+        text += &format!("  [{}]", self.verdict);
+        if self.again {
+            text += "  (parents: above)";
+        }
+        text
     }
 
     /// The pedigree as an indented tree.
@@ -338,6 +364,45 @@ mod tests {
         let mut tracer = Tracer::new(&pedigree, &revoked, &store);
         let error = tracer.candidate(m, &pedigree.manifests[&m]).unwrap_err();
         assert!(matches!(error, PedigreeError::Circle(_)), "{error}");
+    }
+
+    /// Two parents in each generation, both bred from the one before: thousands of paths to the root.
+    #[test]
+    fn kin_of_kin_is_spelled_out_once() {
+        let mut pedigree = Pedigree::default();
+        let mut take = |bytes: Vec<u8>| {
+            pedigree.take(&bytes);
+            Sha256::of(&bytes)
+        };
+        let mut last = digest("root");
+        for _ in 0..12 {
+            let [one, two] = ["one", "two"].map(|name| {
+                let body = SourceArtifact { name: name.parse().unwrap(), ..source(last) };
+                take(crate::record::to_bytes(&body).unwrap())
+            });
+            let mut body = lineage(one);
+            body.parents.push(Ancestor {
+                name: "two".parse().unwrap(),
+                source: two,
+                ..body.parents[0].clone()
+            });
+            let bred = take(crate::record::to_bytes(&body).unwrap());
+            last = take(crate::record::to_bytes(&manifest(bred)).unwrap());
+        }
+        let ancestry = pedigree.ancestry(last).unwrap();
+        let text = ancestry.text();
+        // Each but the last is named twice, the root's two sources and what they offered besides.
+        assert_eq!(text.lines().count(), 1 + 11 * 2 + 4, "{text}");
+        assert_eq!(text.matches("(parents: above)").count(), 11, "{text}");
+        assert_eq!(ancestry.mermaid().lines().filter(|line| line.contains("[\"c/ouroboros")).count(), 12);
+        let json = serde_json::to_value(&ancestry).unwrap();
+        let [one, two] = [0, 1].map(|at| &json["parents"][at]);
+        assert_eq!(one["record"], two["record"]);
+        assert_eq!((one.get("again"), &two["again"]), (None, &Value::Bool(true)));
+        assert_eq!(
+            (one["parents"].as_array().unwrap().len(), two["parents"].as_array().unwrap().len()),
+            (2, 0)
+        );
     }
 
     #[test]

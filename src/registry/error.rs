@@ -130,6 +130,17 @@ pub enum RegistryError {
         /// What it is instead.
         why: String,
     },
+    /// A ledger that no page reads.
+    #[error(
+        "the ledger's entries have {bytes} bytes, and at most {most} of them are read beside a registry; start a \
+         store of its own for later cycles (--store)"
+    )]
+    LongLedger {
+        /// Their length.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
     /// A server that cannot start.
     #[error("cannot serve on 127.0.0.1, port {port}: {why}")]
     Serve {

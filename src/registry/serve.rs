@@ -11,14 +11,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::snapshot::MAX_ENTRIES;
 use super::{RegistryError, SELECTOR_BUDGET};
 use crate::disk::IoContext;
 
-/// Largest file that is served: a model, and what little a page has besides.
-const MOST: u64 = SELECTOR_BUDGET;
+/// Largest file that is served: a model, or the ledger's entries.
+const MOST: u64 = if SELECTOR_BUDGET > MAX_ENTRIES { SELECTOR_BUDGET } else { MAX_ENTRIES };
 
 /// Most requests at a time: a browser asks for six things at once.
 const MAX_OPEN: usize = 64;
+
+/// How long nothing is accepted after nothing could be: what is missing, descriptors mostly, is missing still
+/// when the next is asked for at once, and the listener would spend a whole core on asking.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest head of a request.
 const MAX_HEAD: u64 = 16 << 10;
@@ -97,11 +102,8 @@ impl Serving {
         let ended = Arc::new(AtomicBool::new(false));
         let (over, open) = (ended.clone(), Arc::new(AtomicUsize::new(0)));
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if over.load(Ordering::Acquire) {
-                    break;
-                }
-                let Ok(stream) = stream else { continue };
+            let accepted = accepted(listener.incoming(), &|| std::thread::sleep(PAUSE));
+            for stream in accepted.take_while(|_| !over.load(Ordering::Acquire)).flatten() {
                 let (content, open) = (content.clone(), open.clone());
                 if open.fetch_add(1, Ordering::AcqRel) >= MAX_OPEN {
                     open.fetch_sub(1, Ordering::AcqRel);
@@ -136,6 +138,20 @@ impl Drop for Serving {
         // Wakes the listener, which then sees that it is over.
         let _ = TcpStream::connect(self.address);
     }
+}
+
+/// Connections as they come; none, after a pause, where one could not be accepted.
+fn accepted<T>(
+    incoming: impl Iterator<Item = std::io::Result<T>>,
+    pause: &dyn Fn(),
+) -> impl Iterator<Item = Option<T>> {
+    incoming.map(move |stream| {
+        let stream = stream.ok();
+        if stream.is_none() {
+            pause();
+        }
+        stream
+    })
 }
 
 /// One request, one answer, and the connection is closed: nothing waits for its turn behind another.
@@ -239,6 +255,16 @@ mod tests {
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text
+    }
+
+    #[test]
+    fn where_nothing_can_be_accepted_the_listener_pauses() {
+        let none = || Err(std::io::Error::other("too many open files"));
+        let pauses = std::cell::Cell::new(0);
+        let pause = || pauses.set(pauses.get() + 1);
+        let incoming = [Ok(1), none(), none(), Ok(2)].into_iter();
+        assert_eq!(accepted(incoming, &pause).collect::<Vec<_>>(), [Some(1), None, None, Some(2)]);
+        assert_eq!(pauses.get(), 2, "one for each that could not be, none for others");
     }
 
     #[test]

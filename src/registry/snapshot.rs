@@ -23,7 +23,7 @@ use crate::base::digest::Sha256;
 use crate::base::{base64, canonical};
 use crate::disk::small::holds;
 use crate::disk::{IoContext, atomic, plain};
-use crate::ledger::leaf::NO_LEAF;
+use crate::ledger::leaf::{MAX_LEAF, NO_LEAF};
 use crate::ledger::note::MAX_NOTE;
 use crate::ledger::tree::{Tree, leaf_hash};
 use crate::ledger::{DEFAULT_ORIGIN, Head, Leaf, Ledger, LedgerError, Note, Proof};
@@ -46,7 +46,10 @@ pub const FILES: [&str; 3] = [LOG, ENTRIES, CHECKPOINT];
 const LOG_VERSION: u32 = 2;
 /// Longest of those files that are read.
 const MAX_LOG: u64 = 1 << 16;
-const MAX_ENTRIES: u64 = 16 << 20;
+/// All entries: two thirds of a million as long as they mostly are.
+pub(super) const MAX_ENTRIES: u64 = 256 << 20;
+/// Bytes an entry may take, its line break included.
+const MAX_ENTRY: u64 = MAX_LEAF as u64 + 1;
 const MAX_PROOF: u64 = 1 << 18;
 
 /// Which log this is.
@@ -75,6 +78,7 @@ fn files(
         lines.extend(leaf.to_bytes().map_err(|why| LedgerError::Malformed { index, why })?);
         lines.push(b'\n');
     }
+    readable(lines.len() as u64)?;
     let keys = keys.iter().map(|key| base64::encode(&key.to_bytes())).collect();
     let log = Log { keys, origin: head.origin.clone(), version: LOG_VERSION };
     let log = canonical::to_vec(&log).expect("a log has only short texts and a number");
@@ -92,6 +96,19 @@ fn files(
         files.insert(format!("{PROOFS}/{}{PROOF}", entry.id), proof.to_text().into_bytes());
     }
     Ok(files)
+}
+
+/// What is written must be what [`check`] and the page read, or no later one could be shown either.
+fn readable(bytes: u64) -> Result<(), RegistryError> {
+    if bytes <= MAX_ENTRIES {
+        return Ok(());
+    }
+    Err(RegistryError::LongLedger { bytes, most: MAX_ENTRIES })
+}
+
+/// The most bytes that the entries under a checkpoint have.
+fn most_of(size: u64) -> u64 {
+    size.saturating_mul(MAX_ENTRY).min(MAX_ENTRIES)
 }
 
 /// The same, tried again if another run adds to the ledger meanwhile.
@@ -163,7 +180,7 @@ pub fn check(folder: &Path, selector: &Selector) -> Result<u64, RegistryError> {
         return Err(bad(LOG, format!("is of version {} and of the log {}", log.version, log.origin)));
     }
     let (mut tree, mut leaves, mut last) = (Tree::default(), Vec::new(), NO_LEAF);
-    for line in read(ENTRIES, MAX_ENTRIES)?.split_inclusive(|byte| *byte == b'\n') {
+    for line in read(ENTRIES, most_of(head.size))?.split_inclusive(|byte| *byte == b'\n') {
         let index = tree.size();
         let line = line.strip_suffix(b"\n").ok_or_else(|| bad(ENTRIES, "ends within an entry".to_owned()))?;
         let leaf = Leaf::from_bytes(line).map_err(|why| LedgerError::Malformed { index, why })?;
@@ -201,5 +218,64 @@ impl Log {
         let keys = self.keys.iter().map(key).collect::<Option<Vec<_>>>();
         let why = "names a key that is none".to_owned();
         keys.ok_or_else(|| RegistryError::File { path: LOG.to_owned(), why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::leaf::{EntryKind, MAX_PREDICATE_TYPE, NewEntry};
+    use crate::registry::selector::SELECTOR_VERSION;
+    use crate::registry::site;
+
+    /// More than 16 MiB of entries, as a registry shows them.
+    #[test]
+    fn a_long_ledger_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let (mut tree, mut lines, mut last) = (Tree::default(), Vec::new(), NO_LEAF);
+        while lines.len() <= 16 << 20 {
+            let entry = NewEntry {
+                kind: EntryKind::Plan,
+                cycle: "c".parse().unwrap(),
+                candidate: None,
+                subject: None,
+                record: last,
+                predicate_type: "u".repeat(MAX_PREDICATE_TYPE),
+                registration: None,
+            };
+            let leaf = Leaf::new(entry, tree.size(), last, "2026-01-01T00:00:00Z".to_owned()).unwrap();
+            let line = leaf.to_bytes().unwrap();
+            last = Sha256::of(&line);
+            tree.push(leaf_hash(&line));
+            lines.extend(line);
+            lines.push(b'\n');
+        }
+        let head = Head { origin: DEFAULT_ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
+        let log = Log { keys: Vec::new(), origin: head.origin.clone(), version: LOG_VERSION };
+        write(LOG, &canonical::to_vec(&log).unwrap());
+        write(CHECKPOINT, Note::unsigned(head.to_text()).to_text().as_bytes());
+        write(ENTRIES, &lines);
+        readable(lines.len() as u64).unwrap();
+        let selector = Selector { version: SELECTOR_VERSION, default: None, entries: Vec::new() };
+        assert_eq!(check(folder.path(), &selector).unwrap(), head.size);
+    }
+
+    #[test]
+    fn what_nobody_could_read_is_not_written() {
+        readable(MAX_ENTRIES).unwrap();
+        let error = readable(MAX_ENTRIES + 1).unwrap_err().to_string();
+        assert!(error.contains("268435457 bytes") && error.contains("start a store of its own"), "{error}");
+        assert_eq!([most_of(0), most_of(3), most_of(u64::MAX)], [0, 3 << 16, MAX_ENTRIES]);
+    }
+
+    /// The page reads as much as is written.
+    #[test]
+    fn the_page_has_the_same_bounds() {
+        let script = site::files().find(|(path, _)| path.ends_with("ledger.js")).unwrap().1;
+        let script = std::str::from_utf8(script).unwrap();
+        assert_eq!((MAX_ENTRIES, MAX_ENTRY), (256 << 20, 1 << 16));
+        assert!(script.contains("const MOST = 256 << 20;") && script.contains("const ENTRY = 1 << 16;"));
+        assert!(script.contains("Math.min(head.size * ENTRY, MOST)"));
     }
 }

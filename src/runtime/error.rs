@@ -105,6 +105,9 @@ pub enum RuntimeError {
         /// The longest prompt possible.
         most: usize,
     },
+    /// A text that the tokenizer makes no ids of.
+    #[error("{0}")]
+    Text(TokenizerError),
     /// A token was chosen that stands for no text.
     #[error("the answer cannot be written: {0}")]
     Tokenizer(#[from] TokenizerError),

@@ -170,7 +170,7 @@ impl Answer {
     pub fn new(model: &Model, prompt: &str, options: GenerateOptions) -> Result<Self, RuntimeError> {
         let tokenizer = model.checkpoint().tokenizer.clone();
         let sampler = Sampler::new(options.sampling)?;
-        let pending = tokenizer.encode_prompt(prompt);
+        let pending = tokenizer.encode_prompt(prompt).map_err(RuntimeError::Text)?;
         let context = model.dimensions().context;
         if prompt.is_empty() || pending.is_empty() {
             return Err(RuntimeError::EmptyPrompt);

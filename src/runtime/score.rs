@@ -112,8 +112,10 @@ struct Asked {
 fn one_batch(model: &Model, questions: &[Question]) -> Vec<Result<Vec<Likelihood>, RuntimeError>> {
     let mut asked: Vec<Result<Asked, RuntimeError>> =
         questions.iter().map(|question| Asked::new(model, question)).collect();
-    let contexts: Vec<Vec<u32>> =
-        questions.iter().map(|question| split(model, &question.context, "").0).collect();
+    let contexts: Vec<Vec<u32>> = questions
+        .iter()
+        .map(|question| split(model, &question.context, "").map_or(Vec::new(), |ids| ids.0))
+        .collect();
     {
         let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
         for (asked, context) in asked.iter_mut().zip(&contexts) {
@@ -141,12 +143,12 @@ fn one_batch(model: &Model, questions: &[Question]) -> Vec<Result<Vec<Likelihood
 
 impl Asked {
     fn new(model: &Model, question: &Question) -> Result<Self, RuntimeError> {
-        let context = split(model, &question.context, "").0.len();
+        let context = split(model, &question.context, "")?.0.len();
         let continuations: Vec<Vec<u32>> = question
             .continuations
             .iter()
-            .map(|continuation| split(model, &question.context, continuation).1)
-            .collect();
+            .map(|continuation| Ok(split(model, &question.context, continuation)?.1))
+            .collect::<Result<_, RuntimeError>>()?;
         let room = model.dimensions().context;
         let mut longest = 0;
         for continuation in &continuations {
@@ -210,13 +212,12 @@ fn score_choice(model: &Model, asked: &mut [Result<Asked, RuntimeError>], choice
 }
 
 /// Context and continuation as tokens, the first being the one that begins every sequence.
-fn split(model: &Model, context: &str, continuation: &str) -> (Vec<u32>, Vec<u32>) {
-    let tokenizer = &model.checkpoint().tokenizer;
-    let kept = context.trim_end().len();
-    let context_tokens = tokenizer.encode_prompt(&context[..kept]);
-    let mut whole = tokenizer.encode_prompt(&format!("{context}{continuation}"));
+fn split(model: &Model, context: &str, continuation: &str) -> Result<(Vec<u32>, Vec<u32>), RuntimeError> {
+    let ids = |text: &str| model.checkpoint().tokenizer.encode_prompt(text).map_err(RuntimeError::Text);
+    let context_tokens = ids(&context[..context.trim_end().len()])?;
+    let mut whole = ids(&format!("{context}{continuation}"))?;
     let rest = whole.split_off(context_tokens.len().min(whole.len()));
-    (context_tokens, rest)
+    Ok((context_tokens, rest))
 }
 
 /// One window of one text: which tokens are fed, and from which on their successors are scored.
@@ -255,7 +256,9 @@ fn check(model: &Model, cut: Windows) -> Result<(), RuntimeError> {
 /// The tokens of texts, each with one that stands before them.
 fn whole(model: &Model, texts: &[&str]) -> Result<Vec<Vec<u32>>, RuntimeError> {
     let tokenizer = &model.checkpoint().tokenizer;
-    texts.iter().map(|text| tokenizer.encode_whole(text).ok_or(RuntimeError::NoBeginning)).collect()
+    let ids =
+        |text| tokenizer.encode_whole(text).map_err(RuntimeError::Text)?.ok_or(RuntimeError::NoBeginning);
+    texts.iter().map(|text| ids(text)).collect()
 }
 
 /// Reads texts in windows: how likely each is. Windows run side by side.
@@ -399,7 +402,7 @@ mod tests {
         let found = likelihoods(&model, &[question("abc", &["de", "x", "longer one"])]);
         let found = found[0].as_ref().unwrap();
         for (found, text) in found.iter().zip(["de", "x", "longer one"]) {
-            let tokens = model.checkpoint().tokenizer.encode_prompt(&format!("abc{text}"));
+            let tokens = model.checkpoint().tokenizer.encode_prompt(&format!("abc{text}")).unwrap();
             let expected = by_hand(&model, &tokens, 4);
             assert!((found.log_likelihood - expected).abs() < 1e-9, "{found:?} {expected}");
             assert_eq!(found.tokens, text.len());
@@ -471,7 +474,7 @@ mod tests {
     fn one_window_over_all_is_the_text_itself() {
         let model = model();
         let text = "some words to read";
-        let tokens = model.checkpoint().tokenizer.encode_prompt(text);
+        let tokens = model.checkpoint().tokenizer.encode_prompt(text).unwrap();
         let whole = read(&model, &[text], Windows { window: 32, stride: 32 }).unwrap()[0];
         assert_eq!(whole.tokens, text.len());
         assert!((whole.log_likelihood - by_hand(&model, &tokens, 1)).abs() < 1e-9);

@@ -76,7 +76,7 @@ impl Stage for SmokeStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn weight(&self) -> Weight {
@@ -177,7 +177,7 @@ fn run_twice(model: &Model, prompt: &str, max_tokens: u64) -> PromptRun {
 type Run = (Vec<f32>, Vec<u32>, String);
 
 fn run_once(model: &Model, prompt: &str, max_tokens: u64) -> Result<Run, RuntimeError> {
-    let tokens = model.checkpoint().tokenizer.encode_prompt(prompt);
+    let tokens = model.checkpoint().tokenizer.encode_prompt(prompt).map_err(RuntimeError::Text)?;
     let mut session = Session::new(model, tokens.len())?;
     let logits = session.feed(&tokens)?.to_vec();
     let options = GenerateOptions::greedy(max_tokens as usize);

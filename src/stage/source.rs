@@ -54,7 +54,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn weight(&self) -> Weight {

@@ -1,5 +1,10 @@
 //! `studbook export`, and `studbook verify` of what it wrote, with nothing else at hand.
 
+use studbook::base::digest::{Digest, Sha256};
+use studbook::record::browser_smoke::BrowserSmoke;
+use studbook::record::to_bytes;
+use studbook::registry::site::runtime_sha256;
+
 use crate::evaluate::texts;
 use crate::space::{PLAN, Said, Space};
 
@@ -57,6 +62,48 @@ fn a_dossier_holds_by_itself_and_says_what_it_cannot_show() {
         .exits(0)
         .says("smoke:average run again")
         .says("asked again");
+}
+
+/// What a browser with the runtime of today answers that computes as this program does.
+fn browser_answer(space: &Space, gate: &str) -> Vec<u8> {
+    let record = |path: &str| -> (serde_json::Value, String) {
+        let text = space.read(&format!(".studbook/runs/tiny/{path}"));
+        (serde_json::from_str(&text).unwrap(), Sha256::of(text.as_bytes()).to_string())
+    };
+    let (native, _) = record("06-smoke/average.json");
+    let (_, lineage) = record("03-lineage/average.json");
+    let prompts = native["body"]["prompts"].as_array().unwrap().iter().map(|prompt| {
+        let field = |name: &str| prompt[name].clone();
+        serde_json::json!({ "prompt": field("prompt"), "tokens": field("tokens"), "text": field("text"),
+            "logits": field("logits") })
+    });
+    let answer = serde_json::json!({
+        "gate": gate,
+        "subject": native["body"]["subject"],
+        "lineage": lineage,
+        "browser": "a browser",
+        "runtime": runtime_sha256(),
+        "prompts": prompts.collect::<Vec<_>>(),
+    });
+    to_bytes::<BrowserSmoke>(&serde_json::from_value(answer).unwrap()).unwrap()
+}
+
+#[test]
+fn a_candidate_that_ran_in_a_browser_has_one() {
+    let space = Space::new();
+    let gate = "[[gate]]\nname = \"page\"\nkind = \"browser_smoke\"\ncandidates = [\"average\"]\n\n[review]";
+    space.write("plan.toml", PLAN.replace("[review]", gate).as_bytes());
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let manifest = space.read(".studbook/runs/tiny/05-candidate/average.json");
+    let place = format!(".studbook/evidence/{}/page.json", Digest::of(manifest.as_bytes()));
+    space.write(&place, &browser_answer(&space, "page"));
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    export(&space, "average", "out").exits(0);
+    let runtime = runtime_sha256();
+    let found = format!(
+        "promotion:average: derived again: same bytes; it ran in a browser with the runtime {runtime}"
+    );
+    elsewhere(&space, "out").studbook(&["verify", "d"]).exits(0).says(&found);
 }
 
 #[test]

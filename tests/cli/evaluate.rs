@@ -597,4 +597,39 @@ fn bits_per_byte_do_not_favour_tokenizers_that_put_nothing_before_a_text() {
     let said = space.studbook(&["check", "plan.toml"]).exits(2);
     said.complains("`plain` cannot be measured by `perplexity`")
         .complains("`bos_token_id` or `eos_token_id`");
+    // An end that cannot be read is not taken for none.
+    let unread = neither.replacen('{', "{\n\"eos_token_id\": [257, null],", 1);
+    space.write("plain/config.json", unread.as_bytes());
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    said.complains("plain/config.json has eos_token_id [257,null]; expected an id");
+}
+
+/// Where the search for the tokenizer's pattern is given up, the rest of the text would have other ids.
+#[test]
+fn a_text_that_is_not_searched_to_its_end_is_not_measured() {
+    let space = Space::empty();
+    space.write("plan.toml", READERS.as_bytes());
+    space.write("bos.slm", &model(&config(), "one", DType::F32));
+    for name in ["bos", "plain"] {
+        space.studbook(&["convert", "bos.slm", name, "--to", "hugging-face"]).exits(0);
+    }
+    let mut file: serde_json::Value = serde_json::from_str(&space.read("plain/tokenizer.json")).unwrap();
+    let split = serde_json::json!({ "type": "Split", "pattern": { "Regex": "(?:a|a)*(?=(a))\\1c|-" },
+        "behavior": "Removed", "invert": false });
+    let bytes = file["pre_tokenizer"].take();
+    file["pre_tokenizer"] = serde_json::json!({ "type": "Sequence", "pretokenizers": [split, bytes] });
+    space.write("plain/tokenizer.json", file.to_string().as_bytes());
+    space.write("texts.jsonl", (texts(4) + "{\"id\":\"short\",\"text\":\"-aaaa-b-b\"}\n").as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0).says(" 0 failed");
+    let long = format!("{{\"id\":\"long\",\"text\":\"-{}-b-b\"}}\n", "a".repeat(30));
+    space.write("texts.jsonl", (texts(4) + &long).as_bytes());
+    let said = space.studbook(&["run", "plan.toml"]);
+    assert_ne!(said.code, Some(0), "{}", said.out);
+    assert!((said.out.clone() + &said.err).contains("the text cannot be cut into tokens"), "{said:?}");
+    // A prompt that has not surely room is looked at before anything runs.
+    let prompt = format!("{{\"id\":\"long\",\"prompt\":\"-{}-b-b\",\"expected\":\"1\"}}\n", "a".repeat(44));
+    space.write("asked.jsonl", prompt.as_bytes());
+    let suite = "[[eval]]\nname = \"asked\"\nkind = \"exact_match\"\ncases = \"asked.jsonl\"\nmax_tokens = 2\n[[gate]]";
+    space.write("plan.toml", READERS.replacen("[[gate]]", suite, 1).as_bytes());
+    space.studbook(&["check", "plan.toml"]).exits(2).complains("asked.jsonl:1: `plain` cannot read the case");
 }

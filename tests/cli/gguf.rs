@@ -139,6 +139,10 @@ fn folder(space: &Space, name: &str) {
         space.studbook(&["convert", "a.slm", "a", "--to", "hugging-face"]).exits(0);
     }
     space.write(&format!("{name}/tokenizer.json"), space.read("a/tokenizer.json").as_bytes());
+    // The ids that the library writes where nobody says any are of its own tokenizers.
+    let config = space.read(&format!("{name}/config.json"));
+    let config = config.replace("\"eos_token_id\": 2,", "\"eos_token_id\": 257,");
+    space.write(&format!("{name}/config.json"), config.as_bytes());
 }
 
 /// Parents whose rows lie in different orders, and what rotary frequencies are divided by, which no operator

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::HfConfigError;
+use super::ids::IdsError;
 use super::index::IndexError;
 use crate::disk::DiskError;
 use crate::model::safetensors::SafetensorsError;
@@ -89,6 +90,14 @@ pub enum FolderError {
         path: PathBuf,
         /// What is wrong.
         source: HfConfigError,
+    },
+    /// Which ids begin and end, in one of the files that say so.
+    #[error("{} {source}", path.display())]
+    Ids {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: IdsError,
     },
     /// A file of tensors that is not there.
     #[error("{} is not there; the index says that it holds tensor {tensor:?}", path.display())]

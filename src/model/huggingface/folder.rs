@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::config::HfConfig;
 use super::error::FolderError;
+use super::ids::Ids;
 use super::index::Index;
 use super::{NAME, order};
 use crate::disk::IoContext;
@@ -79,6 +80,8 @@ pub struct Folder {
     pub total_size: Option<u64>,
     /// Small files to carry along, each one of [`COMPANIONS`].
     pub companions: Vec<Companion>,
+    /// Which ids begin a sequence and end an answer.
+    pub ids: Ids,
 }
 
 /// One file of tensors.
@@ -117,49 +120,16 @@ impl Folder {
         package
     }
 
-    /// The folder's tokenizer: one of SLM1's if it can be, else as the file says.
+    /// The folder's tokenizer: one of SLM1's if it can be and answers end as there, else as the file says.
     fn tokenizer(&self, file: &[u8]) -> Result<Tokenizer, JsonError> {
-        if let Ok(tokenizer) = json::from_json(file) {
+        if self.ids.end_as_slm1()
+            && let Ok(tokenizer) = json::from_json(file)
+        {
             return Ok(tokenizer);
         }
-        let tokenizer = HfTokenizer::from_json(file)?.with_ends(self.ends()).with_begin(self.begin());
+        let ends = self.ids.ends.clone().unwrap_or_default();
+        let tokenizer = HfTokenizer::from_json(file)?.with_ends(ends).with_begin(self.ids.begin);
         Ok(Tokenizer::HuggingFace(Arc::new(tokenizer)))
-    }
-
-    /// The id that begins a sequence, by what the files beside the weights say.
-    fn begin(&self) -> Option<u32> {
-        #[derive(serde::Deserialize)]
-        struct Begins {
-            bos_token_id: Option<u32>,
-        }
-        let said = |name| serde_json::from_slice(&self.companion(name)?.bytes).ok();
-        [CONFIG, GENERATION].into_iter().filter_map(said).find_map(|Begins { bos_token_id }| bos_token_id)
-    }
-
-    /// The ids that end an answer, by what the files beside the weights say; sorted.
-    fn ends(&self) -> Vec<u32> {
-        #[derive(serde::Deserialize)]
-        struct Ends {
-            eos_token_id: Option<Ids>,
-        }
-        #[derive(serde::Deserialize)]
-        #[serde(untagged)]
-        enum Ids {
-            One(u32),
-            Many(Vec<u32>),
-        }
-        let mut ends = Vec::new();
-        for name in [CONFIG, GENERATION] {
-            let said = self.companion(name).and_then(|file| serde_json::from_slice(&file.bytes).ok());
-            match said.and_then(|Ends { eos_token_id }| eos_token_id) {
-                Some(Ids::One(id)) => ends.push(id),
-                Some(Ids::Many(ids)) => ends.extend(ids),
-                None => {}
-            }
-        }
-        ends.sort_unstable();
-        ends.dedup();
-        ends
     }
 
     /// The names of the tensors behind so many, and of the buffers behind so many.
@@ -222,9 +192,16 @@ pub fn open_at(place: &Place) -> Result<Folder, FolderError> {
             .map_err(|source| FolderError::Config { path: root.0.path(CONFIG), source })?,
         None => None,
     };
+    let mut ids = Ids::default();
+    for name in [CONFIG, GENERATION] {
+        if let Some(file) = companions.iter().find(|companion| companion.name == name) {
+            ids.take(&file.bytes).map_err(|source| FolderError::Ids { path: root.0.path(name), source })?;
+        }
+    }
     let index = root.index()?;
     let mut model = Folder {
         config,
+        ids,
         shards: Vec::new(),
         tensors: Vec::new(),
         buffers: Vec::new(),
@@ -539,6 +516,30 @@ mod tests {
         open(folder.path()).unwrap();
         std::fs::write(folder.path().join("model.safetensors"), shard(&[("a", 1)])).unwrap();
         assert!(refused(folder.path()).contains("both model.safetensors and model.safetensors.index.json"));
+    }
+
+    /// An end that cannot be read, or is another than SLM1's, is not taken for SLM1's own or for none.
+    #[test]
+    fn answers_end_as_the_folder_says() {
+        let folder = sharded();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        write("tokenizer.json", &to_json(&Tokenizer::Btok).unwrap());
+        let tokenizer = |end: &str| {
+            write("generation_config.json", format!("{{\"eos_token_id\": {end}}}").as_bytes());
+            open(folder.path()).unwrap().package().tokenizer.unwrap()
+        };
+        assert_eq!(tokenizer("257"), Tokenizer::Btok);
+        assert_eq!(tokenizer("null"), Tokenizer::Btok);
+        let other = tokenizer("258");
+        assert!(other.is_end(258) && !other.is_end(257) && other.kind() == "tokenizer.json");
+        assert_eq!(other.encode("a"), Ok(vec![256, 97]));
+        assert!(!tokenizer("-1").is_end(257), "whoever saved it without an end means none");
+        write("generation_config.json", b"{\"eos_token_id\": [2, null]}");
+        let error = refused(folder.path());
+        assert!(
+            error.contains("generation_config.json has eos_token_id [2,null]; expected an id"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //!   `mend`: a child's.
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
+//! * `ids`: which ids begin a sequence and end an answer.
 //! * `folder`: all of it opened. `code`: programs that its settings name.
 
 #[cfg(feature = "engine")]
@@ -30,6 +31,8 @@ pub mod config;
 pub mod error;
 #[cfg(feature = "engine")]
 pub mod folder;
+#[cfg(feature = "engine")]
+pub mod ids;
 pub mod index;
 #[cfg(feature = "engine")]
 pub mod mend;

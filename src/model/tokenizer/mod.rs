@@ -137,6 +137,19 @@ pub enum TokenizerError {
         /// The id.
         id: u32,
     },
+    /// A text that a pattern of the tokenizer was not searched to the end of.
+    #[error(
+        "the text cannot be cut into tokens: searching its {bytes} bytes for the tokenizer's pattern {pattern:?} \
+         was given up ({why}); shorten its longest word"
+    )]
+    Search {
+        /// The pattern.
+        pattern: String,
+        /// Length of the text that it was searched for in.
+        bytes: usize,
+        /// What the search says.
+        why: String,
+    },
     /// Bytes that are no text.
     #[error("the ids decode to bytes that are not UTF-8, at byte {at}")]
     NotUtf8 {
@@ -216,51 +229,51 @@ impl Tokenizer {
 
     /// The ids of `text` between those that open and close a sequence: BOS and EOS, or what a
     /// `tokenizer.json` puts around a text.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
-        let mut ids = self.encode_prompt(text);
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = self.encode_prompt(text)?;
         match self {
             #[cfg(feature = "engine")]
             Self::HuggingFace(tokenizer) => ids.extend(tokenizer.around()[1]),
             _ => ids.push(EOS),
         }
-        ids
+        Ok(ids)
     }
 
     /// The ids a model continues: as [`Self::encode`], without those that close a sequence.
-    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = match self {
             #[cfg(feature = "engine")]
             Self::HuggingFace(tokenizer) => tokenizer.around()[0].to_vec(),
             _ => vec![BOS],
         };
-        ids.extend(self.encode_text(text));
-        ids
+        ids.extend(self.encode_text(text)?);
+        Ok(ids)
     }
 
     /// The ids of `text` with one before them from which the first follows: where nothing is put before a
     /// text that is BOS, else EOS, as in lm-evaluation-harness. None if the model says neither.
-    pub fn encode_whole(&self, text: &str) -> Option<Vec<u32>> {
-        let ids = self.encode_prompt(text);
+    pub fn encode_whole(&self, text: &str) -> Result<Option<Vec<u32>>, TokenizerError> {
+        let ids = self.encode_prompt(text)?;
         #[cfg(feature = "engine")]
         if let Self::HuggingFace(tokenizer) = self
             && tokenizer.around()[0].is_empty()
         {
-            let before = tokenizer.begin().or(tokenizer.ends().first().copied())?;
-            return Some(std::iter::once(before).chain(ids).collect());
+            let before = tokenizer.begin().or(tokenizer.ends().first().copied());
+            return Ok(before.map(|before| std::iter::once(before).chain(ids).collect()));
         }
-        Some(ids)
+        Ok(Some(ids))
     }
 
-    /// The ids of `text` and nothing around them.
-    pub fn encode_text(&self, text: &str) -> Vec<u32> {
+    /// The ids of `text` and nothing around them. Only the patterns of a `tokenizer.json` can fail.
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = Vec::with_capacity(text.len());
         match self {
             Self::Btok => ids.extend(text.bytes().map(u32::from)),
             Self::Bpe1(bpe) => bpe.encode_into(text.as_bytes(), &mut ids),
             #[cfg(feature = "engine")]
-            Self::HuggingFace(tokenizer) => tokenizer.encode_into(text, &mut ids),
+            Self::HuggingFace(tokenizer) => tokenizer.encode_into(text, &mut ids)?,
         }
-        ids
+        Ok(ids)
     }
 
     /// Whether an answer ends where a model chooses this id.
@@ -378,15 +391,15 @@ mod tests {
     #[test]
     fn the_published_vector() {
         assert_eq!(the().vocab_size(), 262);
-        assert_eq!(the().encode_prompt("the"), [256, 261]);
-        assert_eq!(the().encode("the"), [256, 261, 257]);
+        assert_eq!(the().encode_prompt("the").unwrap(), [256, 261]);
+        assert_eq!(the().encode("the").unwrap(), [256, 261, 257]);
     }
 
     #[test]
     fn bytes_become_ids_one_by_one() {
         let tokenizer = Tokenizer::Btok;
-        assert_eq!(tokenizer.encode("hé"), [256, 0x68, 0xc3, 0xa9, 257]);
-        assert_eq!(tokenizer.encode_prompt(""), [256]);
+        assert_eq!(tokenizer.encode("hé").unwrap(), [256, 0x68, 0xc3, 0xa9, 257]);
+        assert_eq!(tokenizer.encode_prompt("").unwrap(), [256]);
         assert_eq!(tokenizer.decode(&[256, 0x68, 258, 259, 257]).unwrap(), "h?");
         assert_eq!(tokenizer.decode(&[0x68, 0xc3]), Err(TokenizerError::NotUtf8 { at: 1 }));
         assert_eq!(tokenizer.decode_lossy(&[0x68, 0xc3]).unwrap(), "h\u{fffd}");
@@ -431,7 +444,7 @@ mod tests {
                     let mut damaged = section.clone();
                     damaged[at] ^= flip;
                     if let Ok(read) = Tokenizer::from_section(&damaged) {
-                        let _ = read.decode(&read.encode("the other")).unwrap_or_default();
+                        let _ = read.decode(&read.encode("the other").unwrap()).unwrap_or_default();
                     }
                 }
             }
@@ -442,7 +455,7 @@ mod tests {
         #[test]
         fn text_survives(text in ".*") {
             for tokenizer in [Tokenizer::Btok, the()] {
-                prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text)).unwrap(), text.clone());
+                prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text).unwrap()).unwrap(), text.clone());
             }
         }
 

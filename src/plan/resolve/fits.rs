@@ -14,6 +14,7 @@ use crate::base::name::Name;
 use crate::evaluate::perplexity::Perplexity;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Evaluator, Measure, Room};
+use crate::model::tokenizer::TokenizerError;
 use crate::model::{Checkpoint, Package};
 use crate::plan::file::EvalSection;
 use crate::plan::resolved::Suite;
@@ -34,17 +35,19 @@ struct Reader<'m> {
 
 impl Reader<'_> {
     /// Tokens that are fed for a case, or a number below that if it is surely small enough.
-    fn needed(&self, room: &Room) -> u64 {
-        let encode = |text: &String| {
+    fn needed(&self, room: &Room) -> Result<u64, TokenizerError> {
+        let mut longest = 0;
+        for text in &room.texts {
             let short = (text.len() + AROUND) as i64 + room.more <= self.context as i64;
-            if short { 0 } else { self.checkpoint.tokenizer.encode_prompt(text).len() }
-        };
-        let longest = room.texts.iter().map(encode).max().unwrap_or(0) as i64;
-        (longest + room.more).max(0) as u64
+            let tokens = if short { 0 } else { self.checkpoint.tokenizer.encode_prompt(text)?.len() };
+            longest = longest.max(tokens as i64);
+        }
+        Ok((longest + room.more).max(0) as u64)
     }
 
     fn is_longer(&self, text: &str, most: usize) -> bool {
-        text.len() > most && self.checkpoint.tokenizer.encode_text(text).len() > most
+        let tokens = || self.checkpoint.tokenizer.encode_text(text);
+        text.len() > most && tokens().is_ok_and(|tokens| tokens.len() > most)
     }
 }
 
@@ -90,7 +93,7 @@ impl Resolver<'_> {
         let Some(kind) = section.kind.as_ref().filter(|_| READ.contains(&suite.kind)) else { return false };
         let nothing = |package: &Package| {
             let checkpoint = package.checkpoint();
-            checkpoint.is_ok_and(|checkpoint| checkpoint.tokenizer.encode_whole("").is_none())
+            checkpoint.is_ok_and(|checkpoint| checkpoint.tokenizer.encode_whole("") == Ok(None))
         };
         let Some((name, _)) = models.iter().find(|(_, facts)| nothing(&facts.package)) else { return false };
         let message = format!(
@@ -134,16 +137,19 @@ impl Resolver<'_> {
         let Some(read) = self.read.get(&suite.name) else { return false };
         let needed = read.cases.iter().enumerate().filter_map(|(at, case)| {
             let needed = reader.needed(&evaluator.room(case, &suite.options).ok()?);
-            (needed > reader.context).then_some((at + 1, needed))
+            (!needed.as_ref().is_ok_and(|needed| *needed <= reader.context)).then_some((at + 1, needed))
         });
-        let long: Vec<(usize, u64)> = needed.collect();
+        let long: Vec<(usize, Result<u64, TokenizerError>)> = needed.collect();
         let (Some((line, needed)), Some(named)) = (long.first(), &section.cases) else { return false };
-        let message = format!(
-            "{}:{line}: the case takes {needed} tokens, the context of `{}` has {}",
-            self.folder.join(&named.value).display(),
-            reader.name,
-            reader.context
-        );
+        let (file, name) = (self.folder.join(&named.value), reader.name);
+        let message = match needed {
+            Ok(needed) => format!(
+                "{}:{line}: the case takes {needed} tokens, the context of `{name}` has {}",
+                file.display(),
+                reader.context
+            ),
+            Err(error) => format!("{}:{line}: `{name}` cannot read the case: {error}", file.display()),
+        };
         let others = long.len() - 1;
         let mut mistake = Diagnostic::error(message, named.span.clone())
             .expected("expected cases that every model has room for, and for a token of an answer");

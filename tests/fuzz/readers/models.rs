@@ -207,7 +207,7 @@ pub(super) fn tokenizer(bytes: &[u8]) {
 fn speaks(tokenizer: &Tokenizer) {
     let joins = to_json(tokenizer).is_ok();
     for text in ["", "the cat", "aaaaaaaa", "é\u{1F9EC}\0"] {
-        let ids = tokenizer.encode(text);
+        let Ok(ids) = tokenizer.encode(text) else { continue };
         assert!(ids.iter().all(|id| *id < tokenizer.vocab_size()));
         let again = tokenizer.decode_lossy(&ids).expect("ids of its own are known");
         assert!(!joins || again == text, "{again:?} was {text:?}");

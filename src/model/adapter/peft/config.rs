@@ -53,17 +53,21 @@ impl Patterns {
     /// The number for a module, if there is one of its own.
     fn of(&self, module: &str) -> Result<Option<f64>, SettingsError> {
         for (pattern, value) in &self.all {
-            let matched = pattern.is_match(module).map_err(|error| SettingsError::Pattern {
-                key: self.key,
-                pattern: pattern.as_str().to_owned(),
-                why: format!("it cannot be held against `{module}`: {error}"),
-            })?;
-            if matched {
+            if held(pattern, module, self.key)? {
                 return Ok(Some(*value));
             }
         }
         Ok(None)
     }
+}
+
+/// Whether a pattern matches a module. One that takes too long to match says neither.
+fn held(pattern: &fancy_regex::Regex, module: &str, key: &'static str) -> Result<bool, SettingsError> {
+    pattern.is_match(module).map_err(|error| SettingsError::Pattern {
+        key,
+        pattern: pattern.as_str().to_owned(),
+        why: format!("it cannot be held against `{module}`: {error}"),
+    })
 }
 
 /// The modules an adapter is for.
@@ -76,11 +80,10 @@ enum Targets {
 }
 
 impl Targets {
-    fn name(&self, module: &str) -> bool {
+    fn name(&self, module: &str) -> Result<bool, SettingsError> {
         match self {
-            Self::Listed(names) => names.iter().any(|name| is_or_ends_in(module, name)),
-            // One that takes too long to match matches nothing.
-            Self::Pattern(pattern, _) => pattern.is_match(module).unwrap_or(false),
+            Self::Listed(names) => Ok(names.iter().any(|name| is_or_ends_in(module, name))),
+            Self::Pattern(pattern, _) => held(pattern, module, "target_modules"),
         }
     }
 }
@@ -168,8 +171,8 @@ impl Settings {
     }
 
     /// Whether a module is among those that the settings list.
-    pub fn targets(&self, module: &str) -> bool {
-        self.targets.as_ref().is_none_or(|targets| targets.name(module))
+    pub fn targets(&self, module: &str) -> Result<bool, SettingsError> {
+        self.targets.as_ref().map_or(Ok(true), |targets| targets.name(module))
     }
 
     /// A name in the list that none of these modules has, though it is not left out on purpose.
@@ -376,10 +379,12 @@ mod tests {
     #[test]
     fn targets_are_names_or_endings() {
         let listed = settings("\"target_modules\":[\"q_proj\",\"mlp.up_proj\"]").unwrap();
-        assert!(listed.targets("model.layers.0.self_attn.q_proj") && listed.targets("q_proj"));
-        assert!(listed.targets("model.mlp.up_proj") && !listed.targets("model.up_proj"));
-        assert!(!listed.targets("freq_proj"));
-        assert!(settings("\"target_modules\":\"all-linear\"").unwrap().targets("anything"));
+        assert!(
+            listed.targets("model.layers.0.self_attn.q_proj").unwrap() && listed.targets("q_proj").unwrap()
+        );
+        assert!(listed.targets("model.mlp.up_proj").unwrap() && !listed.targets("model.up_proj").unwrap());
+        assert!(!listed.targets("freq_proj").unwrap());
+        assert!(settings("\"target_modules\":\"all-linear\"").unwrap().targets("anything").unwrap());
         let modules = ["model.layers.0.self_attn.q_proj", "model.mlp.up_proj"];
         assert_eq!(listed.missing(&modules), None);
         assert_eq!(listed.missing(&modules[..1]), Some("mlp.up_proj"));
@@ -396,9 +401,12 @@ mod tests {
         assert_eq!(excluding("null"), Some("mlp.up_proj".to_owned()));
         // A pattern is one of whole names, as with `re.fullmatch`.
         let pattern = settings("\"target_modules\":\"model\\\\.layers\\\\.[0-3]\\\\..*q_proj\"").unwrap();
-        assert!(pattern.targets("model.layers.2.self_attn.q_proj"));
-        assert!(!pattern.targets("model.layers.7.self_attn.q_proj"));
-        assert!(!pattern.targets("model.layers.2.self_attn.q_proj.x"));
+        let costly = settings("\"target_modules\":\"(?:a|a)*(?=(a))\\\\1c\"").unwrap();
+        let error = costly.targets(&"a".repeat(60)).unwrap_err().to_string();
+        assert!(error.contains("target_modules") && error.contains("cannot be held against"), "{error}");
+        assert!(pattern.targets("model.layers.2.self_attn.q_proj").unwrap());
+        assert!(!pattern.targets("model.layers.7.self_attn.q_proj").unwrap());
+        assert!(!pattern.targets("model.layers.2.self_attn.q_proj.x").unwrap());
         assert_eq!(pattern.missing(&[]), None);
         for wrong in ["\"(\"", "7", "[1]"] {
             let error = settings(&format!("\"target_modules\":{wrong}")).unwrap_err().to_string();

@@ -101,7 +101,7 @@ impl Lora {
         base: &Package,
         data: &mut Vec<u8>,
     ) -> Result<DeltaInfo, PeftError> {
-        if !self.settings.targets(name) {
+        if !self.settings.targets(name)? {
             return Err(PeftError::NotTargeted(name.to_owned()));
         }
         let (a, b) = (self.factor(name, &module.a, 'A')?, self.factor(name, &module.b, 'B')?);

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::normalize::Normalizer;
+use crate::model::tokenizer::TokenizerError;
 
 /// One added token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +50,14 @@ pub struct Added {
 
 impl Added {
     /// Sorts tokens into those looked for before and after normalising.
-    pub fn new(tokens: Vec<AddedToken>, normalizer: &Normalizer) -> Self {
+    pub fn new(tokens: Vec<AddedToken>, normalizer: &Normalizer) -> Result<Self, TokenizerError> {
         let (normalized, raw): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| token.normalized);
         let normalized = normalized.into_iter().map(|token| {
-            let content = normalizer.apply(&token.content).into_owned();
-            AddedToken { content, ..token }
+            let content = normalizer.apply(&token.content)?.into_owned();
+            Ok(AddedToken { content, ..token })
         });
-        Self { raw: Table::new(raw), normalized: Table::new(normalized.collect()) }
+        let normalized = normalized.collect::<Result<_, TokenizerError>>()?;
+        Ok(Self { raw: Table::new(raw), normalized: Table::new(normalized) })
     }
 
     /// Cuts a text as it came.
@@ -160,7 +162,8 @@ mod tests {
     #[test]
     fn the_longest_at_the_first_place_is_taken() {
         let added =
-            Added::new(vec![token(1, "<s>"), token(2, "<s>x"), token(3, "é")], &Normalizer::default());
+            Added::new(vec![token(1, "<s>"), token(2, "<s>x"), token(3, "é")], &Normalizer::default())
+                .unwrap();
         assert_eq!(shown(&added, "a<s>xé<s>b"), "^a|<2>|<3>|<1>|b");
         assert_eq!(shown(&added, ""), "");
         assert_eq!(shown(&added, "<s"), "^<s");
@@ -172,7 +175,7 @@ mod tests {
         tokens[0].lstrip = true;
         tokens[0].rstrip = true;
         tokens[1].single_word = true;
-        let added = Added::new(tokens, &Normalizer::default());
+        let added = Added::new(tokens, &Normalizer::default()).unwrap();
         assert_eq!(shown(&added, "a  <m> \n b"), "^a|<1>|b");
         assert_eq!(shown(&added, "a<w> <w>b <w>."), "^a<w> <w>b |<2>|.");
         assert_eq!(shown(&added, "<m> <m>"), "<1>|<1>");

@@ -25,6 +25,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 
+use super::TokenizerError;
 use crate::base::digest::Digest;
 use added::{Added, Part};
 use bpe::Bpe;
@@ -113,28 +114,29 @@ impl HfTokenizer {
     }
 
     /// The ids of a text, nothing put around them.
-    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+    pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         for part in self.added.cut_raw(text) {
             match part {
                 Part::Token(id) => ids.push(id),
                 Part::Text { text, first } => {
-                    let normalized = self.normalizer.apply(text);
+                    let normalized = self.normalizer.apply(text)?;
                     let mut begins = first;
                     for part in self.added.cut_normalized(&normalized) {
                         match part {
                             Part::Token(id) => ids.push(id),
-                            Part::Text { text, .. } => self.encode_plain(text, begins, ids),
+                            Part::Text { text, .. } => self.encode_plain(text, begins, ids)?,
                         }
                         begins = false;
                     }
                 }
             }
         }
+        Ok(())
     }
 
     /// A text without added tokens; `first` says whether the whole text begins with it.
-    fn encode_plain(&self, text: &str, first: bool, ids: &mut Vec<u32>) {
-        self.splitter.for_each(text, first, |piece| self.bpe.encode_into(piece, ids));
+    fn encode_plain(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        self.splitter.for_each(text, first, |piece| self.bpe.encode_into(piece, ids))
     }
 
     /// The bytes an id stands for; none for special tokens.

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use fancy_regex::Regex;
 use unicode_normalization::UnicodeNormalization;
 
+use crate::model::tokenizer::TokenizerError;
+
 /// Steps, one after the other.
 #[derive(Debug, Clone, Default)]
 pub struct Normalizer(pub Vec<Step>);
@@ -32,14 +34,14 @@ pub enum Step {
 
 impl Normalizer {
     /// The text after all steps.
-    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.0.iter().fold(Cow::Borrowed(text), |text, step| Cow::Owned(step.apply(&text)))
+    pub fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, TokenizerError> {
+        self.0.iter().try_fold(Cow::Borrowed(text), |text, step| step.apply(&text).map(Cow::Owned))
     }
 }
 
 impl Step {
-    fn apply(&self, text: &str) -> String {
-        match self {
+    fn apply(&self, text: &str) -> Result<String, TokenizerError> {
+        Ok(match self {
             Self::Nfc => text.nfc().collect(),
             Self::Nfd => text.nfd().collect(),
             Self::Nfkc => text.nfkc().collect(),
@@ -50,7 +52,7 @@ impl Step {
             Self::Replace(pattern, with) => {
                 let mut out = String::with_capacity(text.len());
                 let mut done = 0;
-                for found in super::split::matches(pattern, text) {
+                for found in super::split::matches(pattern, text)? {
                     out.push_str(&text[done..found.start]);
                     out.push_str(with);
                     done = found.end;
@@ -61,6 +63,6 @@ impl Step {
                 let text = if *left { text.trim_start() } else { text };
                 (if *right { text.trim_end() } else { text }).to_owned()
             }
-        }
+        })
     }
 }

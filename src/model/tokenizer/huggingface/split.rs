@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use fancy_regex::Regex;
 
+use crate::model::tokenizer::TokenizerError;
+
 /// Steps, one after the other, each on every piece of the one before.
 #[derive(Debug, Clone, Default)]
 pub struct Splitter(pub Vec<Cut>);
@@ -55,32 +57,54 @@ pub enum Prepend {
     Never,
 }
 
-/// Where a pattern matches, empty matches apart. A search that costs too much finds nothing more.
-pub(super) fn matches(pattern: &Regex, text: &str) -> Vec<Range<usize>> {
-    let found = pattern.find_iter(text).map_while(Result::ok).map(|found| found.range());
-    found.filter(|range| !range.is_empty()).collect()
+/// Where a pattern matches, empty matches apart. A search that costs too much is given up, and with it the
+/// text: cut at the matches until then it would have other ids than its own.
+pub(super) fn matches(pattern: &Regex, text: &str) -> Result<Vec<Range<usize>>, TokenizerError> {
+    let mut ranges = Vec::new();
+    for found in pattern.find_iter(text) {
+        let range = found
+            .map_err(|error| TokenizerError::Search {
+                pattern: pattern.as_str().to_owned(),
+                bytes: text.len(),
+                why: error.to_string(),
+            })?
+            .range();
+        ranges.extend((!range.is_empty()).then_some(range));
+    }
+    Ok(ranges)
 }
 
 impl Splitter {
     /// Hands over every piece; `first` says whether the whole text begins here.
-    pub fn for_each(&self, text: &str, first: bool, mut take: impl FnMut(&str)) {
+    pub fn for_each(
+        &self,
+        text: &str,
+        first: bool,
+        mut take: impl FnMut(&str),
+    ) -> Result<(), TokenizerError> {
         let mut pieces = vec![Cow::Borrowed(text)];
         for cut in &self.0 {
             let mut finer = Vec::with_capacity(pieces.len());
             for (index, piece) in pieces.into_iter().enumerate() {
-                cut.apply(piece, first && index == 0, &mut finer);
+                cut.apply(piece, first && index == 0, &mut finer)?;
             }
             pieces = finer;
         }
         pieces.iter().filter(|piece| !piece.is_empty()).for_each(|piece| take(piece));
+        Ok(())
     }
 }
 
 impl Cut {
-    fn apply<'t>(&self, piece: Cow<'t, str>, first: bool, out: &mut Vec<Cow<'t, str>>) {
+    fn apply<'t>(
+        &self,
+        piece: Cow<'t, str>,
+        first: bool,
+        out: &mut Vec<Cow<'t, str>>,
+    ) -> Result<(), TokenizerError> {
         match self {
             Self::Pattern { pattern, behavior, invert } => {
-                let ranges = behavior.pieces(&piece, &matches(pattern, &piece), *invert);
+                let ranges = behavior.pieces(&piece, &matches(pattern, &piece)?, *invert);
                 match piece {
                     Cow::Borrowed(text) => {
                         out.extend(ranges.into_iter().map(|range| Cow::Borrowed(&text[range])));
@@ -98,7 +122,7 @@ impl Cut {
                 }
                 if !split {
                     out.push(Cow::Owned(text));
-                    return;
+                    return Ok(());
                 }
                 let mut start = 0;
                 let borders = text.match_indices(replacement.as_str()).map(|(at, _)| at);
@@ -110,6 +134,7 @@ impl Cut {
             Self::Space if piece.starts_with(' ') => out.push(piece),
             Self::Space => out.push(Cow::Owned(format!(" {piece}"))),
         }
+        Ok(())
     }
 }
 
@@ -159,10 +184,11 @@ fn joined(parts: Vec<(Range<usize>, bool)>, join: impl Fn(bool, bool) -> bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::tokenizer::huggingface::normalize::{Normalizer, Step};
 
     fn pieces(cut: Cut, text: &str) -> Vec<String> {
         let mut pieces = Vec::new();
-        Splitter(vec![cut]).for_each(text, true, |piece| pieces.push(piece.to_owned()));
+        Splitter(vec![cut]).for_each(text, true, |piece| pieces.push(piece.to_owned())).unwrap();
         pieces
     }
 
@@ -178,6 +204,19 @@ mod tests {
         assert_eq!(cut(Behavior::MergedWithPrevious), ["the-", "final-", "-", "countdown"]);
         assert_eq!(cut(Behavior::MergedWithNext), ["the", "-final", "-", "-countdown"]);
         assert_eq!(cut(Behavior::Contiguous), ["the", "-", "final", "--", "countdown"]);
+    }
+
+    /// Cut where the search got to, the rest would be one piece and have other ids.
+    #[test]
+    fn a_search_that_is_given_up_is_no_cut() {
+        let pattern = || Box::new(Regex::new(r"(?:a|a)*(?=(a))\1c|-").unwrap());
+        let split =
+            Splitter(vec![Cut::Pattern { pattern: pattern(), behavior: Behavior::Isolated, invert: false }]);
+        let error = split.for_each(&format!("-{}-b-b", "a".repeat(60)), true, |_| ()).unwrap_err();
+        assert!(matches!(error, TokenizerError::Search { bytes: 65, .. }), "{error}");
+        let replaced = Normalizer(vec![Step::Replace(pattern(), "x".to_owned())]);
+        let error = replaced.apply(&"a".repeat(60)).unwrap_err().to_string();
+        assert!(error.contains("its 60 bytes") && error.contains("shorten its longest word"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,9 @@
 import { base64, fields, hex, isCount, parsed, refuse, same, sha256 } from "./files.js";
 import { leafHash, rootByProof, rootOf } from "./merkle.js";
 
-const MOST = 16 << 20;
+// The entries together, and each with its line break: as much as is written (src/registry/snapshot.rs).
+const MOST = 256 << 20;
+const ENTRY = 1 << 16;
 const NONE = "0".repeat(64);
 // What every store calls its log. What is remembered, is by this name: a log that chose another would be new.
 const ORIGIN = "studbook/ledger";
@@ -24,7 +26,7 @@ export async function ledger(base, read) {
     const head = headOf(note, "the checkpoint");
     same(head.origin, log.origin, "the log of the checkpoint");
     const signed = await signedBy(note, log);
-    const leaves = await entries(await read("ledger.jsonl", MOST));
+    const leaves = await entries(await read("ledger.jsonl", Math.min(head.size * ENTRY, MOST)));
     same(leaves.length, head.size, "the number of ledger entries");
     same(hex(await rootOf(leaves.map((leaf) => leaf.hash))), head.root, "the root of the ledger");
     const known = await remembered(base, head, leaves);

@@ -1,0 +1,127 @@
+//! Which ids begin a sequence and end an answer, as the files beside the weights say.
+//!
+//! An answer whose end is not known goes on until it has no more room, so what cannot be read as ids is
+//! refused by its key, as the libraries that save such folders refuse it. `null` says nothing. -1 is what some
+//! write for a model that has no such token; the libraries look for the token -1 and never find it, so it
+//! stands for none here as there.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::tokenizer::EOS;
+
+/// Why a file does not say which ids.
+#[derive(Debug, thiserror::Error)]
+pub enum IdsError {
+    /// Not JSON, or one of the keys twice.
+    #[error("is not a usable configuration: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value that is none of a token's.
+    #[error("has {key} {found}; expected {expected}")]
+    Id {
+        /// The key.
+        key: &'static str,
+        /// What stands there.
+        found: Value,
+        /// What can be used.
+        expected: &'static str,
+    },
+}
+
+/// What the files of a folder say together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// The id that begins a sequence: the first that is said.
+    pub begin: Option<u32>,
+    /// The ids that end an answer, sorted; nothing if no file says a word about it.
+    pub ends: Option<Vec<u32>>,
+}
+
+/// Both keys of one file.
+#[derive(Deserialize)]
+struct Said {
+    bos_token_id: Option<Value>,
+    eos_token_id: Option<Value>,
+}
+
+impl Ids {
+    /// Takes what one file says.
+    pub fn take(&mut self, file: &[u8]) -> Result<(), IdsError> {
+        let Said { bos_token_id, eos_token_id } = serde_json::from_slice(file)?;
+        if let Some(found) = bos_token_id {
+            let expected = "an id from 0 to 4294967295, or null where there is none";
+            let begin = id(&found).ok_or(IdsError::Id { key: "bos_token_id", found, expected })?;
+            self.begin = self.begin.or(begin);
+        }
+        if let Some(found) = eos_token_id {
+            let expected = "an id from 0 to 4294967295, a list of such, or null where there is none";
+            let said = match &found {
+                Value::Array(all) => all.iter().map(id).collect::<Option<Vec<_>>>(),
+                one => id(one).map(|id| vec![id]),
+            };
+            let said = said.ok_or(IdsError::Id { key: "eos_token_id", found, expected })?;
+            let ends = self.ends.get_or_insert_default();
+            ends.extend(said.into_iter().flatten());
+            ends.sort_unstable();
+            ends.dedup();
+        }
+        Ok(())
+    }
+
+    /// Whether answers end as an SLM1 tokenizer says. What such a tokenizer puts before a text, its file puts
+    /// there in either form.
+    pub fn end_as_slm1(&self) -> bool {
+        self.ends.as_ref().is_none_or(|ends| *ends == [EOS])
+    }
+}
+
+/// An id, or the -1 that stands for none; nothing for anything else.
+fn id(value: &Value) -> Option<Option<u32>> {
+    match value.as_i64()? {
+        -1 => Some(None),
+        id => u32::try_from(id).ok().map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: &[&str]) -> Result<Ids, String> {
+        let mut ids = Ids::default();
+        files.iter().try_for_each(|file| ids.take(file.as_bytes())).map_err(|error| error.to_string())?;
+        Ok(ids)
+    }
+
+    #[test]
+    fn what_real_folders_say() {
+        for (files, begin, ends) in [
+            (&["{}", r#"{"eos_token_id": null}"#][..], None, None),
+            (&[r#"{"bos_token_id": 1, "eos_token_id": 2}"#], Some(1), Some(vec![2])),
+            (
+                &[r#"{"eos_token_id": 2}"#, r#"{"bos_token_id": 5, "eos_token_id": [3, 2]}"#],
+                Some(5),
+                Some(vec![2, 3]),
+            ),
+            (&[r#"{"bos_token_id": -1, "eos_token_id": -1}"#], None, Some(vec![])),
+            (&[r#"{"eos_token_id": [2, -1]}"#], None, Some(vec![2])),
+        ] {
+            assert_eq!(of(files), Ok(Ids { begin, ends }), "{files:?}");
+        }
+    }
+
+    /// As transformers 5 does, apart from ids below -1 and above 32 bits, which it never finds.
+    #[test]
+    fn what_is_no_id_is_refused_by_key() {
+        for wrong in ["[2, null]", "\"2\"", "2.0", "true", "{}", "-2", "4294967296", "[[2]]"] {
+            let error = of(&[&format!("{{\"eos_token_id\": {wrong}}}")]).unwrap_err();
+            assert!(error.starts_with("has eos_token_id ") && error.contains("a list of such"), "{error}");
+        }
+        for wrong in ["[1]", "\"<s>\"", "-2"] {
+            let error = of(&[&format!("{{\"bos_token_id\": {wrong}}}")]).unwrap_err();
+            assert!(error.starts_with("has bos_token_id "), "{error}");
+        }
+        assert!(of(&["{\"eos_token_id\": 2, \"eos_token_id\": 3}"]).unwrap_err().contains("duplicate field"));
+        assert!(of(&["{"]).unwrap_err().contains("is not a usable configuration"));
+    }
+}
