@@ -147,6 +147,12 @@ pub trait Stage: Sync {
         Ok(())
     }
 
+    /// What is to be told of a result that holds no longer though nothing about it is wrong: what is shared went
+    /// on, and it does not show that yet. None if it is not that.
+    fn outgrown(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<Option<String>, StageError> {
+        Ok(None)
+    }
+
     /// Why a result holds no longer, though it is here whole. The reason is a sentence.
     fn lapsed(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<String, StageError> {
         Ok("what it left outside its record is no longer there as it was".to_owned())

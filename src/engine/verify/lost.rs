@@ -13,7 +13,7 @@ use crate::base::key::WriteKey;
 use crate::engine::graph::{From, StageGraph, StageIndex};
 use crate::engine::preview::Outlook;
 use crate::engine::resolve::{Resolver, Results};
-use crate::stage::{Action, Kind, stage};
+use crate::stage::{Action, Kind, StageError, stage};
 use crate::store::{Event, Happened, Store, StoreError};
 
 /// What the log of a cycle says, beside what is there now.
@@ -52,7 +52,7 @@ impl<'a> History<'a> {
         }
         Some(match action {
             Err(error) => Err(error.to_string()),
-            Ok(action) if last.key == action.action_key() => Err(self.gone(&action, last)),
+            Ok(action) if last.key == action.action_key() => self.gone(&action, last),
             Ok(action) => match self.moved(index, at, &action) {
                 Some(why) => Err(why),
                 None => Ok("not made yet of what the plan says now; the next run makes it".to_owned()),
@@ -89,21 +89,28 @@ impl<'a> History<'a> {
         matches!((then, now), (Some(then), Ok(now)) if then.key != now.action_key())
     }
 
-    /// Why what an action made is not there, or does not hold.
-    fn gone(&self, action: &Action, last: &Event) -> String {
+    /// Why what an action made is not there, or does not hold; or that it merely shows what was before.
+    fn gone(&self, action: &Action, last: &Event) -> Result<String, String> {
         let result = match self.store.recorded(&last.key) {
             Ok(Some(result)) => result,
-            Ok(None) => return "what it made is no longer recorded, or cannot be read".to_owned(),
-            Err(error) => return error.to_string(),
+            Ok(None) => return Err("what it made is no longer recorded, or cannot be read".to_owned()),
+            Err(error) => return Err(error.to_string()),
         };
         let damaged = |(name, blob)| self.store.rehash(blob).err().map(|error| format!("{name}: {error}"));
         if let Some(why) = result.outputs.iter().find_map(damaged) {
-            return why;
+            return Err(why);
         }
         let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
         let context = context(self.store, action);
         let holds = stage.still_holds(&context, &result);
-        let why = holds.and_then(|_| stage.lapsed(&context, &result));
-        why.unwrap_or_else(|error| format!("nobody can tell whether it still holds: {error}"))
+        match holds.and_then(|_| stage.outgrown(&context, &result)) {
+            Ok(Some(told)) => Ok(told),
+            Ok(None) => Err(stage.lapsed(&context, &result).unwrap_or_else(nobody_can_tell)),
+            Err(error) => Err(nobody_can_tell(error)),
+        }
     }
+}
+
+fn nobody_can_tell(error: StageError) -> String {
+    format!("nobody can tell whether it still holds: {error}")
 }
