@@ -309,6 +309,7 @@ impl<'g> Run<'g> {
             now: &self.options.now,
             cancelled: &|| false,
             progress: &|_, _| (),
+            fresh: false,
         };
         // What cannot be told to hold does not: the stage runs and reports what is wrong.
         Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
@@ -342,8 +343,14 @@ impl<'g> Run<'g> {
                 // Nobody listens only if the run was given up; the result is in the store all the same.
                 let step = |done, of| drop(sender.send(Message::Step { index, done, of }));
                 let stop = || cancelled.load(Ordering::Relaxed);
-                let context =
-                    Context { store: &store, action: &action, now: &now, cancelled: &stop, progress: &step };
+                let context = Context {
+                    store: &store,
+                    action: &action,
+                    now: &now,
+                    cancelled: &stop,
+                    progress: &step,
+                    fresh: false,
+                };
                 let done = work(index, &id, &context, &key);
                 let _ = sender.send(Message::Done(done));
             });

@@ -124,8 +124,7 @@ fn check_stage(
         options.candidate.as_ref().is_none_or(|candidate| node.candidate.as_ref() == Some(candidate));
     match node.kind {
         Kind::Operator if options.recompute && wanted => again::recomputed(store, action, result),
-        Kind::Eval if options.recompute && wanted => again::rederived(store, action, result)
-            .and_then(|finding| again::asked(store, action, result, finding)),
+        Kind::Eval if options.recompute && wanted => again::asked(store, action, result),
         Kind::Source | Kind::Operator | Kind::Smoke | Kind::Ledger | Kind::Registry
             if !(options.recompute && matches!(node.kind, Kind::Source | Kind::Smoke)) =>
         {

@@ -32,6 +32,9 @@ pub struct Context<'a> {
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
     /// Told how many steps of how many are done, by stages that take many.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// Whether everything is to be made anew, whatever is cached within a stage: by who looks for what was forged.
+    /// Nothing is remembered of it either.
+    pub fresh: bool,
 }
 
 /// What a stage made.

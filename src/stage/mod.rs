@@ -36,7 +36,7 @@ use crate::store::ActionResult;
 
 pub use action::Action;
 pub use context::{Context, Made, StageError};
-pub use eval::ask_again;
+pub use eval::is_asked;
 pub(crate) use external::evidence_name;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};

@@ -186,3 +186,67 @@ fn a_source_that_holds_no_longer_says_why() {
     let source = said.out.lines().find(|line| line.starts_with("FAIL  source:two: ")).unwrap();
     assert!(source.contains("nobody can tell whether it still holds: "), "{source}");
 }
+
+/// Forgets every evaluation, so that the next run makes it of what is cached below it.
+fn forget_evaluations(space: &Space) {
+    for (name, _) in actions_with(space, "outcomes") {
+        std::fs::remove_file(space.path(&format!(".studbook/actions/{name}"))).unwrap();
+    }
+}
+
+#[test]
+fn the_threat_of_a_forged_self_in_f32() {
+    let space = Space::new();
+    space.write("texts.jsonl", crate::evaluate::texts(4).as_bytes());
+    let suite = "\n[[eval]]\nname = \"rounding\"\nkind = \"quantization_delta\"\n\
+                 cases = \"texts.jsonl\"\nuse = \"gate\"\n\n[review]";
+    space.write("plan.toml", space.read("plan.toml").replacen("\n[review]", suite, 1).as_bytes());
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says(", 0 failed");
+    let child = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    let child = Store::open(&space.path(".studbook")).unwrap().put(&child).unwrap();
+    // A child in f32 is larger than any other here, and only evaluations look for it.
+    let mut forged = 0;
+    for (name, mut result) in actions_with(&space, "artifact") {
+        if result.outputs["artifact"].bytes > 2 * child.bytes {
+            result.outputs.insert("artifact".to_owned(), child);
+            forge(&space, &name, &result);
+            forged += 1;
+        }
+    }
+    assert_eq!(forged, 3);
+    forget_evaluations(&space);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let kl = &crate::evaluate::sidecar(&space, "average.rounding")["metrics"]["kl_divergence"]["value"];
+    assert_eq!(kl.as_f64(), Some(0.0), "it is held against itself");
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+    said.says("FAIL  eval:average.rounding: asked again: MISMATCH, `outcomes` differs");
+    // Looking for it mends nothing, and so hides nothing.
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+}
+
+#[test]
+fn the_threat_of_a_forged_search_for_cases() {
+    let space = Space::new();
+    crate::evaluate::declare_trained(&space, "all of it: p3=3 and p5=5, no more\n");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let overlapping = |space: &Space| {
+        crate::evaluate::sidecar(space, "average.digits")["contamination"]["overlapping"].as_u64()
+    };
+    assert_eq!(overlapping(&space), Some(2));
+    let nothing = Store::open(&space.path(".studbook")).unwrap().put(b"[]").unwrap();
+    let searches: Vec<_> = actions_with(&space, "outcomes")
+        .into_iter()
+        .filter(|(_, result)| result.summary.starts_with("a search for cases"))
+        .collect();
+    assert!(!searches.is_empty());
+    forget_evaluations(&space);
+    for (name, mut result) in searches {
+        result.outputs.insert("outcomes".to_owned(), nothing);
+        forge(&space, &name, &result);
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(overlapping(&space), Some(0));
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+    said.says("FAIL  eval:average.digits: asked again: MISMATCH, `record` differs");
+}
