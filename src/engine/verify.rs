@@ -8,7 +8,7 @@
 //! * `again`: doing it again and comparing.  `lost`: why what was made once is not there.
 //! * `shown`: whether `runs/CYCLE/` shows what the store has.
 
-mod again;
+pub(super) mod again;
 mod lost;
 mod shown;
 

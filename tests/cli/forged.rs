@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use studbook::base::canonical;
 use studbook::base::digest::Sha256;
-use studbook::store::Store;
+use studbook::store::{Store, Verdict};
 
 use crate::space::Space;
 use crate::verify::{actions_with, done, forge, refused};
@@ -249,4 +249,67 @@ fn the_threat_of_a_forged_search_for_cases() {
     assert_eq!(overlapping(&space), Some(0));
     let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
     said.says("FAIL  eval:average.digits: asked again: MISMATCH, `record` differs");
+}
+
+/// Opens every gate of `tasks` in the promotion template that its result names.
+fn forge_promotion(space: &Space) -> String {
+    replace_record(space, "08-promotion/tasks.json", |body| {
+        for gate in body["gates"].as_array_mut().unwrap() {
+            gate["state"] = json!("passed");
+        }
+        assert_eq!(body["decision"], "refuse");
+        body["decision"] = json!("admit");
+    });
+    let refused = |result: &studbook::store::ActionResult| {
+        matches!(result.verdict, Verdict::Reject(_)) && result.summary.starts_with("quality: ")
+    };
+    let mut found = actions_with(space, "record");
+    found.retain(|(_, result)| refused(result));
+    let [(name, result)] = &mut found[..] else { panic!("{found:?}") };
+    (result.verdict, result.summary) = (Verdict::Pass, "all 5 gates passed".to_owned());
+    forge(space, name, result);
+    name.clone()
+}
+
+#[test]
+fn the_threat_of_a_forged_promotion_that_the_ledger_would_keep() {
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    let forged = forge_promotion(&space);
+    for _ in 0..2 {
+        let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+        let said = said.complains("the decision on `tasks` is not entered");
+        let said =
+            said.complains("promotion:tasks does not follow from its evidence: derived again, `record`");
+        said.complains("without ").complains(&format!(".studbook/actions/{forged} the next run makes it"));
+        assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+        assert!(!space.read(".studbook/registry/tiny/selector.json").contains("\"tasks\""));
+    }
+    // What it says to do works.
+    std::fs::remove_file(space.path(&format!(".studbook/actions/{forged}"))).unwrap();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn the_threat_of_forged_comparisons_and_admissions() {
+    let space = crate::evaluate::space();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "07-eval/comparisons.json", |body| {
+        for row in body["rows"].as_array_mut().unwrap() {
+            row["state"] = json!("failed");
+        }
+    });
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("what the store has of eval:comparisons does not follow from its evidence");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
+
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "09-admission/average.json", |body| body["admitted"] = json!(false));
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("what the store has of admission:average does not follow from its evidence");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
 }

@@ -14,7 +14,11 @@ pub(super) fn context<'a>(store: &'a Store, action: &'a Action) -> Context<'a> {
 }
 
 /// Runs a stage again and compares everything it made.
-pub(super) fn rederived(store: &Store, action: &Action, result: &ActionResult) -> Result<String, String> {
+pub(in crate::engine) fn rederived(
+    store: &Store,
+    action: &Action,
+    result: &ActionResult,
+) -> Result<String, String> {
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
     let again = stage(kind).run(&context(store, action)).map_err(|error: StageError| error.to_string())?;
     same("derived again", result, &again.into())?;
