@@ -79,6 +79,7 @@ impl Workshop {
             now: &String::new,
             cancelled: &|| false,
             progress: &|_, _| (),
+            fresh: true,
         };
         Ok(stage(kind).run(&context).map_err(|error| error.to_string())?.outputs)
     }

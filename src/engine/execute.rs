@@ -5,7 +5,7 @@
 //! budget's time) starts nothing new and waits for what runs to notice; whatever was finished is in
 //! the store, so the next run goes on from there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::decided::{Below, Decision};
 use super::graph::{StageGraph, StageIndex};
 use super::interrupt::on_interrupt;
 use super::resolve::{Resolver, Results};
 use super::schedule::{End, Schedule};
-use super::{attest, build};
+use super::{attest, build, decided};
 use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::base::key::WriteKey;
@@ -88,7 +89,7 @@ pub enum Fault {
     Input,
     /// Disk, permissions, store.
     Environment,
-    /// Whoever changed the ledger.
+    /// Whoever changed the ledger, or what is to be entered in it.
     Tampering,
     /// Ours.
     Bug,
@@ -102,6 +103,7 @@ impl Fault {
             {
                 Self::Tampering
             }
+            StageError::Forged { .. } => Self::Tampering,
             StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
             StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
             StageError::Operator(error) if error.is_environment() => Self::Environment,
@@ -196,6 +198,8 @@ struct Run<'g> {
     queue: VecDeque<(StageIndex, Action, ActionKey)>,
     /// On their threads.
     in_flight: BTreeMap<StageIndex, (Action, ActionKey)>,
+    /// Ended in this run, with a result that was not there.
+    made: BTreeSet<StageIndex>,
     log: Log<'g>,
     executed: usize,
     cached: usize,
@@ -215,6 +219,7 @@ impl<'g> Run<'g> {
             results: vec![None; graph.len()],
             queue: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            made: BTreeSet::new(),
             log: Log::open(graph, store, options)?,
             executed: 0,
             cached: 0,
@@ -306,6 +311,7 @@ impl<'g> Run<'g> {
             now: &self.options.now,
             cancelled: &|| false,
             progress: &|_, _| (),
+            fresh: false,
         };
         // What cannot be told to hold does not: the stage runs and reports what is wrong.
         Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
@@ -318,6 +324,15 @@ impl<'g> Run<'g> {
         failures().any(|failure| self.options.fail_fast || failure.fault >= Fault::Environment)
     }
 
+    /// What a stage is about to enter in the ledger.
+    fn decisions(&self, index: StageIndex) -> Result<Vec<Decision>, StoreError> {
+        if self.graph.node(index).kind != Kind::Ledger {
+            return Ok(Vec::new());
+        }
+        let Self { graph, resolver, results, made, .. } = self;
+        Below { graph, resolver, results, made }.decisions(index)
+    }
+
     fn start(&mut self, sender: &mpsc::UnboundedSender<Message>, told: &mut dyn FnMut(Progress<'_>)) {
         let mut waiting = VecDeque::new();
         while let Some((index, action, key)) = self.queue.pop_front() {
@@ -328,6 +343,7 @@ impl<'g> Run<'g> {
                 waiting.push_back((index, action, key));
                 continue;
             }
+            let decisions = self.decisions(index);
             self.schedule.started(index);
             self.in_flight.insert(index, (action.clone(), key));
             told(Progress::Started(index));
@@ -339,9 +355,15 @@ impl<'g> Run<'g> {
                 // Nobody listens only if the run was given up; the result is in the store all the same.
                 let step = |done, of| drop(sender.send(Message::Step { index, done, of }));
                 let stop = || cancelled.load(Ordering::Relaxed);
-                let context =
-                    Context { store: &store, action: &action, now: &now, cancelled: &stop, progress: &step };
-                let done = work(index, &id, &context, &key);
+                let context = Context {
+                    store: &store,
+                    action: &action,
+                    now: &now,
+                    cancelled: &stop,
+                    progress: &step,
+                    fresh: false,
+                };
+                let done = work(index, &id, &context, &key, decisions);
                 let _ = sender.send(Message::Done(done));
             });
         }
@@ -359,6 +381,7 @@ impl<'g> Run<'g> {
             Ok(result) => {
                 self.log.note(&id, Happened::Executed, &key, &action, done.took, self.store)?;
                 self.executed += 1;
+                self.made.insert(done.index);
                 self.pass(done.index, result, Some(done.took), told);
             }
             Err(failure) => {
@@ -415,7 +438,13 @@ impl<'g> Run<'g> {
 }
 
 /// One stage on its own thread: run it, and put its result where the next lookup finds it.
-fn work(index: StageIndex, id: &str, context: &Context<'_>, key: &ActionKey) -> Done {
+fn work(
+    index: StageIndex,
+    id: &str,
+    context: &Context<'_>,
+    key: &ActionKey,
+    decisions: Result<Vec<Decision>, StoreError>,
+) -> Done {
     let start = Instant::now();
     let Context { store, action, .. } = *context;
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
@@ -423,6 +452,7 @@ fn work(index: StageIndex, id: &str, context: &Context<'_>, key: &ActionKey) -> 
         // The action is a document of its own: any process that reaches the store could do this.
         let document = canonical::to_vec(action).map_err(|error| StageError::Refused(error.to_string()))?;
         store.put_memo(&document)?;
+        decided::hold(store, &decisions?)?;
         let result = ActionResult::from(stage(kind).run(context)?);
         if kind == Kind::Operator {
             build::note(store, key)?;

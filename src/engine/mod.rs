@@ -10,6 +10,7 @@
 //! * [`resolve`](mod@resolve): what a stage's inputs are this time, and so its action.
 //! * [`execute`]: runs what is ready, one event loop, rayon for arithmetic.
 //! * [`interrupt`]: when to stop.
+//! * `decided`: whether what is to be entered in the ledger follows from what it rests on.
 //! * [`preview`]: the same walk without running: what would happen, and why.
 //! * `attest`: signed statements about records, after a run.  `build`: what this process is, for them.
 //! * [`gates`]: which gates are pending, and what would satisfy each.
@@ -19,6 +20,7 @@
 mod attest;
 mod build;
 pub mod compile;
+mod decided;
 pub mod execute;
 pub mod gates;
 pub mod graph;

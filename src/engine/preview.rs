@@ -126,7 +126,14 @@ pub fn preview(graph: &StageGraph, store: &Store) -> Result<Preview, StoreError>
 fn lookup(store: &Store, action: &Action) -> Result<Option<ActionResult>, StoreError> {
     let Some(result) = store.lookup(&action.action_key())? else { return Ok(None) };
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-    let context = Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| () };
+    let context = Context {
+        store,
+        action,
+        now: &String::new,
+        cancelled: &|| false,
+        progress: &|_, _| (),
+        fresh: false,
+    };
     Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
 }
 

@@ -5,12 +5,14 @@
 //! or a cache entry pointing elsewhere, shows up here. Metrics are recomputed from outcomes. With
 //! recomputation the operators, smokes and evaluations are run again as well.
 //!
-//! * `again`: doing it again and comparing.  `lost`: why what was made once is not there.
+//! * `again`: doing it again and comparing.  `lost`: why what was made once is not there, or never was.
+//! * `standing`: which decisions the ledger has of the cycle.
 //! * `shown`: whether `runs/CYCLE/` shows what the store has.
 
-mod again;
+pub(super) mod again;
 mod lost;
 mod shown;
+mod standing;
 
 use std::sync::Arc;
 
@@ -59,7 +61,10 @@ pub fn verify(
 ) -> Result<Vec<Checked>, StoreError> {
     let preview = preview(graph, store)?;
     let resolver = Resolver::new(graph, store);
-    let history = History::load(graph, store, &preview.results)?;
+    let mut history = History::load(graph, store, &preview.results)?;
+    if history.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut all = Vec::new();
     let mut tell = |checked: Checked| {
         told(&checked);
@@ -73,10 +78,7 @@ pub fn verify(
                 let action = resolver.action(*index, &preview.results)?;
                 check_stage(graph, store, options, *index, &action, result)
             }
-            None => match history.lost(*index, outlook, action_of(index)) {
-                Some(told) => told,
-                None => continue,
-            },
+            None => history.told(*index, outlook, action_of(index)),
         };
         let (ok, finding) = match outcome {
             Ok(finding) => (true, finding),
@@ -84,12 +86,10 @@ pub fn verify(
         };
         tell(Checked { what: node.id.clone(), ok, finding });
     }
-    if preview.results.iter().flatten().count() > 0 {
-        attest::check(graph, store, &preview.results, &mut tell);
-        tell(shown::check(graph, store, &preview.results));
-        tell(check_ledger(store));
-        tell(check_registry(store, &graph.cycle, &options.now));
-    }
+    attest::check(graph, store, &preview.results, &mut tell);
+    tell(shown::check(graph, store, &preview.results));
+    tell(check_ledger(store));
+    tell(check_registry(store, &graph.cycle, &options.now));
     Ok(all)
 }
 
@@ -124,8 +124,7 @@ fn check_stage(
         options.candidate.as_ref().is_none_or(|candidate| node.candidate.as_ref() == Some(candidate));
     match node.kind {
         Kind::Operator if options.recompute && wanted => again::recomputed(store, action, result),
-        Kind::Eval if options.recompute && wanted => again::rederived(store, action, result)
-            .and_then(|finding| again::asked(store, action, result, finding)),
+        Kind::Eval if options.recompute && wanted => again::asked(store, action, result),
         Kind::Source | Kind::Operator | Kind::Smoke | Kind::Ledger | Kind::Registry
             if !(options.recompute && matches!(node.kind, Kind::Source | Kind::Smoke)) =>
         {

@@ -166,6 +166,28 @@ pub fn is_current(
 /// entries, the checkpoint's signature if it needs one, the proof of every model, and what the entries say
 /// about it. The number of entries is the answer.
 pub fn check(folder: &Path, selector: &Selector) -> Result<u64, RegistryError> {
+    Ok(checked(folder, selector)?.0.size)
+}
+
+/// The same on the machine that has the ledger: it must begin with what is shown, and keys that are named must be
+/// among its own, which are `keys`. A snapshot of the days before there were any names none.
+pub fn check_earlier(
+    folder: &Path,
+    ledger: &Ledger,
+    keys: &[PublicKey],
+    selector: &Selector,
+) -> Result<u64, RegistryError> {
+    let (head, named) = checked(folder, selector)?;
+    if let Some(other) = named.iter().find(|key| !keys.contains(key)) {
+        let why = format!("names the key {}, which is none of the log's", other.id().short());
+        return Err(RegistryError::File { path: LOG.to_owned(), why });
+    }
+    ledger.check(Some(&head))?;
+    Ok(head.size)
+}
+
+/// The checkpoint of what is shown, and the keys that are named.
+fn checked(folder: &Path, selector: &Selector) -> Result<(Head, Vec<PublicKey>), RegistryError> {
     let read = |path: &str, most: u64| open_plain(folder, path, most).map(|file| file.as_ref().to_vec());
     let bad = |path: &str, why: String| RegistryError::File { path: path.to_owned(), why };
     let log: Log =
@@ -206,7 +228,7 @@ pub fn check(folder: &Path, selector: &Selector) -> Result<u64, RegistryError> {
         }
     }
     check_admissions_in(selector, &leaves)?;
-    Ok(head.size)
+    Ok((head, keys))
 }
 
 impl Log {

@@ -32,6 +32,9 @@ pub struct Context<'a> {
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
     /// Told how many steps of how many are done, by stages that take many.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// Whether everything is to be made anew, whatever is cached within a stage: by who looks for what was forged.
+    /// Nothing is remembered of it either.
+    pub fresh: bool,
 }
 
 /// What a stage made.
@@ -98,6 +101,14 @@ pub enum StageError {
     /// The registry refused.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A result in the store that does not follow from its inputs.
+    #[error("{what}")]
+    Forged {
+        /// Which, and how so.
+        what: String,
+        /// The file that says so.
+        result: std::path::PathBuf,
+    },
     /// Something this stage itself found wrong.
     #[error("{0}")]
     Refused(String),
@@ -109,6 +120,11 @@ impl StageError {
         match self {
             Self::Store(error) => error.hint(),
             Self::Disk(error) => error.hint().map(str::to_owned),
+            Self::Forged { result, .. } => Some(format!(
+                "`studbook verify` says whether more was changed; without {} the next run makes it from its \
+                 evidence",
+                result.display()
+            )),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ use super::external;
 use super::smoke::IntroducedBy;
 use super::{Action, Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::canonical;
-use crate::base::digest::{Digest, Sha256};
+use crate::base::digest::Sha256;
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
 use crate::evaluate::contamination::{self, Contamination};
@@ -211,23 +211,10 @@ fn can_be_kept(bytes: u64, asked: usize, cases: usize) -> Result<(), StageError>
     )))
 }
 
-/// Asks a model again, apart from every cache, and says what its outcomes hash to; none for outcomes that
-/// were brought or compared and not asked for.
-pub fn ask_again(context: &Context<'_>) -> Result<Option<Digest>, StageError> {
-    if context.action.params.get("tests").is_some() {
-        return Ok(None);
-    }
-    let params: Params = context.params()?;
-    let evaluator = evaluate::find(&params.kind).filter(|_| params.kind != External::NAME);
-    let Some(evaluator) = evaluator else { return Ok(None) };
-    let suite = evaluate::Suite::parse(evaluator, &context.store.read(&context.input("suite")?)?)?;
-    let model = Model::new(context, &params);
-    let mut all = Vec::new();
-    for cases in suite.cases.chunks(BATCH) {
-        context.go_on()?;
-        all.extend(ask(context, evaluator, cases, &model, &params.options)?);
-    }
-    Ok(Some(Digest::of(&all)))
+/// Whether an evaluation asks a model here: its outcomes are not brought, and not compared.
+pub fn is_asked(action: &Action) -> bool {
+    action.params.get("tests").is_none()
+        && action.params.get("kind").and_then(Value::as_str).is_some_and(|kind| kind != External::NAME)
 }
 
 /// What decides the outcomes of a suite, or of `(first, count)` of its cases.
@@ -265,13 +252,17 @@ fn cached(
     make: impl FnOnce() -> Result<Vec<u8>, StageError>,
 ) -> Result<Blob, StageError> {
     let key = action.action_key();
-    if let Some(hit) = context.store.lookup(&key)?
+    if !context.fresh
+        && let Some(hit) = context.store.lookup(&key)?
         && let Some(outcomes) = hit.outputs.get("outcomes")
     {
         return Ok(*outcomes);
     }
     let bytes = make()?;
     let blob = keep(context.store, &bytes)?;
+    if context.fresh {
+        return Ok(blob);
+    }
     let result = ActionResult {
         outputs: BTreeMap::from([("outcomes".to_owned(), blob)]),
         verdict: Verdict::Pass,

@@ -83,11 +83,14 @@ impl<'a> Model<'a> {
             inputs: models,
         };
         let key = action.action_key();
-        let made = match context.store.lookup(&key)? {
+        let known = if context.fresh { None } else { context.store.lookup(&key)? };
+        let made = match known {
             Some(made) => made,
             None => {
                 let made = ActionResult::from(operator.run(&Context { action: &action, ..*context })?);
-                context.store.record_action(&key, &made)?;
+                if !context.fresh {
+                    context.store.record_action(&key, &made)?;
+                }
                 made
             }
         };

@@ -37,7 +37,7 @@ use crate::store::ActionResult;
 pub use action::Action;
 pub(crate) use comparison::NO_CASES;
 pub use context::{Context, Made, StageError};
-pub use eval::ask_again;
+pub use eval::is_asked;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};
 pub use registry::registry_folder;
@@ -145,6 +145,12 @@ pub trait Stage: Sync {
     /// is shared. Where it finds something it is an error.
     fn recheck(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<(), StageError> {
         Ok(())
+    }
+
+    /// What is to be told of a result that holds no longer though nothing about it is wrong: what is shared went
+    /// on, and it does not show that yet. None if it is not that.
+    fn outgrown(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<Option<String>, StageError> {
+        Ok(None)
     }
 
     /// Why a result holds no longer, though it is here whole. The reason is a sentence.

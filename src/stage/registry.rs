@@ -1,9 +1,10 @@
 //! Part 13: `registry`: a folder of admitted models that any static server can show to a browser.
 
 mod earlier;
+mod outgrown;
 mod release;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,41 +92,17 @@ impl Stage for RegistryStage {
     fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
         let params: Params = context.params()?;
         let Some((record, _)) = context.record_of::<SelectorRegistry>(result)? else { return Ok(false) };
-        for row in &record.entries {
-            if context.retired(row.manifest)?.is_some() {
-                return Ok(false);
-            }
-        }
-        // Why somebody is left out may change while everybody who is shown stays.
-        if !record.left_out.is_empty() && not_as_offered(context, &params, &record)?.is_some() {
-            return Ok(false);
-        }
         let folder = registry_folder(context.store, &params.cycle);
-        let selector = read_small("read", &folder.join("selector.json"), MAX_SELECTOR);
-        let Ok(bytes) = selector else { return Ok(false) };
-        if !site::is_current(&folder) || Sha256::of(&bytes) != record.selector {
-            return Ok(false);
-        }
-        let (log, selector) = (context.store.ledger()?, Selector::from_bytes(&bytes)?);
-        if !snapshot::is_current(&folder, &log, &release::log_keys(context), &selector)?
-            || selector.default != registry::default_of(&selector.entries, &log.leaves()?)
-            || !release::still_holds(context, &params, &folder, &log)?
-        {
-            return Ok(false);
-        }
-        // Whole files are compared by their stamps; `verify` reads them again.
-        for entry in selector.entries {
-            let model = context.store.hash_file(&folder.join(&entry.model.path));
-            let whole = model.is_ok_and(|blob| blob.digest == entry.model.blake3)
-                && registry::record_paths(&entry).all(|(path, sha256)| {
-                    read_small("read", &folder.join(path), MAX_MANIFEST)
-                        .is_ok_and(|it| Sha256::of(&it) == sha256)
-                });
-            if !whole {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let Some(selector) = shown(context, &params, &record, &folder)? else { return Ok(false) };
+        let log = context.store.ledger()?;
+        let entries = log.leaves()?.len() as u64;
+        Ok(snapshot::is_current(&folder, &log, &release::log_keys(context), &selector)?
+            && release::still_holds(context, &params, &folder, &log, entries)?)
+    }
+
+    /// Another cycle adds to the ledger too, and so does who takes somebody else back.
+    fn outgrown(&self, context: &Context<'_>, result: &ActionResult) -> Result<Option<String>, StageError> {
+        outgrown::outgrown(context, result)
     }
 
     /// The folder is read again by itself; whom it shows follows from the admissions and the ledger.
@@ -140,6 +117,46 @@ impl Stage for RegistryStage {
             ))),
         }
     }
+}
+
+/// The selector of a folder that has every file as it was built, of whom the ledger still lets it show; none if
+/// the folder is not that. How much of the ledger it shows is not asked.
+fn shown(
+    context: &Context<'_>,
+    params: &Params,
+    record: &SelectorRegistry,
+    folder: &Path,
+) -> Result<Option<Selector>, StageError> {
+    for row in &record.entries {
+        if context.retired(row.manifest)?.is_some() {
+            return Ok(None);
+        }
+    }
+    // Why somebody is left out may change while everybody who is shown stays.
+    if !record.left_out.is_empty() && not_as_offered(context, params, record)?.is_some() {
+        return Ok(None);
+    }
+    let selector = read_small("read", &folder.join("selector.json"), MAX_SELECTOR);
+    let Ok(bytes) = selector else { return Ok(None) };
+    if !site::is_current(folder) || Sha256::of(&bytes) != record.selector {
+        return Ok(None);
+    }
+    let selector = Selector::from_bytes(&bytes)?;
+    if selector.default != registry::default_of(&selector.entries, &context.store.ledger()?.leaves()?) {
+        return Ok(None);
+    }
+    // Whole files are compared by their stamps; `verify` reads them again.
+    for entry in &selector.entries {
+        let model = context.store.hash_file(&folder.join(&entry.model.path));
+        let whole = model.is_ok_and(|blob| blob.digest == entry.model.blake3)
+            && registry::record_paths(entry).all(|(path, sha256)| {
+                read_small("read", &folder.join(path), MAX_MANIFEST).is_ok_and(|it| Sha256::of(&it) == sha256)
+            });
+        if !whole {
+            return Ok(None);
+        }
+    }
+    Ok(Some(selector))
 }
 
 /// Where a record is not of what is offered now; none if it is.

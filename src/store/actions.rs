@@ -63,7 +63,8 @@ fn unsealed(key: &str, bytes: &[u8]) -> Option<ActionResult> {
 }
 
 impl Store {
-    fn action_path(&self, key: &ActionKey) -> std::path::PathBuf {
+    /// Where the result of an action is.
+    pub fn action_path(&self, key: &ActionKey) -> std::path::PathBuf {
         let hex = key.to_hex();
         self.root.join("actions").join(&hex[..2]).join(&hex[2..])
     }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use studbook::base::canonical;
 use studbook::base::digest::Sha256;
-use studbook::store::Store;
+use studbook::store::{Store, Verdict};
 
 use crate::space::Space;
 use crate::verify::{actions_with, done, forge, refused};
@@ -185,4 +185,131 @@ fn a_source_that_holds_no_longer_says_why() {
     let said = space.studbook(&["verify", "plan.toml"]).exits(4);
     let source = said.out.lines().find(|line| line.starts_with("FAIL  source:two: ")).unwrap();
     assert!(source.contains("nobody can tell whether it still holds: "), "{source}");
+}
+
+/// Forgets every evaluation, so that the next run makes it of what is cached below it.
+fn forget_evaluations(space: &Space) {
+    for (name, _) in actions_with(space, "outcomes") {
+        std::fs::remove_file(space.path(&format!(".studbook/actions/{name}"))).unwrap();
+    }
+}
+
+#[test]
+fn the_threat_of_a_forged_self_in_f32() {
+    let space = Space::new();
+    space.write("texts.jsonl", crate::evaluate::texts(4).as_bytes());
+    let suite = "\n[[eval]]\nname = \"rounding\"\nkind = \"quantization_delta\"\n\
+                 cases = \"texts.jsonl\"\nuse = \"gate\"\n\n[review]";
+    space.write("plan.toml", space.read("plan.toml").replacen("\n[review]", suite, 1).as_bytes());
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says(", 0 failed");
+    let child = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    let child = Store::open(&space.path(".studbook")).unwrap().put(&child).unwrap();
+    // A child in f32 is larger than any other here, and only evaluations look for it.
+    let mut forged = 0;
+    for (name, mut result) in actions_with(&space, "artifact") {
+        if result.outputs["artifact"].bytes > 2 * child.bytes {
+            result.outputs.insert("artifact".to_owned(), child);
+            forge(&space, &name, &result);
+            forged += 1;
+        }
+    }
+    assert_eq!(forged, 3);
+    forget_evaluations(&space);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let kl = &crate::evaluate::sidecar(&space, "average.rounding")["metrics"]["kl_divergence"]["value"];
+    assert_eq!(kl.as_f64(), Some(0.0), "it is held against itself");
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+    said.says("FAIL  eval:average.rounding: asked again: MISMATCH, `outcomes` differs");
+    // Looking for it mends nothing, and so hides nothing.
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+}
+
+#[test]
+fn the_threat_of_a_forged_search_for_cases() {
+    let space = Space::new();
+    crate::evaluate::declare_trained(&space, "all of it: p3=3 and p5=5, no more\n");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let overlapping = |space: &Space| {
+        crate::evaluate::sidecar(space, "average.digits")["contamination"]["overlapping"].as_u64()
+    };
+    assert_eq!(overlapping(&space), Some(2));
+    let nothing = Store::open(&space.path(".studbook")).unwrap().put(b"[]").unwrap();
+    let searches: Vec<_> = actions_with(&space, "outcomes")
+        .into_iter()
+        .filter(|(_, result)| result.summary.starts_with("a search for cases"))
+        .collect();
+    assert!(!searches.is_empty());
+    forget_evaluations(&space);
+    for (name, mut result) in searches {
+        result.outputs.insert("outcomes".to_owned(), nothing);
+        forge(&space, &name, &result);
+    }
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(overlapping(&space), Some(0));
+    let said = space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4);
+    said.says("FAIL  eval:average.digits: asked again: MISMATCH, `record` differs");
+}
+
+/// Opens every gate of `tasks` in the promotion template that its result names.
+fn forge_promotion(space: &Space) -> String {
+    replace_record(space, "08-promotion/tasks.json", |body| {
+        for gate in body["gates"].as_array_mut().unwrap() {
+            gate["state"] = json!("passed");
+        }
+        assert_eq!(body["decision"], "refuse");
+        body["decision"] = json!("admit");
+    });
+    let refused = |result: &studbook::store::ActionResult| {
+        matches!(result.verdict, Verdict::Reject(_)) && result.summary.starts_with("quality: ")
+    };
+    let mut found = actions_with(space, "record");
+    found.retain(|(_, result)| refused(result));
+    let [(name, result)] = &mut found[..] else { panic!("{found:?}") };
+    (result.verdict, result.summary) = (Verdict::Pass, "all 5 gates passed".to_owned());
+    forge(space, name, result);
+    name.clone()
+}
+
+#[test]
+fn the_threat_of_a_forged_promotion_that_the_ledger_would_keep() {
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    let forged = forge_promotion(&space);
+    for _ in 0..2 {
+        let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+        let said = said.complains("the decision on `tasks` is not entered");
+        let said =
+            said.complains("promotion:tasks does not follow from its evidence: derived again, `record`");
+        said.complains("without ").complains(&format!(".studbook/actions/{forged} the next run makes it"));
+        assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+        assert!(!space.read(".studbook/registry/tiny/selector.json").contains("\"tasks\""));
+    }
+    // What it says to do works.
+    std::fs::remove_file(space.path(&format!(".studbook/actions/{forged}"))).unwrap();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn the_threat_of_forged_comparisons_and_admissions() {
+    let space = crate::evaluate::space();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "07-eval/comparisons.json", |body| {
+        for row in body["rows"].as_array_mut().unwrap() {
+            row["state"] = json!("failed");
+        }
+    });
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("what the store has of eval:comparisons does not follow from its evidence");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
+
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "09-admission/average.json", |body| body["admitted"] = json!(false));
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("what the store has of admission:average does not follow from its evidence");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
 }

@@ -411,3 +411,55 @@ fn an_earlier_candidate_of_the_same_name_is_offered_again() {
     assert_eq!(third["entries"], first["entries"], "the same files, the same evidence");
     space.studbook(&["verify", "plan.toml"]).exits(0);
 }
+
+/// The same plan for another cycle of the same store.
+fn run_another_cycle(space: &Space) {
+    let other = space.read("plan.toml").replace("name = \"tiny\"", "name = \"other\"");
+    space.write("other.toml", other.as_bytes());
+    space.studbook(&["run", "other.toml", "--quiet"]).exits(3);
+}
+
+#[test]
+fn a_registry_that_the_ledger_outgrew_is_no_tampering() {
+    for (space, shown) in [(Space::new(), "3 of 6"), (space(), "4 of 8")] {
+        build(&space);
+        run_another_cycle(&space);
+        let outgrown = format!("  ok  registry:tiny: shows {shown} ledger entries");
+        let said = space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+        said.says(&outgrown).says("the next run renews it").says("  ok  registry: ");
+        let retire = |whom: &str| space.studbook(&["retire", whom, "--plan", "plan.toml", "--reason", "old"]);
+        retire("other/average").exits(0);
+        space.studbook(&["verify", "plan.toml"]).exits(0).says("registry:tiny: shows ");
+        // What it shows must be what the log begins with all the same.
+        let checkpoint = ".studbook/registry/tiny/checkpoint";
+        let good = space.read(checkpoint);
+        space.write(checkpoint, space.read(".studbook/ledger/checkpoint").as_bytes());
+        let lapsed = "FAIL  registry:tiny: what it left outside its record is no longer there as it was";
+        space.studbook(&["verify", "plan.toml"]).exits(4).says(lapsed);
+        space.write(checkpoint, good.as_bytes());
+        space.studbook(&["verify", "plan.toml"]).exits(0);
+        build(&space);
+        let said = space.studbook(&["verify", "plan.toml"]).exits(0);
+        assert!(!said.out.contains("renews"), "{}", said.out);
+        // Nobody who was taken back is shown, however much of the ledger is.
+        retire("tiny/average").exits(0);
+        space.studbook(&["verify", "plan.toml"]).exits(4).says(lapsed);
+    }
+}
+
+#[test]
+fn a_registry_of_the_days_before_the_log_was_signed_is_no_tampering() {
+    let space = Space::new();
+    build(&space);
+    space.studbook(&["keys", "new", "log"]).exits(0);
+    space.studbook(&["ledger", "sign", "plan.toml", "--key", "keys/log.pem"]).exits(0);
+    let shown = "  ok  registry:tiny: shows 3 of 3 ledger entries";
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(shown).says("the next run renews it");
+    // A key that is none of the log's vouches for nothing.
+    let log = ".studbook/registry/tiny/ledger.json";
+    let other = format!("\"keys\":[\"{}\"]", "A".repeat(43) + "=");
+    space.edit(log, "\"keys\":[]", &other);
+    space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL  registry:tiny: ");
+    build(&space);
+    space.studbook(&["verify", "plan.toml"]).exits(0).says("registry:tiny: bytes match");
+}

@@ -66,8 +66,10 @@ fn a_good_store_holds_and_can_be_computed_again() {
     let json = space.studbook(&["verify", "plan.toml", "--format", "json"]).exits(0).json();
     assert_eq!(json["failed"], 0);
     let stages = space.studbook(&["plan", "plan.toml", "--format", "json"]).json()["stages"].clone();
-    // Every stage but the pending admission, what is shown, the ledger and the registry.
-    assert_eq!(json["checked"], stages.as_array().unwrap().len() - 1 + 3);
+    // Every stage, what is shown, the ledger and the registry.
+    assert_eq!(json["checked"], stages.as_array().unwrap().len() + 3);
+    let pending = "  ok  admission:ties: not made: promotion:ties waits for evidence";
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(pending);
     assert_eq!(space.files(".studbook/runs"), before);
 }
 
@@ -394,4 +396,73 @@ fn the_threat_of_outcomes_forged_in_the_cache() {
     assert_eq!(space.read(".studbook/runs/tiny/07-eval/average.digits.outcomes.jsonl"), forged);
     space.studbook(&["verify", "plan.toml"]).exits(0);
     space.studbook(&["verify", "plan.toml", "--recompute"]).exits(4).says("asked again: MISMATCH");
+}
+
+/// Takes what the evaluation of `tasks` left away, as if it never had been.
+fn lose_an_evaluation(space: &Space) {
+    let record = object(space, "07-eval/tasks.digits.json");
+    let digest = record.file_name().unwrap().to_str().unwrap();
+    let made = |result: &ActionResult| {
+        let record = result.outputs.get("record");
+        record.is_some_and(|record| digest == &record.digest.to_hex()[2..])
+    };
+    let mut lost = 0;
+    for (name, _) in actions_with(space, "outcomes").into_iter().filter(|(_, result)| made(result)) {
+        std::fs::remove_file(space.path(&format!(".studbook/actions/{name}"))).unwrap();
+        lost += 1;
+    }
+    assert_eq!(lost, 1);
+    std::fs::remove_file(record).unwrap();
+}
+
+#[test]
+fn evidence_that_is_lost_together_with_the_log() {
+    let space = done();
+    let json = space.studbook(&["verify", "plan.toml", "--format", "json"]).exits(0).json();
+    lose_an_evaluation(&space);
+    let log = space.files(".studbook/cycles");
+    let ([(name, lines)], true) = (&log.iter().collect::<Vec<_>>()[..], log.len() == 1) else { panic!() };
+    // Only the events of that stage are gone: the ledger's decision is still there, and nothing explains it.
+    let text = String::from_utf8((*lines).clone()).unwrap();
+    let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"eval:tasks.digits\"")).collect();
+    assert!(kept.len() < text.lines().count());
+    space.write(&format!(".studbook/cycles/{name}"), kept.join("\n").as_bytes());
+    let why = "ledger entry 2 is its refusal, which nothing here says any more: nothing was made since";
+    refused(&space, "admission:tasks", why).says("  ok  eval:tasks.digits: never made");
+    // All events are.
+    std::fs::remove_dir_all(space.path(".studbook/cycles")).unwrap();
+    std::fs::remove_dir_all(space.path(".studbook/runs")).unwrap();
+    let why = "ledger entry 0 is of this cycle, but the log of the cycle is gone";
+    let said = refused(&space, "eval:tasks.digits", why);
+    said.says(&format!("\n{} checked, ", json["checked"]));
+    // All results are.
+    std::fs::remove_dir_all(space.path(".studbook/actions")).unwrap();
+    refused(&space, "source:one", why);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+#[test]
+fn an_approval_that_is_lost_or_cannot_be_read() {
+    let space = done();
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+    space.studbook(&["verify", "plan.toml"]).exits(0).says("promotion:ties: not made yet");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    let kept = space.path(".studbook/evidence");
+    std::fs::rename(&kept, space.path("away")).unwrap();
+    let why = "ledger entry 3 is its admission, which nothing here says any more: \
+               the input `approval.release` of promotion:ties was brought and is gone; bring it again";
+    refused(&space, "admission:ties", why);
+    // Nor does a run that finds the gate waiting make it right.
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    refused(&space, "admission:ties", why);
+    std::fs::rename(space.path("away"), &kept).unwrap();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+    let files = space.files(".studbook/evidence");
+    let file = kept.join(files.keys().next().unwrap());
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    refused(&space, "promotion:ties", "release.json");
 }

@@ -5,16 +5,20 @@ use crate::base::difference;
 use crate::base::digest::Digest;
 use crate::record;
 use crate::record::receipt::OperatorReceipt;
-use crate::stage::{Action, Context, Kind, StageError, ask_again, recompute, stage};
+use crate::stage::{Action, Context, Kind, StageError, is_asked, recompute, stage};
 use crate::store::{ActionResult, Store};
 
 /// A stage that is looked into, without clock, haste or audience.
 pub(super) fn context<'a>(store: &'a Store, action: &'a Action) -> Context<'a> {
-    Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| () }
+    Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| (), fresh: false }
 }
 
 /// Runs a stage again and compares everything it made.
-pub(super) fn rederived(store: &Store, action: &Action, result: &ActionResult) -> Result<String, String> {
+pub(in crate::engine) fn rederived(
+    store: &Store,
+    action: &Action,
+    result: &ActionResult,
+) -> Result<String, String> {
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
     let again = stage(kind).run(&context(store, action)).map_err(|error: StageError| error.to_string())?;
     same("derived again", result, &again.into())?;
@@ -68,17 +72,15 @@ fn receipt(store: &Store, result: &ActionResult, again: &OperatorReceipt) -> Res
     Ok(difference::first(&found, again))
 }
 
-/// Asks the model again and compares what it says with the outcomes that are kept.
-pub(super) fn asked(
-    store: &Store,
-    action: &Action,
-    result: &ActionResult,
-    derived: String,
-) -> Result<String, String> {
-    let found = ask_again(&context(store, action)).map_err(|error| error.to_string())?;
-    let Some(found) = found else { return Ok(derived) };
-    match result.outputs.get("outcomes") {
-        Some(bound) if bound.digest == found => Ok(format!("asked again: MATCH {}", found.short())),
-        bound => Err(mismatch("asked again: MISMATCH", bound.map(|bound| &bound.digest), found)),
+/// Runs an evaluation again without any cache, so that the model is asked, its texts are searched and what it is
+/// held against is made anew, and compares everything. What is not asked here is derived again.
+pub(super) fn asked(store: &Store, action: &Action, result: &ActionResult) -> Result<String, String> {
+    if !is_asked(action) {
+        return rederived(store, action, result);
     }
+    let context = Context { fresh: true, ..context(store, action) };
+    let again: ActionResult = stage(Kind::Eval).run(&context).map_err(|error| error.to_string())?.into();
+    same("asked again: MISMATCH", result, &again)?;
+    let outcomes = again.outputs.get("outcomes").map_or_else(String::new, |blob| blob.digest.short());
+    Ok(format!("asked again: MATCH {outcomes}"))
 }

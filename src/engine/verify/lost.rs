@@ -1,19 +1,23 @@
-//! Why a stage that has run once has no result any more.
+//! Why a stage has no result, or none any more.
 //!
 //! To a run, a damaged blob is merely one to make again; to whoever verifies, it is the finding. But a stage may
 //! also wait for the next run: after an edit of the plan, or behind a run that was stopped. The log tells the two
-//! apart: in it, what such a stage is made of was made anew after the stage itself.
+//! apart: in it, what such a stage is made of was made anew after the stage itself. The log can be lost, too; what
+//! the ledger has of the cycle is then the witness that there was one.
+//!
+//! Every stage is accounted for, so that evidence which is gone is never merely one line less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::again::context;
 use super::mismatch;
+use super::standing::Decided;
 use crate::base::canonical;
 use crate::base::key::WriteKey;
 use crate::engine::graph::{From, StageGraph, StageIndex};
 use crate::engine::preview::Outlook;
 use crate::engine::resolve::{Resolver, Results};
-use crate::stage::{Action, Kind, stage};
+use crate::stage::{Action, Kind, StageError, stage};
 use crate::store::{Event, Happened, Store, StoreError};
 
 /// What the log of a cycle says, beside what is there now.
@@ -24,6 +28,9 @@ pub(super) struct History<'a> {
     events: Vec<Event>,
     /// The place of every stage's last event.
     last: BTreeMap<String, usize>,
+    decided: Result<Decided, String>,
+    /// Stages without a result that say why, or rest on one that does.
+    accounted: BTreeSet<StageIndex>,
 }
 
 impl<'a> History<'a> {
@@ -34,30 +41,120 @@ impl<'a> History<'a> {
     ) -> Result<Self, StoreError> {
         let events = store.events(&graph.cycle)?;
         let last = events.iter().enumerate().map(|(at, event)| (event.stage.clone(), at)).collect();
-        Ok(Self { graph, store, results, events, last })
+        let decided = Decided::of(graph, store, results);
+        Ok(Self { graph, store, results, events, last, decided, accounted: BTreeSet::new() })
     }
 
-    /// What is to be told of a stage without a result: that it is not made yet, or what is wrong; nothing if it
-    /// never was made.
-    pub(super) fn lost(
-        &self,
+    /// Whether nothing of this cycle was ever made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.results.iter().all(Option::is_none)
+            && self.decided.as_ref().is_ok_and(|decided| decided.first.is_none())
+    }
+
+    /// What is to be told of a stage without a result: that it is not made yet, or what is wrong. Stages are asked
+    /// about in order.
+    pub(super) fn told(
+        &mut self,
         index: StageIndex,
         outlook: &Outlook,
         action: Result<Action, StoreError>,
-    ) -> Option<Result<String, String>> {
-        let at = *self.last.get(&self.graph.node(index).id)?;
-        let last = &self.events[at];
-        if matches!(last.happened, Happened::Failed(_)) || !matches!(outlook, Outlook::WouldRun { .. }) {
-            return None;
+    ) -> Result<String, String> {
+        let above = self.graph.needs(index).any(|(needed, _)| self.accounted.contains(&needed));
+        let (told, accounted) = match (action, outlook) {
+            (Err(error), _) => (Err(error.to_string()), true),
+            (Ok(_), Outlook::Blocked { by }) => {
+                (Err(format!("nobody can look into it: in the way is {}", by.join(", "))), true)
+            }
+            (Ok(action), Outlook::WouldRun { .. } | Outlook::Cached { .. }) => self.not_there(index, &action),
+            (Ok(_), Outlook::Depends { on }) => {
+                (Ok(format!("not made yet: it waits for {}", on.join(", "))), above)
+            }
+            (Ok(_), Outlook::Pending { on }) => {
+                (Ok(format!("not made: {} waits for evidence", on.join(", "))), above)
+            }
+            (Ok(_), Outlook::Skipped { by }) => {
+                (Ok(format!("not made: refused at {}", by.join(", "))), above)
+            }
+        };
+        if accounted {
+            self.accounted.insert(index);
+            return told;
         }
-        Some(match action {
-            Err(error) => Err(error.to_string()),
-            Ok(action) if last.key == action.action_key() => Err(self.gone(&action, last)),
-            Ok(action) => match self.moved(index, at, &action) {
-                Some(why) => Err(why),
-                None => Ok("not made yet of what the plan says now; the next run makes it".to_owned()),
-            },
-        })
+        told.and_then(|told| self.undecided(index).map_or(Ok(told), Err))
+    }
+
+    /// Of a stage that would run: whether it is lost, and whether that accounts for what rests on it.
+    fn not_there(&self, index: StageIndex, action: &Action) -> (Result<String, String>, bool) {
+        let Some(at) = self.last.get(&self.graph.node(index).id).copied() else {
+            return match self.decided.as_ref().map_or(None, |decided| decided.first) {
+                Some(entry) if self.events.is_empty() => {
+                    let why = "the log of the cycle is gone, and what was made cannot be found";
+                    (Err(format!("ledger entry {entry} is of this cycle, but {why}")), true)
+                }
+                _ => (Ok("never made; the next run makes it".to_owned()), false),
+            };
+        };
+        let last = &self.events[at];
+        if let Happened::Failed(why) = &last.happened {
+            return (Ok(format!("not made: it failed last time: {why}")), false);
+        }
+        if last.key == action.action_key() {
+            return (self.gone(action, last), true);
+        }
+        let told = match self.moved(index, at, action) {
+            Some(why) => Err(why),
+            None => Ok("not made yet of what the plan says now; the next run makes it".to_owned()),
+        };
+        (told, true)
+    }
+
+    /// Why an admission must be here and is not: the ledger has a decision under this very plan that stands, and
+    /// nothing was made since that would lead to another, or what it rests on is gone.
+    fn undecided(&self, index: StageIndex) -> Option<String> {
+        let node = self.graph.node(index);
+        let (Kind::Admission, Some(candidate), Ok(decided)) = (node.kind, &node.candidate, &self.decided)
+        else {
+            return None;
+        };
+        let leaf = decided.standing.get(candidate)?;
+        let why = match self.last.get(&node.id) {
+            None => "the log says nothing of it".to_owned(),
+            Some(at) => {
+                let upstream = self.upstream(index);
+                match upstream.iter().find_map(|stage| self.taken_away(*stage, *at)) {
+                    Some(why) => why,
+                    None if upstream.iter().any(|stage| self.touched(*stage, *at)) => return None,
+                    None => "nothing was made since that would change it".to_owned(),
+                }
+            }
+        };
+        let (entry, kind) = (leaf.index, leaf.kind.word());
+        Some(format!("ledger entry {entry} is its {kind}, which nothing here says any more: {why}"))
+    }
+
+    /// The stages that decide it: its promotion, and what that needs.
+    fn upstream(&self, admission: StageIndex) -> Vec<StageIndex> {
+        let needs = |index| self.graph.needs(index).map(|(needed, _)| needed);
+        needs(admission).flat_map(|promotion| needs(promotion).chain([promotion])).collect()
+    }
+
+    /// Whether anything happened to a stage after this event.
+    fn touched(&self, stage: StageIndex, at: usize) -> bool {
+        self.last.get(&self.graph.node(stage).id).is_some_and(|last| *last > at)
+    }
+
+    /// What was brought for a stage before this event, and is not there now.
+    fn taken_away(&self, stage: StageIndex, at: usize) -> Option<String> {
+        let node = self.graph.node(stage);
+        let then = self.events[..at].iter().rev().find(|event| event.stage == node.id)?;
+        let then: Action = canonical::from_slice(&self.store.read(&then.action).ok()?).ok()?;
+        let now = Resolver::new(self.graph, self.store).action(stage, self.results).ok()?;
+        let gone = node.inputs.iter().find(|input| {
+            let brought = matches!(input.from, From::Brought(..));
+            brought && then.inputs.contains_key(&input.name) && !now.inputs.contains_key(&input.name)
+        })?;
+        Some(format!("the input `{}` of {} was brought and is gone; bring it again", gone.name, node.id))
     }
 
     /// An input with other bytes that no edit of the plan explains. Another parameter, or an input more or less,
@@ -89,21 +186,28 @@ impl<'a> History<'a> {
         matches!((then, now), (Some(then), Ok(now)) if then.key != now.action_key())
     }
 
-    /// Why what an action made is not there, or does not hold.
-    fn gone(&self, action: &Action, last: &Event) -> String {
+    /// Why what an action made is not there, or does not hold; or that it merely shows what was before.
+    fn gone(&self, action: &Action, last: &Event) -> Result<String, String> {
         let result = match self.store.recorded(&last.key) {
             Ok(Some(result)) => result,
-            Ok(None) => return "what it made is no longer recorded, or cannot be read".to_owned(),
-            Err(error) => return error.to_string(),
+            Ok(None) => return Err("what it made is no longer recorded, or cannot be read".to_owned()),
+            Err(error) => return Err(error.to_string()),
         };
         let damaged = |(name, blob)| self.store.rehash(blob).err().map(|error| format!("{name}: {error}"));
         if let Some(why) = result.outputs.iter().find_map(damaged) {
-            return why;
+            return Err(why);
         }
         let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
         let context = context(self.store, action);
         let holds = stage.still_holds(&context, &result);
-        let why = holds.and_then(|_| stage.lapsed(&context, &result));
-        why.unwrap_or_else(|error| format!("nobody can tell whether it still holds: {error}"))
+        match holds.and_then(|_| stage.outgrown(&context, &result)) {
+            Ok(Some(told)) => Ok(told),
+            Ok(None) => Err(stage.lapsed(&context, &result).unwrap_or_else(|error| nobody_can_tell(&error))),
+            Err(error) => Err(nobody_can_tell(&error)),
+        }
     }
+}
+
+fn nobody_can_tell(error: &StageError) -> String {
+    format!("nobody can tell whether it still holds: {error}")
 }

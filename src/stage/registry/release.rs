@@ -142,13 +142,20 @@ impl Signing {
     }
 }
 
-/// Whether the folder is signed as it should be now: the metadata is of the ledger that is shown, holds until
+/// Whether there is no signed metadata, and never was: there may be keys for it by now.
+pub(super) fn never_was(params: &Params, folder: &Path, log: &Ledger) -> Result<bool, StageError> {
+    let published = tuf::check::read(folder)?;
+    Ok(published.is_none() && last_of(params, &log.leaves()?).is_none())
+}
+
+/// Whether the folder is signed as it should be: the metadata is of as many entries as are shown, holds until
 /// the date in the plan, and names the keys that are at hand.
 pub(super) fn still_holds(
     context: &Context<'_>,
     params: &Params,
     folder: &Path,
     log: &Ledger,
+    entries: u64,
 ) -> Result<bool, StageError> {
     let leaves = log.leaves()?;
     let keys = Keys::of(context.store.custody()).map_err(registry::RegistryError::from)?;
@@ -160,8 +167,7 @@ pub(super) fn still_holds(
     };
     let release = kept(context, params, last)?;
     let roots = published.roots == release.roots;
-    if published.version != leaves.len() as u64 || params.expires.as_ref() != Some(&release.expires) || !roots
-    {
+    if published.version != entries || params.expires.as_ref() != Some(&release.expires) || !roots {
         return Ok(false);
     }
     let wanted = params.root_expires.as_ref().unwrap_or(&release.expires);
