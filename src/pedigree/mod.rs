@@ -15,11 +15,13 @@
 //! * [`records`]: every record of a store that pedigrees are made of.
 //! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
+//! * [`decided`]: what was decided of bytes, under whatever manifest.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
 pub mod approvals;
 pub mod champion;
+pub mod decided;
 pub mod offered;
 pub mod records;
 pub mod signing;
@@ -27,6 +29,7 @@ pub mod taint;
 pub mod tracer;
 pub mod tree;
 
+pub use decided::Decided;
 pub use records::Pedigree;
 pub use taint::{Revoked, Taint};
 pub use tracer::Tracer;
