@@ -16,10 +16,12 @@
 //! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
 //! * [`decided`]: what was decided of bytes, under whatever manifest.
+//! * [`bred`]: whether a file is a model of this store.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
 pub mod approvals;
+pub mod bred;
 pub mod champion;
 pub mod decided;
 pub mod offered;
