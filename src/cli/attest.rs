@@ -11,6 +11,8 @@ use crate::base::name::Name;
 use crate::base::nearest::nearest;
 use crate::engine::gates::promotion_of;
 use crate::engine::preview::preview;
+use crate::engine::resolve::Results;
+use crate::ledger::refusal_of;
 use crate::pedigree::signing::refuse_revoked;
 use crate::plan::{Candidate, Gate, GateRule};
 use crate::record;
@@ -38,12 +40,7 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
             .hint(format!("run it first: studbook run {}", loaded.typed))
     };
     // After one approval of several the promotion is still to be decided again: that is no hindrance.
-    let promotion = promotion_of(&loaded.graph, &loaded.store, &preview.results, &candidate.name)?;
-    if promotion.is_some_and(|promotion| promotion.decision == Decision::Refuse) {
-        return Err(
-            UsageError::new(format!("`{}` was refused; no approval changes that", candidate.name)).into()
-        );
-    }
+    not_refused(&loaded, &preview.results, &candidate.name, "no approval changes")?;
     let record = |kind| recorded(&loaded, &preview.results, kind, &candidate.name).ok_or_else(not_made);
     let (blake3, manifest) = record(Kind::Candidate)?;
     let (_, lineage) = record(Kind::Lineage)?;
@@ -74,6 +71,29 @@ pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow:
         loaded.typed
     )?;
     Ok(Exit::Complete)
+}
+
+/// Nothing is brought for a candidate that was refused, by what is there now or by the ledger.
+pub(super) fn not_refused(
+    loaded: &Loaded,
+    results: &Results,
+    candidate: &Name,
+    nothing_changes: &str,
+) -> anyhow::Result<()> {
+    let refused = |why: &str| {
+        let error = UsageError::new(format!("`{candidate}` was refused{why}; {nothing_changes} that"));
+        Err(error.hint("what is made by another plan is another candidate").into())
+    };
+    let promotion = promotion_of(&loaded.graph, &loaded.store, results, candidate)?;
+    if promotion.is_some_and(|promotion| promotion.decision == Decision::Refuse) {
+        return refused("");
+    }
+    let manifest = recorded(loaded, results, Kind::Candidate, candidate).map(|(_, manifest)| manifest);
+    let leaves = loaded.store.ledger()?.leaves()?;
+    match manifest.and_then(|manifest| refusal_of(manifest, &leaves)) {
+        Some(refusal) => refused(&format!(" by ledger entry {}", refusal.index)),
+        None => Ok(()),
+    }
 }
 
 fn demands_signature(gate: &Gate) -> bool {
@@ -144,12 +164,7 @@ fn find_gate<'a>(loaded: &'a Loaded, candidate: &Candidate, name: &str) -> anyho
 }
 
 /// The record of a candidate's stage: its digest in the store and in evidence.
-fn recorded(
-    loaded: &Loaded,
-    results: &crate::engine::resolve::Results,
-    kind: Kind,
-    candidate: &Name,
-) -> Option<(Digest, Sha256)> {
+fn recorded(loaded: &Loaded, results: &Results, kind: Kind, candidate: &Name) -> Option<(Digest, Sha256)> {
     let index = loaded.graph.find(&format!("{}:{candidate}", kind.name()))?;
     let blob = results[index.index()].as_ref()?.outputs.get("record")?;
     let bytes = loaded.store.read(&blob.digest).ok()?;

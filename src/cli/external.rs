@@ -42,6 +42,7 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
             .hint(format!("run it first: studbook run {}", loaded.typed))
             .into());
     };
+    super::attest::not_refused(&loaded, &preview.results, &name.parse()?, "no other results change")?;
     let bytes = loaded.store.read(&blob.digest)?;
     let artifact = match kind {
         Kind::Source => record::from_bytes::<SourceArtifact>(&bytes)?.artifact,

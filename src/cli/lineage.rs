@@ -26,9 +26,7 @@ pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow
 /// The one candidate a person means. Of several made under one name, the one that was admitted.
 pub(super) fn the_candidate(pedigree: &Pedigree, wanted: &str) -> anyhow::Result<Sha256> {
     let found = pedigree.find(wanted);
-    let admitted = |manifest: &&Sha256| {
-        pedigree.admissions.get(manifest).is_some_and(|(_, admission)| admission.admitted)
-    };
+    let admitted = |manifest: &&Sha256| pedigree.verdict(**manifest) == "admitted";
     let chosen: Vec<Sha256> = if found.len() > 1 && found.iter().any(|found| admitted(&found)) {
         found.iter().filter(admitted).copied().collect()
     } else {

@@ -10,6 +10,7 @@ use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
+use crate::ledger;
 use crate::pedigree::{Pedigree, Revoked, Tracer};
 use crate::record::{self, registry::SelectorRegistry};
 use crate::registry::paths::FOLDERS;
@@ -119,13 +120,13 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 /// What the ledger has taken back since the registry was built, itself or something that it descends from.
 fn taken_back(store: &Store, selector: &Selector) -> anyhow::Result<Vec<(Name, String)>> {
-    let ledger = store.ledger()?;
-    let (leaves, pedigree, revoked) = (ledger.leaves()?, Pedigree::load(store)?, Revoked::of(&ledger)?);
+    let log = store.ledger()?;
+    let (leaves, pedigree, revoked) = (log.leaves()?, Pedigree::load(store)?, Revoked::of(&log)?);
     let mut tracer = Tracer::new(&pedigree, &revoked, store);
     let mut found = Vec::new();
     for entry in &selector.entries {
         let leaf = usize::try_from(entry.ledger_index).ok().and_then(|at| leaves.get(at));
-        let own = leaf.and_then(|leaf| registry::taken_back(leaf, &leaves));
+        let own = leaf.and_then(|leaf| ledger::taken_back(leaf, &leaves));
         let why = match (own, pedigree.manifests.get(&entry.manifest)) {
             (Some(own), _) => Some(format!("ledger entry {} took it back", own.index)),
             (None, Some(body)) => tracer.candidate(entry.manifest, body)?.map(|taint| taint.to_string()),

@@ -13,6 +13,7 @@ use crate::base::name::Name;
 use crate::disk::small::read_small;
 use crate::ledger::{EntryKind, NewEntry};
 use crate::pedigree::{Pedigree, PedigreeError, Revoked, Tracer};
+use crate::record::candidate::CandidateManifest;
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
 use crate::registry::Selector;
@@ -44,8 +45,18 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     };
     let reason = reason(&command.reason)?;
     let dataset = command.dataset.clone();
-    let revocation = Revocation { what: what.to_owned(), subject, dataset, reason };
-    let index = enter(&store, &pedigree, EntryKind::Revocation, subject, &revocation)?;
+    let candidate = pedigree.manifests.get(&subject);
+    let mut all = vec![Revocation { what: what.to_owned(), subject, dataset, reason: reason.clone() }];
+    // Whose bytes a manifest is of, only its record tells, and that can be lost.
+    let bytes = candidate.map(|body| body.artifact.sha256);
+    all.extend(bytes.map(|subject| Revocation {
+        what: "artifact".to_owned(),
+        subject,
+        dataset: None,
+        reason,
+    }));
+    let entries = all.iter().map(|one| entry(&store, candidate, EntryKind::Revocation, one.subject, one));
+    let index = append(&store, entries.collect::<anyhow::Result<_>>()?)?;
     let tainted = tainted(&store, &pedigree, (subject, index))?;
     close(&store, &pedigree, index, &tainted)?;
     if command.format == Format::Json {
@@ -79,7 +90,7 @@ pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyh
     let store = existing_store(args, command.plan.as_deref())?;
     let pedigree = Pedigree::load(&store)?;
     let subject = the_candidate(&pedigree, &command.candidate)?;
-    if pedigree.admissions.get(&subject).is_none_or(|(_, admission)| !admission.admitted) {
+    if pedigree.verdict(subject) != "admitted" {
         let error =
             UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
         return Err(error.into());
@@ -131,12 +142,21 @@ pub(super) fn enter<T: Record>(
     subject: Sha256,
     body: &T,
 ) -> anyhow::Result<u64> {
+    append(store, vec![entry(store, pedigree.manifests.get(&subject), kind, subject, body)?])
+}
+
+/// Stores the record; its entry is about a candidate's name if it is about one.
+fn entry<T: Record>(
+    store: &Store,
+    candidate: Option<&CandidateManifest>,
+    kind: EntryKind,
+    subject: Sha256,
+    body: &T,
+) -> anyhow::Result<NewEntry> {
     let bytes = record::to_bytes(body)?;
     store.put(&bytes)?;
-    store.settle()?;
-    let candidate = pedigree.manifests.get(&subject);
     let no_cycle = || NO_CYCLE.parse::<Name>().expect("a proper name");
-    let entry = NewEntry {
+    Ok(NewEntry {
         kind,
         cycle: candidate.map_or_else(no_cycle, |body| body.cycle.clone()),
         candidate: candidate.map(|body| body.candidate.clone()),
@@ -144,9 +164,13 @@ pub(super) fn enter<T: Record>(
         record: Sha256::of(&bytes),
         predicate_type: T::TYPE.to_owned(),
         registration: None,
-    };
-    let leaves = store.ledger()?.append(vec![entry], &now)?;
-    Ok(leaves[0].index)
+    })
+}
+
+/// Enters all at once; where the first one is, is the answer.
+fn append(store: &Store, entries: Vec<NewEntry>) -> anyhow::Result<u64> {
+    store.settle()?;
+    Ok(store.ledger()?.append(entries, &now)?[0].index)
 }
 
 /// Every candidate that this revocation reaches.
@@ -163,15 +187,10 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
             Err(error @ PedigreeError::Unreadable { .. }) => error.to_string(),
             Err(error) => return Err(error.into()),
         };
-        let verdict = match pedigree.admissions.get(manifest) {
-            None => "undecided",
-            Some((_, admission)) if admission.admitted => "admitted",
-            Some(_) => "refused",
-        };
         all.push(Tainted {
             candidate: format!("{}/{}", body.cycle, body.candidate),
             manifest: *manifest,
-            verdict,
+            verdict: pedigree.verdict(*manifest),
             why,
             releases: releases(store, *manifest),
         });

@@ -8,8 +8,8 @@ use super::exit::{Exit, UsageError};
 use super::lineage::the_candidate;
 use super::revoke::{enter, reason};
 use crate::base::digest::Sha256;
-use crate::ledger::{EntryKind, Leaf};
-use crate::pedigree::{Pedigree, Revoked, Tracer};
+use crate::ledger::{EntryKind, Leaf, refusal_of};
+use crate::pedigree::{Decided, Pedigree, Revoked, Tracer};
 use crate::record::candidate::CandidateManifest;
 use crate::record::revocation;
 use crate::registry::line_of;
@@ -53,8 +53,12 @@ fn unfit(
     if !leaves.iter().any(admitted) {
         return Ok(Some("the ledger never admitted it".to_owned()));
     }
+    if let Some(refusal) = refusal_of(subject, leaves) {
+        return Ok(Some(format!("ledger entry {} refuses it", refusal.index)));
+    }
     let revoked = Revoked::of(&store.ledger()?)?;
-    if let Some(entry) = revoked.retired.get(&subject) {
+    let retired = Decided::of(store)?.retired(&body.cycle, body.artifact.sha256)?;
+    if let Some(entry) = revoked.retired.get(&subject).copied().or(retired) {
         return Ok(Some(format!("ledger entry {entry} retires it")));
     }
     let taint = Tracer::new(pedigree, &revoked, store).candidate(subject, body)?;

@@ -207,7 +207,7 @@ impl Collector<'_> {
             return not_ready(format!("the decision on `{}` is not in the ledger yet", self.candidate));
         };
         let leaves = ledger.leaves()?;
-        if let Some(later) = crate::registry::taken_back(&decision, &leaves) {
+        if let Some(later) = crate::ledger::taken_back(&decision, &leaves) {
             let word = later.kind.word();
             return not_ready(format!(
                 "`{}` was taken back: ledger entry {} is its {word}",

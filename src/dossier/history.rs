@@ -5,7 +5,7 @@ use std::path::Path;
 use super::evidence::Evidence;
 use super::{approvers, layout};
 use crate::base::digest::Sha256;
-use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError};
+use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError, refusal_of};
 use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
 use crate::record::plan::PlanRegistration;
@@ -82,7 +82,7 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
             return Err(LedgerOrWhy::Why(format!("ledger entry {} {word} {what}", leaf.index)));
         }
     }
-    if let Some(refusal) = refused_since(evidence, &leaves) {
+    if let Some(refusal) = refused(evidence, &leaves) {
         let index = refusal.index;
         return Err(LedgerOrWhy::Why(format!(
             "ledger entry {index} refuses the candidate, which was admitted"
@@ -99,11 +99,9 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
     ))
 }
 
-/// The entry that refused the candidate after it was admitted, if that was the last word on it.
-fn refused_since<'l>(evidence: &Evidence, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let manifest = evidence.manifest().subject.sha256;
-    let last = leaves.iter().rev().find(|leaf| leaf.kind.is_decision() && leaf.subject == Some(manifest))?;
-    (evidence.admission.body.admitted && last.kind == EntryKind::Refusal).then_some(last)
+/// The entry that refused the candidate that the dossier says was admitted.
+fn refused<'l>(evidence: &Evidence, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    refusal_of(evidence.manifest().subject.sha256, leaves).filter(|_| evidence.admission.body.admitted)
 }
 
 /// Everything whose revocation reaches the candidate, as far as the dossier names it.

@@ -35,6 +35,7 @@
 //! Plans are entered before they run, with gates and suites, and an admission or refusal names the
 //! entry of its plan (`registration`): gates cannot be chosen to fit the result.
 //!
+//! * [`decision`]: what was decided of a candidate, and whether it stands.
 //! * [`leaf`]: one entry and its bytes. `bundle`: how leaves lie in a file.
 //! * [`tree`]: hashes, proofs and how they are checked. [`tiles`]: which files a tree has.
 //! * [`note`]: signed texts. [`checkpoint`]: the text that says where the log ends.
@@ -46,6 +47,7 @@
 mod bundle;
 pub mod check;
 pub mod checkpoint;
+pub mod decision;
 mod error;
 mod files;
 pub mod leaf;
@@ -60,6 +62,7 @@ mod write;
 
 pub use check::{CheckReport, Trust};
 pub use checkpoint::{DEFAULT_ORIGIN, Head};
+pub use decision::{refusal_of, taken_back};
 pub use error::LedgerError;
 pub use leaf::{EntryKind, Leaf, NewEntry};
 pub use log::Ledger;

@@ -7,11 +7,10 @@
 use super::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::ledger::{EntryKind, Leaf};
+use crate::ledger::{EntryKind, Leaf, taken_back};
 use crate::record::Record;
 use crate::record::candidate::CandidateManifest;
 use crate::record::plan::PlanRegistration;
-use crate::registry::taken_back;
 use crate::store::Store;
 
 /// An admitted candidate that stands.

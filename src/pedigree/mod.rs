@@ -15,11 +15,15 @@
 //! * [`records`]: every record of a store that pedigrees are made of. [`mod@shared`]: read once for a whole run.
 //! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
+//! * [`decided`]: what was decided of bytes, under whatever manifest.
+//! * [`bred`]: whether a file is a model of this store.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
 pub mod approvals;
+pub mod bred;
 pub mod champion;
+pub mod decided;
 pub mod offered;
 pub mod records;
 pub mod shared;
@@ -28,6 +32,7 @@ pub mod taint;
 pub mod tracer;
 pub mod tree;
 
+pub use decided::Decided;
 pub use records::Pedigree;
 pub use shared::shared;
 pub use taint::{Revoked, Taint};

@@ -2,15 +2,15 @@
 //!
 //! A pool is a text that a person copies, and can edit. What it says of licences, declared data and training
 //! would be inherited by every child; so it is held against the record that it names, and a candidate must
-//! have been admitted by the ledger. Whether it was taken back since is for the source stage to ask. One that
+//! have been admitted by the ledger, and not refused. Whether it was revoked since is for the source stage to ask. One that
 //! was retired is left out of pools that are made from then on, and stays a parent where a pool offered it.
 
 use std::collections::BTreeMap;
 
-use super::{Pedigree, PedigreeError};
+use super::{Decided, Pedigree, PedigreeError};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
-use crate::ledger::EntryKind;
+use crate::ledger::{EntryKind, Leaf, refusal_of};
 use crate::record::candidate::TRAINED;
 use crate::store::Store;
 
@@ -29,18 +29,18 @@ pub struct Offered {
     pub trained: bool,
 }
 
-/// The retired candidates that a pool of this cycle could offer, with the entry that says so: its own, and
-/// those that its parents come from.
+/// The retired candidates that a pool of this cycle could offer, with the entry that says so: its own, by manifest
+/// and by bytes, and those that its parents come from.
 ///
 /// # Errors
 ///
-/// If the ledger cannot be read.
+/// If the ledger cannot be read, or nobody can tell which bytes were retired.
 pub fn retired(
     store: &Store,
     cycle: &Name,
     parents: &[Sha256],
 ) -> Result<BTreeMap<Sha256, u64>, PedigreeError> {
-    let mut retired = BTreeMap::new();
+    let mut retired = Decided::of(store)?.retired_in(cycle)?;
     for leaf in store.ledger()?.leaves()? {
         if let (EntryKind::Retirement, Some(subject)) = (leaf.kind, leaf.subject)
             && (leaf.cycle == *cycle || parents.contains(&subject))
@@ -73,10 +73,12 @@ pub fn offered(store: &Store, record: Sha256) -> Result<Result<Offered, String>,
         return Ok(Err("its record is not in this store".to_owned()));
     };
     let leaves = store.ledger()?.leaves()?;
-    let admits =
-        |leaf: &crate::ledger::Leaf| leaf.kind == EntryKind::Admission && leaf.subject == Some(record);
+    let admits = |leaf: &Leaf| leaf.kind == EntryKind::Admission && leaf.subject == Some(record);
     if !leaves.iter().any(admits) {
         return Ok(Err("the ledger of this store did not admit it".to_owned()));
+    }
+    if let Some(refusal) = refusal_of(record, &leaves) {
+        return Ok(Err(format!("ledger entry {} refused it", refusal.index)));
     }
     Ok(Ok(Offered {
         artifact: manifest.artifact.blake3,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::PedigreeError;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
+use crate::ledger::EntryKind;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::lineage::LineageTemplate;
@@ -24,6 +25,8 @@ pub struct Pedigree {
     pub sources: BTreeMap<Sha256, SourceArtifact>,
     /// What became of them, by manifest; the record's own digest beside it.
     pub admissions: BTreeMap<Sha256, (Sha256, AdmissionRecord)>,
+    /// Whom the ledger admitted and nobody refused (true), and whom it refused (false), by manifest.
+    pub(super) decided: BTreeMap<Sha256, bool>,
     /// The state of their gates.
     pub promotions: BTreeMap<Sha256, PromotionTemplate>,
 }
@@ -38,7 +41,24 @@ impl Pedigree {
                 pedigree.take(&bytes);
             }
         }
+        for leaf in store.ledger()?.leaves()? {
+            let (true, Some(manifest)) = (leaf.kind.is_decision(), leaf.subject) else { continue };
+            // A refusal is the last word, wherever it stands.
+            let admitted = pedigree.decided.entry(manifest).or_insert(true);
+            *admitted &= leaf.kind == EntryKind::Admission;
+        }
         Ok(pedigree)
+    }
+
+    /// What became of a candidate: `admitted`, `refused` or `undecided`. The ledger says so; where it does not
+    /// know of it, its record.
+    pub fn verdict(&self, manifest: Sha256) -> &'static str {
+        let recorded = || self.admissions.get(&manifest).map(|(_, admission)| admission.admitted);
+        match self.decided.get(&manifest).copied().or_else(recorded) {
+            None => "undecided",
+            Some(true) => "admitted",
+            Some(false) => "refused",
+        }
     }
 
     /// Takes in a record if it is of a kind that matters.
@@ -58,7 +78,11 @@ impl Pedigree {
             && let Ok(body) = record::from_bytes::<AdmissionRecord>(bytes)
             && let Some(manifest) = body.manifest
         {
-            self.admissions.insert(manifest, (sha256, body));
+            // Of several the refusal: it is the last word.
+            let known = self.admissions.get(&manifest);
+            if known.is_none_or(|(_, known)| known.admitted) {
+                self.admissions.insert(manifest, (sha256, body));
+            }
         }
     }
 

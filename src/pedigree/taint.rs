@@ -1,25 +1,33 @@
 //! What was taken back, and whom that reaches.
 //!
-//! A revocation names one digest. It reaches a candidate whose manifest or artifact that is, whose suites
+//! A revocation names one digest; that of a candidate comes with one of its bytes right behind it, so that they are
+//! known even where the manifest is gone. It reaches a candidate whose manifest or artifact that is, whose suites
 //! or declared data it is among, one whose records were signed by that key, everybody who descends
 //! from one it reaches, and whoever has the same bytes. Nothing is removed: what is tainted stays on record
 //! as tainted. Whom it reaches is for [`super::tracer`] to find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::PedigreeError;
 use crate::base::digest::Sha256;
-use crate::ledger::{EntryKind, Ledger};
+use crate::base::name::Name;
+use crate::ledger::{EntryKind, Leaf, Ledger};
 
 /// What the ledger takes back: the digest, and the entry that says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revoked {
     /// For cause.
     pub subjects: BTreeMap<Sha256, u64>,
+    /// Of the revoked, the artifacts of candidates, with the names of these.
+    pub artifacts: BTreeMap<Sha256, String>,
+    /// Of the revoked, candidates whose bytes only their manifests tell.
+    pub by_manifest: BTreeMap<Sha256, Leaf>,
     /// Without blame: candidates that are no longer offered.
     pub retired: BTreeMap<Sha256, u64>,
+    /// Candidates that were refused, by manifest: the first entry that says so, which is the last word.
+    pub refused: BTreeMap<Sha256, u64>,
     /// Every candidate that was ever admitted, with the records of its admissions: which these were is known
     /// even where they are gone.
     pub admitted: BTreeMap<Sha256, Vec<Sha256>>,
@@ -56,11 +64,14 @@ impl Revoked {
             return Ok(revoked.clone());
         }
         let mut revoked = Self::default();
-        for leaf in ledger.leaves()? {
+        let leaves = ledger.leaves()?;
+        revoked.bytes_of_candidates(&leaves);
+        for leaf in leaves {
             let Some(subject) = leaf.subject else { continue };
             match leaf.kind {
                 EntryKind::Revocation => revoked.subjects.entry(subject).or_insert(leaf.index),
                 EntryKind::Retirement => revoked.retired.entry(subject).or_insert(leaf.index),
+                EntryKind::Refusal => revoked.refused.entry(subject).or_insert(leaf.index),
                 EntryKind::Admission => {
                     revoked.admitted.entry(subject).or_default().push(leaf.record);
                     continue;
@@ -73,6 +84,35 @@ impl Revoked {
         Ok(revoked)
     }
 
+    /// Sorts out which revocations of candidates are followed by one of their bytes.
+    fn bytes_of_candidates(&mut self, leaves: &[Leaf]) {
+        let revokes = |leaf: &&Leaf| leaf.kind == EntryKind::Revocation && leaf.subject.is_some();
+        let decisions = leaves.iter().filter(|leaf| leaf.kind.is_decision());
+        let manifests: BTreeSet<_> = decisions.filter_map(|leaf| leaf.subject).collect();
+        let is_candidate = |leaf: &Leaf| {
+            leaf.candidate.is_some() || leaf.subject.is_some_and(|subject| manifests.contains(&subject))
+        };
+        let (mut of_bytes, mut with_bytes) = (None, BTreeSet::new());
+        for leaf in leaves.iter().filter(revokes).filter(|leaf| is_candidate(leaf)) {
+            let (Some(subject), false) = (leaf.subject, of_bytes == Some(leaf.index)) else { continue };
+            let next = leaves.get(leaf.index as usize + 1).filter(revokes);
+            let next = next.filter(|next| {
+                next.candidate.is_some() && (&next.cycle, &next.candidate) == (&leaf.cycle, &leaf.candidate)
+            });
+            let next = next.and_then(|next| Some((next.index, next.subject?)));
+            match next.filter(|(_, artifact)| !manifests.contains(artifact)) {
+                Some((index, artifact)) => {
+                    let name = leaf.candidate.as_ref().map_or("?", Name::as_str);
+                    self.artifacts.entry(artifact).or_insert_with(|| format!("{}/{name}", leaf.cycle));
+                    of_bytes = Some(index);
+                    with_bytes.insert(subject);
+                }
+                None => drop(self.by_manifest.insert(subject, leaf.clone())),
+            }
+        }
+        self.by_manifest.retain(|manifest, _| !with_bytes.contains(manifest));
+    }
+
     /// Whether nothing was.
     pub fn is_empty(&self) -> bool {
         self.subjects.is_empty()
@@ -83,7 +123,61 @@ impl Revoked {
         Some(Taint { subject, entry, how: how.to_owned() })
     }
 
+    /// Whether these bytes were taken back, as such or with a candidate.
+    pub(super) fn bytes(&self, artifact: Sha256) -> Option<Taint> {
+        match self.artifacts.get(&artifact) {
+            Some(whose) => self.hit(artifact, &format!("its bytes are those of {whose}: it is the artifact")),
+            None => self.hit(artifact, "it is the artifact"),
+        }
+    }
+
     pub(super) fn data(&self, data: &[String]) -> Option<Taint> {
         data.iter().find_map(|name| self.hit(Sha256::of(name.as_bytes()), "it was trained on data set"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::NewEntry;
+
+    fn leaf(index: u64, kind: EntryKind, candidate: Option<&str>, subject: &str) -> Leaf {
+        let new = NewEntry {
+            kind,
+            cycle: "spring".parse().unwrap(),
+            candidate: candidate.map(|name| name.parse().unwrap()),
+            subject: Some(Sha256::of(subject.as_bytes())),
+            record: Sha256::of(&index.to_le_bytes()),
+            predicate_type: "urn:x".to_owned(),
+            registration: kind.is_decision().then_some(0),
+        };
+        Leaf::new(new, index, Sha256::of(b""), "2026-01-01T00:00:00Z".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn the_bytes_of_a_candidate_are_in_the_entry_behind_it_or_only_in_its_manifest() {
+        use EntryKind::{Admission, Revocation};
+        let leaves = [
+            leaf(0, Admission, Some("kid"), "m0"),
+            leaf(1, Admission, Some("kid"), "m1"),
+            leaf(2, Admission, Some("kid"), "m2"),
+            // Two in a row under one name, as they were entered before bytes were.
+            leaf(3, Revocation, Some("kid"), "m0"),
+            leaf(4, Revocation, Some("kid"), "m1"),
+            leaf(5, Revocation, None, "a suite"),
+            leaf(6, Revocation, Some("kid"), "m2"),
+            leaf(7, Revocation, Some("kid"), "bytes of m2"),
+            // Once more, by its digest, when its manifest could not be read.
+            leaf(8, Revocation, None, "m2"),
+        ];
+        let mut revoked = Revoked::default();
+        revoked.bytes_of_candidates(&leaves[..8]);
+        let of = |text: &str| Sha256::of(text.as_bytes());
+        assert_eq!(revoked.artifacts, [(of("bytes of m2"), "spring/kid".to_owned())].into());
+        let lacks: Vec<_> = revoked.by_manifest.values().map(|leaf| leaf.index).collect();
+        assert_eq!(lacks.len(), 2);
+        assert!(revoked.by_manifest.contains_key(&of("m0")) && revoked.by_manifest.contains_key(&of("m1")));
+        revoked.bytes_of_candidates(&leaves);
+        assert!(!revoked.by_manifest.contains_key(&of("m2")), "its bytes were entered before");
     }
 }

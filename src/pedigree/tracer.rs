@@ -19,6 +19,7 @@ use super::signing::is_replaced;
 use super::taint::{Revoked, Taint};
 use super::{Pedigree, PedigreeError};
 use crate::base::digest::Sha256;
+use crate::base::name::Name;
 use crate::record::attest::{Bundle, bundle};
 use crate::record::candidate::CandidateManifest;
 use crate::record::promotion::{Decision, GateStatus};
@@ -98,7 +99,22 @@ impl<'a> Tracer<'a> {
         if !self.begin() {
             return Ok(None);
         }
-        self.of_candidate(sha256, body, Asked::Use)
+        let found = self.of_candidate(sha256, body, Asked::Use)?;
+        // What gates are opened for, might be the bytes of somebody of whom only the digest is left.
+        if found.is_none() {
+            self.every_revoked_is_known()?;
+        }
+        Ok(found)
+    }
+
+    /// Refuses to find nothing where the bytes of somebody who was revoked cannot be known.
+    fn every_revoked_is_known(&self) -> Result<(), PedigreeError> {
+        let mut revoked = self.revoked.by_manifest.iter();
+        let lost = revoked.find(|(manifest, _)| !self.pedigree.manifests.contains_key(*manifest));
+        let Some((record, leaf)) = lost else { return Ok(()) };
+        let name = leaf.candidate.as_ref().map_or("?", Name::as_str);
+        let whose = format!("candidate {}/{name}, which ledger entry {} revokes,", leaf.cycle, leaf.index);
+        Err(PedigreeError::Unreadable { what: "manifest", record: *record, whose })
     }
 
     /// Forgets the question before; whether there is anything to ask.
@@ -114,8 +130,13 @@ impl<'a> Tracer<'a> {
             return Ok(None);
         }
         let bytes = self.store.attestation(record, bundle::MAX_BUNDLE)?;
-        let signer = bytes.and_then(|bytes| Some(Bundle::parse(&bytes).ok()?.keyid()));
-        Ok(signer.and_then(|signer| self.revoked.hit(signer, "its record was signed by key")))
+        let Some(bytes) = bytes else { return Ok(None) };
+        let bundle = Bundle::parse(&bytes).map_err(|_| PedigreeError::Unreadable {
+            what: "attestation",
+            record,
+            whose: "record with this digest".to_owned(),
+        })?;
+        Ok(self.revoked.hit(bundle.keyid(), "its record was signed by key"))
     }
 
     /// Whether a record is to be asked: not twice. One that leads back to itself is forged.
@@ -146,7 +167,7 @@ impl<'a> Tracer<'a> {
         let revoked = self.revoked;
         let mut found = revoked
             .hit(sha256, "it is the source")
-            .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
+            .or_else(|| revoked.bytes(body.artifact.sha256))
             .or_else(|| revoked.data(&body.origin.data));
         if found.is_none() && asked == Asked::Use {
             found = self.signed(sha256, Role::Producer)?;
@@ -198,7 +219,7 @@ impl<'a> Tracer<'a> {
         let revoked = self.revoked;
         let mut found = revoked
             .hit(sha256, "it is the candidate")
-            .or_else(|| revoked.hit(body.artifact.sha256, "it is the artifact"))
+            .or_else(|| revoked.bytes(body.artifact.sha256))
             .or_else(|| revoked.data(&body.data));
         if found.is_none() && asked == Asked::Use {
             found = self.said_of(sha256, body)?;

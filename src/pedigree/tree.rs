@@ -92,11 +92,6 @@ impl Pedigree {
         }
         walk.path.pop();
         let operator = self.lineages.get(&body.lineage).map(|lineage| &lineage.operator);
-        let verdict = match self.admissions.get(&sha256) {
-            None => "undecided",
-            Some((_, admission)) if admission.admitted => "admitted",
-            Some(_) => "refused",
-        };
         Ok(Ancestry {
             name: body.candidate.to_string(),
             kind: "candidate",
@@ -105,7 +100,7 @@ impl Pedigree {
             artifact: Some(body.artifact.sha256),
             operator: operator.map(|operator| operator.name.clone()),
             parameters: operator.and_then(|operator| serde_json::to_value(&operator.parameters).ok()),
-            verdict: verdict.to_owned(),
+            verdict: self.verdict(sha256).to_owned(),
             licences: body.licences.clone(),
             data: body.data.clone(),
             again,

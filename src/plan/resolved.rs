@@ -14,6 +14,7 @@ use crate::convert::Form;
 use crate::evaluate::Options;
 use crate::model::licence::Policy;
 use crate::operator::{Operator, Parameters, Rule, Slice, Value, soup};
+use crate::pedigree::bred::History;
 
 /// The metric that no suite measures.
 pub const ARTIFACT_BYTES: &str = "artifact_bytes";
@@ -89,6 +90,8 @@ pub enum Origin {
         model: PathBuf,
         /// The manifest.
         manifest: Option<PathBuf>,
+        /// What comes with its bytes, if it is a copy of a model that was bred here.
+        history: History,
     },
     /// A place in an earlier cycle's pool.
     Pool {

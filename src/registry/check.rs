@@ -13,7 +13,7 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::mmap::{Mapped, Stamp};
 use crate::disk::{IoContext, plain};
-use crate::ledger::{EntryKind, Leaf, Ledger};
+use crate::ledger::{EntryKind, Leaf, Ledger, taken_back};
 
 /// Largest manifest that is read.
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -160,22 +160,6 @@ fn names(value: &Value, digests: &[String; 2]) -> bool {
         Value::Object(members) => members.values().any(|member| names(member, digests)),
         _ => false,
     }
-}
-
-/// The entry that took an admission back, if one did. An entry without a manifest is about whatever has its
-/// candidate's name.
-pub fn taken_back<'l>(leaf: &Leaf, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    leaves.iter().filter(|later| later.index > leaf.index).find(|later| {
-        let about = match later.subject {
-            // An admission can be taken back by its own record: what it rested on was.
-            Some(subject) => Some(subject) == leaf.subject || subject == leaf.record,
-            None => {
-                later.candidate.is_some()
-                    && (&later.cycle, &later.candidate) == (&leaf.cycle, &leaf.candidate)
-            }
-        };
-        matches!(later.kind, EntryKind::Revocation | EntryKind::Retirement) && about
-    })
 }
 
 /// Refuses entries that the ledger did not admit at the index they name, for the manifest they

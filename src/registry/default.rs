@@ -2,7 +2,9 @@
 //!
 //! Only the ledger decides, so that a page can follow: an admission puts a candidate on top of a stack, a
 //! rollback takes away whatever is above the one it names. What was rolled back from stays away, even if the
-//! one gone back to is taken back later; then it is the next below.
+//! one gone back to is taken back later; then it is the next below. Whom the ledger refused is nowhere in it.
+
+use std::collections::BTreeSet;
 
 use super::selector::SelectorEntry;
 use crate::base::digest::Sha256;
@@ -11,9 +13,11 @@ use crate::ledger::{EntryKind, Leaf};
 
 /// The manifests a cycle's registry may fall back on, the default last.
 pub fn line_of(cycle: &Name, leaves: &[Leaf]) -> Vec<Sha256> {
+    let refused = |leaf: &&Leaf| leaf.kind == EntryKind::Refusal;
+    let refused: BTreeSet<_> = leaves.iter().filter(refused).filter_map(|leaf| leaf.subject).collect();
     let mut line = Vec::new();
     for leaf in leaves.iter().filter(|leaf| leaf.cycle == *cycle) {
-        let Some(subject) = leaf.subject else { continue };
+        let Some(subject) = leaf.subject.filter(|subject| !refused.contains(subject)) else { continue };
         match leaf.kind {
             EntryKind::Admission => line.push(subject),
             EntryKind::Rollback => {
@@ -72,6 +76,8 @@ mod tests {
         assert_eq!(default(&["a", "b"], &told).as_deref(), Some("b"), "c is not offered");
         assert_eq!(default(&["d"], &told), None, "a refusal is no admission");
         assert_eq!(default(&[], &told), None);
+        let rejected = [&told[..], &[(Refusal, "c")]].concat();
+        assert_eq!(default(&["a", "b", "c"], &rejected).as_deref(), Some("b"), "a refusal takes it back");
         let back = [&told[..], &[(Rollback, "b")]].concat();
         assert_eq!(default(&["a", "b", "c"], &back).as_deref(), Some("b"));
         assert_eq!(default(&["a", "c"], &back).as_deref(), Some("a"), "never forward to c again");

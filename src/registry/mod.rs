@@ -43,7 +43,7 @@ pub mod snapshot;
 pub mod tuf;
 
 pub use build::{Built, BuiltFile, NewEvidence, NewRegistryEntry, build};
-pub use check::{CheckedRegistry, check, check_admissions, record_paths, taken_back};
+pub use check::{CheckedRegistry, check, check_admissions, record_paths};
 pub use content::{files, is_fixed, nothing_else};
 pub use default::{default_of, line_of};
 pub use error::RegistryError;

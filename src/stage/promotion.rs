@@ -6,7 +6,7 @@
 mod approval;
 mod claims;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,8 +126,8 @@ impl Stage for PromotionStage {
         // A candidate that is refused anyway stays refused by what it was measured to be, whatever is taken back
         // later: the record of a refusal is for good.
         if Decision::of(&gates) != Decision::Refuse {
-            let taken_back = case.not_revoked(&gates)?;
-            gates.extend(taken_back);
+            let closed = case.closed(&params.gates, &gates)?;
+            gates.extend(closed);
         }
         let decision = Decision::of(&gates);
         let (verdict, summary) = conclude(&gates, decision);
@@ -144,21 +144,37 @@ impl Stage for PromotionStage {
         context.made(&template, verdict, summary)
     }
 
-    /// Whatever was found before, a candidate that was taken back since is refused.
+    /// Whatever was found before, a candidate that was taken back or rejected since is refused.
     fn still_holds(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
         if matches!(result.verdict, Verdict::Reject(_)) {
             return Ok(true);
         }
-        let Some((manifest, subject)) = context.optional_record("candidate")? else { return Ok(true) };
-        Ok(context.taint_of_candidate(subject.sha256, &manifest)?.is_none())
+        Ok(taken_back_since(context)?.is_none())
     }
 
     fn lapsed(&self, context: &Context<'_>, _: &ActionResult) -> Result<String, StageError> {
-        let found = context.optional_record("candidate")?;
-        let taint = found.map(|(manifest, subject)| context.taint_of_candidate(subject.sha256, &manifest));
-        let why = taint.transpose()?.flatten().map_or_else(String::new, |taint| format!(": {taint}"));
+        let why = taken_back_since(context)?.map_or_else(String::new, |why| format!(": {why}"));
         Ok(format!("the candidate was taken back since{why}; the next run refuses it"))
     }
+}
+
+/// What the ledger of now says against the candidate.
+fn taken_back_since(context: &Context<'_>) -> Result<Option<String>, StageError> {
+    let Some((manifest, subject)) = context.optional_record::<CandidateManifest>("candidate")? else {
+        return Ok(None);
+    };
+    if let Some(taint) = context.taint_of_candidate(subject.sha256, &manifest)? {
+        return Ok(Some(taint.to_string()));
+    }
+    let params: Params = context.params()?;
+    let refused = context.refused((subject.sha256, &manifest), &asking_somebody(&params.gates))?;
+    Ok(refused.map(|(.., why)| why))
+}
+
+/// The gates that are passed by somebody's word.
+fn asking_somebody(gates: &[GateParams]) -> BTreeSet<&Name> {
+    let asks = |gate: &&GateParams| matches!(gate.rule, Rule::Approval(_));
+    gates.iter().filter(asks).map(|gate| &gate.name).collect()
 }
 
 fn conclude(gates: &[GateStatus], decision: Decision) -> (Verdict, String) {
@@ -246,15 +262,25 @@ impl Case<'_> {
     }
 
     /// A gate that is only there to be closed: for a candidate that the ledger takes back, or whose
-    /// ancestors, bytes, data, suites or keys it does, or a key that its evidence was signed by.
-    fn not_revoked(&self, gates: &[GateStatus]) -> Result<Option<GateStatus>, StageError> {
+    /// ancestors, bytes, data, suites or keys it does, or a key that its evidence was signed by; and for one
+    /// that it refused.
+    fn closed(&self, rules: &[GateParams], gates: &[GateStatus]) -> Result<Option<GateStatus>, StageError> {
         let Some((manifest, subject)) = &self.candidate else { return Ok(None) };
         let mut taint = self.context.taint_of_candidate(subject.sha256, manifest)?;
         if taint.is_none() {
             taint = self.context.taint_of_evidence(gates)?;
         }
-        Ok(taint
-            .map(|taint| status("not-revoked", GateState::Failed, taint.to_string(), vec![taint.subject])))
+        let refused = self.context.refused((subject.sha256, manifest), &asking_somebody(rules))?;
+        let failed = |name, why, record| status(name, GateState::Failed, why, vec![record]);
+        // The refusal that comes of a revocation is entered after it, and says nothing new.
+        Ok(match (taint, refused) {
+            (Some(taint), Some((entry, ..))) if taint.entry < entry => {
+                Some(failed("not-revoked", taint.to_string(), taint.subject))
+            }
+            (_, Some((_, record, why))) => Some(failed("not-refused", why, record)),
+            (Some(taint), None) => Some(failed("not-revoked", taint.to_string(), taint.subject)),
+            (None, None) => None,
+        })
     }
 
     /// Evidence about anybody else is not evidence.

@@ -35,7 +35,7 @@ pub(crate) struct Params {
     pub(crate) chosen_by: Vec<(Name, String)>,
     /// What chose ancestors in earlier cycles.
     pub(crate) inherited: Vec<ChosenBy>,
-    /// Candidates that are no longer offered, by manifest, with the ledger entry that says so.
+    /// Candidates that are no longer offered, by manifest or bytes, with the ledger entry that says so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) retired: BTreeMap<Sha256, u64>,
 }
@@ -209,6 +209,9 @@ fn eligible(
         return Ok(Err("refused".to_owned()));
     }
     let (manifest, _) = context.record::<CandidateManifest>(&of("candidate", &member.name))?;
+    if let Some(why) = gone(manifest.artifact.sha256) {
+        return Ok(Err(why));
+    }
     let trained = manifest.claims.is_trained();
     Ok(Ok(parent(manifest.artifact, manifest.licences, manifest.data, trained)))
 }

@@ -15,7 +15,7 @@ use crate::base::difference;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::small::read_small;
-use crate::ledger::Leaf;
+use crate::ledger::{Leaf, taken_back};
 use crate::model::slm1;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
@@ -128,7 +128,7 @@ fn shown(
     folder: &Path,
 ) -> Result<Option<Selector>, StageError> {
     for row in &record.entries {
-        if context.retired(row.manifest)?.is_some() {
+        if context.retired(&params.cycle, row.manifest, row.artifact)?.is_some() {
             return Ok(None);
         }
     }
@@ -262,13 +262,13 @@ fn unfit(
     sha256: Sha256,
     logged: Option<(&Leaf, &[Leaf])>,
 ) -> Result<Option<String>, StageError> {
-    if let Some(entry) = context.retired(sha256)? {
+    if let Some(entry) = context.retired(&params.cycle, sha256, manifest.artifact.sha256)? {
         return Ok(Some(format!("retired by ledger entry {entry}")));
     }
     if manifest.format != slm1::NAME {
         return Ok(Some(format!("a browser loads .slm files; this is {}", manifest.format)));
     }
-    if let Some(later) = logged.and_then(|(leaf, leaves)| registry::taken_back(leaf, leaves)) {
+    if let Some(later) = logged.and_then(|(leaf, leaves)| taken_back(leaf, leaves)) {
         return Ok(Some(format!("taken back by ledger entry {}", later.index)));
     }
     let bytes = manifest.artifact.bytes;

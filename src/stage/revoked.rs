@@ -3,11 +3,13 @@
 //! Like the ledger and the registry this is shared and changes without any action changing, so stages
 //! ask again whenever a cached result is to be used.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Context, StageError};
 use crate::base::digest::Sha256;
-use crate::pedigree::{PedigreeError, Revoked, Taint, Tracer, shared};
+use crate::base::name::Name;
+use crate::pedigree::{Decided, PedigreeError, Revoked, Taint, Tracer, shared};
 use crate::record::candidate::CandidateManifest;
 use crate::record::promotion::GateStatus;
 use crate::record::source::SourceArtifact;
@@ -41,10 +43,48 @@ impl Context<'_> {
         Revoked::of(&self.store.ledger()?).map_err(stage_error)
     }
 
-    /// Which entry retired a candidate.
-    pub(super) fn retired(&self, manifest: Sha256) -> Result<Option<u64>, StageError> {
+    /// Which entry retired a candidate, or the same bytes in its cycle under another manifest.
+    pub(super) fn retired(
+        &self,
+        cycle: &Name,
+        manifest: Sha256,
+        artifact: Sha256,
+    ) -> Result<Option<u64>, StageError> {
         let revoked = self.revoked()?;
-        Ok(revoked.retired.get(&manifest).copied())
+        match revoked.retired.get(&manifest) {
+            Some(entry) => Ok(Some(*entry)),
+            None if revoked.retired.is_empty() => Ok(None),
+            None => Decided::of(self.store)
+                .and_then(|decided| decided.retired(cycle, artifact))
+                .map_err(stage_error),
+        }
+    }
+
+    /// What the ledger says against a candidate, with the entry that says it: that it was refused, or that somebody
+    /// rejected the same bytes at one of these gates.
+    pub(super) fn refused(
+        &self,
+        (manifest, body): (Sha256, &CandidateManifest),
+        gates: &BTreeSet<&Name>,
+    ) -> Result<Option<(u64, Sha256, String)>, StageError> {
+        let revoked = self.revoked()?;
+        let own = revoked.refused.get(&manifest).map(|entry| {
+            let why =
+                format!("ledger entry {entry} refuses it, and nothing that is brought later changes that");
+            (*entry, manifest, why)
+        });
+        if gates.is_empty() || revoked.refused.is_empty() {
+            return Ok(own);
+        }
+        let decided = Decided::of(self.store).map_err(stage_error)?;
+        let found = decided.rejected((manifest, body), gates).map_err(stage_error)?;
+        let rejected = found.map(|it| {
+            let why =
+                format!("ledger entry {}: the same bytes were rejected at the gate `{}`", it.entry, it.gate);
+            (it.entry, it.manifest, why)
+        });
+        // Whichever came first: so the record of a refusal is derived again as it was.
+        Ok(own.into_iter().chain(rejected).min_by_key(|(entry, ..)| *entry))
     }
 
     fn traced(

@@ -31,6 +31,17 @@ pub(crate) struct Params {
     /// The parent whose model it is added to, if it is an adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) adapts: Option<Name>,
+    /// What its bytes carry, if it is a copy of a model that was bred here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inherited: Option<Inherited>,
+}
+
+/// What a file has from the candidate that it is a copy of.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Inherited {
+    pub(crate) licences: Vec<String>,
+    pub(crate) data: Vec<String>,
 }
 
 /// What an earlier cycle's pool says of it.
@@ -68,7 +79,11 @@ impl Stage for SourceStage {
             None => model(context)?,
             Some(adapts) => adapter(context, adapts)?,
         };
-        let origin = origin(context, &params, &seen.artifact)?;
+        let mut origin = origin(context, &params, &seen.artifact)?;
+        if let Some(inherited) = &params.inherited {
+            add(&mut origin.licences, &inherited.licences);
+            add(&mut origin.data, &inherited.data);
+        }
         expect_licence(&params, &origin)?;
         if let Some(path) = &seen.edited {
             return Err(StageError::Refused(format!("{} changed while it was being read", path.display())));
@@ -248,6 +263,12 @@ fn origin(context: &Context<'_>, params: &Params, artifact: &Subject) -> Result<
         manifest: Some(Sha256::of(&bytes)),
         cycle: None,
     })
+}
+
+fn add(list: &mut Vec<String>, more: &[String]) {
+    list.extend_from_slice(more);
+    list.sort();
+    list.dedup();
 }
 
 /// A pool names a parent by one digest; the record that offers it binds another as well, and both must be of

@@ -204,6 +204,21 @@ fn a_gate_takes_as_many_signed_approvals_as_it_says() {
     space.studbook(&["verify", "plan.toml"]).exits(0);
 }
 
+#[test]
+fn a_signed_rejection_outlives_its_file_and_every_edit_of_the_plan() {
+    let space = two_of_three();
+    let reject =
+        ["attest", "plan.toml", "ties", "--gate", "release", "--by", "bob", "--key", "keys/approver.bob.pem"];
+    space.studbook(&[&reject[..], &["--reject", "--reason", "leaks"]].concat()).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(0).says("rejected by approver.bob (signed): leaks");
+    std::fs::remove_dir_all(space.path(".studbook/evidence")).unwrap();
+    approve(&space, "ada").exits(2).complains("`ties` was refused by ledger entry");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("ties       refused   not-refused: ledger entry");
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("the same bytes were rejected at the gate `release`");
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
 /// The one file of evidence.
 fn evidence(space: &Space) -> String {
     let files = space.files(".studbook/evidence");

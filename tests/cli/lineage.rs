@@ -282,6 +282,24 @@ fn the_bytes_of_a_revoked_candidate_do_not_come_back() {
     space.studbook(&["run", "plan.toml"]).exits(3).says("average    admitted");
 }
 
+/// A revocation reaches the bytes even where the record that tells whose they are is lost.
+#[test]
+fn a_lost_manifest_gives_the_bytes_of_a_revoked_candidate_to_nobody() {
+    let space = two_cycles();
+    let bytes = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    space.write("copy.slm", &bytes);
+    let lost = object(&space, "tiny/05-candidate/average.json");
+    space.studbook(&["revoke", "tiny/average", "--reason", "bad"]).exits(0).says("by ledger entry 5");
+    std::fs::remove_file(space.path(&lost)).unwrap();
+    let from = "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"";
+    space.edit("second.toml", from, "source = \"copy.slm\"");
+    space.edit("second.toml", "name = \"second\"", "name = \"third\"");
+    space.write("third.toml", space.read("second.toml").as_bytes());
+    let run = space.studbook(&["run", "third.toml"]).exits(1);
+    let told = run.out.clone() + &run.err;
+    assert!(told.contains("cannot be a parent: its bytes are those of tiny/average"), "{told}");
+}
+
 /// A merge in which one parent weighs nothing has the other one's bytes; that it is tainted says nothing
 /// against that one, nor against whoever else descends from it.
 #[test]

@@ -140,6 +140,20 @@ fn what_the_harness_wrote_is_taken_in_and_only_of_its_model() {
     bring(&space, "tiny", &other, &samples).exits(2).complains("of lm-evaluation-harness");
 }
 
+#[test]
+fn no_other_results_change_a_refusal() {
+    let space = space();
+    space.edit("plan.toml", "suites = [\"theirs\"]\nversus = \"tiny\"", "suites = [\"theirs\"]\nmin = 0.99");
+    let (results, samples) = (read("results.json"), read("samples_choices.jsonl"));
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    bring(&space, "same", &results, &samples).exits(0);
+    space.studbook(&["run", "plan.toml"]).exits(3).says("same       refused  theirs: ");
+    let (other, others) = of_others();
+    bring(&space, "same", &other, &others)
+        .exits(2)
+        .complains("`same` was refused; no other results change that");
+}
+
 /// The results of the same model, but of other documents after 25 examples.
 fn of_others() -> (String, String) {
     let (mut results, mut samples) = (results(), lines(&read("samples_choices.jsonl")));

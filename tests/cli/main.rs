@@ -14,6 +14,7 @@ mod champion;
 mod claims;
 mod convert;
 mod crash;
+mod decided;
 mod declare;
 mod dossier;
 mod dry_run;

@@ -99,6 +99,36 @@ fn cases_that_chose_parents_do_not_judge_their_children_without_a_word() {
     assert!(pool.contains("cycle = \"tiny\""), "{pool}");
 }
 
+/// A child that is copied and named as a file has the same history.
+#[test]
+fn a_copy_of_a_child_was_chosen_by_what_chose_the_child() {
+    let space = Space::new();
+    space.edit("plan.toml", "source = \"one.slm\"", "source = \"one.slm\"\nlicence = \"CC-BY-4.0\"");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let child = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    space.write("copy.slm", &child);
+    let copied = |cases: &str, r#use: &str| {
+        second(&space, cases, r#use);
+        let from = "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"";
+        space.edit("next.toml", from, "source = \"copy.slm\"");
+        space.studbook(&["check", "next.toml"])
+    };
+    copied("suite.jsonl", "gate").exits(2).complains(
+        "8 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle `tiny`",
+    );
+    copied("suite.jsonl", "both").exits(0);
+    space.studbook(&["run", "next.toml", "--quiet"]).exits(3);
+    let source = space.read(".studbook/runs/next/01-source/one.json");
+    assert!(source.contains("CC-BY-4.0"), "{source}");
+    let pool = space.read(".studbook/runs/next/12-recipe/pool.toml");
+    assert!(pool.contains("cycle = \"tiny\"") && pool.contains("suite = \"digits\""), "{pool}");
+    space.studbook(&["verify", "next.toml"]).exits(0).says(", 0 failed");
+    // The parents themselves are nobody's children.
+    space.edit("next.toml", "source = \"copy.slm\"", "source = \"one.slm\"");
+    space.edit("next.toml", "use = \"both\"", "use = \"gate\"");
+    space.studbook(&["check", "next.toml"]).exits(0);
+}
+
 #[test]
 fn a_gate_compares_with_what_stays_if_nothing_is_done() {
     let space = Space::new();

@@ -26,6 +26,11 @@ impl<'p> Compiler<'p> {
             if let Some(adapts) = &parent.adapts {
                 params["adapts"] = json!(adapts);
             }
+            if let Origin::File { history, .. } = &parent.origin
+                && !(history.licences.is_empty() && history.data.is_empty())
+            {
+                params["inherited"] = json!({ "licences": history.licences, "data": history.data });
+            }
             let mut draft = Draft::new(Kind::Source, parent.name.as_str(), &params)
                 .input("model", model_of(&parent.origin));
             if let Some(base) = parent.adapts.as_ref().filter(|_| parent.needs_model) {

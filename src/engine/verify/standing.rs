@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use crate::base::name::Name;
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
+use crate::ledger::taken_back;
 use crate::ledger::{EntryKind, Leaf};
 use crate::record::{self, ledger::LedgerExtract};
-use crate::registry::taken_back;
 use crate::stage::Kind;
 use crate::store::Store;
 

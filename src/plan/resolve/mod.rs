@@ -68,6 +68,7 @@ use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::evaluate;
+use crate::pedigree::PedigreeError;
 use crate::pedigree::offered::retired;
 use crate::store::Store;
 
@@ -179,12 +180,18 @@ impl Resolver<'_> {
     }
 
     /// What may not be offered any more. A ledger that cannot be read offers nothing: its own stage says why.
-    fn retired(&self, cycle: &Name, parents: &[Parent]) -> BTreeMap<Sha256, u64> {
+    fn retired(&mut self, cycle: &Name, parents: &[Parent]) -> BTreeMap<Sha256, u64> {
         let bred = parents.iter().filter_map(|parent| match &parent.origin {
             Origin::Pool { parent, .. } => Some(parent.manifest),
             Origin::File { .. } => None,
         });
-        retired(self.store, cycle, &bred.collect::<Vec<_>>()).unwrap_or_default()
+        match retired(self.store, cycle, &bred.collect::<Vec<_>>()) {
+            Err(error @ PedigreeError::Unreadable { .. }) => {
+                self.mistake(Diagnostic::error(error.to_string(), 0..0));
+                BTreeMap::new()
+            }
+            other => other.unwrap_or_default(),
+        }
     }
 
     fn mistake(&mut self, diagnostic: Diagnostic) {

@@ -4,7 +4,7 @@
 //! by a stage an hour later. What is kept says how large children are: what the engine runs on it opens
 //! itself. An adapter is opened, too; its children are like those of the model it is added to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,12 +17,13 @@ use crate::base::name::Name;
 use crate::convert::Form;
 use crate::disk::small::read_small_text;
 use crate::model::{OpenedPackage, Package, adapter, open_package};
+use crate::pedigree::bred::{History, histories};
 use crate::pedigree::offered::{Offered, offered};
 use crate::plan::file::ParentSection;
 use crate::plan::pool::{ParentPool, PoolParent};
 use crate::plan::resolved::{Origin, Parent, Role};
 use crate::plan::wording::count;
-use crate::store::ActionResult;
+use crate::store::{ActionResult, StoreError};
 
 /// A pool has a few lines for each parent.
 const MAX_POOL: u64 = 4 << 20;
@@ -73,7 +74,55 @@ impl Resolver<'_> {
         for parent in &mut parents {
             parent.form = models.get(&parent.name).map_or(parent.form, |facts| facts.form);
         }
+        self.histories(&mut parents);
         (parents, models)
+    }
+
+    /// A child that was copied has the history of the child, whoever names the copy.
+    fn histories(&mut self, parents: &mut [Parent]) {
+        let mut files = Vec::new();
+        for parent in parents {
+            if let Origin::File { model, history, .. } = &mut parent.origin {
+                files.push((model.as_path(), history));
+            }
+        }
+        let mut cycles = BTreeSet::new();
+        let paths: Vec<&Path> = files.iter().map(|(path, _)| *path).collect();
+        match histories(self.store, &paths) {
+            Ok(found) => {
+                for ((_, history), found) in files.into_iter().zip(found) {
+                    cycles.extend(found.cycles.iter().cloned());
+                    *history = found;
+                }
+            }
+            Err(error) => self.cannot_look_up(&error),
+        }
+        match self.pools_of(&cycles) {
+            Ok(pools) => self.chosen_by.extend(pools.into_iter().flat_map(|pool| pool.chosen_by)),
+            Err(error) => self.cannot_look_up(&error),
+        }
+    }
+
+    fn cannot_look_up(&mut self, error: &dyn std::fmt::Display) {
+        let message = format!("nobody can tell which parents were bred in this store: {error}");
+        self.mistake(Diagnostic::error(message, 0..0).expected("expected a store that can be read"));
+    }
+
+    /// Every pool that these cycles wrote here.
+    fn pools_of(&self, cycles: &BTreeSet<Name>) -> Result<Vec<ParentPool>, StoreError> {
+        let mut pools = Vec::new();
+        if cycles.is_empty() {
+            return Ok(pools);
+        }
+        for result in self.store.every_result()? {
+            let Some(blob) = result.outputs.get("pool").filter(|blob| blob.bytes <= MAX_POOL) else {
+                continue;
+            };
+            let text = self.store.read(&blob.digest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let pool = text.and_then(|text| ParentPool::from_toml(&text).ok());
+            pools.extend(pool.filter(|pool| cycles.contains(&pool.cycle)));
+        }
+        Ok(pools)
     }
 
     fn role(&mut self, section: &ParentSection) -> Role {
@@ -130,7 +179,7 @@ impl Resolver<'_> {
                 .filter(|path| path.symlink_metadata().is_ok() && self.file_exists(path, source)),
         };
         (
-            Origin::File { model: model.clone(), manifest },
+            Origin::File { model: model.clone(), manifest, history: History::default() },
             Model { path: model, artifact: None, named: source },
         )
     }

@@ -227,7 +227,7 @@ fn only_what_the_ledger_admits_is_served() {
         registration: kind.is_decision().then_some(0),
     };
     let plan = NewEntry { candidate: None, subject: None, ..entry(0, EntryKind::Plan) };
-    ledger.append(vec![plan], &now).unwrap();
+    ledger.append(vec![plan.clone()], &now).unwrap();
     let mut later = built.selector.clone();
     later.entries.iter_mut().for_each(|entry| entry.ledger_index += 1);
     let refused = |selector: &Selector| check_admissions(selector, &ledger).unwrap_err().to_string();
@@ -237,6 +237,13 @@ fn only_what_the_ledger_admits_is_served() {
     let mut selector = later.clone();
     ledger.append(vec![entry(1, EntryKind::Admission)], &now).unwrap();
     selector.entries[1].ledger_index = 3;
+    assert!(refused(&selector).contains("c1 was taken back by ledger entry 2"), "a refusal is the last word");
+
+    // Another log, which never refused it.
+    let ledger = Ledger::open(place.sources.join("other")).unwrap();
+    ledger.append(vec![plan, entry(0, EntryKind::Admission)], &now).unwrap();
+    ledger.append(vec![entry(0, EntryKind::Plan), entry(1, EntryKind::Admission)], &now).unwrap();
+    let refused = |selector: &Selector| check_admissions(selector, &ledger).unwrap_err().to_string();
     assert!(refused(&selector).contains("has the default nobody, the ledger says c1"));
     selector.default = Some(selector.entries[1].id.clone());
     check_admissions(&selector, &ledger).unwrap();

@@ -106,6 +106,17 @@ fn what_was_not_admitted_as_it_is_is_refused() {
             }),
         ),
         (
+            "taken back by ledger entry",
+            Box::new(|site: &Site| {
+                site.ledger(|leaves| {
+                    let admission = leaves.iter().find(|leaf| leaf["kind"] == "admission").unwrap().clone();
+                    let mut leaf = admission;
+                    leaf["kind"] = json!("refusal");
+                    leaves.push(leaf);
+                });
+            }),
+        ),
+        (
             "what ledger entry 1 follows",
             Box::new(|site: &Site| {
                 let text = String::from_utf8(site.bytes("ledger.jsonl").unwrap()).unwrap();

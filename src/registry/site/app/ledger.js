@@ -96,13 +96,17 @@ async function admission(entry, leaves, head, proof) {
     same(leaf.subject, entry.manifest, `${id}: the manifest of ledger entry ${index}`);
     same(leaf.candidate, id, `${id}: the candidate of ledger entry ${index}`);
     await proves(proof, leaf, head, `the proof of ${id}`);
-    const back = leaves.slice(index + 1).find(
-        (later) =>
-            (later.kind === "revocation" || later.kind === "retirement") &&
-            (later.subject === undefined ? later.candidate && later.cycle === leaf.cycle && later.candidate === leaf.candidate : [leaf.subject, leaf.record].includes(later.subject)),
-    );
+    const back = leaves.find((other) => takesBack(other, leaf));
     if (back) refuse(`the admission of ${id} was taken back by ledger entry ${back.index}`);
     return leaf;
+}
+
+/** Whether an entry takes an admission back. A refusal does wherever it stands: it is the last word. */
+function takesBack(other, leaf) {
+    if (other.kind === "refusal") return other.subject === leaf.subject;
+    if (other.index <= leaf.index || (other.kind !== "revocation" && other.kind !== "retirement")) return false;
+    if (other.subject === undefined) return other.candidate && other.cycle === leaf.cycle && other.candidate === leaf.candidate;
+    return [leaf.subject, leaf.record].includes(other.subject);
 }
 
 /** Refuses a proof (C2SP tlog-proof) that does not lead from the entry to the checkpoint. */
@@ -131,8 +135,9 @@ export function untainted(id, digests, leaves) {
 /** The entry that is meant where none is named: what was admitted last, unless it was rolled back. */
 export function defaultOf(entries, leaves) {
     const line = [];
+    const refused = new Set(leaves.filter((leaf) => leaf.kind === "refusal").map((leaf) => leaf.subject));
     for (const { kind, cycle, subject } of leaves) {
-        if (cycle !== entries[0]?.cycle || subject === undefined) continue;
+        if (cycle !== entries[0]?.cycle || subject === undefined || refused.has(subject)) continue;
         if (kind === "rollback" && line.includes(subject)) line.length = line.lastIndexOf(subject);
         if (kind === "admission" || kind === "rollback") line.push(subject);
     }
