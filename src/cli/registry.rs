@@ -130,7 +130,12 @@ fn taken_back(store: &Store, selector: &Selector) -> anyhow::Result<Vec<(Name, S
         let why = match (own, pedigree.manifests.get(&entry.manifest)) {
             (Some(own), _) => Some(format!("ledger entry {} took it back", own.index)),
             (None, Some(body)) => tracer.candidate(entry.manifest, body)?.map(|taint| taint.to_string()),
-            (None, None) => None,
+            (None, None) if revoked.is_empty() => None,
+            (None, None) => Some(
+                "its manifest cannot be read in this store, so nobody can tell whether what the ledger takes \
+                 back reaches it"
+                    .to_owned(),
+            ),
         };
         found.extend(why.map(|why| (entry.id.clone(), why)));
     }

@@ -1,5 +1,6 @@
 //! `studbook revoke` and `retire`: takes things back, and says whom that reaches.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use super::lineage::the_candidate;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::small::read_small;
-use crate::ledger::{EntryKind, NewEntry};
+use crate::ledger::{EntryKind, Leaf, NewEntry, taken_back};
 use crate::pedigree::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::record::candidate::CandidateManifest;
 use crate::record::revocation::{Retirement, Revocation};
@@ -82,6 +83,11 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     }
     if tainted.is_empty() {
         writeln!(out, "nothing in this store descends from it")?;
+    }
+    if what == "unknown" {
+        terminal.warn(
+            "no model, suite, key or record of this store has that digest; it counts for what may come",
+        )?;
     }
     Ok(Exit::Complete)
 }
@@ -195,8 +201,32 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
             releases: releases(store, *manifest),
         });
     }
+    all.extend(lost(store, pedigree)?);
     all.sort_by(|a, b| a.candidate.cmp(&b.candidate));
     Ok(all)
+}
+
+/// Those whose admission stands and whose manifest is gone: nobody can tell, so they are closed.
+fn lost(store: &Store, pedigree: &Pedigree) -> anyhow::Result<Vec<Tainted>> {
+    let leaves = store.ledger()?.leaves()?;
+    let stands = |leaf: &&Leaf| leaf.kind == EntryKind::Admission && taken_back(leaf, &leaves).is_none();
+    let mut found = BTreeMap::new();
+    for leaf in leaves.iter().filter(stands) {
+        let Some(manifest) = leaf.subject.filter(|it| !pedigree.manifests.contains_key(it)) else { continue };
+        let name = leaf.candidate.as_ref().map_or("?", Name::as_str);
+        let why = "its manifest cannot be read in this store, so nobody can tell whether this reaches it";
+        found.insert(
+            manifest,
+            Tainted {
+                candidate: format!("{}/{name}", leaf.cycle),
+                manifest,
+                verdict: pedigree.verdict(manifest),
+                why: why.to_owned(),
+                releases: releases(store, manifest),
+            },
+        );
+    }
+    Ok(found.into_values().collect())
 }
 
 /// Takes back the admission of everybody who is reached, too. Who descends from whom and who signed what is told

@@ -1,7 +1,7 @@
 //! Advisory locks between processes, by `flock`.
 //!
-//! Held only where order matters: the ledger, the garbage collector. Waiting is bounded, so a
-//! forgotten process shows up as an error that names the file, not as a hang. On network file
+//! Held only where order matters: the ledger, the view of a cycle, a registry, the memory of logs. Waiting is
+//! bounded, so a forgotten process shows up as an error that names the file, not as a hang. On network file
 //! systems `flock` may not reach other machines: keep a store on a local or POSIX-locking disk.
 //!
 //! Opening waits, too, if what lies there is a pipe, and nothing bounds that. So only regular files are

@@ -256,7 +256,7 @@ pub fn holm(p_values: &[f64]) -> Result<Vec<f64>, EvaluateError> {
 }
 
 /// The standard normal quantile of `p` in (0, 1): bisection on the distribution function, which
-/// `libm` gives the same on every machine. Slow and sure; used once for an interval.
+/// `libm` gives the same on every machine. Slow and sure; used once for an interval or an estimate.
 pub fn normal_quantile(p: f64) -> f64 {
     // Phi(x) = erfc(-x / sqrt 2) / 2; the tail is inverted where it is small and so exact.
     if p > 0.5 {

@@ -70,7 +70,7 @@ impl Stage for RegistryStage {
         let signing = release::signing(context, &params, &leaves)?;
         let built = registry::build(&folder, entries, &|entries| registry::default_of(entries, &leaves))?;
         registry::check_admissions(&built.selector, &log)?;
-        let mut summary = format!("{} admitted models", rows.len());
+        let mut summary = format!("{} models for browsers", rows.len());
         match signing {
             Some(signing) => {
                 let version = signing.publish(context, &folder, &built)?;

@@ -35,6 +35,7 @@ impl Store {
 
     /// Keeps the attestation of a record, in place of an earlier one.
     pub fn attest(&self, record: Sha256, bytes: &[u8]) -> Result<(), StoreError> {
+        self.at_work()?;
         Ok(atomic::replace(&self.attestation_path(record), bytes)?)
     }
 }

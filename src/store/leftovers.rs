@@ -13,7 +13,15 @@ use crate::disk::presence::Presence;
 use crate::disk::{DiskError, IoContext, atomic};
 
 /// Where writers have temporary files, and whether those lie in folders of it.
-const WRITTEN: [(&str, bool); 4] = [("tmp", false), ("actions", true), ("builds", true), ("evidence", true)];
+const WRITTEN: [(&str, bool); 7] = [
+    ("tmp", false),
+    ("index", false),
+    ("actions", true),
+    ("builds", true),
+    ("evidence", true),
+    ("attestations", false),
+    ("releases", true),
+];
 
 impl Store {
     /// Says that we write here, once; to be called before anything is written to those folders.
@@ -59,7 +67,15 @@ mod tests {
     fn the_dead_are_cleaned_up_after_and_the_living_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let all = ["tmp/.tmp-a", "actions/ab/.tmp-b", "builds/cd/.tmp-c", "evidence/ef/.tmp-d"];
+        let all = [
+            "tmp/.tmp-a",
+            "actions/ab/.tmp-b",
+            "builds/cd/.tmp-c",
+            "evidence/ef/.tmp-d",
+            "attestations/.tmp-e",
+            "releases/tiny/.tmp-f",
+            "index/.tmp-g",
+        ];
         let leave = || {
             for path in all.map(|path| root.join(path)) {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -71,14 +87,14 @@ mod tests {
         leave();
         std::fs::write(root.join("actions/ab/whole"), b"whole").unwrap();
         let living = Store::open(root).unwrap();
-        assert_eq!(left(), 4, "who only reads removes nothing");
+        assert_eq!(left(), all.len(), "who only reads removes nothing");
         living.make().unwrap();
         assert_eq!(left(), 0);
         assert!(root.join("actions/ab/whole").exists());
         // These are the living one's.
         leave();
         let other = Store::create(root).unwrap();
-        assert_eq!(left(), 4);
+        assert_eq!(left(), all.len());
         drop((living, other));
         Store::create(root).unwrap().put(b"a blob").unwrap();
         assert_eq!(left(), 0);

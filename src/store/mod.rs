@@ -14,6 +14,7 @@
 //!   registry/NAME/     admitted models for browsers
 //!   releases/NAME/     what that was published as, where it is signed           (releases)
 //!   index/stamps       which files were hashed when; may be deleted         (stamps)
+//!   heads              what every log said last, ours and others'           (ledger)
 //!   tmp/               files being written
 //!   at-work            locked by whoever writes; what the dead left is removed by who comes alone   (leftovers)
 //! ```
@@ -261,6 +262,7 @@ impl Store {
 
     /// Remembers for the next run which files were hashed. Losing this costs time, nothing else.
     pub fn save_stamps(&self) -> Result<(), StoreError> {
+        self.at_work()?;
         Ok(self.stamps.save(&self.root.join("index/stamps"))?)
     }
 }

@@ -31,6 +31,7 @@ impl Store {
 
     /// Keeps the record of a publication and its roots.
     pub fn keep_release(&self, cycle: &Name, record: &[u8], roots: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.at_work()?;
         let name = |bytes: &[u8], end: &str| format!("{}{end}", Sha256::of(bytes));
         for root in roots {
             atomic::replace(&self.release_path(cycle, &name(root, ".root.json")), root)?;

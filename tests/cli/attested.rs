@@ -358,6 +358,23 @@ fn what_was_admitted_on_a_revoked_key_is_closed() {
     }
 }
 
+/// Who signed a record, its attestation tells: one that cannot be read is not passed over.
+#[test]
+fn a_revoked_key_is_found_behind_damage_or_the_candidate_is_closed() {
+    let space = attested();
+    let attestations: Vec<String> = space.files(".studbook/attestations").into_keys().collect();
+    for name in attestations {
+        let path = format!(".studbook/attestations/{name}");
+        let bytes = std::fs::read(space.path(&path)).unwrap();
+        space.write(&path, &bytes[..bytes.len() - 1]);
+    }
+    revoke_key(&space, "promoter").says("tainted: tiny/average").says("cannot be read in this store");
+    replace_key(&space, "promoter");
+    let why = average(&space, 3);
+    assert!(why.contains("not-revoked: it was admitted by record"), "{why}");
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
+}
+
 /// Signatures that are still there speak against a candidate while nobody can sign anew.
 #[test]
 fn a_gate_rests_on_nothing_that_a_revoked_key_signed() {
