@@ -133,7 +133,7 @@ fn a_ledger_that_was_led_back_is_read_by_nobody() {
             }
         };
         put(&old);
-        let why = "the ledger was rolled back: 5 entries were accepted before, now it has 3; restore the newer copy";
+        let why = "the ledger was rolled back: 6 entries were accepted before, now it has 3; restore the newer copy";
         for typed in [
             &["run", "plan.toml", "--quiet"][..],
             &["plan", "plan.toml"],
@@ -152,7 +152,7 @@ fn a_ledger_that_was_led_back_is_read_by_nobody() {
         space.studbook(&["ledger", "check", "plan.toml"]).exits(4).complains(why);
         space.studbook(&["verify", "plan.toml"]).exits(4).says(&format!("FAIL  ledger: {why}"));
         put(&new);
-        space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("they extend the remembered 5");
+        space.studbook(&["ledger", "check", "plan.toml"]).exits(0).says("they extend the remembered 6");
         space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     }
 }

@@ -166,15 +166,23 @@ pub(crate) fn forge(space: &Space, name: &str, result: &ActionResult) {
 
 #[test]
 fn an_action_result_with_another_verdict() {
-    let space = done();
-    let mut refusals = actions_with(&space, "record");
-    refusals.retain(|(_, result)| matches!(result.verdict, Verdict::Reject(_)));
-    assert!(!refusals.is_empty());
-    for (name, mut result) in refusals {
-        result.verdict = Verdict::Pass;
-        forge(&space, &name, &result);
+    let waits: fn(&Verdict) -> bool = |verdict| matches!(verdict, Verdict::Wait(_));
+    let rejects: fn(&Verdict) -> bool = |verdict| matches!(verdict, Verdict::Reject(_));
+    for (closed, stage, why) in [
+        (waits, "promotion:ties", "derived again, the verdict is Wait"),
+        // The ledger knows of this one.
+        (rejects, "promotion:tasks", "ledger entry 2 refuses it"),
+    ] {
+        let space = done();
+        let mut results = actions_with(&space, "record");
+        results.retain(|(_, result)| closed(&result.verdict));
+        assert!(!results.is_empty());
+        for (name, mut result) in results {
+            result.verdict = Verdict::Pass;
+            forge(&space, &name, &result);
+        }
+        refused(&space, stage, why);
     }
-    refused(&space, "promotion:tasks", "derived again, the verdict is Reject");
 }
 
 #[test]
