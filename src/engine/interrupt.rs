@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const INTERRUPTED: i32 = 130;
 
 /// Calls `heard` at the first signal and ends the process at the second. Without signals to listen to, never.
+#[expect(clippy::exit, reason = "who asks twice wants no more work to end well")]
 pub async fn on_interrupt(heard: impl FnOnce()) {
     if interrupted().await.is_ok() {
         heard();
