@@ -16,7 +16,7 @@ pub fn make(folder: &Path) -> Result<(), DiskError> {
 }
 
 /// That it is one.
-pub fn check(folder: &Path) -> Result<(), DiskError> {
+fn check(folder: &Path) -> Result<(), DiskError> {
     if std::fs::symlink_metadata(folder).at("examine", folder)?.is_dir() {
         return Ok(());
     }
