@@ -1,6 +1,6 @@
 //! `studbook revoke` and `retire`: takes things back, and says whom that reaches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use serde::Serialize;
@@ -117,7 +117,7 @@ pub(super) fn reason(text: &str) -> anyhow::Result<String> {
 /// What a digest is of, as far as this store knows. One that it does not know can be taken back, too: it
 /// may come.
 fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(&'static str, Sha256)> {
-    let Ok(digest) = wanted.parse::<Sha256>() else {
+    let Some(digest) = wanted.parse().ok().or_else(|| source_begins(pedigree, wanted)) else {
         return Ok(("candidate", the_candidate(pedigree, wanted)?));
     };
     let mut suites = pedigree.lineages.values().flat_map(|lineage| &lineage.suites);
@@ -138,6 +138,16 @@ fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(
         "unknown"
     };
     Ok((what, digest))
+}
+
+/// The one source record, or the one model of a source, whose digest begins so, where no candidate is meant.
+fn source_begins(pedigree: &Pedigree, wanted: &str) -> Option<Sha256> {
+    if wanted.len() < 8 || !pedigree.find(wanted).is_empty() {
+        return None;
+    }
+    let all = pedigree.sources.iter().flat_map(|(record, body)| [*record, body.artifact.sha256]);
+    let found: BTreeSet<Sha256> = all.filter(|digest| digest.to_hex().starts_with(wanted)).collect();
+    found.first().copied().filter(|_| found.len() == 1)
 }
 
 /// Stores the record and enters it; the same one again is the entry that is there.

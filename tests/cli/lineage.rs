@@ -159,8 +159,16 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
     // All three of the first cycle were measured on it, and the second's child descends from one.
     assert_eq!(run(&suite, "suite"), 4);
     // `tasks` was made without it.
-    assert_eq!(run(three["record"].as_str().unwrap(), "source"), 3);
-    assert_eq!(run(three["artifact"].as_str().unwrap(), "artifact"), 3);
+    let [record, artifact] = ["record", "artifact"].map(|digest| three[digest].as_str().unwrap());
+    assert_eq!(run(record, "source"), 3);
+    assert_eq!(run(artifact, "artifact"), 3);
+    // As `lineage` prints them.
+    assert_eq!(run(&record[..12], "source"), 3);
+    assert_eq!(run(&artifact[..12], "artifact"), 3);
+    space
+        .studbook(&["revoke", &record[..7], "--reason", "r"])
+        .exits(2)
+        .complains("the store has no candidate");
     let said = space.studbook(&["revoke", "--dataset", "web-crawl", "--reason", "licence"]).exits(0);
     said.says("dataset ");
     space.studbook(&["revoke", &suite, "--reason", " "]).exits(2).complains("a reason is needed");
