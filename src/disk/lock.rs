@@ -30,13 +30,21 @@ impl Lock {
     /// Waits for the only lock on `path`, creating the file if needed.
     pub fn exclusive(path: &Path) -> Result<Self, DiskError> {
         let file = open(path)?;
-        let start = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::thread::sleep(RETRY),
-                Err(error) => return Err(std::io::Error::from(error)).at("lock", path),
-            }
+        patiently(path, || file.try_lock())?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Tries until it locks, for a time.
+pub(super) fn patiently(
+    path: &Path,
+    try_lock: impl Fn() -> Result<(), TryLockError>,
+) -> Result<(), DiskError> {
+    let start = Instant::now();
+    loop {
+        match try_lock() {
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::thread::sleep(RETRY),
+            other => return other.map_err(Error::from).at("lock", path),
         }
     }
 }

@@ -12,15 +12,11 @@
 //! Where the file system knows no locks nobody is ever alone, and nothing is removed.
 
 use std::fs::{File, TryLockError};
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use super::lock::open_regular;
+use super::lock::{open_regular, patiently};
 use super::{DiskError, IoContext};
-
-const RETRY: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// That this process is at work, until it is dropped.
 #[derive(Debug)]
@@ -43,14 +39,8 @@ impl Presence {
             }
             Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
         }
-        let start = Instant::now();
-        loop {
-            match file.try_lock_shared() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::thread::sleep(RETRY),
-                Err(error) => return Err(Error::from(error)).at("lock", path),
-            }
-        }
+        patiently(path, || file.try_lock_shared())?;
+        Ok(Self { _file: file })
     }
 }
 
@@ -68,6 +58,7 @@ fn open(path: &Path) -> Result<File, DiskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Error;
 
     #[test]
     fn only_who_is_alone_cleans_up() {

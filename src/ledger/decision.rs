@@ -44,11 +44,12 @@ fn is_about(other: &Leaf, admission: &Leaf) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::ledger::NewEntry;
 
-    fn log(told: &[(EntryKind, &str)]) -> Vec<Leaf> {
+    /// A log of these entries about candidates of one cycle.
+    pub(crate) fn log(told: &[(EntryKind, &str)]) -> Vec<Leaf> {
         let leaf = |(index, (kind, id)): (usize, &(EntryKind, &str))| {
             let new = NewEntry {
                 kind: *kind,

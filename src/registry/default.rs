@@ -42,30 +42,14 @@ pub fn default_of(entries: &[SelectorEntry], leaves: &[Leaf]) -> Option<Name> {
 mod tests {
     use super::super::selector::tests::entry;
     use super::*;
-    use crate::ledger::NewEntry;
-
-    fn leaves(told: &[(EntryKind, &str)]) -> Vec<Leaf> {
-        let leaf = |(index, (kind, id)): (usize, &(EntryKind, &str))| {
-            let new = NewEntry {
-                kind: *kind,
-                cycle: "cycle".parse().unwrap(),
-                candidate: Some(id.parse().unwrap()),
-                subject: Some(Sha256::of(id.as_bytes())),
-                record: Sha256::of(b"record"),
-                predicate_type: "urn:x".to_owned(),
-                registration: kind.is_decision().then_some(0),
-            };
-            Leaf::new(new, index as u64, Sha256::of(b""), "2026-01-01T00:00:00Z".to_owned()).unwrap()
-        };
-        told.iter().enumerate().map(leaf).collect()
-    }
+    use crate::ledger::decision::tests::log;
 
     fn default(offered: &[&str], told: &[(EntryKind, &str)]) -> Option<String> {
         let entries: Vec<_> = offered
             .iter()
             .map(|id| SelectorEntry { manifest: Sha256::of(id.as_bytes()), ..entry(id) })
             .collect();
-        default_of(&entries, &leaves(told)).map(|id| id.to_string())
+        default_of(&entries, &log(told)).map(|id| id.to_string())
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::again::context;
 use super::mismatch;
-use super::standing::Decided;
+use super::standing::Standing;
 use crate::base::canonical;
 use crate::base::key::WriteKey;
 use crate::engine::graph::{From, StageGraph, StageIndex};
@@ -28,7 +28,7 @@ pub(super) struct History<'a> {
     events: Vec<Event>,
     /// The place of every stage's last event.
     last: BTreeMap<String, usize>,
-    decided: Result<Decided, String>,
+    decided: Result<Standing, String>,
     /// Stages without a result that say why, or rest on one that does.
     accounted: BTreeSet<StageIndex>,
 }
@@ -41,7 +41,7 @@ impl<'a> History<'a> {
     ) -> Result<Self, StoreError> {
         let events = store.events(&graph.cycle)?;
         let last = events.iter().enumerate().map(|(at, event)| (event.stage.clone(), at)).collect();
-        let decided = Decided::of(graph, store, results);
+        let decided = Standing::of(graph, store, results);
         Ok(Self { graph, store, results, events, last, decided, accounted: BTreeSet::new() })
     }
 

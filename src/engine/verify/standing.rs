@@ -7,21 +7,20 @@ use std::collections::BTreeMap;
 use crate::base::name::Name;
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
-use crate::ledger::taken_back;
-use crate::ledger::{EntryKind, Leaf};
+use crate::ledger::{EntryKind, Leaf, taken_back};
 use crate::record::{self, ledger::LedgerExtract};
 use crate::stage::Kind;
 use crate::store::Store;
 
 /// What the ledger says of a cycle.
-pub(super) struct Decided {
+pub(super) struct Standing {
     /// Its first entry.
     pub(super) first: Option<u64>,
     /// The last decision on every candidate under the plan as it is now that nothing has taken back.
     pub(super) standing: BTreeMap<Name, Leaf>,
 }
 
-impl Decided {
+impl Standing {
     pub(super) fn of(graph: &StageGraph, store: &Store, results: &Results) -> Result<Self, String> {
         let ledger = store.ledger().map_err(|error| error.to_string())?;
         let leaves = ledger.leaves().map_err(|error| error.to_string())?;
