@@ -308,6 +308,23 @@ fn a_lost_manifest_gives_the_bytes_of_a_revoked_candidate_to_nobody() {
     assert!(told.contains("cannot be a parent: its bytes are those of tiny/average"), "{told}");
 }
 
+/// Whether what is revoked reaches somebody whose manifest is gone, nobody can tell.
+#[test]
+fn a_revocation_closes_whoever_cannot_be_looked_at() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let revoke = |data: &str| space.studbook(&["revoke", "--dataset", data, "--reason", "r"]).exits(0);
+    revoke("a").says("nothing in this store descends from it");
+    let manifest = object(&space, "tiny/05-candidate/average.json");
+    std::fs::remove_file(space.path(&manifest)).unwrap();
+    let why = "its manifest cannot be read in this store, so nobody can tell whether this reaches it";
+    revoke("b").says("tainted: tiny/average ").says(why).says("released in registry/tiny");
+    // Closed is closed: it is not told of, nor entered, twice.
+    revoke("c").says("nothing in this store descends from it");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
+}
+
 /// A merge in which one parent weighs nothing has the other one's bytes; that it is tainted says nothing
 /// against that one, nor against whoever else descends from it.
 #[test]
