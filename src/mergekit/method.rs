@@ -115,6 +115,7 @@ const DENSITY: Takes = each("density", Default::Number(1.0));
 const GAMMA: Takes = each("gamma", Default::Number(0.01));
 const EPSILON: Takes = each("epsilon", Default::Number(0.15));
 const LAMBDA: Takes = whole("lambda", Default::Number(1.0));
+const RAM_EPSILON: Takes = whole("epsilon", Default::Number(1e-5));
 /// Asks for less memory where masks are made; there are none here.
 const MASK: &str = "int8_mask";
 const ANY: (usize, usize) = (1, usize::MAX);
@@ -155,6 +156,14 @@ pub static METHODS: &[Method] = &[
         (2, 2),
         &[WEIGHT, whole("nuslerp_flatten", ON), whole("nuslerp_row_wise", OFF)],
     ),
+    plain(
+        "multislerp",
+        "multislerp",
+        Base::MaybeOrigin,
+        (2, usize::MAX),
+        &[WEIGHT, whole("normalize_weights", ON), whole("eps", Default::Number(1e-8))],
+    ),
+    plain("nearswap", "nearswap", Base::Start, (1, 1), &[whole("t", Default::Required)]),
     plain("model_stock", "model_stock", Base::Origin, (2, usize::MAX), &[whole("filter_wise", OFF)]),
     plain(
         "karcher",
@@ -162,6 +171,15 @@ pub static METHODS: &[Method] = &[
         Base::Model,
         (2, usize::MAX),
         &[whole("max_iter", Default::Number(10.0)), whole("tol", Default::Number(1e-5))],
+    ),
+    differences("sce", "sce", &[whole("select_topk", Default::Number(1.0))], &[]),
+    plain("ram", "ram", Base::Origin, ANY, &[RAM_EPSILON]),
+    plain(
+        "ramplus_tl",
+        "ram",
+        Base::Origin,
+        ANY,
+        &[RAM_EPSILON, whole("r", Default::Number(0.1)), whole("alpha", Default::Number(0.2))],
     ),
     plain("passthrough", "passthrough", Base::Model, (1, 1), &[each("scale", Default::Number(1.0))]),
     Method {
@@ -211,4 +229,4 @@ pub static METHODS: &[Method] = &[
 ];
 
 /// Methods there are elsewhere and that are not here.
-pub static OTHERS: &[&str] = &["arcee_fusion", "multislerp", "nearswap", "ram", "ramplus_tl", "sce"];
+pub static OTHERS: &[&str] = &["arcee_fusion"];

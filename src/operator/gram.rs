@@ -38,14 +38,21 @@ impl<'a> Vector<'a> {
 
     /// Elements `first..first + out.len()`, lent or put into `out`; [`RUN`] at most.
     pub(super) fn read<'s>(&'s self, first: usize, out: &'s mut [f32]) -> &'s [f32] {
-        let Some(base) = self.base else {
+        if self.base.is_none() {
             return self.source.read(first, out);
-        };
+        }
+        self.copy(first, out);
+        out
+    }
+
+    /// Puts elements `first..first + out.len()` into `out`; [`RUN`] at most.
+    pub(super) fn copy(&self, first: usize, out: &mut [f32]) {
         let (mut scratch, mut base_scratch) = ([0.0; RUN], [0.0; RUN]);
         let source = self.source.read(first, &mut scratch[..out.len()]);
-        let base = base.read(first, &mut base_scratch[..out.len()]);
-        subtract(source, base, out);
-        out
+        match self.base {
+            Some(base) => subtract(source, base.read(first, &mut base_scratch[..out.len()]), out),
+            None => out.copy_from_slice(source),
+        }
     }
 }
 

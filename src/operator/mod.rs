@@ -29,8 +29,8 @@
 //! * [`contract`]: what an operator is. [`parameter`], [`rule`], [`depth`]: its settings, per tensor or
 //!   per layer if need be.
 //! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`], [`sign_merge`],
-//!   [`federated`], [`model_stock`], [`slerp`], [`nuslerp`], [`karcher`], [`soup`], [`crossover`],
-//!   [`mutate`], [`passthrough`]: the operators.
+//!   [`federated`], [`model_stock`], [`slerp`], [`nuslerp`], [`multislerp`], [`nearswap`], [`sce`], [`ram`],
+//!   [`karcher`], [`soup`], [`crossover`], [`mutate`], [`passthrough`]: the operators.
 //! * [`trim`] on `magnitudes`: the exact cut by magnitude. `combine`: sums and elections of sparse
 //!   differences; `rescale`: what makes up for dropped elements.
 //! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
@@ -63,13 +63,16 @@ pub mod job;
 pub mod karcher;
 mod magnitudes;
 pub mod model_stock;
+pub mod multislerp;
 pub mod mutate;
+pub mod nearswap;
 pub mod nuslerp;
 pub mod outline;
 pub mod parameter;
 pub mod passthrough;
 mod pieces;
 pub mod prune;
+pub mod ram;
 mod rank;
 pub mod receipt;
 mod record;
@@ -77,6 +80,7 @@ pub mod reduce;
 mod rescale;
 mod rooms;
 pub mod rule;
+pub mod sce;
 pub mod sign_merge;
 pub mod slerp;
 pub mod slice;
@@ -118,6 +122,10 @@ pub static OPERATORS: &[&dyn Operator] = &[
     &model_stock::ModelStock,
     &slerp::Slerp,
     &nuslerp::NuSlerp,
+    &multislerp::MultiSlerp,
+    &nearswap::NearSwap,
+    &sce::Sce,
+    &ram::Ram,
     &karcher::Karcher,
     &soup::Soup,
     &crossover::Crossover,

@@ -86,10 +86,18 @@ pub(super) fn divisor(weights: &[f32]) -> f32 {
     if sum.abs() < ALMOST_NOTHING { 1.0 } else { sum }
 }
 
-struct Arithmetic {
+/// The base plus weighted differences from it.
+pub(super) struct Arithmetic {
     weights: Vec<f32>,
     divisor: Option<f32>,
     lambda: f32,
+}
+
+impl Arithmetic {
+    /// With these weights and nothing else.
+    pub(super) fn sum(weights: Vec<f32>) -> Self {
+        Self { weights, divisor: None, lambda: 1.0 }
+    }
 }
 
 impl Kernel for Arithmetic {

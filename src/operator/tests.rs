@@ -349,7 +349,7 @@ fn what_is_not_finite_is_named() {
         }
         let trial = Trial::new(operator.name(), &[0.0; 10], &[vec![3e38; 10], vec![3e38; 10]]);
         let trial = trial.set("normalize", Value::Flag(false)).set("density", Value::Number(1.0));
-        let trial = trial.weights(&[2.0, 2.0]).fit();
+        let trial = trial.set("normalize_weights", Value::Flag(false)).weights(&[2.0, 2.0]).fit();
         if !trial.parameters.contains_key("weight") || trial.operator == "nuslerp" {
             continue; // What lies between two numbers cannot outgrow them.
         }

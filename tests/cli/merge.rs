@@ -419,7 +419,9 @@ fn what_does_not_work_is_named_with_its_place() {
     };
     let linear = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
                   - {model: two, parameters: {weight: 1}}\n";
-    merge(&linear.replace("linear", "sce"), 2).complains("m.yml:1:15").complains("`sce` is not supported");
+    merge(&linear.replace("linear", "arcee_fusion"), 2)
+        .complains("m.yml:1:15")
+        .complains("`arcee_fusion` is not supported");
     merge(&linear.replace("model: two", "model: org/two"), 2).complains("`org/two` is not here");
     merge(&linear.replace("weight: 1}}\n  - {model: two", "wieght: 1}}\n  - {model: two"), 2)
         .complains("did you mean `weight`?");

@@ -11,7 +11,7 @@ use crate::space::Space;
 
 /// Equal but for the last bits. Numbers here are of about one, so the bounds are in steps of 2^-24, the
 /// most that one rounding to f32 can be off by.
-const NEAR: [(&str, u32); 18] = [
+const NEAR: [(&str, u32); 24] = [
     // mergekit multiplies and adds in one step where the processor can, with one rounding; here there
     // are two, on every processor.
     ("linear", 3),
@@ -21,6 +21,9 @@ const NEAR: [(&str, u32); 18] = [
     ("linear_slices_filters", 3),
     ("linear_base", 3),
     ("tokens_linear", 3),
+    // A quotient there is a product with a rounded reciprocal.
+    ("nearswap", 3),
+    ("nearswap_filters", 3),
     // Lengths, angles and weights from sums in f32 there, in f64 here.
     ("ties_slice_rescale", 8),
     ("slerp", 8),
@@ -33,6 +36,10 @@ const NEAR: [(&str, u32); 18] = [
     ("model_stock_filter_wise", 16),
     ("karcher", 16),
     ("karcher_base", 16),
+    ("multislerp", 8),
+    ("multislerp_base", 8),
+    ("sce", 8),
+    ("sce_whole", 8),
 ];
 
 /// Drawn elements: each model's draws are its program's own.
@@ -108,7 +115,7 @@ fn configurations_make_what_mergekit_makes_of_them() {
             }
         }
     }
-    assert_eq!(equal, 17, "passthrough, task arithmetic, TIES, breadcrumbs and one linear merge");
+    assert_eq!(equal, 19, "passthrough, task arithmetic, TIES, breadcrumbs, RAM and one linear merge");
 }
 
 #[test]

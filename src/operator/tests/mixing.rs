@@ -1,5 +1,5 @@
 //! What operators that mix whole models must hold: `crossover`, `mutate`, `federated`, `soup`, `slerp`,
-//! `nuslerp`, `karcher`, `model_stock`.
+//! `nuslerp`, `multislerp`, `karcher`, `model_stock`, `nearswap`, `sce`, `ram`.
 
 use super::*;
 use crate::tensor::step::stored;
@@ -125,7 +125,7 @@ fn a_round_of_federated_averaging_by_hand() {
 fn halfway_between_two_directions_keeps_the_length() {
     let trial = |operator| Trial::new(operator, &[0.0; 2], &[vec![3.0, 0.0], vec![0.0, 3.0]]);
     let expected = 3.0 / 2_f32.sqrt();
-    for operator in ["slerp", "nuslerp"] {
+    for operator in ["slerp", "nuslerp", "multislerp"] {
         for x in trial(operator).child() {
             assert!((x - expected).abs() < 1e-6, "{operator}: {x}");
         }
@@ -134,6 +134,61 @@ fn halfway_between_two_directions_keeps_the_length() {
     let opposite = |operator| Trial::new(operator, &[0.0; 2], &[vec![3.0, 1.0], vec![-6.0, -2.0]]);
     assert_eq!(opposite("slerp").child(), [-1.5, -0.5]);
     assert_eq!(opposite("nuslerp").child(), [-1.5, -0.5]);
+}
+
+#[test]
+fn directions_that_cancel_have_no_middle() {
+    let trial = |parents: &[Vec<f32>]| Trial::new("multislerp", &[0.0; 2], parents);
+    let (east, west) = (vec![3.0, 0.0], vec![-6.0, 0.0]);
+    // Two are averaged by their weights instead, as vectors.
+    let average = trial(&[east.clone(), west.clone()]).weights(&[0.5, 0.5]);
+    assert_eq!(average.child(), [-1.5, 0.0]);
+    let north = trial(&[east.clone(), west, vec![0.0, 1.0]]);
+    let error = north.clone().weights(&[1.0, 1.0, 0.0]).run().unwrap_err().to_string();
+    assert!(error.contains("directions of `t` cancel"), "{error}");
+    // The mean length is (3 + 6 + 1) / 3, and the east and the west cancel.
+    let [x, y] = north.child()[..] else { panic!("two elements") };
+    assert!(x.abs() < 1e-6 && (y - 10.0 / 3.0).abs() < 1e-6, "{x}, {y}");
+    let error = trial(&[east.clone(), east.clone()]).weights(&[1.0, -1.0]).run().unwrap_err().to_string();
+    assert!(error.contains("the weights sum to zero"), "{error}");
+    // Parents that are as their base.
+    let nothing = Trial::new("multislerp", &[3.0, 0.0], &[east.clone(), east.clone(), east]);
+    assert_eq!(nothing.child(), [3.0, 0.0]);
+}
+
+#[test]
+fn what_is_near_is_taken_over_by_hand() {
+    let parents = [vec![1.0, 1.0, 1.0, 1.0], vec![1.25, 2.0, -3.0, 1.0]];
+    let trial = |t| Trial::new("nearswap", &[0.0; 4], &parents).set("t", Value::Number(t));
+    assert_eq!(trial(0.5).child(), [1.25, 1.5, 0.5, 1.0]);
+    assert_eq!(trial(0.0).child(), parents[0]);
+    assert_eq!(trial(4.0).child(), parents[1]);
+}
+
+#[test]
+fn differences_of_one_parent_stay_whole_by_hand() {
+    let parents = [vec![1.0, 4.0, 0.0, 0.1], vec![3.0, 0.0, 0.0, 0.0], vec![2.0, 2.0, -7.0, 0.0]];
+    let trial = Trial::new("ram", &[0.0; 4], &parents).set("epsilon", Value::Number(0.5));
+    // Three have changed the first element, two the second, one the third; the fourth is nothing.
+    assert_eq!(trial.child(), [2.0, 3.0, -7.0, 0.0]);
+    let outcome = trial.set("r", Value::Number(0.5)).set("alpha", Value::Number(1.0)).run().unwrap();
+    assert_eq!(outcome.realised["shared"], Value::PerParent(vec![2.0, 1.0, 2.0]));
+    assert_eq!(outcome.realised["unique"], Value::PerParent(vec![0.0, 0.0, 1.0]));
+    assert_eq!(outcome.floats(), [2.0, 3.0, -10.5, 0.0]);
+}
+
+#[test]
+fn what_differs_most_is_selected_and_weighed_by_hand() {
+    // Variances 4, 0, 1, 0.25: half of the three that differ is one, the first element.
+    let parents = [vec![4.0, 1.0, -2.0, 0.0], vec![0.0, 1.0, 0.0, 1.0]];
+    let trial = |topk| Trial::new("sce", &[0.0; 4], &parents).set("select_topk", Value::Number(topk));
+    let outcome = trial(0.5).run().unwrap();
+    assert_eq!(outcome.floats(), [4.0, 0.0, 0.0, 0.0]);
+    assert_eq!(outcome.realised["kept"], Value::Number(1.0));
+    assert_eq!(outcome.realised["weights"], Value::PerParent(vec![1.0, 0.0]));
+    // Squares 21 and 2; who alone has the elected sign decides alone, whatever it weighs.
+    assert_eq!(trial(1.0).child(), [4.0, 1.0, -2.0, 1.0]);
+    assert_eq!(trial(0.0).child(), [0.0; 4]);
 }
 
 #[test]
