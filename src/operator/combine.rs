@@ -207,16 +207,11 @@ wide! {
                     add(&mut votes, &changes);
                 }
             }
-            // What turns changes of the elected sign into positive ones.
-            let turns = votes.map(|vote| if vote >= 0.0 { 0 } else { SIGN });
+            let turns = turns(votes);
             let (mut sums, mut divisors) = ([0.0; GROUP], [0.0; GROUP]);
             for (i, (factor, weight)) in scales.each().enumerate() {
                 let changes = weighed(changes.of(i), factor, weight);
-                let mut agree = [0; GROUP];
-                for lane in 0..GROUP {
-                    let agrees = f32::from_bits(changes[lane].to_bits() ^ turns[lane]) > 0.0;
-                    agree[lane] = u32::from(agrees).wrapping_neg();
-                }
+                let agree = agreeing(&changes, turns);
                 add(&mut sums, &masked(changes, agree));
                 add(&mut divisors, &masked([weight; GROUP], agree));
             }
@@ -235,7 +230,7 @@ wide! {
 const SIGN: u32 = 1 << 31;
 
 /// Elements whose sums are in registers together.
-const GROUP: usize = 16;
+pub(super) const GROUP: usize = 16;
 
 /// What differences are multiplied by.
 #[derive(Clone, Copy)]
@@ -255,7 +250,7 @@ impl<'a> Scales<'a> {
 
 /// The changes of all parents to the same few elements.
 #[derive(Clone, Copy)]
-struct Changes<'a> {
+pub(super) struct Changes<'a> {
     /// Those of one run, parent after parent.
     all: &'a [f32],
     run: usize,
@@ -267,7 +262,7 @@ struct Changes<'a> {
 impl Changes<'_> {
     /// Those of one parent; zeros fill the last group up.
     #[inline(always)]
-    fn of(&self, parent: usize) -> [f32; GROUP] {
+    pub(super) fn of(&self, parent: usize) -> [f32; GROUP] {
         let changes = &self.all[parent * self.run + self.first..][..self.len];
         if let Ok(changes) = changes.try_into() {
             return changes;
@@ -283,7 +278,7 @@ impl Changes<'_> {
 /// What can be done to all of a run at once is done after this: of short loops over a group compilers make
 /// vector code or, where there is more of it than they follow, one element after the other.
 #[inline(always)]
-fn in_groups<const N: usize>(
+pub(super) fn in_groups<const N: usize>(
     all: &[f32],
     mut outs: [&mut [f32]; N],
     make: impl Fn(Changes<'_>) -> [[f32; GROUP]; N],
@@ -306,6 +301,23 @@ fn in_groups<const N: usize>(
 // One step for all lanes, and the next: of several steps lane by lane, with a choice among them, compilers make
 // hardly any vector code.
 
+/// What turns changes of the elected sign into positive ones; zero elects plus.
+#[inline(always)]
+pub(super) fn turns(votes: [f32; GROUP]) -> [u32; GROUP] {
+    votes.map(|vote| if vote >= 0.0 { 0 } else { SIGN })
+}
+
+/// All bits for changes of the elected sign, none for others and for zeros.
+#[inline(always)]
+pub(super) fn agreeing(changes: &[f32; GROUP], turns: [u32; GROUP]) -> [u32; GROUP] {
+    let mut agree = [0; GROUP];
+    for lane in 0..GROUP {
+        let agrees = f32::from_bits(changes[lane].to_bits() ^ turns[lane]) > 0.0;
+        agree[lane] = u32::from(agrees).wrapping_neg();
+    }
+    agree
+}
+
 /// Changes times their factor, times their weight.
 #[inline(always)]
 fn weighed(mut changes: [f32; GROUP], factor: f32, weight: f32) -> [f32; GROUP] {
@@ -317,7 +329,7 @@ fn weighed(mut changes: [f32; GROUP], factor: f32, weight: f32) -> [f32; GROUP] 
 
 /// Numbers, zero in the place of those whose mask is.
 #[inline(always)]
-fn masked(mut numbers: [f32; GROUP], masks: [u32; GROUP]) -> [f32; GROUP] {
+pub(super) fn masked(mut numbers: [f32; GROUP], masks: [u32; GROUP]) -> [f32; GROUP] {
     for (number, mask) in numbers.iter_mut().zip(masks) {
         *number = f32::from_bits(number.to_bits() & mask);
     }
@@ -325,7 +337,7 @@ fn masked(mut numbers: [f32; GROUP], masks: [u32; GROUP]) -> [f32; GROUP] {
 }
 
 #[inline(always)]
-fn add(sums: &mut [f32; GROUP], more: &[f32; GROUP]) {
+pub(super) fn add(sums: &mut [f32; GROUP], more: &[f32; GROUP]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum += more;
     }

@@ -20,7 +20,7 @@
 //! ([`super::reduce`]); everything else is f32 in list order from zero. The field takes variances and
 //! squares in an order of its own, so its weights may differ from these in the last bits.
 
-use super::combine::subtract;
+use super::combine::{GROUP, add, agreeing, in_groups, masked, subtract, turns};
 use super::contract::{Kernel, Operator, Piece, TensorInputs};
 use super::error::OperatorError;
 use super::gram::Vector;
@@ -177,14 +177,26 @@ struct Elected {
 wide! {
     /// The variance of each element over all parents, whose changes follow each other.
     fn variances<'a>(changes: &'a [f32], out: &'a mut [f32]) {
-        let run = out.len();
-        let parents = (changes.len() / run) as f64;
-        for (i, out) in out.iter_mut().enumerate() {
-            let each = || changes[i..].iter().step_by(run).map(|change| f64::from(*change));
-            let mean = each().sum::<f64>() / parents;
-            let squares = each().map(|change| (change - mean) * (change - mean)).sum::<f64>();
-            *out = (squares / parents) as f32;
-        }
+        let parents = changes.len() / out.len();
+        in_groups(changes, [out], #[inline(always)] |changes| {
+            let mut means = [0.0; GROUP];
+            for i in 0..parents {
+                let changes = changes.of(i);
+                for lane in 0..GROUP {
+                    means[lane] += f64::from(changes[lane]);
+                }
+            }
+            let means = means.map(|sum| sum / parents as f64);
+            let mut squares = [0.0; GROUP];
+            for i in 0..parents {
+                let changes = changes.of(i);
+                for lane in 0..GROUP {
+                    let distance = f64::from(changes[lane]) - means[lane];
+                    squares[lane] += distance * distance;
+                }
+            }
+            [squares.map(|sum| (sum / parents as f64) as f32)]
+        });
     }
 
     /// Writes zero in the place of changes whose variance is not within two magnitudes.
@@ -196,19 +208,27 @@ wide! {
         }
     }
 
-    /// Elects signs for a run and puts what is left of the changes on the base.
-    fn elect<'a>(weights: &'a [f32], changes: &'a [f32], base: &'a [f32], out: &'a mut [f32]) {
-        let run = out.len();
-        for (i, (out, base)) in out.iter_mut().zip(base).enumerate() {
-            let each = || changes[i..].iter().step_by(run);
-            let vote = each().fold(0.0, |sum, change| sum + change);
-            let (mut sum, mut divisor) = (0.0, 0.0_f32);
-            for (change, weight) in each().zip(weights) {
-                let counts = if vote >= 0.0 { *change > 0.0 } else { *change < 0.0 };
-                sum += if counts { change * weight } else { 0.0 };
-                divisor += if counts { *weight } else { 0.0 };
+    /// Elects signs for a run and puts what is left of the changes on the base. `divisors` is room.
+    fn elect<'a>(
+        weights: &'a [f32], changes: &'a [f32], base: &'a [f32], divisors: &'a mut [f32], out: &'a mut [f32],
+    ) {
+        in_groups(changes, [&mut *out, &mut *divisors], #[inline(always)] |changes| {
+            let mut votes = [0.0; GROUP];
+            for i in 0..weights.len() {
+                add(&mut votes, &changes.of(i));
             }
-            *out = base + sum / divisor.max(ALMOST_NOTHING as f32);
+            let turns = turns(votes);
+            let (mut sums, mut divisors) = ([0.0; GROUP], [0.0; GROUP]);
+            for (i, weight) in weights.iter().enumerate() {
+                let changes = changes.of(i);
+                let agree = agreeing(&changes, turns);
+                add(&mut sums, &masked(changes.map(|change| change * weight), agree));
+                add(&mut divisors, &masked([*weight; GROUP], agree));
+            }
+            [sums, divisors]
+        });
+        for ((sum, divisor), base) in out.iter_mut().zip(divisors).zip(base) {
+            *sum = base + *sum / divisor.max(ALMOST_NOTHING as f32);
         }
     }
 }
@@ -223,7 +243,8 @@ impl Kernel for Elected {
                 subtract(&x[i * RUN..][..run], base, changes);
             }
             room.keep(self.selected.as_ref(), piece.first + i * RUN, run);
-            elect(&self.weights, &room.changes[..piece.parents.len() * run], base, out);
+            let Room { changes, variances, .. } = &mut room;
+            elect(&self.weights, &changes[..piece.parents.len() * run], base, &mut variances[..run], out);
         }
     }
 
