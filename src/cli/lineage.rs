@@ -7,14 +7,16 @@ use super::context::{Terminal, existing_store, in_order};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::base::nearest::nearest;
-use crate::pedigree::Pedigree;
+use crate::pedigree::{Pedigree, Revoked};
 
 pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("lineage", command.plan.as_deref(), &command.candidate, "CANDIDATE")?;
     let store = existing_store(args, command.plan.as_deref())?;
-    store.unsigned_ledger()?.refuse_led_back()?;
+    let ledger = store.unsigned_ledger()?;
+    ledger.refuse_led_back()?;
     let pedigree = Pedigree::load(&store)?;
-    let ancestry = pedigree.ancestry(the_candidate(&pedigree, &command.candidate)?)?;
+    let mut ancestry = pedigree.ancestry(the_candidate(&pedigree, &command.candidate)?)?;
+    ancestry.mark(&pedigree, &*Revoked::of(&ledger)?, &store);
     match command.format {
         LineageFormat::Text => write!(terminal.out(), "{}", ancestry.text())?,
         LineageFormat::Mermaid => write!(terminal.out(), "{}", ancestry.mermaid())?,

@@ -12,6 +12,7 @@ use super::run::candidate_table;
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, outcomes};
 use crate::engine::preview::{Outlook, preview};
+use crate::engine::schedule::End;
 use crate::report::table::Table;
 use crate::stage::{KINDS, Kind};
 use crate::store::Happened;
@@ -21,6 +22,8 @@ struct Output<'a> {
     cycle: &'a str,
     stages: usize,
     done: usize,
+    /// Of these, those that say no more than that evidence is missing.
+    waits: usize,
     kinds: Vec<KindRow>,
     failed: Vec<(String, String)>,
     candidates: &'a [CandidateOutcome],
@@ -31,6 +34,7 @@ struct Output<'a> {
 struct KindRow {
     kind: &'static str,
     done: usize,
+    waits: usize,
     of: usize,
 }
 
@@ -42,14 +46,17 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
         pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &loaded.typed)?;
     let done =
         preview.count(|outlook| !matches!(outlook, Outlook::WouldRun { .. } | Outlook::Depends { .. }));
+    let waits = |end: Option<End>| matches!(end, Some(End::Waits | End::Pending));
     let kinds: Vec<KindRow> = KINDS
         .iter()
         .map(|stage| {
             let of_kind = |kind: Kind| loaded.graph.of_kind(kind);
             let done = of_kind(stage.kind()).filter(|index| preview.ends[index.index()].is_some()).count();
-            KindRow { kind: stage.kind().name(), done, of: of_kind(stage.kind()).count() }
+            let waits = of_kind(stage.kind()).filter(|index| waits(preview.ends[index.index()])).count();
+            KindRow { kind: stage.kind().name(), done, waits, of: of_kind(stage.kind()).count() }
         })
         .collect();
+    let waits = kinds.iter().map(|row| row.waits).sum();
     let failed: Vec<(String, String)> = loaded
         .store
         .last_events(&loaded.plan.cycle.name)?
@@ -65,16 +72,26 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let cycle = loaded.plan.cycle.name.as_str();
     if command.format == Format::Json {
         let stages = loaded.graph.len();
-        let output =
-            Output { cycle, stages, done, kinds, failed, candidates: &candidates, pending_gates: &gates };
+        let output = Output {
+            cycle,
+            stages,
+            done,
+            waits,
+            kinds,
+            failed,
+            candidates: &candidates,
+            pending_gates: &gates,
+        };
         terminal.json(&output)?;
         return Ok(Exit::Complete);
     }
     let mut out = terminal.out();
-    writeln!(out, "{cycle}: {done} of {} stages are done\n", loaded.graph.len())?;
-    let mut table = Table::new(&["kind", "done", "of"]);
+    let waiting = if waits == 0 { String::new() } else { format!(", {waits} of them wait for evidence") };
+    writeln!(out, "{cycle}: {done} of {} stages are done{waiting}\n", loaded.graph.len())?;
+    let mut table = Table::new(&["kind", "done", "waits", "of"]);
     for row in &kinds {
-        table.row(&[row.kind, &row.done.to_string(), &row.of.to_string()]);
+        let waits = if row.waits == 0 { String::new() } else { row.waits.to_string() };
+        table.row(&[row.kind, &row.done.to_string(), &waits, &row.of.to_string()]);
     }
     writeln!(out, "{}", table.render())?;
     for (stage, why) in &failed {

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Pedigree, PedigreeError};
+use super::{Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
+use crate::store::Store;
 
 /// Somebody in a pedigree, and whom they come from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,6 +35,9 @@ pub struct Ancestry {
     pub parameters: Option<Value>,
     /// `admitted`, `refused` or `undecided`; of a source, its declared kind.
     pub verdict: String,
+    /// What was taken back that reaches it, or why that cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
     /// Licences it carries.
     pub licences: Vec<String>,
     /// Data its ancestors declared.
@@ -101,6 +105,7 @@ impl Pedigree {
             operator: operator.map(|operator| operator.name.clone()),
             parameters: operator.and_then(|operator| serde_json::to_value(&operator.parameters).ok()),
             verdict: self.verdict(sha256).to_owned(),
+            revoked: None,
             licences: body.licences.clone(),
             data: body.data.clone(),
             again,
@@ -134,6 +139,7 @@ impl Pedigree {
             operator: None,
             parameters: None,
             verdict: body.origin.source_kind.clone(),
+            revoked: None,
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
             again: false,
@@ -152,6 +158,7 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
         operator: None,
         parameters: None,
         verdict: "not in this store".to_owned(),
+        revoked: None,
         licences: Vec::new(),
         data: Vec::new(),
         again: false,
@@ -160,6 +167,26 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
 }
 
 impl Ancestry {
+    /// Finds out whom of these what was taken back reaches; `store` is asked who signed their records.
+    pub fn mark(&mut self, pedigree: &Pedigree, revoked: &Revoked, store: &Store) {
+        if !revoked.is_empty() {
+            self.mark_each(pedigree, revoked, &mut Tracer::new(pedigree, revoked, store));
+        }
+    }
+
+    fn mark_each(&mut self, pedigree: &Pedigree, revoked: &Revoked, tracer: &mut Tracer<'_>) {
+        let taint = match (pedigree.manifests.get(&self.record), pedigree.sources.get(&self.record)) {
+            (Some(body), _) => tracer.candidate(self.record, body),
+            (None, Some(body)) => tracer.source(self.record, body),
+            (None, None) => Ok(revoked.hit(self.record, "it is")),
+        };
+        // A pedigree is looked at just when something is wrong with it.
+        self.revoked = taint.map_or_else(|error| Some(error.to_string()), |taint| Some(taint?.to_string()));
+        for parent in &mut self.parents {
+            parent.mark_each(pedigree, revoked, tracer);
+        }
+    }
+
     /// One line: who, how, and what became of it.
     pub fn line(&self) -> String {
         let mut text = match &self.cycle {
@@ -175,6 +202,9 @@ impl Ancestry {
             text += &format!(" {}", shown.collect::<Vec<_>>().join(" "));
         }
         text += &format!("  [{}]", self.verdict);
+        if let Some(revoked) = &self.revoked {
+            text += &format!("  revoked: {revoked}");
+        }
         if self.again {
             text += "  (parents: above)";
         }
@@ -218,7 +248,8 @@ impl Ancestry {
         }
         let operator = self.operator.as_ref().map_or(String::new(), |operator| format!("<br>{operator}"));
         let cycle = self.cycle.as_ref().map_or(String::new(), |cycle| format!("{cycle}/"));
-        nodes.push((self.record, format!("{cycle}{}{operator}<br>{}", self.name, self.verdict)));
+        let revoked = if self.revoked.is_some() { "<br>revoked" } else { "" };
+        nodes.push((self.record, format!("{cycle}{}{operator}<br>{}{revoked}", self.name, self.verdict)));
         for parent in &self.parents {
             edges.push((parent.record, self.record));
             parent.draw(nodes, edges);
@@ -234,12 +265,10 @@ mod tests {
     use crate::model::identity::{Identity, Quantisation, TokenizerIdentity};
     use crate::model::variant::Variant;
     use crate::operator::Parameters;
-    use crate::pedigree::{Revoked, Tracer};
     use crate::record::Subject;
     use crate::record::candidate::{CandidateManifest, Claims};
     use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, Expected, LineageTemplate};
     use crate::record::source::{Origin, SourceArtifact};
-    use crate::store::Store;
 
     fn digest(text: &str) -> Sha256 {
         Sha256::of(text.as_bytes())

@@ -123,6 +123,15 @@ fn what_is_revoked_taints_all_that_descends_from_it() {
     let said = said.says("candidate ").says("tainted: tiny/average").says("tainted: second/child");
     assert!(said.out.contains("its parent `average` is tainted: it is the candidate"), "{}", said.out);
     assert!(said.out.contains("released in registry/second"), "{}", said.out);
+    let child = lineage(&space, "child");
+    let marks = [&child["revoked"], &child["parents"][0]["revoked"]].map(|mark| mark.as_str().unwrap_or("-"));
+    assert!(marks[0].starts_with("its parent `average` is tainted: "), "{marks:?}");
+    assert!(marks[1].starts_with("it is the candidate") && marks[1].contains("ledger entry 5"), "{marks:?}");
+    assert_eq!(child["parents"][1].get("revoked"), None);
+    let shown =
+        space.studbook(&["lineage", "child"]).exits(0).says("[admitted]  revoked: it is the candidate");
+    assert_eq!(shown.out.matches("revoked: ").count(), 2, "{}", shown.out);
+    space.studbook(&["lineage", "child", "--format", "mermaid"]).exits(0).says("<br>admitted<br>revoked");
     // Saying it again is no second entry.
     space.studbook(&["revoke", &average, "--reason", "found to be copied"]).exits(0).says("ledger entry 5");
     space.studbook(&["verify", "plan.toml"]).exits(4).says("FAIL");
