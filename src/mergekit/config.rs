@@ -26,8 +26,17 @@ pub struct Config {
     pub settings: Settings,
     /// How the child is stored, if not as the model it is like.
     pub dtype: Option<DType>,
-    /// Where it asks for rows by the base's tokens, if it does.
-    pub tokens_of_base: Option<Range<usize>>,
+    /// Rows by token, if it asks for them.
+    pub by_token: Option<ByToken>,
+}
+
+/// What a configuration says of rows by token.
+#[derive(Debug, Clone)]
+pub struct ByToken {
+    /// Where.
+    pub place: Range<usize>,
+    /// Whether the child is to have the tokens of all models, and not only of the base.
+    pub union: bool,
 }
 
 /// What a child consists of.
@@ -116,7 +125,7 @@ impl Reader {
         let base = get(entries, "base_model").and_then(|node| self.model(node));
         let settings = self.settings(entries, method);
         let dtype = self.dtype(entries);
-        let tokens_of_base = self.tokenizer(entries);
+        let by_token = self.tokenizer(entries);
         if let Some(node) = get(entries, "chat_template").filter(|node| node.text() != Some("auto")) {
             self.mistake("chat templates are not supported", &node.span, "expected `auto`, or nothing");
         }
@@ -137,7 +146,7 @@ impl Reader {
             let message = format!("`{}` needs a base model", method.name);
             self.mistake(message, &(0..0), "expected `base_model`");
         }
-        Some(Config { method, base, slices: slices?, settings, dtype, tokens_of_base })
+        Some(Config { method, base, slices: slices?, settings, dtype, by_token })
     }
 
     fn map<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<Entries<'n>> {
@@ -328,10 +337,10 @@ impl Reader {
         out.or(computed)
     }
 
-    /// Where the configuration asks for rows by the base's tokens. The child's tokenizer is the base's, or
-    /// the first model's, in any case.
-    fn tokenizer(&mut self, entries: Entries<'_>) -> Option<Range<usize>> {
-        let expected = "expected `base`, or nothing: the child gets the base model's tokenizer";
+    /// Rows by token, if the configuration asks for them. The child's tokenizer is the base's, or the first
+    /// model's, in any case.
+    fn tokenizer(&mut self, entries: Entries<'_>) -> Option<ByToken> {
+        let expected = "expected `base`, `union`, or nothing: the child gets the base model's tokenizer";
         let plain = get(entries, "tokenizer_source");
         let inner = get(entries, "tokenizer");
         if let (Some(_), Some(inner)) = (plain, inner) {
@@ -346,10 +355,10 @@ impl Reader {
             self.mistake("this tokenizer has no source", &place, "expected `source: base`");
         }
         let source = plain.or(source.flatten())?;
-        if source.text() != Some("base") {
+        if !matches!(source.text(), Some("base" | "union")) {
             self.mistake("this tokenizer is not supported", &source.span, expected);
         }
-        Some(source.span.clone())
+        Some(ByToken { place: source.span.clone(), union: source.text() == Some("union") })
     }
 
     fn settings(&mut self, entries: Entries<'_>, method: Option<&'static Method>) -> Settings {

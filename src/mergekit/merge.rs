@@ -154,11 +154,11 @@ impl Asked<'_> {
         if self.options.rows_by_number {
             return Ok(None);
         }
-        let Some(place) = &config.tokens_of_base else {
+        let Some(asked) = &config.by_token else {
             tokens::compare(config, models, like).map_err(|mistakes| self.refuse(mistakes))?;
             return Ok(None);
         };
-        let rows = tokens::by_token(config, models, like, of_like, place);
+        let rows = tokens::by_token(config, models, like, of_like, asked);
         Ok(Some(rows.map_err(|mistake| self.refuse(vec![mistake]))?))
     }
 }

@@ -8,13 +8,15 @@
 //! * `tokenizer_source: base`: by token, as mergekit 0.1.5 has it. The child has the tokens of the base,
 //!   or of the first model, a row for each and no more; where a model lacks a token, the base's row
 //!   stands in, so that the model changes nothing there.
+//! * `tokenizer_source: union`: the same, where no model has a token that the base lacks. Otherwise the
+//!   child would need a tokenizer that none of them has, and it is refused.
 //! * `--rows-by-number`: by number, whatever the tokens are.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::assemble::Views;
-use super::config::{Config, Slices, Source};
+use super::config::{ByToken, Config, Slices, Source};
 use super::models::Models;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
@@ -96,15 +98,15 @@ pub(super) fn compare(config: &Config, models: &Models, like: &str) -> Result<()
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-/// The rows of every model by the tokens of `like`, whose tensors `view` has; `place` is where the
-/// configuration asks for it.
+/// The rows of every model by the tokens of `like`, whose tensors `view` has.
 pub(super) fn by_token(
     config: &Config,
     models: &Models,
     like: &str,
     view: &View<'_>,
-    place: &Range<usize>,
+    asked: &ByToken,
 ) -> Result<Rows, Diagnostic> {
+    let place = &asked.place;
     let refuse = |message: String, span: &Range<usize>, expected: &str| {
         Err(Diagnostic::error(message, span.clone()).expected(expected))
     };
@@ -132,7 +134,14 @@ pub(super) fn by_token(
                 return refuse(message, &model.span, "expected a folder with its tokenizer.json");
             };
             let there = package.naming.and_then(|naming| package.weights.info(&naming.token_matrices()[0]));
-            let own = ours.rows_in(count, &theirs, there.map_or(0, |info| info.shape.dims()[0]));
+            let there = there.map_or(0, |info| info.shape.dims()[0]);
+            let own = ours.rows_in(count, &theirs, there);
+            if asked.union
+                && let Some(more) = theirs.first_beyond(there, &ours, count)
+            {
+                let message = format!("`{}` has the token {more:?}, which `{like}` lacks", model.value);
+                return refuse(message, place, "expected `base`: of a union no tokenizer is made here");
+            }
             // Without a base nobody stands in for a token, and mergekit averages or leaves zeros.
             if !stands_in && let Some(id) = own.iter().position(Option::is_none) {
                 let token = ours.token(id).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::space::Space;
 
 /// Equal but for the last bits. Numbers here are of about one, so the bounds are in steps of 2^-24, the
 /// most that one rounding to f32 can be off by.
-const NEAR: [(&str, u32); 24] = [
+const NEAR: [(&str, u32); 25] = [
     // mergekit multiplies and adds in one step where the processor can, with one rounding; here there
     // are two, on every processor.
     ("linear", 3),
@@ -21,6 +21,7 @@ const NEAR: [(&str, u32); 24] = [
     ("linear_slices_filters", 3),
     ("linear_base", 3),
     ("tokens_linear", 3),
+    ("tokens_union", 3),
     // A quotient there is a product with a rounded reciprocal.
     ("nearswap", 3),
     ("nearswap_filters", 3),
@@ -178,8 +179,15 @@ fn models_with_other_tokens_are_refused_unless_somebody_says_what_to_do() {
         let same = by_number.weights.tensor(tensor.name).unwrap().data == tensor.data;
         assert_eq!(same, !tensor.name.contains("embed") && !tensor.name.contains("head"), "{}", tensor.name);
     }
-    // Tokens nobody has, and a model that says none.
+    // A union that adds no token is the base's vocabulary.
+    space.write("union.yml", format!("{TWO}tokenizer_source: union\n").as_bytes());
+    space.studbook(&["merge", "union.yml", "union"]).exits(0);
+    assert_eq!(difference(&by_token, &open(&space, "union"), "union"), None);
     let more = TWO.replace("tokens_moved", "tokens_more");
+    space.write("union.yml", format!("{more}tokenizer_source: union\n").as_bytes());
+    let refused = space.studbook(&["merge", "union.yml", "out"]).exits(2);
+    refused.complains("union.yml:5:19").complains("`tokens_more` has the token \"x\", which `tokens` lacks");
+    // Tokens nobody has, and a model that says none.
     space.write("more.yml", more.as_bytes());
     space.studbook(&["merge", "more.yml", "out"]).exits(2).complains("3 tokens only there");
     let three =

@@ -65,7 +65,7 @@ fn what_is_not_supported_is_named() {
     assert_eq!(refused(&TIES.replace("ties", "arcee_fusion")), ["`arcee_fusion` is not supported"]);
     assert_eq!(refused(&TIES.replace("base_model: base\n", "")), ["`ties` needs a base model"]);
     assert_eq!(refused(&TIES.replace("density: 0.5", "densty: 0.5")), ["`ties` has no parameter `densty`"]);
-    assert_eq!(refused(&TIES.replace("source: base", "source: union")), ["this tokenizer is not supported"]);
+    assert_eq!(refused(&TIES.replace("source: base", "source: a")), ["this tokenizer is not supported"]);
     assert_eq!(refused(&TIES.replace("float32", "int8")), ["`dtype` cannot be `int8`"]);
     assert_eq!(
         refused(&TIES.replace("dtype: float32", "lazy: true")),

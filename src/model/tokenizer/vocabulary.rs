@@ -105,6 +105,15 @@ impl Vocabulary {
         (found.only_here.len() + found.only_there.len() + found.moved.len() > 0).then_some(found)
     }
 
+    /// The first token among `rows` rows that `other` does not have among its `other_rows`.
+    pub fn first_beyond(&self, rows: usize, other: &Self, other_rows: usize) -> Option<&str> {
+        let has = |ids: &BTreeMap<String, u32>, token: &str, rows: usize| {
+            ids.get(token).is_some_and(|id| (*id as usize) < rows)
+        };
+        let mut tokens = self.ids.keys().map(String::as_str);
+        tokens.find(|token| has(&self.ids, token, rows) && !has(&other.ids, token, other_rows))
+    }
+
     /// For each of `rows` rows of this vocabulary, the row of the same token in `other`, if it has the
     /// token. Rows without a token (some matrices have more rows than tokens) stay where they are.
     pub fn rows_in(&self, rows: usize, other: &Self, other_rows: usize) -> Vec<Option<usize>> {
