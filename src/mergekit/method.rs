@@ -116,7 +116,7 @@ const GAMMA: Takes = each("gamma", Default::Number(0.01));
 const EPSILON: Takes = each("epsilon", Default::Number(0.15));
 const LAMBDA: Takes = whole("lambda", Default::Number(1.0));
 const RAM_EPSILON: Takes = whole("epsilon", Default::Number(1e-5));
-/// Asks for less memory where masks are made; there are none here.
+/// Asks for less memory where masks are made; there are none here. People write it under any method.
 const MASK: &str = "int8_mask";
 const ANY: (usize, usize) = (1, usize::MAX);
 
@@ -127,8 +127,7 @@ const fn differences(
     takes: &'static [Takes],
     elect: &'static [(&'static str, &'static str)],
 ) -> Method {
-    let (instead, base, idle) = (None, Base::Origin, &[MASK]);
-    Method { name, operator, instead, base, models: ANY, takes, fixed: elect, idle }
+    Method { fixed: elect, ..plain(name, operator, Base::Origin, ANY, takes) }
 }
 
 /// A method with few parameters.
@@ -139,7 +138,7 @@ const fn plain(
     models: (usize, usize),
     takes: &'static [Takes],
 ) -> Method {
-    Method { name, operator, instead: None, base, models, takes, fixed: &[], idle: &[] }
+    Method { name, operator, instead: None, base, models, takes, fixed: &[], idle: &[MASK] }
 }
 
 const SUM: &[(&str, &str)] = &[("elect", "sum")];

@@ -30,6 +30,8 @@ fn a_recipe_as_people_write_it() {
     assert_eq!(at("model.layers.0.mlp.up_proj.weight", 0.0), Some(Given::Number(0.3)));
     assert_eq!(at("lm_head.weight", 0.0), Some(Given::Number(0.9)));
     assert!(!config.settings.contains_key("int8_mask"));
+    let plain = "merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1, int8_mask: true}\n";
+    assert_eq!(parse(plain).unwrap().settings.keys().collect::<Vec<_>>(), ["weight"]);
 }
 
 #[test]
