@@ -59,7 +59,7 @@ pub enum LoadError {
 pub fn load(path: &Path, store: &Store) -> Result<(Plan, Findings), LoadError> {
     let bytes = crate::disk::small::read_small("open the plan", path, MAX_PLAN)?;
     let source = String::from_utf8(bytes).map_err(|error| LoadError::Plan(no_text(path, &error)))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or(Path::new(""));
     let (plan, diagnostics) = check(&source, folder, store);
     let findings = Findings { path: path.to_owned(), source, diagnostics };
     match plan {
