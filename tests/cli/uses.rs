@@ -30,6 +30,56 @@ fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
     assert_eq!(log.out.matches(" final-use ").count(), 3, "{}", log.out);
 }
 
+/// A gate that one of several plans passes shows less than it says, and the correction does not know of the others.
+#[test]
+fn other_plans_of_a_cycle_are_told_wherever_its_gates_are() {
+    let space = Space::new();
+    let run = |arguments: &[&str]| space.studbook(&[&["run", "plan.toml", "--quiet"], arguments].concat());
+    let told = "other plan of this cycle is in the ledger (by entry: 0)";
+    assert!(!run(&[]).exits(3).out.contains("other plan"));
+    space.edit("plan.toml", "min = 0.5", "min = 0.4");
+    run(&[])
+        .exits(3)
+        .says(told)
+        .says("a gate's correction for many tests counts those of its own plan alone");
+    space.studbook(&["status", "plan.toml"]).exits(0).says(told);
+    for json in [run(&["--format", "json"]), space.studbook(&["status", "plan.toml", "--format", "json"])] {
+        assert_eq!(json.json()["other_plans"], serde_json::json!([0]));
+    }
+    // The dossier of who was decided under the second plan says so, and cannot leave it out.
+    space.studbook(&["export", "plan.toml", "tasks", "--out", "d"]).exits(0);
+    assert!(space.read("d/index.html").contains(told));
+    let verify = || space.studbook(&["verify", "d", "--ledger", ".studbook/ledger"]);
+    verify().exits(0);
+    space.edit("d/dossier.json", ",\"other_plans\":[0]", "");
+    verify()
+        .exits(4)
+        .says("of other plans of the cycle before the decision the ledger has the entries 0, the dossier names none");
+    // Who was decided before there was a second plan has nothing to tell.
+    space.studbook(&["export", "plan.toml", "average", "--out", "first"]).exits(0);
+    assert!(!space.read("first/index.html").contains("other plan"));
+    space.studbook(&["verify", "first", "--ledger", ".studbook/ledger"]).exits(0);
+}
+
+/// What ranks and how many are chosen is on record before anything is measured, as gates are.
+#[test]
+fn a_review_or_a_pool_that_is_changed_is_another_registration() {
+    let space = Space::new();
+    let registered = || {
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
+        log.out.matches("urn:studbook:plan-registration:").count()
+    };
+    assert_eq!(registered(), 1);
+    space.edit("plan.toml", "parents = 2\n", "parents = 1\n");
+    assert_eq!(registered(), 2, "another size of the pool");
+    space.edit("plan.toml", "no_op = \"base\"\n", "");
+    assert_eq!(registered(), 3, "no no-op");
+    space.edit("plan.toml", OBJECTIVES, "objectives = [\"artifact_bytes\"]\n");
+    assert_eq!(registered(), 4, "other objectives");
+    assert_eq!(registered(), 4, "nothing was changed");
+}
+
 /// A cycle that starts from the pool of the first one, and gates by these cases.
 fn second(space: &Space, cases: &str, r#use: &str) {
     let plan = PLAN
