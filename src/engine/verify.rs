@@ -16,6 +16,7 @@ mod standing;
 
 use std::sync::Arc;
 
+use self::again::Wrong;
 use self::lost::History;
 use super::attest;
 use super::graph::{From, StageGraph, StageIndex};
@@ -76,7 +77,11 @@ pub fn verify(
         let outcome = match &preview.results[index.index()] {
             Some(result) => {
                 let action = resolver.action(*index, &preview.results)?;
-                check_stage(graph, store, options, *index, &action, result)
+                match check_stage(graph, store, options, *index, &action, result) {
+                    Ok(finding) => Ok(finding),
+                    Err(Wrong::Differs(why)) => Err(why),
+                    Err(Wrong::NoPlace(error)) => return Err(error),
+                }
             }
             None => history.told(*index, outlook, action_of(index)),
         };
@@ -100,7 +105,7 @@ fn check_stage(
     index: StageIndex,
     action: &Action,
     result: &ActionResult,
-) -> Result<String, String> {
+) -> Result<String, Wrong> {
     let node = graph.node(index);
     for input in &node.inputs {
         match &input.from {
@@ -108,7 +113,7 @@ fn check_stage(
                 let found = store.rehash_model(path).map_err(|error| error.to_string())?;
                 let bound = action.inputs.get(&input.name);
                 if bound != Some(&found) {
-                    return Err(mismatch(&format!("{}", path.display()), bound, found));
+                    return Err(mismatch(&format!("{}", path.display()), bound, found).into());
                 }
             }
             From::Blob(digest) => {
