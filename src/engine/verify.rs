@@ -156,7 +156,8 @@ fn check_ledger(store: &Store) -> Checked {
             Trust::Extends { .. } => "as remembered",
             Trust::FirstUse => "nothing was remembered to compare with: trust on first use",
         };
-        Ok(format!("{} entries, one tree, {trust}", report.head.size))
+        let dates = report.told_backdated().map_or_else(String::new, |told| format!("; {told}"));
+        Ok(format!("{} entries, one tree, {trust}{dates}", report.head.size))
     };
     match checked() {
         Ok(finding) => Checked { what, ok: true, finding },
