@@ -105,7 +105,7 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
