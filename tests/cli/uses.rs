@@ -179,6 +179,30 @@ fn a_copy_of_a_child_was_chosen_by_what_chose_the_child() {
     space.studbook(&["check", "next.toml"]).exits(0);
 }
 
+/// A child that is a folder is known by its files.
+#[test]
+fn a_copy_of_a_child_that_is_a_folder_was_chosen_by_what_chose_the_child() {
+    let space = crate::formats::folders();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for (name, bytes) in space.files(".studbook/runs/tiny/04-operator/average") {
+        space.write(&format!("copy/{name}"), &bytes);
+    }
+    let next = space
+        .read("plan.toml")
+        .replace("name = \"tiny\"", "name = \"next\"")
+        .replace("use = \"both\"", "use = \"gate\"")
+        .replace(OBJECTIVES, "objectives = [\"artifact_bytes\"]\n");
+    space.write("next.toml", next.as_bytes());
+    space.studbook(&["check", "next.toml"]).exits(0);
+    space.edit("next.toml", "source = \"one\"", "source = \"copy\"");
+    let why =
+        "8 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle `tiny`";
+    space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    // Other bytes are another model.
+    space.edit("copy/config.json", "\n", "\n\n");
+    space.studbook(&["check", "next.toml"]).exits(0);
+}
+
 #[test]
 fn a_gate_compares_with_what_stays_if_nothing_is_done() {
     let space = Space::new();
