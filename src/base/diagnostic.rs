@@ -32,6 +32,8 @@ pub struct Diagnostic {
     pub label: String,
     /// What to do about it, one line each.
     pub help: Vec<String>,
+    /// Whether what a place names was damaged since: no mistake of whoever wrote it.
+    pub damage: bool,
 }
 
 impl Diagnostic {
@@ -43,6 +45,7 @@ impl Diagnostic {
             span: Some(span),
             label: String::new(),
             help: Vec::new(),
+            damage: false,
         }
     }
 
@@ -55,6 +58,13 @@ impl Diagnostic {
     #[must_use]
     pub fn expected(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// What is named is not any more what it was.
+    #[must_use]
+    pub fn damage(mut self, is_it: bool) -> Self {
+        self.damage = is_it;
         self
     }
 

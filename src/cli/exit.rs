@@ -214,8 +214,11 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(disk) = cause.downcast_ref::<DiskError>() {
             return if disk.is_taken() { Exit::Usage } else { Exit::Environment };
         }
-        if cause.is::<StoreError>() {
-            return Exit::Environment;
+        if let Some(store) = cause.downcast_ref::<StoreError>() {
+            return match store {
+                StoreError::Unreadable { .. } => Exit::Unverified,
+                _ => Exit::Environment,
+            };
         }
     }
     Exit::Environment

@@ -96,11 +96,15 @@ fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Res
     if noted.is_none() && !report.remembered {
         terminal.warn("the store cannot be written here: what was found is not remembered")?;
     }
+    if let Some(told) = report.told_backdated() {
+        terminal.warn(&told)?;
+    }
     match command.of.format {
         Format::Json => terminal.json(&serde_json::json!({
             "origin": report.head.origin,
             "size": report.head.size,
             "root": report.head.root,
+            "backdated": report.backdated,
             "trust": trust(&report),
             "remembered": report.remembered,
             "signed": report.signed,

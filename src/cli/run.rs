@@ -13,7 +13,10 @@ use super::reporter::Reporter;
 use crate::engine::execute::{Fault, Options, Report, Stopped, execute};
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, Outcome, outcomes};
+use crate::engine::resolve::Results;
+use crate::engine::tried as registered;
 use crate::pedigree::signing::refuse_revoked_keys;
+use crate::pedigree::tried;
 use crate::report::table::Table;
 
 #[derive(Serialize)]
@@ -26,6 +29,8 @@ struct Output<'a> {
     stopped: Option<&'static str>,
     candidates: &'a [CandidateOutcome],
     pending_gates: &'a [PendingGate],
+    /// Ledger entries of other plans of the cycle.
+    other_plans: &'a [u64],
     records: String,
 }
 
@@ -53,9 +58,12 @@ pub(super) fn run(args: &Args, command: &Run, terminal: &Terminal) -> anyhow::Re
     let candidates = outcomes(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends)?;
     let gates =
         pending(&loaded.plan, &loaded.graph, &loaded.store, &report.results, &report.ends, &loaded.typed)?;
+    let others = other_plans(&loaded, &report.results)?;
+    let ended =
+        Ended { loaded: &loaded, report: &report, candidates: &candidates, gates: &gates, others: &others };
     match command.format {
-        Format::Json => json(&loaded, &report, &candidates, &gates, terminal)?,
-        Format::Text => text(&loaded, &report, &candidates, &gates, start.elapsed(), terminal)?,
+        Format::Json => json(&ended, terminal)?,
+        Format::Text => text(&ended, start.elapsed(), terminal)?,
     }
     Ok(exit(&report, &candidates))
 }
@@ -85,13 +93,17 @@ fn stopped_word(stopped: Stopped) -> &'static str {
     }
 }
 
-fn json(
-    loaded: &Loaded,
-    report: &Report,
-    candidates: &[CandidateOutcome],
-    gates: &[PendingGate],
-    terminal: &Terminal,
-) -> anyhow::Result<()> {
+/// How it ended.
+struct Ended<'a> {
+    loaded: &'a Loaded,
+    report: &'a Report,
+    candidates: &'a [CandidateOutcome],
+    gates: &'a [PendingGate],
+    others: &'a [u64],
+}
+
+fn json(ended: &Ended<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+    let Ended { loaded, report, candidates, gates, others } = *ended;
     let failed = report.failures.iter().map(|f| Failed { stage: &f.stage, message: &f.message }).collect();
     terminal.json(&Output {
         cycle: loaded.plan.cycle.name.as_str(),
@@ -102,18 +114,13 @@ fn json(
         stopped: report.stopped.map(stopped_word),
         candidates,
         pending_gates: gates,
+        other_plans: others,
         records: loaded.store.view_folder(&loaded.plan.cycle.name).display().to_string(),
     })
 }
 
-fn text(
-    loaded: &Loaded,
-    report: &Report,
-    candidates: &[CandidateOutcome],
-    gates: &[PendingGate],
-    took: Duration,
-    terminal: &Terminal,
-) -> anyhow::Result<()> {
+fn text(ended: &Ended<'_>, took: Duration, terminal: &Terminal) -> anyhow::Result<()> {
+    let Ended { loaded, report, candidates, gates, others } = *ended;
     let mut out = terminal.out();
     let cycle = &loaded.plan.cycle.name;
     writeln!(
@@ -134,11 +141,26 @@ fn text(
     }
     writeln!(out)?;
     write!(out, "{}", candidate_table(candidates))?;
+    print_others(&mut out, others)?;
     writeln!(out, "\nRecords: {}", loaded.store.view_folder(cycle).display())?;
     if !gates.is_empty() && report.stopped.is_none() {
         print_gates(&mut out, gates)?;
     }
     Ok(())
+}
+
+/// The ledger entries of other plans of the cycle, if gates ask what those may have asked.
+pub(super) fn other_plans(loaded: &Loaded, results: &Results) -> anyhow::Result<Vec<u64>> {
+    if !registered::asks(&loaded.plan) {
+        return Ok(Vec::new());
+    }
+    let leaves = loaded.store.ledger()?.leaves()?;
+    Ok(registered::other_plans(&loaded.graph, &loaded.store, results, &leaves)?)
+}
+
+/// What the gates' corrections do not count, if there is anything.
+pub(super) fn print_others(out: &mut impl Write, others: &[u64]) -> std::io::Result<()> {
+    tried::told(others).map_or(Ok(()), |told| writeln!(out, "\n{told}."))
 }
 
 /// What became of every candidate.

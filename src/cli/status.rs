@@ -8,7 +8,7 @@ use super::args::{Args, Format, Planned};
 use super::context::{Terminal, load};
 use super::exit::Exit;
 use super::plan::print_gates;
-use super::run::candidate_table;
+use super::run::{candidate_table, other_plans, print_others};
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, outcomes};
 use crate::engine::preview::{Outlook, preview};
@@ -28,6 +28,8 @@ struct Output<'a> {
     failed: Vec<(String, String)>,
     candidates: &'a [CandidateOutcome],
     pending_gates: &'a [PendingGate],
+    /// Ledger entries of other plans of the cycle.
+    other_plans: &'a [u64],
 }
 
 #[derive(Serialize)]
@@ -44,6 +46,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let candidates = outcomes(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends)?;
     let gates =
         pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &loaded.typed)?;
+    let others = other_plans(&loaded, &preview.results)?;
     let done =
         preview.count(|outlook| !matches!(outlook, Outlook::WouldRun { .. } | Outlook::Depends { .. }));
     let waits = |end: Option<End>| matches!(end, Some(End::Waits | End::Pending));
@@ -81,6 +84,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
             failed,
             candidates: &candidates,
             pending_gates: &gates,
+            other_plans: &others,
         };
         terminal.json(&output)?;
         return Ok(Exit::Complete);
@@ -98,6 +102,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
         writeln!(out, "{} {stage}: {why}", terminal.paint("failed last time:", Terminal::RED))?;
     }
     write!(out, "{}", candidate_table(&candidates))?;
+    print_others(&mut out, &others)?;
     if done < loaded.graph.len() {
         writeln!(out, "\nGo on with: studbook run {}", loaded.typed)?;
     }

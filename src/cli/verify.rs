@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::args::{Args, Format, Verify};
 use super::context::{Terminal, load_to_verify, now, typed};
 use super::exit::{Exit, UsageError};
+use crate::base::diagnostic::{Diagnostic, Severity};
 use crate::base::name::Name;
 use crate::dossier;
 use crate::engine::verify::{Checked, Options, verify};
+use crate::plan::LoadError;
 use crate::trust::Trust;
 
 #[derive(Serialize)]
@@ -74,7 +76,10 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
         let error = UsageError::new("--trust and --ledger are for dossiers");
         return Err(error.hint("a plan's trust file and ledger lie beside it").into());
     }
-    let loaded = load_to_verify(args, &command.plan)?;
+    let loaded = match load_to_verify(args, &command.plan) {
+        Ok(loaded) => loaded,
+        Err(error) => return damaged(&error, told).ok_or(error),
+    };
     let candidate = command.candidate.as_ref().map(|name| name.parse::<Name>()).transpose();
     let candidate = candidate.map_err(|error| UsageError::new(error.to_string()))?;
     if let Some(name) = &candidate
@@ -84,4 +89,20 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
     }
     let options = Options { recompute: command.recompute, candidate, now: now() };
     Ok(verify(&loaded.graph, &loaded.store, &options, &mut |checked| told.tell(checked))?)
+}
+
+/// What is damaged, if a plan cannot be understood for nothing else: then nobody can tell what it makes.
+fn damaged(error: &anyhow::Error, told: &mut Told<'_>) -> Option<Vec<Checked>> {
+    let Some(LoadError::Plan(findings)) = error.downcast_ref::<LoadError>() else { return None };
+    let mistakes = findings.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    let mistakes: Vec<_> = mistakes.collect();
+    if mistakes.is_empty() || !mistakes.iter().all(|found| found.damage) {
+        return None;
+    }
+    let rest = "nothing else was checked, for without it nobody can tell what the plan makes";
+    let finding = |found: &&Diagnostic| format!("{}; {rest}", found.message);
+    let checked = |found| Checked { what: "parent".to_owned(), ok: false, finding: finding(found) };
+    let all: Vec<Checked> = mistakes.iter().map(checked).collect();
+    all.iter().for_each(|checked| told.tell(checked));
+    Some(all)
 }

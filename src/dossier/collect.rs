@@ -11,6 +11,7 @@ use crate::engine::graph::StageGraph;
 use crate::engine::resolve::{Resolver, Results};
 use crate::evaluate::outcome::MAX_OUTCOMES;
 use crate::ledger::{Leaf, NoteKey, NoteKind};
+use crate::pedigree::tried::other_plans;
 use crate::record::admission::AdmissionRecord;
 use crate::record::attest::bundle;
 use crate::record::candidate::CandidateManifest;
@@ -74,13 +75,14 @@ impl Collector<'_> {
                 return not_ready(format!("the {} record of `{name}` is not there", kind.name()));
             }
         }
-        let index = Index { cycle: self.graph.cycle.clone(), candidate: name.clone(), manifest: made };
-        self.put(layout::INDEX.to_owned(), record::to_bytes(&index)?);
         let (lineage, _) = self.needed::<LineageTemplate>(Kind::Lineage, name.as_str())?;
         self.relatives(&lineage)?;
         self.inputs(&lineage)?;
         self.model()?;
-        self.ledger(sha256)?;
+        let other_plans = self.ledger(sha256)?;
+        let index =
+            Index { cycle: self.graph.cycle.clone(), candidate: name.clone(), manifest: made, other_plans };
+        self.put(layout::INDEX.to_owned(), record::to_bytes(&index)?);
         self.keys()
     }
 
@@ -197,9 +199,9 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// The registered plan, and both proofs against the checkpoint of now. What was taken back has no
-    /// dossier.
-    fn ledger(&mut self, admission: Sha256) -> Result<(), DossierError> {
+    /// The registered plan, and both proofs against the checkpoint of now; gives back the entries of other plans
+    /// of the cycle. What was taken back has no dossier.
+    fn ledger(&mut self, admission: Sha256) -> Result<Vec<u64>, DossierError> {
         let ledger = self.store.ledger()?;
         self.take(Kind::Admission, self.candidate.as_str())?;
         let found = ledger.find_record(admission)?;
@@ -218,13 +220,14 @@ impl Collector<'_> {
         let Some(plan) = plan else {
             return not_ready("the entry of its plan is not in the ledger".to_owned());
         };
+        let others = other_plans(&leaves, &self.graph.cycle, Some(plan.index), decision.index);
         let registration = self.registration(plan)?;
         self.put(layout::REGISTRATION.to_owned(), registration);
         let (decision, plan) = (ledger.prove(decision.index)?, ledger.prove(plan.index)?);
         self.put(layout::CHECKPOINT.to_owned(), decision.checkpoint.to_text().into_bytes());
         self.put(layout::DECISION_PROOF.to_owned(), decision.to_text().into_bytes());
         self.put(layout::PLAN_PROOF.to_owned(), plan.to_text().into_bytes());
-        Ok(())
+        Ok(others)
     }
 
     /// The registration that an entry binds: this plan's, or that of the plan as it was then.

@@ -41,6 +41,9 @@ pub struct Index {
     pub candidate: Name,
     /// Its manifest.
     pub manifest: Sha256,
+    /// The entries of other plans of the cycle that were in the log before it was decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_plans: Vec<u64>,
 }
 
 impl Record for Index {

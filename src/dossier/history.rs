@@ -5,7 +5,8 @@ use std::path::Path;
 use super::evidence::Evidence;
 use super::{approvers, layout};
 use crate::base::digest::Sha256;
-use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError, refusal_of};
+use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError, Proof, refusal_of};
+use crate::pedigree::tried::other_plans;
 use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
 use crate::record::plan::PlanRegistration;
@@ -33,6 +34,10 @@ pub(super) fn check(evidence: &Evidence, keys: &[PublicKey]) -> Result<String, S
     registered(evidence, &plan)?;
     if decision.registration != Some(plan.index) || plan.index >= decision.index {
         return Err("the decision was made under another plan, or before it".to_owned());
+    }
+    let before = |other: &&u64| **other >= decision.index || **other == plan.index;
+    if let Some(wrong) = evidence.index.other_plans.iter().find(before) {
+        return Err(format!("entry {wrong} is named as another plan before the decision, and is none"));
     }
     let signed = if keys.is_empty() { "unsigned, so whoever made it could make another" } else { "signed" };
     Ok(format!(
@@ -82,6 +87,7 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
             return Err(LedgerOrWhy::Why(format!("ledger entry {} {word} {what}", leaf.index)));
         }
     }
+    others(evidence, &leaves).map_err(LedgerOrWhy::Why)?;
     if let Some(refusal) = refused(evidence, &leaves) {
         let index = refusal.index;
         return Err(LedgerOrWhy::Why(format!(
@@ -96,6 +102,25 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
          its parents, suites, data sets, keys and approvers, not whom its parents descend from: with one of those the store \
          that bred it takes back the admission",
         report.head.size
+    ))
+}
+
+/// The other plans of the cycle are those that the dossier names: what it leaves out makes its gates look harder.
+fn others(evidence: &Evidence, leaves: &[Leaf]) -> Result<(), String> {
+    let at = |proof: &Proof| Leaf::from_bytes(&proof.entry).map(|leaf| leaf.index);
+    let (plan, decision) = (at(&evidence.plan)?, at(&evidence.decision)?);
+    let found = other_plans(leaves, &evidence.index.cycle, Some(plan), decision);
+    if found == evidence.index.other_plans {
+        return Ok(());
+    }
+    let told = |entries: &[u64]| match entries {
+        [] => "none".to_owned(),
+        some => format!("the entries {}", some.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    Err(format!(
+        "of other plans of the cycle before the decision the ledger has {}, the dossier names {}",
+        told(&found),
+        told(&evidence.index.other_plans)
     ))
 }
 

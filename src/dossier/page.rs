@@ -8,6 +8,7 @@ use super::markup::{bytes, html};
 use super::page_parts::{measurements, pedigree};
 use crate::base::canonical;
 use crate::ledger::{Head, Leaf};
+use crate::pedigree::tried::told;
 use crate::record::attest::Bundle;
 
 const STYLE: &str = include_str!("page.css");
@@ -108,7 +109,10 @@ fn gates(evidence: &Evidence) -> String {
         )
     };
     let rows: Vec<String> = evidence.promotion.body.gates.iter().map(row).collect();
-    table(&["gate", "state", "finding"], &rows)
+    let others = told(&evidence.index.other_plans);
+    let others =
+        others.map_or(String::new(), |told| format!("<p>Before this was decided: {}.</p>\n", html(&told)));
+    table(&["gate", "state", "finding"], &rows) + &others
 }
 
 fn made(evidence: &Evidence) -> String {

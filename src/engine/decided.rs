@@ -3,18 +3,19 @@
 //! A run believes the results it finds in its store, so that nothing is made twice. A decision goes further than
 //! the store: it is entered, signed and published, by whoever has the keys. So who may only write to the store
 //! must not be able to put one in place. Admission, promotion and comparisons are made again from the records
-//! below them, which takes no model, unless this very run made them. What the ledger has already is settled.
+//! below them, and what was measured is counted again from its outcomes, which takes no model, unless this very run
+//! made them. What the ledger has already is settled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::graph::{StageGraph, StageIndex};
 use super::resolve::{Resolver, Results};
-use super::verify::again::rederived;
+use super::verify::again::{Wrong, context as looking, rederived};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
-use crate::record::comparison::GateComparisons;
-use crate::stage::{Action, Kind, StageError};
+use crate::stage::{Action, Kind, StageError, is_asked, stage};
 use crate::store::{ActionResult, Store, StoreError};
 
 /// A decision that is about to be entered.
@@ -22,13 +23,20 @@ pub(super) struct Decision {
     cycle: Name,
     candidate: Name,
     record: Digest,
-    /// What it is and rests on, as far as the store alone says so.
-    believed: Vec<Believed>,
+    /// What it is.
+    rests_on: Arc<Standing>,
+}
+
+/// A stage that a decision rests on. All candidates that were compared rest on the same measurements.
+struct Standing {
+    stage: StageIndex,
+    /// None if this run made it.
+    believed: Option<Believed>,
+    below: Vec<Arc<Standing>>,
 }
 
 /// A result that was found and not made.
 struct Believed {
-    stage: StageIndex,
     id: String,
     action: Action,
     result: ActionResult,
@@ -46,59 +54,85 @@ pub(super) struct Below<'a> {
 impl Below<'_> {
     /// The decisions that a stage of the ledger is given.
     pub(super) fn decisions(&self, ledger: StageIndex) -> Result<Vec<Decision>, StoreError> {
-        self.needed(ledger, |kind, _| kind == Kind::Admission)
-            .filter_map(|admission| self.decision(admission).transpose())
+        let mut known = BTreeMap::new();
+        self.needed(ledger, |kind| kind == Kind::Admission)
+            .filter_map(|admission| self.decision(admission, &mut known).transpose())
             .collect()
     }
 
-    fn decision(&self, admission: StageIndex) -> Result<Option<Decision>, StoreError> {
+    fn decision(&self, admission: StageIndex, known: &mut Known) -> Result<Option<Decision>, StoreError> {
         let node = self.graph.node(admission);
         let record = self.results[admission.index()].as_ref().and_then(|result| result.outputs.get("record"));
         let (Some(record), Some(candidate)) = (record, &node.candidate) else { return Ok(None) };
-        let mut stages = vec![admission];
-        for promotion in self.needed(admission, |kind, _| kind == Kind::Promotion) {
-            let compared = |kind, label: &str| kind == Kind::Eval && label == GateComparisons::LABEL;
-            stages.extend(self.needed(promotion, compared));
-            stages.push(promotion);
-        }
-        // From the bottom up: what is named is where the difference begins.
-        stages.rotate_left(1);
-        let believed = stages.into_iter().filter_map(|stage| self.believed(stage).transpose());
         Ok(Some(Decision {
             cycle: self.graph.cycle.clone(),
             candidate: candidate.clone(),
             record: record.digest,
-            believed: believed.collect::<Result<_, _>>()?,
+            rests_on: self.standing(admission, known)?,
         }))
     }
 
-    fn needed(&self, stage: StageIndex, is: impl Fn(Kind, &str) -> bool) -> impl Iterator<Item = StageIndex> {
+    fn needed(&self, stage: StageIndex, is: impl Fn(Kind) -> bool) -> impl Iterator<Item = StageIndex> {
         let all = self.graph.needs(stage).map(|(needed, _)| needed);
-        all.filter(move |needed| is(self.graph.node(*needed).kind, &self.graph.node(*needed).label))
+        all.filter(move |needed| is(self.graph.node(*needed).kind))
+    }
+
+    /// A stage with the promotions, comparisons and measurements that it needs.
+    fn standing(&self, stage: StageIndex, known: &mut Known) -> Result<Arc<Standing>, StoreError> {
+        if let Some(standing) = known.get(&stage) {
+            return Ok(standing.clone());
+        }
+        let mut below = Vec::new();
+        for needed in self.needed(stage, |kind| matches!(kind, Kind::Promotion | Kind::Eval)) {
+            below.push(self.standing(needed, known)?);
+        }
+        let standing = Arc::new(Standing { stage, believed: self.believed(stage)?, below });
+        known.insert(stage, standing.clone());
+        Ok(standing)
     }
 
     fn believed(&self, stage: StageIndex) -> Result<Option<Believed>, StoreError> {
         let result = self.results[stage.index()].as_ref().filter(|_| !self.made.contains(&stage));
         let Some(result) = result else { return Ok(None) };
         let (id, action) = (self.graph.node(stage).id.clone(), self.resolver.action(stage, self.results)?);
-        Ok(Some(Believed { stage, id, action, result: result.clone() }))
+        Ok(Some(Believed { id, action, result: result.clone() }))
     }
 }
+
+/// What was looked at already.
+type Known = BTreeMap<StageIndex, Arc<Standing>>;
 
 /// Refuses a decision that does not follow from what it rests on.
 pub(super) fn hold(store: &Store, decisions: &[Decision]) -> Result<(), StageError> {
     let mut held = BTreeSet::new();
     for decision in decisions {
-        if is_entered(store, decision)? {
-            continue;
+        if !is_entered(store, decision)? {
+            decision.rests_on.hold(store, &decision.candidate, &mut held)?;
         }
-        for believed in decision.believed.iter().filter(|believed| !held.contains(&believed.stage)) {
-            rederived(store, &believed.action, &believed.result)
-                .map_err(|why| believed.refused(store, &decision.candidate, &why))?;
-        }
-        held.extend(decision.believed.iter().map(|believed| believed.stage));
     }
     Ok(())
+}
+
+impl Standing {
+    /// From the bottom up: what is named is where the difference begins.
+    fn hold(
+        &self,
+        store: &Store,
+        candidate: &Name,
+        held: &mut BTreeSet<StageIndex>,
+    ) -> Result<(), StageError> {
+        if !held.insert(self.stage) {
+            return Ok(());
+        }
+        for standing in &self.below {
+            standing.hold(store, candidate, held)?;
+        }
+        let Some(believed) = &self.believed else { return Ok(()) };
+        believed.holds(store).map_err(|wrong| match wrong {
+            Wrong::Differs(why) => believed.refused(store, candidate, &why),
+            Wrong::NoPlace(error) => error.into(),
+        })
+    }
 }
 
 fn is_entered(store: &Store, decision: &Decision) -> Result<bool, StageError> {
@@ -110,6 +144,15 @@ fn is_entered(store: &Store, decision: &Decision) -> Result<bool, StageError> {
 }
 
 impl Believed {
+    /// What asks a model is not run again, whatever of its answers is no longer there; what they come to is.
+    fn holds(&self, store: &Store) -> Result<(), Wrong> {
+        if !is_asked(&self.action) {
+            return rederived(store, &self.action, &self.result).map(drop);
+        }
+        let context = looking(store, &self.action);
+        stage(Kind::Eval).recheck(&context, &self.result).map_err(|error| error.to_string().into())
+    }
+
     fn refused(&self, store: &Store, candidate: &Name, why: &str) -> StageError {
         StageError::Forged {
             what: format!(

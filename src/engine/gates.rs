@@ -76,7 +76,8 @@ pub fn pending(
     Ok(found)
 }
 
-/// A candidate's promotion template, if it is known.
+/// A candidate's promotion template, if it was made. One that cannot be read is not none: what a gate found
+/// would be forgotten.
 pub fn promotion_of(
     graph: &StageGraph,
     store: &Store,
@@ -87,7 +88,12 @@ pub fn promotion_of(
     let Some(blob) = results[index.index()].as_ref().and_then(|result| result.outputs.get("record")) else {
         return Ok(None);
     };
-    Ok(record::from_bytes(&store.read(&blob.digest)?).ok())
+    let template = record::from_bytes(&store.read(&blob.digest)?);
+    template.map(Some).map_err(|error| StoreError::Unreadable {
+        what: format!("the promotion template of `{candidate}`"),
+        digest: blob.digest,
+        why: error.to_string(),
+    })
 }
 
 fn ends_refused(template: &PromotionTemplate) -> bool {

@@ -15,6 +15,7 @@
 //! * `attest`: signed statements about records, after a run.  `build`: what this process is, for them.
 //! * [`gates`]: which gates are pending, and what would satisfy each.
 //! * [`outcome`]: what became of every candidate.
+//! * [`tried`]: which other plans of the cycle were entered.
 //! * [`verify`]: re-hashes everything a cycle binds, and recomputes its operators.
 
 mod attest;
@@ -29,4 +30,5 @@ pub mod outcome;
 pub mod preview;
 pub mod resolve;
 pub mod schedule;
+pub mod tried;
 pub mod verify;

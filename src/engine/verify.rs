@@ -16,6 +16,7 @@ mod standing;
 
 use std::sync::Arc;
 
+use self::again::Wrong;
 use self::lost::History;
 use super::attest;
 use super::graph::{From, StageGraph, StageIndex};
@@ -23,7 +24,7 @@ use super::preview::{StageOutlook, preview};
 use super::resolve::Resolver;
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
-use crate::ledger::{Leaf, LedgerError, Trust};
+use crate::ledger::{EntryKind, Leaf, LedgerError, Trust};
 use crate::record::{self, registry::RegistryRelease};
 use crate::registry::tuf::{Published, publish::METADATA};
 use crate::registry::{self, RegistryError};
@@ -76,7 +77,11 @@ pub fn verify(
         let outcome = match &preview.results[index.index()] {
             Some(result) => {
                 let action = resolver.action(*index, &preview.results)?;
-                check_stage(graph, store, options, *index, &action, result)
+                match check_stage(graph, store, options, *index, &action, result) {
+                    Ok(finding) => Ok(finding),
+                    Err(Wrong::Differs(why)) => Err(why),
+                    Err(Wrong::NoPlace(error)) => return Err(error),
+                }
             }
             None => history.told(*index, outlook, action_of(index)),
         };
@@ -100,7 +105,7 @@ fn check_stage(
     index: StageIndex,
     action: &Action,
     result: &ActionResult,
-) -> Result<String, String> {
+) -> Result<String, Wrong> {
     let node = graph.node(index);
     for input in &node.inputs {
         match &input.from {
@@ -108,7 +113,7 @@ fn check_stage(
                 let found = store.rehash_model(path).map_err(|error| error.to_string())?;
                 let bound = action.inputs.get(&input.name);
                 if bound != Some(&found) {
-                    return Err(mismatch(&format!("{}", path.display()), bound, found));
+                    return Err(mismatch(&format!("{}", path.display()), bound, found).into());
                 }
             }
             From::Blob(digest) => {
@@ -151,7 +156,8 @@ fn check_ledger(store: &Store) -> Checked {
             Trust::Extends { .. } => "as remembered",
             Trust::FirstUse => "nothing was remembered to compare with: trust on first use",
         };
-        Ok(format!("{} entries, one tree, {trust}", report.head.size))
+        let dates = report.told_backdated().map_or_else(String::new, |told| format!("; {told}"));
+        Ok(format!("{} entries, one tree, {trust}{dates}", report.head.size))
     };
     match checked() {
         Ok(finding) => Checked { what, ok: true, finding },
@@ -159,21 +165,37 @@ fn check_ledger(store: &Store) -> Checked {
     }
 }
 
-/// The roots are those that the ledger's last publication binds. A chain of them that ends early is one from
-/// before a key was changed, and holds in itself.
-fn check_roots(
+/// Every publication that the ledger has is kept with its roots as it was. The roots of now are those of the last: a
+/// chain of them that ends early is one from before a key was changed, and holds in itself.
+fn check_releases(
     store: &Store,
+    cycle: &Name,
     published: Option<&Published>,
-    last: Option<&Leaf>,
+    leaves: &[Leaf],
 ) -> Result<(), RegistryError> {
-    let (Some(published), Some(last)) = (published, last) else { return Ok(()) };
-    let bad = |why: String| RegistryError::Metadata { path: METADATA.to_owned(), why };
-    let kept = store.release(&last.cycle, last.record).map_err(|error| bad(error.to_string()))?;
-    let release: RegistryRelease = record::from_bytes(&kept).map_err(|error| bad(error.to_string()))?;
-    if Sha256::of(&kept) == last.record && release.roots == published.roots {
-        return Ok(());
+    let last = registry::tuf::last_release(cycle, leaves);
+    for leaf in leaves.iter().filter(|leaf| leaf.kind == EntryKind::Registry && leaf.cycle == *cycle) {
+        let bad = |why: &str| {
+            let why = format!("{why} that ledger entry {} published", leaf.index);
+            RegistryError::Metadata { path: METADATA.to_owned(), why }
+        };
+        let lost = |error: StoreError| bad(&format!("cannot be held against what is kept ({error}) of what"));
+        let kept = store.release(cycle, leaf.record).map_err(lost)?;
+        if Sha256::of(&kept) != leaf.record {
+            return Err(bad("has another record kept than the one"));
+        }
+        let release: RegistryRelease = record::from_bytes(&kept).map_err(|error| bad(&error.to_string()))?;
+        for root in &release.roots {
+            if Sha256::of(&store.release_root(cycle, *root).map_err(lost)?) != *root {
+                return Err(bad("has another root kept than the one"));
+            }
+        }
+        let is_last = last.is_some_and(|last| last.index == leaf.index);
+        if is_last && published.is_some_and(|published| published.roots != release.roots) {
+            return Err(bad("does not have the roots"));
+        }
     }
-    Err(bad(format!("does not have the roots that ledger entry {} published", last.index)))
+    Ok(())
 }
 
 fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
@@ -190,7 +212,7 @@ fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
         let published = registry::tuf::check(&folder, store.custody().trust(), size, now)?;
         let leaves = log.leaves()?;
         registry::tuf::check_release(published.as_ref(), cycle, &leaves)?;
-        check_roots(store, published.as_ref(), registry::tuf::last_release(cycle, &leaves))?;
+        check_releases(store, cycle, published.as_ref(), &leaves)?;
         registry::nothing_else(&folder, &found.selector, published.as_ref())?;
         let entries = found.selector.entries.len();
         let signed = match published {

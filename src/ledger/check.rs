@@ -50,8 +50,24 @@ pub struct CheckReport {
     pub kinds: BTreeMap<EntryKind, u64>,
     /// What its entries take back, each with the first that does.
     pub revoked: BTreeMap<Sha256, u64>,
+    /// Entries that are dated before an earlier one: a clock was wrong, or a date was made up.
+    pub backdated: Vec<u64>,
     /// Files for entries that the checkpoint does not count, left by an interrupted append.
     pub unfinished_files: u64,
+}
+
+impl CheckReport {
+    /// What is to be told of dates that run backwards, if any do.
+    pub fn told_backdated(&self) -> Option<String> {
+        let (first, rest) = self.backdated.split_first()?;
+        let entries = match rest {
+            [] => format!("ledger entry {first} is"),
+            more => format!("{} ledger entries, the first is {first}, are", more.len() + 1),
+        };
+        Some(format!(
+            "{entries} dated before an earlier one: go by the order, the dates are not to be relied on"
+        ))
+    }
 }
 
 /// Checks the log in `folder` against its head, and that against a remembered one.
@@ -86,8 +102,35 @@ pub(super) fn check(
     found.iter().for_each(|found| *kinds.entry(found.leaf.kind).or_insert(0) += 1);
     let head = head.clone();
     let (remembered, signed, signatures) = (false, false, Vec::new());
-    let revoked = revoked(found.iter().map(|found| &found.leaf));
-    Ok(CheckReport { head, trust, remembered, signed, signatures, kinds, revoked, unfinished_files })
+    let leaves = || found.iter().map(|found| &found.leaf);
+    let (revoked, backdated) = (revoked(leaves()), backdated(leaves()));
+    Ok(CheckReport {
+        head,
+        trust,
+        remembered,
+        signed,
+        signatures,
+        kinds,
+        revoked,
+        backdated,
+        unfinished_files,
+    })
+}
+
+/// The entries that are dated before one that stands before them. Order is what the log proves, and dates only
+/// what its writer said; a log with a wrong one is not refused, for it could never be mended.
+fn backdated<'l>(leaves: impl IntoIterator<Item = &'l Leaf>) -> Vec<u64> {
+    let mut latest = None;
+    let mut found = Vec::new();
+    for leaf in leaves {
+        let time = leaf.time.parse::<jiff::Timestamp>().ok();
+        if time < latest {
+            found.push(leaf.index);
+        } else {
+            latest = time;
+        }
+    }
+    found
 }
 
 /// What leaves take back, each with the first that does.

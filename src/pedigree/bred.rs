@@ -1,4 +1,4 @@
-//! Whether a file that somebody names is a model that was bred here.
+//! Whether a file or folder that somebody names is a model that was bred here.
 //!
 //! A pool says of what it offers which cases chose it and which licences and data it carries. A child that is copied
 //! out of the store and named as a file of somebody's own has the same history, and it is found by its bytes. Of a
@@ -25,8 +25,8 @@ pub struct History {
     pub cycles: BTreeSet<Name>,
 }
 
-/// The history of each of these files; an empty one of whom this store did not breed, or cannot be looked at. Files
-/// are only read where a model of the store is as long.
+/// The history of each of these models, files or folders; an empty one of whom this store did not breed, or cannot
+/// be looked at. They are only read where a model of the store is as long, file by file.
 ///
 /// # Errors
 ///
@@ -37,12 +37,22 @@ pub fn histories(store: &Store, files: &[&Path]) -> Result<Vec<History>, Pedigre
         let Some(blob) = result.outputs.get("artifact") else { continue };
         made.entry(blob.bytes).or_default().insert(blob.digest);
     }
+    let folders = match files.iter().any(|file| file.is_dir()) {
+        true => folders(store, made.values().flatten())?,
+        false => BTreeMap::new(),
+    };
     let mut found = vec![History::default(); files.len()];
     let mut pedigree = None;
     for (file, history) in files.iter().zip(&mut found) {
-        let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len());
-        let Some(made) = length.and_then(|length| made.get(&length)) else { continue };
-        let digest = store.hash_file(file).map_err(StoreError::from)?.digest;
+        let made = match file.is_dir() {
+            true => store.lengths(file).ok().and_then(|lengths| folders.get(&lengths)),
+            false => {
+                let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|found| found.len());
+                length.and_then(|length| made.get(&length))
+            }
+        };
+        let Some(made) = made else { continue };
+        let digest = store.hash_model(file)?.digest;
         if !made.contains(&digest) {
             continue;
         }
@@ -51,6 +61,25 @@ pub fn histories(store: &Store, files: &[&Path]) -> Result<Vec<History>, Pedigre
             none => none.insert(Pedigree::load(store)?),
         };
         *history = history_of(pedigree, digest);
+    }
+    Ok(found)
+}
+
+/// Digests by the names and lengths of files.
+type Folders = BTreeMap<Vec<(String, u64)>, BTreeSet<Digest>>;
+
+/// The models that are folders, by the names and lengths of their files. What is no longer here has no copy that
+/// could be told from another model.
+fn folders<'d>(store: &Store, made: impl Iterator<Item = &'d Digest>) -> Result<Folders, StoreError> {
+    let mut found = Folders::new();
+    for digest in made {
+        let listing = match store.listing(digest) {
+            Err(StoreError::Missing(_)) => continue,
+            other => other?,
+        };
+        let Some(listing) = listing else { continue };
+        let lengths = listing.files().iter().map(|file| (file.name.clone(), file.bytes)).collect();
+        found.entry(lengths).or_default().insert(*digest);
     }
     Ok(found)
 }

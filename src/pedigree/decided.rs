@@ -18,6 +18,7 @@ use super::{Pedigree, PedigreeError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::{EntryKind, Leaf};
+use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::promotion::{Decision, GateState};
 use crate::store::Store;
@@ -38,8 +39,10 @@ pub struct Rejection {
 pub struct Decided {
     rejected: BTreeMap<(Name, Sha256), Vec<Rejection>>,
     retired: BTreeMap<(Name, Sha256), u64>,
-    /// Decisions on manifests that cannot be read.
+    /// Decisions on manifests that cannot be read: whose bytes they are of, nobody knows.
     lost: Vec<Leaf>,
+    /// Refusals of bytes, with the manifest, of which nothing that says why can be read.
+    unexplained: BTreeMap<(Name, Sha256), Vec<(Leaf, Sha256)>>,
 }
 
 /// One log at one root says the same, of records that were there before it: it is read once for all stages of a run.
@@ -61,7 +64,7 @@ impl Decided {
             return Ok(decided.clone());
         }
         let decided = Arc::new(Self::read(store, &ledger.leaves()?)?);
-        if decided.lost.is_empty() {
+        if decided.lost.is_empty() && decided.unexplained.is_empty() {
             *read = Some((ledger.folder().to_owned(), head.root, decided.clone()));
         }
         Ok(decided)
@@ -87,8 +90,17 @@ impl Decided {
                 decided.retired.entry(bytes).or_insert(leaf.index);
                 continue;
             }
-            let gates = rejections.get(&manifest).into_iter().flatten();
-            let rejected = gates.map(|gate| Rejection { entry: leaf.index, gate: gate.clone(), manifest });
+            // A refusal and the promotion it rests on both name the gates; without either nobody knows whether a
+            // person rejected.
+            let refusal = pedigree.refusals.get(&leaf.record);
+            let found = rejections.get(&manifest);
+            if refusal.is_none() && found.is_none() {
+                decided.unexplained.entry(bytes).or_default().push((leaf.clone(), manifest));
+                continue;
+            }
+            let told = refusal.map_or_else(BTreeSet::new, |refusal| told_by(&pedigree, body, refusal));
+            let gates = found.into_iter().flatten().cloned().chain(told).collect::<BTreeSet<Name>>();
+            let rejected = gates.into_iter().map(|gate| Rejection { entry: leaf.index, gate, manifest });
             decided.rejected.entry(bytes).or_default().extend(rejected);
         }
         Ok(decided)
@@ -130,8 +142,12 @@ impl Decided {
         let cycle = &body.cycle;
         let all = self.rejected.get(&(cycle.clone(), body.artifact.sha256)).into_iter().flatten();
         let mut elsewhere = all.filter(|one| one.manifest != manifest && gates.contains(&one.gate));
-        match elsewhere.next() {
-            Some(rejection) => Ok(Some(rejection)),
+        if let Some(rejection) = elsewhere.next() {
+            return Ok(Some(rejection));
+        }
+        let unexplained = self.unexplained.get(&(cycle.clone(), body.artifact.sha256));
+        match unexplained.into_iter().flatten().find(|(_, of)| *of != manifest) {
+            Some((leaf, _)) => Err(unreadable("refusal", leaf.record, leaf)),
             None => self.whole(cycle, EntryKind::Refusal).map(|()| None),
         }
     }
@@ -139,18 +155,27 @@ impl Decided {
     /// Refuses to say that nothing was said where that cannot be known.
     fn whole(&self, cycle: &Name, kind: EntryKind) -> Result<(), PedigreeError> {
         let lost = self.lost.iter().find(|leaf| leaf.kind == kind && leaf.cycle == *cycle);
-        let Some((leaf, record)) = lost.and_then(|leaf| Some((leaf, leaf.subject?))) else { return Ok(()) };
-        let name = leaf.candidate.as_ref().map_or("?", Name::as_str);
-        Err(PedigreeError::Unreadable {
-            what: "manifest",
-            record,
-            whose: format!(
-                "candidate {cycle}/{name}, of which ledger entry {} is the {},",
-                leaf.index,
-                kind.word()
-            ),
-        })
+        let lost = lost.and_then(|leaf| Some((leaf, leaf.subject?)));
+        lost.map_or(Ok(()), |(leaf, manifest)| Err(unreadable("manifest", manifest, leaf)))
     }
+}
+
+/// A record of a decision that nobody can look at.
+fn unreadable(what: &'static str, record: Sha256, leaf: &Leaf) -> PedigreeError {
+    let (cycle, name) = (&leaf.cycle, leaf.candidate.as_ref().map_or("?", Name::as_str));
+    let whose = format!(
+        "candidate {cycle}/{name}, of which ledger entry {} is the {},",
+        leaf.index,
+        leaf.kind.word()
+    );
+    PedigreeError::Unreadable { what, record, whose }
+}
+
+/// The approval gates that a refusal says failed.
+fn told_by(pedigree: &Pedigree, body: &CandidateManifest, refusal: &AdmissionRecord) -> BTreeSet<Name> {
+    let lineage = pedigree.lineages.get(&body.lineage);
+    let gates = refusal.reasons.iter().filter_map(|reason| reason.split_once(": ")?.0.parse::<Name>().ok());
+    gates.filter(|gate| lineage.is_none_or(|it| asks_somebody(&it.gates, gate))).collect()
 }
 
 /// The approval gates at which a person rejected, by manifest.

@@ -18,6 +18,7 @@
 //! * [`decided`]: what was decided of bytes, under whatever manifest.
 //! * [`bred`]: whether a file is a model of this store.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
+//! * [`tried`]: which other plans of a cycle were entered.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
 pub mod approvals;
@@ -31,6 +32,7 @@ pub mod signing;
 pub mod taint;
 pub mod tracer;
 pub mod tree;
+pub mod tried;
 
 pub use decided::Decided;
 pub use records::Pedigree;

@@ -5,7 +5,7 @@
 //! have been admitted by the ledger, and not refused. Whether it was revoked since is for the source stage to ask. One that
 //! was retired is left out of pools that are made from then on, and stays a parent where a pool offered it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Decided, Pedigree, PedigreeError};
 use crate::base::digest::{Digest, Sha256};
@@ -30,7 +30,7 @@ pub struct Offered {
 }
 
 /// The retired candidates that a pool of this cycle could offer, with the entry that says so: its own, by manifest
-/// and by bytes, and those that its parents come from.
+/// and by bytes, and its parents, by the record that a pool names them by, through however many pools they came.
 ///
 /// # Errors
 ///
@@ -41,14 +41,47 @@ pub fn retired(
     parents: &[Sha256],
 ) -> Result<BTreeMap<Sha256, u64>, PedigreeError> {
     let mut retired = Decided::of(store)?.retired_in(cycle)?;
+    let mut anywhere: BTreeMap<Sha256, u64> = BTreeMap::new();
     for leaf in store.ledger()?.leaves()? {
-        if let (EntryKind::Retirement, Some(subject)) = (leaf.kind, leaf.subject)
-            && (leaf.cycle == *cycle || parents.contains(&subject))
-        {
+        let (EntryKind::Retirement, Some(subject)) = (leaf.kind, leaf.subject) else { continue };
+        anywhere.entry(subject).or_insert(leaf.index);
+        if leaf.cycle == *cycle {
             retired.entry(subject).or_insert(leaf.index);
         }
     }
+    if anywhere.is_empty() || parents.is_empty() {
+        return Ok(retired);
+    }
+    let pedigree = Pedigree::load(store)?;
+    for parent in parents {
+        if let Some(entry) = anywhere.get(&bred_as(&pedigree, *parent)?) {
+            retired.entry(*parent).or_insert(*entry);
+        }
+    }
     Ok(retired)
+}
+
+/// Whom a pool's record is of: a parent that is passed on is named by its source record, and that again by what the
+/// pool before named it by.
+fn bred_as(pedigree: &Pedigree, record: Sha256) -> Result<Sha256, PedigreeError> {
+    let (mut now, mut seen) = (record, BTreeSet::new());
+    while let Some(source) = pedigree.sources.get(&now) {
+        if !seen.insert(now) {
+            return Err(PedigreeError::Circle(now));
+        }
+        match source.origin.manifest.filter(|_| source.origin.cycle.is_some()) {
+            Some(before) => now = before,
+            None => return Ok(now),
+        }
+    }
+    match pedigree.manifests.contains_key(&now) {
+        true => Ok(now),
+        false => Err(PedigreeError::Unreadable {
+            what: "record",
+            record: now,
+            whose: format!("parent that a pool offers as {}", record.short()),
+        }),
+    }
 }
 
 /// The admitted candidate with this manifest, or the parent with this source record; or why there is none.

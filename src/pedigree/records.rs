@@ -25,6 +25,8 @@ pub struct Pedigree {
     pub sources: BTreeMap<Sha256, SourceArtifact>,
     /// What became of them, by manifest; the record's own digest beside it.
     pub admissions: BTreeMap<Sha256, (Sha256, AdmissionRecord)>,
+    /// Every refusal, by its own digest.
+    pub(super) refusals: BTreeMap<Sha256, AdmissionRecord>,
     /// Whom the ledger admitted and nobody refused (true), and whom it refused (false), by manifest.
     pub(super) decided: BTreeMap<Sha256, bool>,
     /// The state of their gates.
@@ -78,6 +80,9 @@ impl Pedigree {
             && let Ok(body) = record::from_bytes::<AdmissionRecord>(bytes)
             && let Some(manifest) = body.manifest
         {
+            if !body.admitted {
+                self.refusals.insert(sha256, body.clone());
+            }
             // Of several the refusal: it is the last word.
             let known = self.admissions.get(&manifest);
             if known.is_none_or(|(_, known)| known.admitted) {

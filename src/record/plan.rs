@@ -1,5 +1,5 @@
-//! What the ledger holds of a plan before the first operator runs: gates and suites cannot be
-//! chosen to fit the result.
+//! What the ledger holds of a plan before the first operator runs: gates and suites, and what ranks and
+//! chooses parents, cannot be chosen to fit the result.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,13 @@ pub struct PlanRegistration {
     pub suites: Vec<BoundSuite>,
     /// The gates, as the plan states them.
     pub gates: serde_json::Value,
+    /// What the review ranks by, and who stays if nothing is done. Plans that were registered before this was
+    /// asked have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<serde_json::Value>,
+    /// How many parents the pool offers; as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<serde_json::Value>,
 }
 
 /// One use of a suite that is marked `final`: entered with the plan that uses it, whatever comes of it.

@@ -99,6 +99,44 @@ impl Stage for EvalStage {
         ]);
         Ok(Made { outputs, verdict: Verdict::Pass, summary })
     }
+
+    /// What a sidecar says must be what its own outcomes come to. No model is asked: whether those are what it
+    /// would answer, only asking again tells.
+    fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
+        if !is_asked(context.action) {
+            return Ok(());
+        }
+        recheck(context, &context.params()?, result)
+    }
+}
+
+fn recheck(context: &Context<'_>, params: &Params, result: &ActionResult) -> Result<(), StageError> {
+    let refuse = |why: &str| Err(StageError::Refused(why.to_owned()));
+    let (subject, _) = params.introduced_by.subject(context, &params.name)?;
+    let evaluator = evaluate::find(&params.kind)
+        .ok_or_else(|| StageError::Refused(format!("this program has no evaluator `{}`", params.kind)))?;
+    let Some((sidecar, _)) = context.record_of::<EvaluationSidecar>(result)? else {
+        return refuse("it made no sidecar");
+    };
+    let Some(outcomes) = result.outputs.get("outcomes") else { return refuse("it kept no outcomes") };
+    let bytes = context.store.read_up_to(&outcomes.digest, outcome::MAX_OUTCOMES)?;
+    if Subject::of(&bytes) != sidecar.outcomes {
+        return refuse("the outcomes are not those that the sidecar binds");
+    }
+    let cases = context.store.read(&context.input("suite")?)?;
+    let suite = evaluate::Suite::parse(evaluator, &cases)?;
+    let asked = &sidecar.suite;
+    let is_ours = sidecar.subject == subject
+        && (&asked.name, &asked.kind) == (&params.suite, &params.kind)
+        && (asked.cases, asked.asked, asked.n) == (Subject::of(&cases), None, suite.cases.len() as u64);
+    if !is_ours {
+        return refuse("the sidecar is of another model or suite");
+    }
+    let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?, &params.options)?;
+    if metrics != sidecar.metrics || result.summary != summary(&metrics) {
+        return refuse("the outcomes come to other metrics than the sidecar says");
+    }
+    Ok(())
 }
 
 pub(super) fn summary(metrics: &Metrics) -> String {

@@ -44,6 +44,8 @@ pub(crate) struct PlanParams {
     pub(crate) candidates: Vec<Name>,
     pub(crate) suites: Vec<SuiteParams>,
     pub(crate) gates: serde_json::Value,
+    pub(crate) review: serde_json::Value,
+    pub(crate) recipe: serde_json::Value,
 }
 
 fn leaf_digest(leaf: &Leaf) -> Result<Sha256, StageError> {
@@ -58,7 +60,7 @@ impl Stage for LedgerStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -130,6 +132,8 @@ fn registering(context: &Context<'_>, params: PlanParams) -> Result<Registering,
         lineages,
         suites: bound_suites(context, &params.suites)?,
         gates: params.gates,
+        review: Some(params.review),
+        recipe: Some(params.recipe),
     };
     let bytes = record::to_bytes(&registration)
         .map_err(|source| StageError::Record { input: "registration".to_owned(), source })?;

@@ -40,6 +40,7 @@ pub use context::{Context, Made, StageError};
 pub use eval::is_asked;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};
+pub use promotion::CLOSING_GATES;
 pub use registry::registry_folder;
 pub(crate) use rival::UNLIKE;
 

@@ -29,6 +29,11 @@ use crate::record::source::SourceArtifact;
 use crate::record::{self, Record, Subject};
 use crate::store::{ActionResult, Verdict};
 
+/// The gates that are only there to be closed, by what the ledger says of now.
+pub const CLOSING_GATES: [&str; 2] = [NOT_REVOKED, NOT_REFUSED];
+const NOT_REVOKED: &str = "not-revoked";
+const NOT_REFUSED: &str = "not-refused";
+
 /// Whose gates.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,7 +110,7 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -275,10 +280,10 @@ impl Case<'_> {
         // The refusal that comes of a revocation is entered after it, and says nothing new.
         Ok(match (taint, refused) {
             (Some(taint), Some((entry, ..))) if taint.entry < entry => {
-                Some(failed("not-revoked", taint.to_string(), taint.subject))
+                Some(failed(NOT_REVOKED, taint.to_string(), taint.subject))
             }
-            (_, Some((_, record, why))) => Some(failed("not-refused", why, record)),
-            (Some(taint), None) => Some(failed("not-revoked", taint.to_string(), taint.subject)),
+            (_, Some((_, record, why))) => Some(failed(NOT_REFUSED, why, record)),
+            (Some(taint), None) => Some(failed(NOT_REVOKED, taint.to_string(), taint.subject)),
             (None, None) => None,
         })
     }

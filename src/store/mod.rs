@@ -128,6 +128,16 @@ pub enum StoreError {
         /// Why.
         source: CanonicalError,
     },
+    /// A record of the store is not what it is kept as.
+    #[error("{what}, the blob {digest}, cannot be read: {why}")]
+    Unreadable {
+        /// Which record.
+        what: String,
+        /// Its digest.
+        digest: Digest,
+        /// Why.
+        why: String,
+    },
 }
 
 impl From<ModelError> for StoreError {
@@ -176,6 +186,11 @@ impl StoreError {
             ),
             Self::Model(_) | Self::Adapter(_) => None,
             Self::Document { .. } => Some("delete that file; it is made again by the next run".to_owned()),
+            Self::Unreadable { .. } => Some(
+                "`studbook verify PLAN` says which stage's result names it: delete that file under `actions/`, and \
+                 the next run makes it again"
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -391,6 +391,20 @@ fn a_full_disk_under_small_files_is_told_and_changes_no_result() {
     full_disk("file-written:30:full");
 }
 
+/// Without a place to make a model again in nobody can tell whether it comes out as it was: that is no finding.
+#[test]
+fn a_full_disk_under_a_verification_is_not_taken_for_tampering() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for fault in ["blob-written:1:full", "blob-written:3:full"] {
+        let mut verify = space.command(&["verify", "plan.toml", "--recompute"]);
+        let said = crate::space::said(verify.env("STUDBOOK_FAULT", fault)).exits(5);
+        assert!(!said.out.contains("FAIL"), "{fault}: {}", said.out);
+        said.complains("free some space");
+    }
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says(", 0 failed");
+}
+
 #[test]
 fn stores_that_cannot_be_used() {
     let space = Space::new();

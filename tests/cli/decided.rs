@@ -110,6 +110,30 @@ fn no_record_of_a_rejected_candidate_is_lost_for_its_good() {
     assert!(told.contains("of which ledger entry") && told.contains("is the refusal"), "{told}");
 }
 
+/// What a person said is in the refusal and in the promotion under it: without both nobody can tell whether there
+/// was anything.
+#[test]
+fn a_rejection_that_cannot_be_read_closes_the_gate() {
+    let space = approved();
+    word_on_ties(&space, &["--reject"]).exits(0);
+    run(&space, 0);
+    let object = |shown: &str| {
+        let bytes = std::fs::read(space.path(&format!(".studbook/runs/tiny/{shown}"))).unwrap();
+        let digest = studbook::base::digest::Digest::of(&bytes).to_hex();
+        space.path(&format!(".studbook/objects/{}/{}", &digest[..2], &digest[2..]))
+    };
+    let (promotion, refusal) = (object("08-promotion/ties.json"), object("09-admission/ties.json"));
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    std::fs::remove_file(promotion).unwrap();
+    run(&space, 0).says("the same bytes were rejected at the gate `release`");
+    std::fs::remove_file(refusal).unwrap();
+    space.edit("plan.toml", "seconds = 601", "seconds = 602");
+    let said = run(&space, 1);
+    let told = said.out.clone() + &said.err;
+    assert!(told.contains("the refusal ") && told.contains("is the refusal"), "{told}");
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("ties"));
+}
+
 #[test]
 fn a_retirement_is_of_the_model_whatever_is_edited() {
     let space = approved();

@@ -64,6 +64,27 @@ fn a_dossier_holds_by_itself_and_says_what_it_cannot_show() {
         .says("asked again");
 }
 
+/// What only its ledger can tell is said to be that, and all else is derived again.
+#[test]
+fn who_was_refused_for_what_the_ledger_says_has_a_dossier() {
+    let space = ran();
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada", "--reject"]).exits(0);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    // Another manifest of the same bytes, which were rejected.
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("not-refused: ");
+    export(&space, "ties", "out").exits(0);
+    let other = elsewhere(&space, "out");
+    let said = other.studbook(&["verify", "d"]).exits(0).says(", 0 failed");
+    said.says(
+        "promotion:ties: derived again: same bytes but for `not-refused`, which only its ledger can tell",
+    );
+    // It explains a refusal, and nothing else.
+    let promotion = "d/records/08-promotion/ties.json";
+    other.edit(promotion, "the same bytes", "the sane bytes");
+    other.studbook(&["verify", "d"]).exits(4);
+}
+
 /// What a browser with the runtime of today answers that computes as this program does.
 fn browser_answer(space: &Space, gate: &str) -> Vec<u8> {
     let record = |path: &str| -> (serde_json::Value, String) {

@@ -318,3 +318,42 @@ fn the_threat_of_forged_comparisons_and_admissions() {
     said.complains("what the store has of admission:average does not follow from its evidence");
     assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger);
 }
+
+/// Who can write to the store and has no key makes nobody better than the outcomes are, whoever decides next.
+#[test]
+fn the_threat_of_a_forged_sidecar_that_a_decision_would_rest_on() {
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "07-eval/ties.digits.json", |body| {
+        let metric = &mut body["metrics"]["exact_match"]["value"];
+        assert_eq!(*metric, 0);
+        *metric = json!(1);
+    });
+    space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+    for _ in 0..2 {
+        let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+        said.complains("the decision on `ties` is not entered")
+            .complains("eval:ties.digits does not follow from its evidence")
+            .complains("the outcomes come to other metrics than the sidecar says");
+        assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+        assert!(!space.read(".studbook/registry/tiny/selector.json").contains("\"ties\""));
+    }
+    // What it says to do works.
+    forget_evaluations(&space);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(0);
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+}
+
+/// What a gate found is not forgotten because it cannot be read.
+#[test]
+fn a_promotion_that_cannot_be_read_is_not_none() {
+    let space = done();
+    replace(&space, "record", "08-promotion/ties.json", |_| b"{}".to_vec());
+    let why = "the promotion template of `ties`, the blob ";
+    for command in [&["status", "plan.toml"][..], &["plan", "plan.toml"]] {
+        space.studbook(command).exits(4).complains(why).complains("`studbook verify PLAN` says which");
+    }
+    let word = ["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"];
+    space.studbook(&word).exits(4).complains(why);
+    refused(&space, "promotion:ties", "differs");
+}

@@ -6,7 +6,7 @@ use studbook::tensor::dtype::DType;
 use crate::space::{PLAN, Space, config, model};
 
 /// [`PLAN`] over Hugging Face folders, `two` in shards; its sources are there, too.
-fn folders() -> Space {
+pub(crate) fn folders() -> Space {
     let space = Space::new();
     for name in ["base", "one", "two", "three"] {
         let (from, shard) = (format!("{name}.slm"), if name == "two" { "4000" } else { "1 GB" });

@@ -246,6 +246,44 @@ fn a_parent_that_a_pool_passes_on_is_who_it_was() {
     space.studbook(&["run", "third.toml"]).exits(1).complains("cannot be a parent");
 }
 
+/// Whoever is retired is left out of every pool that is made from then on, however often it was passed on before.
+#[test]
+fn a_retired_candidate_is_not_passed_on_by_a_third_pool() {
+    let space = passed_on();
+    let pool = ".studbook/runs/third/12-recipe/pool.toml";
+    space.studbook(&["run", "third.toml", "--quiet"]).exits(0);
+    assert!(space.read(pool).contains("name = \"average\""), "{}", space.read(pool));
+    space.studbook(&["retire", "tiny/average", "--plan", "third.toml", "--reason", "superseded"]).exits(0);
+    space.studbook(&["run", "third.toml"]).exits(0).complains("; without average, retired by ledger entry");
+    assert!(!space.read(pool).contains("name = \"average\""), "{}", space.read(pool));
+    // It stays a parent where a pool offered it.
+    assert_eq!(lineage(&space, "third/child")["parents"][0]["name"], "average");
+}
+
+/// What a verification finds out about a parent is a finding, even where the plan cannot be understood without it.
+#[test]
+fn a_pool_parent_that_is_damaged_or_lost_is_a_finding() {
+    let space = two_cycles();
+    let shown = space.path(".studbook/runs/tiny/04-operator/average.slm");
+    let bytes = std::fs::read(&shown).unwrap();
+    let digest = studbook::base::digest::Digest::of(&bytes).to_hex();
+    let object = space.path(&format!(".studbook/objects/{}/{}", &digest[..2], &digest[2..]));
+    std::fs::remove_file(&object).unwrap();
+    for damaged in [Some(&bytes[..100]), None] {
+        if let Some(damaged) = damaged {
+            std::fs::write(&object, damaged).unwrap();
+        } else {
+            std::fs::remove_file(&object).unwrap();
+        }
+        let said = space.studbook(&["verify", "second.toml"]).exits(4).says("FAIL  parent: ");
+        said.says("nothing else was checked").says("1 checked, 1 failed");
+        space.studbook(&["check", "second.toml"]).exits(2);
+    }
+    // A mistake of the plan is one.
+    space.edit("second.toml", "operator = \"blend\"", "operator = \"blond\"");
+    space.studbook(&["verify", "second.toml"]).exits(2).complains("blond");
+}
+
 /// The file of the store with the bytes of a record that is shown.
 fn object(space: &Space, shown: &str) -> String {
     let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();

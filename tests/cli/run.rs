@@ -2,9 +2,17 @@
 
 use crate::space::Space;
 
+/// A cycle with so many cases that nobody is warned of too few.
+fn many_cases() -> Space {
+    let space = Space::new();
+    let case = |i: u32| format!("{{\"id\":\"c{i}\",\"prompt\":\"p{i}=\",\"expected\":\"{i}\"}}\n");
+    space.write("suite.jsonl", (0..30).map(case).collect::<String>().as_bytes());
+    space
+}
+
 #[test]
 fn without_a_terminal_progress_is_a_line_for_each_stage_and_quiet_is_quiet() {
-    let space = Space::new();
+    let space = many_cases();
     let said = space.studbook(&["run", "plan.toml"]).exits(3);
     assert!(!said.err.contains(['\r', '\x1b']), "{:?}", said.err);
     let marks = ["  done ", "refuse ", "  wait "];
@@ -88,7 +96,7 @@ fn nothing_runs_twice() {
 
 #[test]
 fn an_approval_admits_that_one_and_runs_nothing_else() {
-    let space = Space::new();
+    let space = many_cases();
     space.studbook(&["run", "plan.toml"]).exits(3);
     space
         .studbook(&[
@@ -113,7 +121,7 @@ fn an_approval_admits_that_one_and_runs_nothing_else() {
         "{}",
         said.err
     );
-    said.says("approved by ada");
+    said.says("approved by ada: read the report");
     assert_eq!(space.studbook(&["run", "plan.toml", "--format", "json"]).exits(0).json()["executed"], 0);
 }
 
@@ -122,7 +130,8 @@ fn a_rejection_refuses() {
     let space = Space::new();
     space.studbook(&["run", "plan.toml"]).exits(3);
     space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada", "--reject"]).exits(0);
-    space.studbook(&["run", "plan.toml"]).exits(0).says("rejected by ada");
+    let said = space.studbook(&["run", "plan.toml"]).exits(0).says("rejected by ada");
+    assert!(!said.out.contains("rejected by ada:"), "no reason was given: {}", said.out);
 }
 
 #[test]
@@ -149,7 +158,7 @@ fn an_approval_does_not_survive_a_moved_gate() {
 
 #[test]
 fn one_changed_weight_reruns_one_chain() {
-    let space = Space::new();
+    let space = many_cases();
     space.studbook(&["run", "plan.toml"]).exits(3);
     space.edit("plan.toml", "lambda = 0.5", "lambda = 0.25");
     let said = space.studbook(&["run", "plan.toml"]).exits(3);

@@ -30,6 +30,56 @@ fn every_use_of_a_final_suite_is_counted_in_the_ledger() {
     assert_eq!(log.out.matches(" final-use ").count(), 3, "{}", log.out);
 }
 
+/// A gate that one of several plans passes shows less than it says, and the correction does not know of the others.
+#[test]
+fn other_plans_of_a_cycle_are_told_wherever_its_gates_are() {
+    let space = Space::new();
+    let run = |arguments: &[&str]| space.studbook(&[&["run", "plan.toml", "--quiet"], arguments].concat());
+    let told = "other plan of this cycle is in the ledger (by entry: 0)";
+    assert!(!run(&[]).exits(3).out.contains("other plan"));
+    space.edit("plan.toml", "min = 0.5", "min = 0.4");
+    run(&[])
+        .exits(3)
+        .says(told)
+        .says("a gate's correction for many tests counts those of its own plan alone");
+    space.studbook(&["status", "plan.toml"]).exits(0).says(told);
+    for json in [run(&["--format", "json"]), space.studbook(&["status", "plan.toml", "--format", "json"])] {
+        assert_eq!(json.json()["other_plans"], serde_json::json!([0]));
+    }
+    // The dossier of who was decided under the second plan says so, and cannot leave it out.
+    space.studbook(&["export", "plan.toml", "tasks", "--out", "d"]).exits(0);
+    assert!(space.read("d/index.html").contains(told));
+    let verify = || space.studbook(&["verify", "d", "--ledger", ".studbook/ledger"]);
+    verify().exits(0);
+    space.edit("d/dossier.json", ",\"other_plans\":[0]", "");
+    verify()
+        .exits(4)
+        .says("of other plans of the cycle before the decision the ledger has the entries 0, the dossier names none");
+    // Who was decided before there was a second plan has nothing to tell.
+    space.studbook(&["export", "plan.toml", "average", "--out", "first"]).exits(0);
+    assert!(!space.read("first/index.html").contains("other plan"));
+    space.studbook(&["verify", "first", "--ledger", ".studbook/ledger"]).exits(0);
+}
+
+/// What ranks and how many are chosen is on record before anything is measured, as gates are.
+#[test]
+fn a_review_or_a_pool_that_is_changed_is_another_registration() {
+    let space = Space::new();
+    let registered = || {
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let log = space.studbook(&["ledger", "log", "plan.toml", "--format", "json"]).exits(0);
+        log.out.matches("urn:studbook:plan-registration:").count()
+    };
+    assert_eq!(registered(), 1);
+    space.edit("plan.toml", "parents = 2\n", "parents = 1\n");
+    assert_eq!(registered(), 2, "another size of the pool");
+    space.edit("plan.toml", "no_op = \"base\"\n", "");
+    assert_eq!(registered(), 3, "no no-op");
+    space.edit("plan.toml", OBJECTIVES, "objectives = [\"artifact_bytes\"]\n");
+    assert_eq!(registered(), 4, "other objectives");
+    assert_eq!(registered(), 4, "nothing was changed");
+}
+
 /// A cycle that starts from the pool of the first one, and gates by these cases.
 fn second(space: &Space, cases: &str, r#use: &str) {
     let plan = PLAN
@@ -126,6 +176,30 @@ fn a_copy_of_a_child_was_chosen_by_what_chose_the_child() {
     // The parents themselves are nobody's children.
     space.edit("next.toml", "source = \"copy.slm\"", "source = \"one.slm\"");
     space.edit("next.toml", "use = \"both\"", "use = \"gate\"");
+    space.studbook(&["check", "next.toml"]).exits(0);
+}
+
+/// A child that is a folder is known by its files.
+#[test]
+fn a_copy_of_a_child_that_is_a_folder_was_chosen_by_what_chose_the_child() {
+    let space = crate::formats::folders();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    for (name, bytes) in space.files(".studbook/runs/tiny/04-operator/average") {
+        space.write(&format!("copy/{name}"), &bytes);
+    }
+    let next = space
+        .read("plan.toml")
+        .replace("name = \"tiny\"", "name = \"next\"")
+        .replace("use = \"both\"", "use = \"gate\"")
+        .replace(OBJECTIVES, "objectives = [\"artifact_bytes\"]\n");
+    space.write("next.toml", next.as_bytes());
+    space.studbook(&["check", "next.toml"]).exits(0);
+    space.edit("next.toml", "source = \"one\"", "source = \"copy\"");
+    let why =
+        "8 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle `tiny`";
+    space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    // Other bytes are another model.
+    space.edit("copy/config.json", "\n", "\n\n");
     space.studbook(&["check", "next.toml"]).exits(0);
 }
 

@@ -342,6 +342,21 @@ fn the_ledger_is_read_and_compared_with_a_noted_head() {
     Space::new().studbook(&["ledger", "log"]).exits(2).complains("there is no store at");
 }
 
+/// The order is what a log proves; a clock that went back is told to whoever goes by dates.
+#[test]
+fn an_entry_that_is_dated_before_an_earlier_one_is_told() {
+    let space = done();
+    let check = || space.studbook(&["ledger", "check"]).exits(0);
+    assert!(!check().err.contains("dated"));
+    let mut revoke = space.command(&["revoke", "--dataset", "d", "--reason", "r"]);
+    assert_eq!(crate::space::said(revoke.env("STUDBOOK_NOW", "2025-12-31T23:59:59Z")).exits(0).err, "");
+    let why = "ledger entry 3 is dated before an earlier one: go by the order";
+    check().complains(why).says("4 entries hold");
+    let json = space.studbook(&["ledger", "check", "--format", "json"]).exits(0).json();
+    assert_eq!(json["backdated"], serde_json::json!([3]));
+    space.studbook(&["verify", "plan.toml"]).says(why);
+}
+
 fn registry_file(space: &Space, part: &str) -> PathBuf {
     let files = space.files(".studbook/registry/tiny");
     let name = files.keys().find(|name| name.contains(part)).unwrap_or_else(|| panic!("{:?}", files.keys()));

@@ -24,12 +24,15 @@ use crate::space::Space;
 use crate::{Dice, Tally, files, mutate, mutate_document};
 
 const STORE_MUTANTS: u64 = 160;
+const REMEMBERED_MUTANTS: u64 = 60;
 const DOSSIER_MUTANTS: u64 = 700;
 const FORGED_DOSSIERS: u64 = 120;
 
 /// A cycle that was run with a key for every role, everything in it decided.
 pub(crate) fn signed() -> Space {
     let space = Space::new();
+    let plan = space.read("plan.toml") + "\n[registry]\nexpires = \"2027-06-30T00:00:00Z\"\n";
+    space.write("plan.toml", plan.as_bytes());
     for role in ["producer", "evaluator", "promoter", "log", "registry", "model"] {
         space.studbook(&["keys", "new", role, "--trust", "trust.toml"]).exits(0);
     }
@@ -53,13 +56,13 @@ fn verify_plan(space: &Space) -> Result<(), String> {
     let store = Arc::new(store.kept_by(custody));
     let (plan, _) = studbook::plan::load(&space.path("plan.toml"), &store).map_err(|error| told(&error))?;
     let graph = compile(&plan);
-    let options = verify::Options::default();
+    let options = verify::Options { now: "2026-01-01T00:00:00Z".to_owned(), ..verify::Options::default() };
     verdict(&verify::verify(&graph, &store, &options, &mut |_| {}).map_err(|error| told(&error))?)
 }
 
 /// The files of a store that something rests on: the results of the cycle's stages with all their blobs,
-/// what was brought, what was signed, the ledger, what is remembered of it, and the registry. Views, the
-/// log of runs, stamps and explanations are made again from these.
+/// what was brought, what was signed, the ledger, what is remembered of it, the registry, and what that was
+/// published as. Views, the log of runs, stamps and explanations are made again from these.
 fn load_bearing(space: &Space) -> Vec<PathBuf> {
     let store = Store::open(&space.path(".studbook")).unwrap();
     let mut found = BTreeSet::new();
@@ -81,10 +84,22 @@ fn load_bearing(space: &Space) -> Vec<PathBuf> {
     for folder in ["evidence", "ledger", "registry"] {
         found.extend(files(&space.path(&format!(".studbook/{folder}"))));
     }
+    found.extend(remembered(space));
     // A lock says nothing.
     let is_lock = |path: &PathBuf| path.ends_with("lock") || path.ends_with(".lock");
     found.into_iter().filter(|path| path.is_file() && !is_lock(path)).collect()
 }
+
+/// The heads that were accepted, and what the registry was published as.
+fn remembered(space: &Space) -> Vec<PathBuf> {
+    let mut found = files(&space.path(".studbook/releases"));
+    assert!(found.len() > 1, "a record and a root");
+    found.push(space.path(HEADS));
+    found
+}
+
+/// What is remembered of the ledger. It may be gone: that is a first look, and said to be one.
+const HEADS: &str = ".studbook/heads";
 
 /// Whether this is a partial file of the ledger beside a wider one. It must be right, but it may be gone:
 /// nothing says how large earlier checkpoints were, so nobody can know that there was one.
@@ -122,7 +137,7 @@ fn no_mutant_of_a_store_is_accepted() {
         let other = &all[dice.below(all.len())];
         let good = std::fs::read(path).unwrap();
         let changed = match dice.below(6) {
-            0 if !is_superseded(path) => None,
+            0 if !is_superseded(path) && !path.ends_with(HEADS) => None,
             1 => Some(std::fs::read(other).unwrap()),
             _ => Some(mutate(&good, &std::fs::read(other).unwrap(), &mut dice)),
         };
@@ -135,6 +150,32 @@ fn no_mutant_of_a_store_is_accepted() {
     }
     verify_plan(&space).unwrap();
     tally.none_accepted(STORE_MUTANTS, 6);
+}
+
+#[test]
+fn no_mutant_of_what_is_remembered_is_accepted() {
+    let space = signed();
+    let mut tally = Tally::default();
+    let all = remembered(&space);
+    for mutant in 0..REMEMBERED_MUTANTS {
+        let mut dice = Dice::new("remembered", mutant);
+        let path = &all[mutant as usize % all.len()];
+        let good = std::fs::read(path).unwrap();
+        let other = std::fs::read(&all[dice.below(all.len())]).unwrap();
+        let changed = match dice.below(6) {
+            0 if !path.ends_with(HEADS) => None,
+            1 => Some(other),
+            _ => Some(mutate(&good, &other, &mut dice)),
+        };
+        if changed.as_ref() == Some(&good) {
+            tally.unchanged += 1;
+            continue;
+        }
+        let verdict = with_changed(path, changed.as_deref(), || verify_plan(&space));
+        tally.note(|| format!("{mutant}: {}", path.display()), verdict);
+    }
+    verify_plan(&space).unwrap();
+    tally.none_accepted(REMEMBERED_MUTANTS, 4);
 }
 
 fn options(space: &Space) -> dossier::Options {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::conclude::objectives;
 use super::draft::Draft;
 use super::{Bound, Bred, Compiler, ancestors};
 use crate::base::name::Name;
@@ -134,6 +135,8 @@ impl<'p> Compiler<'p> {
                 let families: Vec<&Name> = gate.families.iter().collect();
                 json!({ "gate": gate_params(gate), "candidates": families })
             }).collect::<Vec<_>>(),
+            "review": { "objectives": objectives(plan), "no_op": plan.review.no_op },
+            "recipe": { "parents": plan.pool_size },
         }});
         let draft = self.with_suites(Draft::new(Kind::Ledger, "plan", &params));
         let draft = plan.candidates.iter().zip(&self.lineages).fold(draft, |draft, (candidate, lineage)| {

@@ -32,7 +32,7 @@ impl Compiler<'_> {
         let params = json!({
             "cycle": cycle,
             "seed": plan.cycle.seed,
-            "objectives": plan.review.objectives.iter().map(Objective::name).collect::<Vec<_>>(),
+            "objectives": objectives(plan),
             "lower": lower_is_better(plan),
             "candidates": names,
             "parents": parents,
@@ -118,6 +118,11 @@ impl Compiler<'_> {
             }
         })
     }
+}
+
+/// What the review ranks by.
+pub(super) fn objectives(plan: &Plan) -> Vec<&str> {
+    plan.review.objectives.iter().map(Objective::name).collect()
 }
 
 /// The suites that choose: whom the review puts first, and who is in a greedy soup.

@@ -3,14 +3,51 @@
 use super::mismatch;
 use crate::base::difference;
 use crate::base::digest::Digest;
+use crate::convert::ConvertError;
+use crate::disk::DiskError;
+use crate::model::WriteError;
+use crate::operator::OperatorError;
 use crate::record;
 use crate::record::receipt::OperatorReceipt;
 use crate::stage::{Action, Context, Kind, StageError, is_asked, recompute, stage};
-use crate::store::{ActionResult, Store};
+use crate::store::{ActionResult, Store, StoreError};
 
 /// A stage that is looked into, without clock, haste or audience.
-pub(super) fn context<'a>(store: &'a Store, action: &'a Action) -> Context<'a> {
+pub(in crate::engine) fn context<'a>(store: &'a Store, action: &'a Action) -> Context<'a> {
     Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| (), fresh: false }
+}
+
+/// Why nothing was confirmed.
+#[derive(Debug)]
+pub(in crate::engine) enum Wrong {
+    /// It does not hold. The reason is a sentence.
+    Differs(String),
+    /// There is no place to do it again in, which says nothing about what was done.
+    NoPlace(StoreError),
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Self::Differs(why)
+    }
+}
+
+impl Wrong {
+    fn of(store: &Store, error: StageError) -> Self {
+        let no_place = |error: &DiskError| error.is_full() || error.is_unwritable();
+        match error {
+            StageError::Store(StoreError::Disk(error)) | StageError::Disk(error) if no_place(&error) => {
+                Self::NoPlace(error.into())
+            }
+            StageError::Operator(OperatorError::Write(WriteError::Io(source)))
+            | StageError::Write(WriteError::Io(source)) => {
+                let path = store.root().to_owned();
+                Self::NoPlace(DiskError { doing: "write a model again in", path, source }.into())
+            }
+            StageError::Convert(ConvertError::Disk(error)) if no_place(&error) => Self::NoPlace(error.into()),
+            other => Self::Differs(other.to_string()),
+        }
+    }
 }
 
 /// Runs a stage again and compares everything it made.
@@ -18,9 +55,9 @@ pub(in crate::engine) fn rederived(
     store: &Store,
     action: &Action,
     result: &ActionResult,
-) -> Result<String, String> {
+) -> Result<String, Wrong> {
     let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-    let again = stage(kind).run(&context(store, action)).map_err(|error: StageError| error.to_string())?;
+    let again = stage(kind).run(&context(store, action)).map_err(|error| Wrong::of(store, error))?;
     same("derived again", result, &again.into())?;
     Ok("derived again: same bytes, same verdict".to_owned())
 }
@@ -48,17 +85,18 @@ fn same(how: &str, result: &ActionResult, again: &ActionResult) -> Result<(), St
 }
 
 /// Runs an operator again and compares the child, and then the receipt with all that it says of the way there.
-pub(super) fn recomputed(store: &Store, action: &Action, result: &ActionResult) -> Result<String, String> {
-    let again = recompute(store, action).map_err(|error| error.to_string())?;
+pub(super) fn recomputed(store: &Store, action: &Action, result: &ActionResult) -> Result<String, Wrong> {
+    let again = recompute(store, action).map_err(|error| Wrong::of(store, error))?;
     let child = again.receipt.output;
     match result.outputs.get("artifact") {
         Some(bound) if *bound == child => {}
         bound => {
-            return Err(mismatch("recomputed: MISMATCH", bound.map(|bound| &bound.digest), child.digest));
+            let bound = bound.map(|bound| &bound.digest);
+            return Err(mismatch("recomputed: MISMATCH", bound, child.digest).into());
         }
     }
     if let Some(where_it_is) = receipt(store, result, &again.receipt)? {
-        return Err(format!("recomputed: MISMATCH of the receipt: {where_it_is}"));
+        return Err(format!("recomputed: MISMATCH of the receipt: {where_it_is}").into());
     }
     same("recomputed: MISMATCH", result, &again.made.into())?;
     Ok(format!("recomputed: MATCH {}", child.digest.short()))
@@ -74,12 +112,13 @@ fn receipt(store: &Store, result: &ActionResult, again: &OperatorReceipt) -> Res
 
 /// Runs an evaluation again without any cache, so that the model is asked, its texts are searched and what it is
 /// held against is made anew, and compares everything. What is not asked here is derived again.
-pub(super) fn asked(store: &Store, action: &Action, result: &ActionResult) -> Result<String, String> {
+pub(super) fn asked(store: &Store, action: &Action, result: &ActionResult) -> Result<String, Wrong> {
     if !is_asked(action) {
         return rederived(store, action, result);
     }
     let context = Context { fresh: true, ..context(store, action) };
-    let again: ActionResult = stage(Kind::Eval).run(&context).map_err(|error| error.to_string())?.into();
+    let again = stage(Kind::Eval).run(&context).map_err(|error| Wrong::of(store, error))?;
+    let again: ActionResult = again.into();
     same("asked again: MISMATCH", result, &again)?;
     let outcomes = again.outputs.get("outcomes").map_or_else(String::new, |blob| blob.digest.short());
     Ok(format!("asked again: MATCH {outcomes}"))

@@ -12,7 +12,8 @@
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `slices`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
-//!   `demands`: what no model meets, or every one. `confidence`: how sure so many tests can be. `fits`: that cases have room in a model's context.
+//!   `demands`: what no model meets, or every one. `confidence`: how sure so many tests can be.
+//!   `few`: that enough cases decide. `fits`: that cases have room in a model's context.
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
 //!   chose them. `selection`: what chooses the parents of greedy soups.
 //! * `outlines`: that children can be made with their parameters. `overruled`: what no tensor hears.
@@ -32,6 +33,7 @@ mod champion;
 mod children;
 mod confidence;
 mod demands;
+mod few;
 mod fits;
 mod gates;
 mod licences;
@@ -148,6 +150,7 @@ impl Resolver<'_> {
         let gates = self.gates(&suites);
         self.browsers_can_run(&gates, &candidates, &children);
         self.confidence_in_reach(&gates, &candidates);
+        self.enough_cases(&gates);
         self.selections(&candidates, &suites, &gates);
         let licences = self.licences();
         let review = self.review(&suites);

@@ -213,6 +213,7 @@ impl Resolver<'_> {
                 let message = format!("the model of `{}` is not in this store: {error}", parent.name);
                 self.mistake(
                     Diagnostic::error(message, recipe.span.clone())
+                        .damage(true)
                         .expected(format!("expected the pool of a cycle that ran here; this is of `{cycle}`"))
                         .help(format!("run the plan of the cycle `{cycle}` with this store")),
                 );
@@ -359,7 +360,10 @@ impl Resolver<'_> {
                 Some(Facts { form, child, package: Arc::new(package) })
             }
             Err(error) => {
+                // What a cycle offered was a model then.
+                let damaged = |artifact| self.store.rehash_known(artifact).is_err();
                 let found = Diagnostic::error(error, model.named.span.clone())
+                    .damage(model.artifact.as_ref().is_some_and(damaged))
                     .expected("expected a model: a file, or a folder");
                 let adapter = adapter::peft::is_one(&model.path) || adapter::open(&model.path).is_ok();
                 self.mistake(if adapter {

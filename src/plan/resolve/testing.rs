@@ -31,7 +31,9 @@ impl Folder {
         for name in ["base.slm", "one.slm", "two.slm"] {
             folder.write(name, &model(layers));
         }
-        folder.write("suite.jsonl", b"{\"id\":\"c1\",\"prompt\":\"1=\",\"expected\":\"1\"}\n");
+        // As many as decide something.
+        let case = |i: u32| format!("{{\"id\":\"c{i}\",\"prompt\":\"{i}=\",\"expected\":\"1\"}}\n");
+        folder.write("suite.jsonl", (1..=30).map(case).collect::<String>().as_bytes());
         folder
     }
 
