@@ -166,7 +166,7 @@ fn find_gate<'a>(loaded: &'a Loaded, candidate: &Candidate, name: &str) -> anyho
 /// The record of a candidate's stage: its digest in the store and in evidence.
 fn recorded(loaded: &Loaded, results: &Results, kind: Kind, candidate: &Name) -> Option<(Digest, Sha256)> {
     let index = loaded.graph.find(&format!("{}:{candidate}", kind.name()))?;
-    let blob = results[index.index()].as_ref()?.outputs.get("record")?;
+    let blob = results[index.index()].as_ref()?.record()?;
     let bytes = loaded.store.read(&blob.digest).ok()?;
     Some((blob.digest, Sha256::of(&bytes)))
 }

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, command: &Attest, suite: &str, terminal: &Termina
     let preview = preview(&loaded.graph, &loaded.store)?;
     let made = [Kind::Candidate, Kind::Source].into_iter().find_map(|kind| {
         let index = loaded.graph.find(&format!("{}:{name}", kind.name()))?;
-        Some((kind, *preview.results[index.index()].as_ref()?.outputs.get("record")?))
+        Some((kind, *preview.results[index.index()].as_ref()?.record()?))
     });
     let Some((kind, blob)) = made else {
         return Err(UsageError::new(format!("`{name}` is no model of this plan, or was not made yet"))

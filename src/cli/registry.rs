@@ -72,7 +72,7 @@ fn left_out(loaded: &Loaded) -> anyhow::Result<Vec<(Name, String)>> {
     let preview = preview(&loaded.graph, &loaded.store)?;
     let stage = loaded.graph.find(&format!("{}:{}", Kind::Registry.name(), loaded.plan.cycle.name));
     let made = stage.and_then(|index| preview.results[index.index()].as_ref());
-    let Some(blob) = made.and_then(|made| made.outputs.get("record")) else { return Ok(Vec::new()) };
+    let Some(blob) = made.and_then(|made| made.record()) else { return Ok(Vec::new()) };
     let record: SelectorRegistry = record::from_bytes(&loaded.store.read(&blob.digest)?)?;
     Ok(record.left_out)
 }

@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let preview = preview(&loaded.graph, &loaded.store)?;
     let stage = loaded.graph.find(&format!("{}:{}", Kind::Review.name(), loaded.plan.cycle.name));
     let made = stage.and_then(|index| preview.results[index.index()].as_ref());
-    let Some(blob) = made.and_then(|made| made.outputs.get("record")) else {
+    let Some(blob) = made.and_then(|made| made.record()) else {
         let error = UsageError::new(format!("the cycle `{}` was not reviewed yet", loaded.plan.cycle.name));
         return Err(error.hint(format!("run it first: studbook run {}", loaded.typed)).into());
     };

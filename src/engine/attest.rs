@@ -70,7 +70,7 @@ struct Records<'a> {
 impl Records<'_> {
     fn read<T: Record>(&self, index: StageIndex) -> Result<Option<(T, Subject)>, EvidenceError> {
         let result = self.results[index.index()].as_ref();
-        let Some(blob) = result.and_then(|result| result.outputs.get("record")) else { return Ok(None) };
+        let Some(blob) = result.and_then(|result| result.record()) else { return Ok(None) };
         let bytes = self.store.read(&blob.digest)?;
         Ok(Some((record::from_bytes(&bytes)?, Subject::of(&bytes))))
     }

@@ -62,7 +62,7 @@ impl Below<'_> {
 
     fn decision(&self, admission: StageIndex, known: &mut Known) -> Result<Option<Decision>, StoreError> {
         let node = self.graph.node(admission);
-        let record = self.results[admission.index()].as_ref().and_then(|result| result.outputs.get("record"));
+        let record = self.results[admission.index()].as_ref().and_then(|result| result.record());
         let (Some(record), Some(candidate)) = (record, &node.candidate) else { return Ok(None) };
         Ok(Some(Decision {
             cycle: self.graph.cycle.clone(),

@@ -85,7 +85,7 @@ pub fn promotion_of(
     candidate: &Name,
 ) -> Result<Option<PromotionTemplate>, StoreError> {
     let Some(index) = graph.find(&format!("{}:{candidate}", Kind::Promotion.name())) else { return Ok(None) };
-    let Some(blob) = results[index.index()].as_ref().and_then(|result| result.outputs.get("record")) else {
+    let Some(blob) = results[index.index()].as_ref().and_then(|result| result.record()) else {
         return Ok(None);
     };
     let template = record::from_bytes(&store.read(&blob.digest)?);
@@ -121,7 +121,7 @@ impl Waiting<'_> {
         let GateRule::Approval(approval) = &gate.rule else { return Ok(None) };
         let index = self.graph.find(&format!("{}:{}", Kind::Candidate.name(), candidate.name));
         let result = index.and_then(|index| self.results[index.index()].as_ref());
-        let Some(manifest) = result.and_then(|result| result.outputs.get("record")) else { return Ok(None) };
+        let Some(manifest) = result.and_then(|result| result.record()) else { return Ok(None) };
         let Some(brought) = self.store.brought(&manifest.digest, &gate.name)? else { return Ok(None) };
         let signed = record::from_bytes::<SignedApprovals>(&brought.bytes).map_or(1, |all| all.bundles.len());
         Ok((approval.keys.is_empty() || signed as u64 >= approval.threshold).then(|| PendingGate {

@@ -30,7 +30,7 @@ pub fn other_plans(
 fn own_entry(graph: &StageGraph, store: &Store, results: &Results) -> Result<Option<u64>, StoreError> {
     let stage = graph.find(&format!("{}:plan", Kind::Ledger.name()));
     let result = stage.and_then(|index| results[index.index()].as_ref());
-    let Some(blob) = result.and_then(|result| result.outputs.get("record")) else { return Ok(None) };
+    let Some(blob) = result.and_then(|result| result.record()) else { return Ok(None) };
     let extract: LedgerExtract = record::from_bytes(&store.read(&blob.digest)?).map_err(|error| {
         let what = "the record of where this plan was entered".to_owned();
         StoreError::Unreadable { what, digest: blob.digest, why: error.to_string() }

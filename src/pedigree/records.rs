@@ -38,7 +38,7 @@ impl Pedigree {
     pub fn load(store: &Store) -> Result<Self, PedigreeError> {
         let mut pedigree = Self::default();
         for result in store.every_result()? {
-            let Some(blob) = result.outputs.get("record") else { continue };
+            let Some(blob) = result.record() else { continue };
             if let Ok(bytes) = store.read(&blob.digest) {
                 pedigree.take(&bytes);
             }

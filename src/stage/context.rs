@@ -163,7 +163,7 @@ impl Context<'_> {
 
     /// The record that a stage made earlier, if it made one.
     pub fn record_of<T: Record>(&self, result: &ActionResult) -> Result<Option<(T, Subject)>, StageError> {
-        let Some(blob) = result.outputs.get("record") else { return Ok(None) };
+        let Some(blob) = result.record() else { return Ok(None) };
         let bytes = self.store.read(&blob.digest)?;
         let body = record::from_bytes(&bytes)
             .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;

@@ -42,6 +42,13 @@ pub struct ActionResult {
     pub summary: String,
 }
 
+impl ActionResult {
+    /// The record that it made: what other stages and people read of it.
+    pub fn record(&self) -> Option<&Blob> {
+        self.outputs.get("record")
+    }
+}
+
 /// A result as it lies in its file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -33,7 +33,7 @@ impl Store {
     }
 
     pub(super) fn meet(&self, result: &ActionResult) {
-        let Some(record) = result.outputs.get("record") else { return };
+        let Some(record) = result.record() else { return };
         let mut records = self.met.records.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, order) = &mut *records;
         if known.insert(record.digest) {

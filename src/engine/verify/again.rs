@@ -104,7 +104,7 @@ pub(super) fn recomputed(store: &Store, action: &Action, result: &ActionResult) 
 
 /// Where the receipt that is kept is not the one that was made again.
 fn receipt(store: &Store, result: &ActionResult, again: &OperatorReceipt) -> Result<Option<String>, String> {
-    let Some(kept) = result.outputs.get("record") else { return Ok(Some("there is none".to_owned())) };
+    let Some(kept) = result.record() else { return Ok(Some("there is none".to_owned())) };
     let bytes = store.read(&kept.digest).map_err(|error| error.to_string())?;
     let found: OperatorReceipt = record::from_bytes(&bytes).map_err(|error| format!("record: {error}"))?;
     Ok(difference::first(&found, again))

@@ -41,7 +41,7 @@ impl Standing {
 /// The ledger's entry of the plan as it is now, if it is there.
 fn registration(graph: &StageGraph, store: &Store, results: &Results) -> Option<u64> {
     let mut found = graph.of_kind(Kind::Ledger).filter_map(|index| {
-        let record = results[index.index()].as_ref()?.outputs.get("record")?;
+        let record = results[index.index()].as_ref()?.record()?;
         let extract: LedgerExtract = record::from_bytes(&store.read(&record.digest).ok()?).ok()?;
         let plan = extract.entries.iter().find(|place| place.kind == EntryKind::Plan.word())?;
         Some(plan.index)

@@ -109,7 +109,7 @@ impl Records {
     fn of(context: &Context<'_>) -> Result<Self, StageError> {
         let mut records = BTreeMap::new();
         for result in context.store.every_result()? {
-            let Some(blob) = result.outputs.get("record") else { continue };
+            let Some(blob) = result.record() else { continue };
             // What is gone or damaged is not there.
             if let Ok(bytes) = context.store.read(&blob.digest) {
                 records.insert(Sha256::of(&bytes), bytes);
