@@ -115,6 +115,9 @@ fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Resul
             form: None,
             density: None,
             rank: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+            linear_only: false,
             force: command.force,
             format: Format::Text,
         };

@@ -16,7 +16,8 @@
 //! GGUF) can be one, too: names are translated, and rows of queries and keys reordered, as when a
 //! model is converted ([`crate::model::naming`]).
 //!
-//! [`mod@write`] makes such a folder of an adapter that has products only.
+//! [`mod@write`] makes such a folder of an adapter that has products only, [`modules`] of tensors that are
+//! weights of modules only.
 //!
 //! What PEFT can do beyond that (DoRA, trained biases, whole modules saved along, ...) changes the
 //! weights in other ways and is refused by name.
@@ -25,6 +26,7 @@ mod config;
 mod copies;
 mod error;
 mod factors;
+pub mod modules;
 #[cfg(test)]
 mod tests;
 pub mod write;
