@@ -31,7 +31,7 @@ use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
 use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
 use crate::model::arithmetic::{Bearing, unlike};
-use crate::model::{Package, buffer};
+use crate::model::{Package, Tokenizer, buffer};
 use crate::operator::reduce::dot;
 use crate::operator::trim::{Cut, cut, kept};
 use crate::operator::{Adapted, Tensors};
@@ -214,7 +214,8 @@ fn same_arithmetic(base: &Package, model: &Package) -> Result<(), DifferenceErro
     if found.is_empty() { Ok(()) } else { Err(DifferenceError::OtherNetwork(found)) }
 }
 
-/// The identity both models share. A tokenizer that one file does not tell contradicts nothing.
+/// The identity both models share. A tokenizer that one file does not tell contradicts nothing, nor does one
+/// that gives the same ids in other words.
 fn same_model(
     base: &Package,
     model: &Package,
@@ -227,7 +228,9 @@ fn same_model(
     };
     let first = identity(base, &base.weights, &follows[0]);
     let mut second = identity(model, tensors, &follows[1]);
-    if first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
+    let meaning = |package: &Package| package.tokenizer.as_ref().ok().map(Tokenizer::meaning);
+    let same_ids = meaning(base).is_some() && meaning(base) == meaning(model);
+    if same_ids || first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
         second.tokenizer_checksum = first.tokenizer_checksum;
     }
     match first.mismatches(&second) {

@@ -292,3 +292,66 @@ fn a_network_that_is_not_known_is_stored_anew_as_it_is() {
     // In another format it would have to be.
     space.studbook(&["convert", "m", "out.slm"]).exits(2).complains("the network is not known");
 }
+
+/// The same ids in other words are one tokenizer: what a file says of offsets, types of tokens and pairs of texts
+/// is lost on the way over GGUF, and no id with it.
+#[test]
+fn a_tokenizer_that_went_to_gguf_and_back_is_the_same() {
+    let space = space();
+    letters(&space, "l");
+    space.edit(
+        "l/tokenizer.json",
+        "\"post_processor\": null",
+        "\"post_processor\": {\"type\": \"ByteLevel\", \"trim_offsets\": false}",
+    );
+    space.studbook(&["convert", "l", "l.gguf"]).exits(0);
+    space.studbook(&["convert", "l.gguf", "back", "--to", "hugging-face"]).exits(0);
+    for other in ["l.gguf", "back"] {
+        let said = space.studbook(&["diff", "l", other, "--exit-code"]).exits(0);
+        assert!(!said.out.contains("tokenizer.digest"), "{}", said.out);
+        let dense = ["extract", "l", other, "none.sbd", "--as", "dense", "--force"];
+        space.studbook(&dense).exits(0).says("0 deltas");
+    }
+    space.write("plan.toml", BOTH.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let report = space.read(".studbook/runs/both/02-compat/mean.json");
+    assert!(report.contains("\"compatible\":true") && !report.contains("tokenizer.digest"), "{report}");
+    // Another one is refused, and the report says what a plan can do about it.
+    space.edit("back/tokenizer.json", "\"use_regex\": true", "\"use_regex\": false");
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let report = space.read(".studbook/runs/both/02-compat/mean.json");
+    assert!(report.contains("\"compatible\":false") && report.contains("tokenizer.digest"), "{report}");
+    assert!(report.contains(r#"`vocabulary = \"base\"` in the candidate's section"#), "{report}");
+}
+
+const BOTH: &str = r#"
+[cycle]
+name = "both"
+seed = "7"
+
+[budget]
+candidates = 1
+artifact = "1 MiB"
+disk = "20 MiB"
+seconds = 600
+
+[parents.one]
+source = "l"
+
+[parents.other]
+source = "back"
+
+[candidates.mean]
+operator = "blend"
+parents = ["one", "other"]
+
+[smoke]
+prompts = ["ab"]
+max_tokens = 4
+
+[[gate]]
+name = "size"
+kind = "metric"
+metric = "artifact_bytes"
+max = 1000000
+"#;
