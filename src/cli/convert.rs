@@ -32,6 +32,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
     let given = Given::open(&command.model)?;
     let adapted = given.adapted()?;
+    given.doubt().iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let opened = &given.opened;
     if command.without_tokenizer && target != Target::Gguf {
         return Err(UsageError::new("`--without-tokenizer` goes with GGUF files only").into());

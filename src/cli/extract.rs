@@ -9,7 +9,7 @@ use super::args::{AdapterForm, Extract, Format};
 use super::context::{Terminal, interruption};
 use super::diff::in_names_of;
 use super::exit::{Exit, UsageError};
-use super::model::open_model;
+use super::model::{doubt, open_model};
 use crate::base::digest::Digest;
 use crate::base::wording::count;
 use crate::difference::{Changed, DifferenceError, Extracted, Form, LeftOut, Made, Selection, extract, keep};
@@ -34,6 +34,9 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
     fresh::refuse_file(&command.out, command.force)?;
     let base = open_model(&command.base)?.package;
     let adapter = adapter::open_for(&command.model, &base)?;
+    if let Some(doubt) = adapter.as_ref().and_then(|adapter| doubt(&command.model, adapter)) {
+        terminal.warn(&doubt)?;
+    }
     let selection = selection(command, &base)?;
     let cancelled = interruption()?;
     let folder = command.out.parent().filter(|folder| !folder.as_os_str().is_empty());
