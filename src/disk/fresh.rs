@@ -91,8 +91,11 @@ fn ending_in_a_name(out: &Path) -> Result<PathBuf, DiskError> {
 
 fn open_to_others(folder: &Path) -> Result<(), DiskError> {
     for entry in std::fs::read_dir(folder).at("list", folder)? {
-        let path = entry.at("list", folder)?.path();
-        if path.is_file() {
+        let entry = entry.at("list", folder)?;
+        let path = entry.path();
+        if entry.file_type().at("examine", &path)?.is_dir() {
+            open_to_others(&path)?;
+        } else if path.is_file() {
             let readable = std::fs::Permissions::from_mode(0o644);
             std::fs::set_permissions(&path, readable).at("open to others", &path)?;
         }

@@ -355,3 +355,65 @@ kind = "metric"
 metric = "artifact_bytes"
 max = 1000000
 "#;
+
+/// Chat templates with names lie in a folder of their own, and go wherever the model goes.
+#[test]
+fn chat_templates_with_names_go_to_every_child() {
+    let space = space();
+    letters(&space, "l");
+    let (folder, own) = ("additional_chat_templates", "additional_chat_templates/tool_use.jinja");
+    space.write(&format!("l/{own}"), b"{{ tools }}");
+    space.write(&format!("l/{folder}/notes.txt"), b"not carried");
+    let carried = |child: &str| {
+        assert_eq!(space.read(&format!("{child}/{own}")), "{{ tools }}", "{child}");
+        assert!(!space.path(&format!("{child}/{folder}/notes.txt")).exists());
+    };
+    for _ in 0..2 {
+        space
+            .studbook(&["convert", "l", "half", "--to", "hugging-face", "--dtype", "bf16", "--force"])
+            .exits(0);
+        carried("half");
+        space.write("m.yml", b"merge_method: linear\nmodels: [{model: l, parameters: {weight: 1}}]\n");
+        space.studbook(&["merge", "m.yml", "merged", "--force"]).exits(0);
+        carried("merged");
+    }
+    assert!(space.read("merged/studbook-receipt.json").contains(own));
+    // Over a file that has facts for them.
+    space.studbook(&["convert", "l", "l.gguf"]).exits(0);
+    space.studbook(&["convert", "l.gguf", "back", "--to", "hugging-face"]).exits(0);
+    let settings: serde_json::Value =
+        serde_json::from_str(&space.read("back/tokenizer_config.json")).unwrap();
+    assert!(settings["chat_template"].to_string().contains("{{ tools }}"), "{settings}");
+    // In the store and out of it.
+    space.studbook(&["convert", "l", "back", "--to", "hugging-face", "--force"]).exits(0);
+    space.write("plan.toml", BOTH.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    carried(".studbook/runs/both/04-operator/mean");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+    // Of somebody else's place, nothing.
+    std::fs::rename(space.path(&format!("l/{folder}")), space.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", space.path(&format!("l/{folder}"))).unwrap();
+    let said = space.studbook(&["convert", "l", "no", "--to", "hugging-face"]).exits(2);
+    said.complains("leads out of the model's folder");
+    std::fs::remove_file(space.path(&format!("l/{folder}"))).unwrap();
+    (0..65).for_each(|i| space.write(&format!("l/{folder}/{i}.jinja"), b""));
+    space.studbook(&["convert", "l", "no", "--to", "hugging-face"]).exits(2).complains("at most 64 are read");
+}
+
+/// What lies beside the tensors needs room, too.
+#[test]
+fn the_room_asked_for_is_that_of_every_file() {
+    let space = space();
+    letters(&space, "l");
+    space.write("m.yml", b"merge_method: linear\nmodels: [{model: l, parameters: {weight: 1}}]\n");
+    let mut full = space.command(&["merge", "m.yml", "merged"]);
+    let said = full.env("STUDBOOK_FAULT", "room-asked:1:full").output().unwrap();
+    assert_eq!(said.status.code(), Some(5));
+    let err = String::from_utf8(said.stderr).unwrap();
+    let needed = err.split(" bytes are needed").next().and_then(|before| before.rsplit(' ').next());
+    let needed: u64 = needed.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{err}"));
+    space.studbook(&["merge", "m.yml", "merged"]).exits(0);
+    let files = std::fs::read_dir(space.path("merged")).unwrap().map(Result::unwrap);
+    let written = files.filter(|file| file.file_name() != "studbook-receipt.json");
+    assert_eq!(written.map(|file| file.metadata().unwrap().len()).sum::<u64>(), needed);
+}
