@@ -34,4 +34,4 @@ pub mod strangers;
 mod swap;
 pub mod tree;
 
-pub use error::{DiskError, IoContext};
+pub use error::{DiskError, IoContext, hint_of_writing};

@@ -417,3 +417,54 @@ fn the_room_asked_for_is_that_of_every_file() {
     let written = files.filter(|file| file.file_name() != "studbook-receipt.json");
     assert_eq!(written.map(|file| file.metadata().unwrap().len()).sum::<u64>(), needed);
 }
+
+/// A disk that fills up while a child's files are written is told like any other: what to do, and exit code 5.
+#[test]
+fn a_disk_that_fills_up_under_a_child_is_told_with_what_to_do() {
+    let space = space();
+    letters(&space, "l");
+    std::fs::create_dir(space.path("back")).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(space.path(&format!("l/{file}")), space.path(&format!("back/{file}"))).unwrap();
+    }
+    space.write("m.yml", b"merge_method: linear\nmodels: [{model: l, parameters: {weight: 1}}]\n");
+    space.write("plan.toml", BOTH.as_bytes());
+    let commands: [&[&str]; 2] =
+        [&["convert", "l", "out", "--to", "hugging-face"], &["merge", "m.yml", "out"]];
+    let full = |command: &[&str], at: u32| {
+        let mut command = space.command(command);
+        crate::space::said(command.env("STUDBOOK_FAULT", format!("blob-written:{at}:full")))
+    };
+    for command in commands {
+        full(command, 1)
+            .exits(5)
+            .complains("cannot write the model")
+            .complains("free some space and run again");
+        assert!(!space.path("out").exists());
+    }
+    // Files of parents are not blobs: the first that is written in pieces is the child's.
+    let said = full(&["run", "plan.toml"], 1).exits(5);
+    said.complains("free some space and run again");
+}
+
+/// A window that the network looks back over is the context of a child that has no word for it, and that is told.
+#[test]
+fn a_context_cut_to_its_window_is_told() {
+    let space = space();
+    letters(&space, "l");
+    let config = |more: &str| {
+        let mut file: serde_json::Value = serde_json::from_str(&space.read("l/config.json")).unwrap();
+        let said: serde_json::Value = serde_json::from_str(more).unwrap();
+        said.as_object().unwrap().iter().for_each(|(key, value)| file[key] = value.clone());
+        space.write("l/config.json", file.to_string().as_bytes());
+    };
+    config(r#"{"model_type": "mistral", "sliding_window": 24, "max_position_embeddings": 64}"#);
+    let convert = |out: &[&str]| space.studbook(&[&["convert", "l"], out, &["--force"]].concat()).exits(0);
+    convert(&["l.gguf"]).complains("warning: the context becomes 24 of 64 positions");
+    let folder = convert(&["again", "--to", "hugging-face"]);
+    assert!(!folder.err.contains("the context becomes"), "{}", folder.err);
+    assert!(space.read("again/config.json").contains("\"sliding_window\":24"));
+    config(r#"{"sliding_window": null}"#);
+    let whole = convert(&["l.gguf"]);
+    assert!(!whole.err.contains("the context becomes"), "{}", whole.err);
+}
