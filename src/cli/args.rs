@@ -335,6 +335,15 @@ pub(super) struct Extract {
     /// Low rank: the rank of each matrix's factors
     #[arg(long, value_name = "R")]
     pub(super) rank: Option<NonZeroUsize>,
+    /// Tensors of the base that the adapter is for, by a pattern with `*` and `?`; repeat for more. All by default
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) only: Vec<String>,
+    /// Tensors that are left out, by such a pattern; what they differ by is shown. Repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) skip: Vec<String>,
+    /// Matrices of linear modules only, as a PEFT LoRA needs it: no norms, biases, embeddings
+    #[arg(long)]
+    pub(super) linear_only: bool,
     /// Replace the file that is there
     #[arg(long)]
     pub(super) force: bool,

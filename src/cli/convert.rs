@@ -11,8 +11,10 @@ use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
 use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{DiskError, IoContext};
+use crate::model::Package;
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
+use crate::model::huggingface::{CONFIG, HfConfig};
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
 use crate::operator::{OperatorError, Tensors};
@@ -32,6 +34,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let dtype = command.dtype.as_deref().map(encoding).transpose()?;
     let given = Given::open(&command.model)?;
     let adapted = given.adapted()?;
+    given.doubt().iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let opened = &given.opened;
     if command.without_tokenizer && target != Target::Gguf {
         return Err(UsageError::new("`--without-tokenizer` goes with GGUF files only").into());
@@ -68,6 +71,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
             "{tensors} stored as f64 have values between two f32: the nearest of these were taken"
         ))?;
     }
+    if let Some(shortened) = shortened(&opened.package, target) {
+        terminal.warn(&shortened)?;
+    }
     warn_of_missing_code(&command.out, terminal)?;
     // With an adapter, what is kept is the sum: it says nothing of the model that was given.
     let kept = match adapted {
@@ -84,6 +90,23 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         count(made.tensors, "tensor"),
     )?;
     Ok(Exit::Complete)
+}
+
+/// That a network which looks back over a window alone becomes one with the context of that window: as far as
+/// it goes both compute the same, and the other formats have no word for more.
+fn shortened(package: &Package, target: Target) -> Option<String> {
+    if matches!(target, Target::HuggingFace | Target::Safetensors) {
+        return None;
+    }
+    let said = HfConfig::parse(&package.companion(CONFIG)?.bytes).ok()??;
+    let (window, positions) = (said.sliding_window?, said.max_position_embeddings);
+    (window < positions).then(|| {
+        format!(
+            "the context becomes {window} of {positions} positions: the network looks back over a window of {window} \
+             (sliding_window), which {} is not written with; up to there both compute the same",
+            target.name()
+        )
+    })
 }
 
 /// Nothing that is read for it is replaced.
@@ -115,6 +138,9 @@ fn adapter(command: &Convert, base: &Path, terminal: &Terminal) -> anyhow::Resul
             form: None,
             density: None,
             rank: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+            linear_only: false,
             force: command.force,
             format: Format::Text,
         };

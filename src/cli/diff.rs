@@ -40,6 +40,7 @@ struct Output {
 
 pub(super) fn run(command: &Diff, terminal: &Terminal) -> anyhow::Result<Exit> {
     let given = [Given::open(&command.first)?, Given::open(&command.second)?];
+    given.iter().filter_map(Given::doubt).try_for_each(|doubt| terminal.warn(&doubt))?;
     let [first, second] = [&given[0].opened, &given[1].opened];
     let (comparison, names) = compared(&given)?;
     let meaning = meaning(&first.package, &second.package);

@@ -130,12 +130,6 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
             return store.hint();
         }
-        if let Some(MergeError::Disk(disk)) = cause.downcast_ref::<MergeError>() {
-            return disk.hint().map(str::to_owned);
-        }
-        if let Some(ConvertError::Disk(disk)) = cause.downcast_ref::<ConvertError>() {
-            return disk.hint().map(str::to_owned);
-        }
         // These say themselves what the disk said, so it is not a cause of its own.
         if let Some(LoadError::Disk(disk)) = cause.downcast_ref::<LoadError>() {
             return disk.hint().map(str::to_owned);
@@ -143,7 +137,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(EvaluateError::Disk(disk)) = cause.downcast_ref::<EvaluateError>() {
             return disk.hint().map(str::to_owned);
         }
-        None
+        let merge = || cause.downcast_ref::<MergeError>().and_then(MergeError::hint);
+        let convert = || cause.downcast_ref::<ConvertError>().and_then(ConvertError::hint);
+        let difference = || cause.downcast_ref::<DifferenceError>().and_then(DifferenceError::hint);
+        merge().or_else(convert).or_else(difference).map(str::to_owned)
     })
 }
 

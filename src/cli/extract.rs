@@ -9,12 +9,13 @@ use super::args::{AdapterForm, Extract, Format};
 use super::context::{Terminal, interruption};
 use super::diff::in_names_of;
 use super::exit::{Exit, UsageError};
-use super::model::open_model;
+use super::model::{doubt, open_model};
 use crate::base::digest::Digest;
-use crate::difference::{Changed, DifferenceError, Extracted, Form, extract, keep};
+use crate::base::wording::count;
+use crate::difference::{Changed, DifferenceError, Extracted, Form, LeftOut, Made, Selection, extract, keep};
 use crate::disk::fresh;
 use crate::disk::hashed::HashedFile;
-use crate::model::{adapter, overwrite};
+use crate::model::{Package, adapter, overwrite};
 use crate::operator::Tensors;
 use crate::report::table::Table;
 
@@ -23,7 +24,8 @@ struct Output {
     adapter: String,
     bytes: u64,
     blake3: Digest,
-    deltas: Vec<Extracted>,
+    #[serde(flatten)]
+    made: Made,
 }
 
 pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -32,20 +34,24 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
     fresh::refuse_file(&command.out, command.force)?;
     let base = open_model(&command.base)?.package;
     let adapter = adapter::open_for(&command.model, &base)?;
+    if let Some(doubt) = adapter.as_ref().and_then(|adapter| doubt(&command.model, adapter)) {
+        terminal.warn(&doubt)?;
+    }
+    let selection = selection(command, &base)?;
     let cancelled = interruption()?;
     let folder = command.out.parent().filter(|folder| !folder.as_os_str().is_empty());
     // Anybody may read it, as with any file a person makes.
     let mut file = HashedFile::create_with_mode(folder.unwrap_or(Path::new(".")), 0o666)?;
     let made = match (&adapter, form) {
         (Some(adapter), Some(form)) => {
-            extract(&base, Changed::Adapter(adapter), form, &mut file, &*cancelled)
+            extract(&base, Changed::Adapter(adapter), form, selection, &mut file, &*cancelled)
         }
-        (Some(adapter), None) => keep(&base, adapter, &mut file),
+        (Some(adapter), None) => keep(&base, adapter, selection, &mut file),
         (None, Some(form)) => {
             let model = open_model(&command.model)?.package;
             let view = in_names_of(&base, &model).transpose()?;
             let tensors = view.as_ref().map_or(&model.weights as &dyn Tensors, |view| view);
-            extract(&base, Changed::Model(&model, tensors), form, &mut file, &*cancelled)
+            extract(&base, Changed::Model(&model, tensors), form, selection, &mut file, &*cancelled)
         }
         (None, None) => {
             return Err(UsageError::new("how is the difference to be kept?")
@@ -53,19 +59,29 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
                 .into());
         }
     };
-    let deltas = match made {
+    let made = match made {
         Err(DifferenceError::Cancelled) => return Ok(Exit::Interrupted),
         other => other?,
     };
     let done = file.finish()?;
     let output =
-        Output { adapter: command.out.display().to_string(), bytes: done.bytes, blake3: done.digest, deltas };
+        Output { adapter: command.out.display().to_string(), bytes: done.bytes, blake3: done.digest, made };
     done.persist(&command.out, command.force)?;
     match command.format {
         Format::Json => terminal.json(&output)?,
         Format::Text => print(&output, terminal)?,
     }
     Ok(Exit::Complete)
+}
+
+/// The tensors that are meant; a pattern must mean one.
+fn selection<'a>(command: &'a Extract, base: &Package) -> Result<Selection<'a>, UsageError> {
+    let Extract { only, skip, linear_only, .. } = command;
+    let selection = Selection { only, skip, linear: *linear_only };
+    let Some(pattern) = selection.unmet(base) else { return Ok(selection) };
+    let message = format!("no tensor of {} is called `{pattern}`", command.base.display());
+    let hint = "a pattern is of whole names, with `*` for any characters; `studbook inspect` lists the names";
+    Err(UsageError::new(message).hint(hint))
 }
 
 fn form(command: &Extract) -> Result<Option<Form>, UsageError> {
@@ -97,8 +113,9 @@ fn form(command: &Extract) -> Result<Option<Form>, UsageError> {
 
 fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     let mut out = terminal.out();
+    let Output { adapter, bytes, made: Made { deltas, left_out }, .. } = output;
     let mut table = Table::new(&["tensor", "shape", "stored", "numbers", "L2", "captured"]);
-    for delta in &output.deltas {
+    for delta in deltas {
         table.row(&[
             &delta.tensor,
             &delta.shape.to_string(),
@@ -109,6 +126,40 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
         ]);
     }
     write!(out, "{}", table.render())?;
-    let Output { adapter, bytes, deltas, .. } = output;
-    writeln!(out, "{adapter}: {} deltas, {bytes} bytes", deltas.len())
+    if !left_out.is_empty() {
+        write!(out, "\n{}\n", left_out_table(left_out).render())?;
+    }
+    write!(out, "{adapter}: {} deltas, {bytes} bytes", deltas.len())?;
+    if !left_out.is_empty() {
+        let share =
+            format!("{:.2}% of the whole difference (squared L2)", share(made_energy(deltas), left_out));
+        let tensors = count(left_out.len(), "tensor");
+        write!(out, "; {tensors} that differ left out, {share}")?;
+    }
+    writeln!(out)
+}
+
+fn left_out_table(left_out: &[LeftOut]) -> Table {
+    let mut table = Table::new(&["left out", "shape", "L2", "relative", "largest"]);
+    for LeftOut { tensor, shape, measures } in left_out {
+        table.row(&[
+            tensor,
+            &shape.to_string(),
+            &format!("{:.3e}", measures.l2),
+            &measures.relative_l2.map_or("-".to_owned(), |relative| format!("{relative:.3e}")),
+            &format!("{:.3e}", measures.max_abs),
+        ]);
+    }
+    table
+}
+
+/// The squared L2 norm of what the deltas are of.
+fn made_energy(deltas: &[Extracted]) -> f64 {
+    deltas.iter().map(|delta| delta.l2 * delta.l2).sum()
+}
+
+/// What part of the whole is left out, in hundredths.
+fn share(kept: f64, left_out: &[LeftOut]) -> f64 {
+    let missing: f64 = left_out.iter().map(|one| one.measures.l2 * one.measures.l2).sum();
+    100.0 * missing / (kept + missing)
 }

@@ -20,6 +20,7 @@ use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
 
 pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
     let given = Given::open(&command.model)?;
+    given.doubt().iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let mut package = given.opened.package.clone();
     if let Some(path) = &command.tokenizer {
         package.tokenizer = Ok(tokenizer(path)?);

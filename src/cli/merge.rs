@@ -68,6 +68,7 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
             "no tensor's name contains `{filter}`, so that filter of `{parameter}` changes nothing"
         ))?;
     }
+    receipt.doubts.iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
         let names: Vec<&str> = names.map(|buffer| buffer.name.as_str()).collect();

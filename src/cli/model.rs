@@ -44,6 +44,12 @@ impl Given {
         }
     }
 
+    /// What speaks against the two belonging together.
+    pub(super) fn doubt(&self) -> Option<String> {
+        let (path, adapter) = self.adapter.as_ref()?;
+        doubt(path, adapter)
+    }
+
     /// The model's tensors with the adapter on them, if there is one, after all checks.
     pub(super) fn adapted(&self) -> Result<Option<Adapted<'_>>, AdapterError> {
         match &self.adapter {
@@ -53,6 +59,11 @@ impl Given {
                 .map_err(|error| AdapterError::InFile { path: path.clone(), source: Box::new(error) }),
         }
     }
+}
+
+/// What an adapter's files say against its being for its model, with its place.
+pub(super) fn doubt(path: &Path, adapter: &Adapter) -> Option<String> {
+    adapter.doubt().map(|why| format!("{}: {why}", path.display()))
 }
 
 /// Everything that `path` names: a model, or a model and an adapter.

@@ -135,6 +135,16 @@ impl ConvertError {
             _ => false,
         }
     }
+
+    /// What a person can do about a disk that failed.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+            Self::Operator(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// A model that is to be written in other names: every tensor of its network, in storage order.

@@ -100,6 +100,14 @@ impl DifferenceError {
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::Write(WriteError::Io(_)))
     }
+
+    /// What a person can do about a disk that failed.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Write(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 fn networks_in_one_line(unlike: &[Unlike]) -> String {

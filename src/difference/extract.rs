@@ -12,7 +12,10 @@
 //! Where the difference is an adapter already (a PEFT folder, say), it can also be kept as it is.
 //!
 //! A pair of factors that would hold as many numbers as the matrix itself is stored dense instead:
-//! that costs no more and loses nothing.
+//! that costs no more and loses nothing. Where linear modules alone are meant it stays a pair, for what reads
+//! nothing else.
+//!
+//! What a [`Selection`] leaves out is measured and said.
 
 use std::collections::HashSet;
 
@@ -22,12 +25,13 @@ use super::compare::measure;
 use super::error::{DifferenceError, Side};
 use super::low_rank::{LowRank, factor};
 use super::pair::Pair;
+use super::selection::{LeftOut, Selection};
 use crate::base::sink::ArtifactSink;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
 use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
 use crate::model::arithmetic::{Bearing, unlike};
-use crate::model::{Package, buffer};
+use crate::model::{Package, Tokenizer, buffer};
 use crate::operator::reduce::dot;
 use crate::operator::trim::{Cut, cut, kept};
 use crate::operator::{Adapted, Tensors};
@@ -77,15 +81,27 @@ pub struct Extracted {
     pub captured: f64,
 }
 
+/// An adapter that was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Made {
+    /// What is in it.
+    pub deltas: Vec<Extracted>,
+    /// What differs, too, and was not to be in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
 /// Writes the difference of two models that have the same tensors, and says what was kept of it.
 /// What was written is worthless after an error; `cancelled` is asked between tensors.
 pub fn extract(
     base: &Package,
     changed: Changed<'_>,
     form: Form,
+    selection: Selection<'_>,
     sink: &mut dyn ArtifactSink,
     cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<Extracted>, DifferenceError> {
+) -> Result<Made, DifferenceError> {
+    let work = Work { base, form, selection, cancelled };
     match changed {
         Changed::Model(model, tensors) => {
             // An adapter has no words for them.
@@ -93,41 +109,56 @@ pub fn extract(
             let follows = [follows(base, tensors), follows(model, &base.weights)];
             let pairs = pairs(&base.weights, tensors, &follows)?;
             same_arithmetic(base, model)?;
-            write(&pairs, &same_model(base, model, tensors, &follows)?, form, sink, cancelled)
+            work.write(&pairs, &same_model(base, model, tensors, &follows)?, sink)
         }
         Changed::Adapter(adapter) => {
             let identity = AdapterIdentity::of_package(base);
             let adapted = Adapted::on(base, adapter)?;
-            write(&pairs(&base.weights, &adapted, &Default::default())?, &identity, form, sink, cancelled)
+            work.write(&pairs(&base.weights, &adapted, &Default::default())?, &identity, sink)
         }
     }
 }
 
-/// Writes what is kept of each pair.
-fn write(
-    pairs: &[Pair<'_>],
-    identity: &AdapterIdentity,
+/// What is wanted of the pairs.
+struct Work<'a> {
+    base: &'a Package,
     form: Form,
-    sink: &mut dyn ArtifactSink,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<Extracted>, DifferenceError> {
-    let mut kept = Vec::new();
-    for pair in pairs {
-        go_on(cancelled)?;
-        let sums = measure(pair)?;
-        if sums.changed > 0 {
-            kept.extend(Kept::of(pair, form, sums.difference)?);
+    selection: Selection<'a>,
+    cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Work<'_> {
+    /// Writes what is kept of each pair.
+    fn write(
+        &self,
+        pairs: &[Pair<'_>],
+        identity: &AdapterIdentity,
+        sink: &mut dyn ArtifactSink,
+    ) -> Result<Made, DifferenceError> {
+        let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+        for pair in pairs {
+            go_on(self.cancelled)?;
+            let sums = measure(pair)?;
+            if sums.changed == 0 {
+                continue;
+            }
+            if self.selection.takes(self.base, pair.name) {
+                kept.extend(Kept::of(pair, self.form, self.selection.linear, sums.difference)?);
+            } else {
+                let (tensor, shape) = (pair.name.to_owned(), pair.shape.clone());
+                left_out.push(LeftOut { tensor, shape, measures: sums.finish() });
+            }
         }
+        let planned: Vec<PlannedDelta> = kept.iter().map(Kept::planned).collect();
+        let layout = Layout::new(self.form.family(), identity, &planned)?;
+        let mut writer = Writer::new(&layout, sink)?;
+        for delta in &kept {
+            go_on(self.cancelled)?;
+            delta.write(&mut writer)?;
+        }
+        writer.finish()?;
+        Ok(Made { deltas: kept.iter().map(Kept::extracted).collect(), left_out })
     }
-    let planned: Vec<PlannedDelta> = kept.iter().map(Kept::planned).collect();
-    let layout = Layout::new(form.family(), identity, &planned)?;
-    let mut writer = Writer::new(&layout, sink)?;
-    for delta in &kept {
-        go_on(cancelled)?;
-        delta.write(&mut writer)?;
-    }
-    writer.finish()?;
-    Ok(kept.iter().map(Kept::extracted).collect())
 }
 
 impl Form {
@@ -183,7 +214,8 @@ fn same_arithmetic(base: &Package, model: &Package) -> Result<(), DifferenceErro
     if found.is_empty() { Ok(()) } else { Err(DifferenceError::OtherNetwork(found)) }
 }
 
-/// The identity both models share. A tokenizer that one file does not tell contradicts nothing.
+/// The identity both models share. A tokenizer that one file does not tell contradicts nothing, nor does one
+/// that gives the same ids in other words.
 fn same_model(
     base: &Package,
     model: &Package,
@@ -196,7 +228,9 @@ fn same_model(
     };
     let first = identity(base, &base.weights, &follows[0]);
     let mut second = identity(model, tensors, &follows[1]);
-    if first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
+    let meaning = |package: &Package| package.tokenizer.as_ref().ok().map(Tokenizer::meaning);
+    let same_ids = meaning(base).is_some() && meaning(base) == meaning(model);
+    if same_ids || first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
         second.tokenizer_checksum = first.tokenizer_checksum;
     }
     match first.mismatches(&second) {
@@ -221,13 +255,21 @@ enum What {
 }
 
 impl<'a> Kept<'a> {
-    /// Nothing if every difference of the tensor is cut away.
-    fn of(pair: &'a Pair<'a>, form: Form, energy: f64) -> Result<Option<Self>, DifferenceError> {
+    /// Nothing if every difference of the tensor is cut away. `product`: a pair of factors though it is no
+    /// smaller than the matrix.
+    fn of(
+        pair: &'a Pair<'a>,
+        form: Form,
+        product: bool,
+        energy: f64,
+    ) -> Result<Option<Self>, DifferenceError> {
         let dense = Self { pair, what: What::Dense, energy, missing: 0.0 };
         match form {
             Form::Dense => Ok(Some(dense)),
             Form::Sparse { density } => Self::sparse(pair, density.unwrap_or(1.0), energy),
-            Form::LowRank { rank } if is_narrow(pair.shape, rank) => Self::low_rank(pair, rank, energy),
+            Form::LowRank { rank } if product || is_narrow(pair.shape, rank) => {
+                Self::low_rank(pair, rank, energy)
+            }
             Form::LowRank { .. } => Ok(Some(dense)),
         }
     }

@@ -2,8 +2,9 @@
 
 use super::compare::measure;
 use super::error::DifferenceError;
-use super::extract::Extracted;
+use super::extract::{Extracted, Made};
 use super::pair::Pair;
+use super::selection::{LeftOut, Selection};
 use crate::base::sink::ArtifactSink;
 use crate::model::Package;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
@@ -18,22 +19,30 @@ use crate::operator::Adapted;
 pub fn keep(
     base: &Package,
     adapter: &Adapter,
+    selection: Selection<'_>,
     sink: &mut dyn ArtifactSink,
-) -> Result<Vec<Extracted>, DifferenceError> {
+) -> Result<Made, DifferenceError> {
     let identity = AdapterIdentity::of_package(base);
     let adapted = Adapted::on(base, adapter)?;
-    let (mut deltas, mut planned, mut extracted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut deltas, mut planned) = (Vec::new(), Vec::new());
+    let (mut extracted, mut left_out) = (Vec::new(), Vec::new());
     for info in adapter.infos() {
         let pair = Pair::of(&info.name, &base.weights, &adapted);
         // Every delta has its tensor, in its shape: that was checked just now.
         let (Some(pair), Some(delta)) = (pair, adapter.delta(&info.name)) else { continue };
+        let sums = measure(&pair)?;
+        if !selection.takes(base, &info.name) {
+            let (tensor, shape) = (info.name.clone(), info.shape.clone());
+            left_out.push(LeftOut { tensor, shape, measures: sums.finish() });
+            continue;
+        }
         let (plan, stored, numbers) = plan(info, &delta);
         extracted.push(Extracted {
             tensor: info.name.clone(),
             shape: info.shape.clone(),
             stored,
             numbers: numbers as u64,
-            l2: measure(&pair)?.difference.sqrt(),
+            l2: sums.difference.sqrt(),
             captured: 1.0,
         });
         planned.push(plan);
@@ -45,7 +54,7 @@ pub fn keep(
         write(delta, needs_wide(&plan.shape), &mut writer)?;
     }
     writer.finish()?;
-    Ok(extracted)
+    Ok(Made { deltas: extracted, left_out })
 }
 
 /// How a delta will be stored, the word for it, and how many numbers it has.

@@ -11,6 +11,7 @@
 //! * [`mod@compare`]: how far two models are apart, tensor by tensor.
 //! * [`mod@extract`]: what one has and the other has not, as an adapter package.
 //! * [`mod@keep`]: an adapter of another format as a package.
+//! * [`selection`]: which tensors an adapter is made of.
 //! * [`low_rank`]: the best product of two narrow matrices; `linear`: the algebra for it.
 //! * `pair`: a tensor of both models.
 
@@ -21,10 +22,12 @@ pub mod keep;
 mod linear;
 pub mod low_rank;
 mod pair;
+pub mod selection;
 #[cfg(test)]
 mod tests;
 
 pub use compare::{Comparison, Measures, Reshaped, TensorDifference, compare, compare_as};
 pub use error::{DifferenceError, Side};
-pub use extract::{Changed, Extracted, Form, extract};
+pub use extract::{Changed, Extracted, Form, Made, extract};
 pub use keep::keep;
+pub use selection::{LeftOut, Selection};

@@ -11,6 +11,7 @@ use super::extract::{Changed, Extracted, Form};
 use super::keep::keep;
 use super::low_rank::factor;
 use super::pair::Pair;
+use super::selection::Selection;
 use crate::model::adapter::{self, Adapter, AdapterIdentity, Factors, Stored};
 use crate::model::config::tests::tiny;
 use crate::model::slm1::{self, Encoding};
@@ -199,7 +200,7 @@ fn extracted(base: &Checkpoint, model: &Checkpoint, form: Form) -> (Adapter, Vec
     let adapter = adapter::open_bytes(Arc::new(file.clone())).unwrap();
     // Kept as it is, an adapter is the same file.
     again.clear();
-    let kept = keep(&base, &adapter, &mut again).unwrap();
+    let kept = keep(&base, &adapter, Selection::default(), &mut again).unwrap().deltas;
     assert!(again == file || adapter.infos().is_empty());
     assert_eq!(kept.len(), what.len());
     (adapter, what)
@@ -211,7 +212,8 @@ fn extract(
     form: Form,
     sink: &mut Vec<u8>,
 ) -> Result<Vec<Extracted>, DifferenceError> {
-    super::extract::extract(base, Changed::Model(model, &model.weights), form, sink, &|| false)
+    let (changed, all) = (Changed::Model(model, &model.weights), Selection::default());
+    super::extract::extract(base, changed, form, all, sink, &|| false).map(|made| made.deltas)
 }
 
 fn on<'a>(base: &'a Checkpoint, adapter: &'a Adapter) -> Adapted<'a> {
@@ -235,7 +237,7 @@ fn base_and_adapter_are_the_model_again() {
         // The difference of base and adapter is the adapter again.
         let (mut file, package) = (Vec::new(), Package::from(base.clone()));
         let again = Changed::Adapter(&adapter);
-        super::extract::extract(&package, again, form, &mut file, &|| false).unwrap();
+        super::extract::extract(&package, again, form, Selection::default(), &mut file, &|| false).unwrap();
         let found = adapter::open_bytes(Arc::new(file)).unwrap();
         assert_eq!(found.infos(), adapter.infos());
         for view in tuned.tensors() {
@@ -341,7 +343,8 @@ fn models_that_do_not_belong_together_are_refused() {
     };
     assert!(minus.contains("element 0 is -inf, which no adapter can hold"), "{minus}");
     let changed = Changed::Model(&base, &base.weights);
-    let stopped = super::extract::extract(&base, changed, Form::Dense, &mut Vec::new(), &|| true);
+    let stopped =
+        super::extract::extract(&base, changed, Form::Dense, Selection::default(), &mut Vec::new(), &|| true);
     assert!(matches!(stopped, Err(DifferenceError::Cancelled)));
 }
 

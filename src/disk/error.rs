@@ -79,6 +79,20 @@ impl DiskError {
     }
 }
 
+/// What a person can do about an error whose path was lost on its way up, while something was written.
+pub fn hint_of_writing(error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    if let Some(disk) = error.get_ref().and_then(|inner| inner.downcast_ref::<DiskError>()) {
+        return disk.hint();
+    }
+    match error.kind() {
+        kind @ (PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull) => {
+            DiskError { doing: "write", path: PathBuf::new(), source: kind.into() }.hint()
+        }
+        _ => None,
+    }
+}
+
 /// Adds the path to an [`io::Result`].
 pub trait IoContext<T> {
     /// `fs::File::open(path).at("open", path)?`

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::hashed::{HashedFile, Unpublished};
-use super::{DiskError, IoContext, atomic, swap};
+use super::{DiskError, IoContext, atomic, leftovers, swap};
 
 /// When bytes reach the disk itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +63,13 @@ pub fn folder<T, E: From<DiskError>>(
     let out = &ending_in_a_name(out)?;
     refuse_folder(out, replace)?;
     let beside = folder_of(out);
-    let folder =
-        tempfile::Builder::new().prefix(".tmp-").tempdir_in(beside).at("create a folder in", beside)?;
+    let (folder, _held) = leftovers::begin(out)?;
     let done = write(folder.path())?;
     open_to_others(folder.path())?;
     refuse_folder(out, replace)?;
     if is_there(out) {
         swap::replace(folder, out, durability)?;
+        leftovers::remove(out);
         return Ok(done);
     }
     std::fs::rename(folder.path(), out).at("write", out)?;
@@ -78,6 +78,7 @@ pub fn folder<T, E: From<DiskError>>(
     if durability == Durability::Synced {
         atomic::sync_folder(beside)?;
     }
+    leftovers::remove(out);
     Ok(done)
 }
 
@@ -91,8 +92,11 @@ fn ending_in_a_name(out: &Path) -> Result<PathBuf, DiskError> {
 
 fn open_to_others(folder: &Path) -> Result<(), DiskError> {
     for entry in std::fs::read_dir(folder).at("list", folder)? {
-        let path = entry.at("list", folder)?.path();
-        if path.is_file() {
+        let entry = entry.at("list", folder)?;
+        let path = entry.path();
+        if entry.file_type().at("examine", &path)?.is_dir() {
+            open_to_others(&path)?;
+        } else if path.is_file() {
             let readable = std::fs::Permissions::from_mode(0o644);
             std::fs::set_permissions(&path, readable).at("open to others", &path)?;
         }

@@ -6,8 +6,8 @@
 //!   [`stamps`]: those that need not be hashed again.
 //! * [`atomic`]: a small file, replaced whole or not at all.
 //! * [`small`]: small files that people write, read whole.
-//! * [`fresh`]: new files and folders for people; `swap`: a folder in the place of another; [`strangers`]: what
-//!   is in a folder and does not belong there. [`space`]: whether there is room.
+//! * [`fresh`]: new files and folders for people; `swap`: a folder in the place of another; `leftovers`: what
+//!   the killed left of one; [`strangers`]: what is in a folder and does not belong there. [`space`]: whether there is room.
 //! * [`links`]: links in a folder that somebody else made. [`plain`]: folders of ours that are none.
 //! * [`lock`]: advisory locks between processes, with a bounded wait. [`presence`]: who is at work in a folder.
 //! * [`fault`]: places where tests stop the process or refuse a write.  `damage`: every small damage to a file.
@@ -22,6 +22,7 @@ mod error;
 pub mod fault;
 pub mod fresh;
 pub mod hashed;
+mod leftovers;
 pub mod links;
 pub mod lock;
 pub mod mmap;
@@ -34,4 +35,4 @@ pub mod strangers;
 mod swap;
 pub mod tree;
 
-pub use error::{DiskError, IoContext};
+pub use error::{DiskError, IoContext, hint_of_writing};

@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::fresh::{Durability, folder_of};
-use super::{DiskError, IoContext, atomic, fault};
+use super::{DiskError, IoContext, atomic, fault, leftovers};
 
 /// Gives `new` the name `out`, which is that of something else, and removes the latter. If that fails,
 /// what was there is there again.
 pub(super) fn replace(new: TempDir, out: &Path, durability: Durability) -> Result<(), DiskError> {
     fault::point("folder-filled").at("replace", out)?;
+    // What is there gets a name of ours, and is nobody's leftover as long as we live.
+    let _held = leftovers::hold(out);
     let old = match exchange(new.path(), out) {
         Ok(()) => new.path().to_owned(),
         // Not every file system can.

@@ -23,6 +23,7 @@ use crate::base::canonical;
 use crate::base::digest::{ActionKey, Digest};
 use crate::base::key::WriteKey;
 use crate::convert::Target;
+use crate::model::WriteError;
 use crate::registry::RegistryError;
 use crate::stage::{Action, Context, Kind, PART, StageError, stage};
 use crate::store::{ActionResult, Event, Happened, LogWriter, Store, StoreError, ViewEntry};
@@ -107,6 +108,8 @@ impl Fault {
             StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
             StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
             StageError::Operator(error) if error.is_environment() => Self::Environment,
+            StageError::Convert(error) if error.is_environment() => Self::Environment,
+            StageError::Write(WriteError::Io(_)) => Self::Environment,
             StageError::Registry(error) if error.is_environment() => Self::Environment,
             _ => Self::Input,
         }

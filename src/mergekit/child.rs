@@ -139,16 +139,23 @@ impl Child<'_> {
     ) -> Result<Receipt, MergeError> {
         let limit = self.options.shard_size.unwrap_or(SHARD);
         let layout = FolderLayout::with_buffers(self.planned, &self.buffers, limit, &Self::metadata())?;
-        space::check(fresh::folder_of(out), layout.total_bytes())?;
+        let companions = like.package.companions.iter().map(|companion| {
+            Ok(Companion { name: companion.name.clone(), bytes: self.companion(companion)? })
+        });
+        let companions = companions.collect::<Result<Vec<_>, MergeError>>()?;
+        let beside: u64 = companions.iter().map(|companion| companion.bytes.len() as u64).sum();
+        space::check(fresh::folder_of(out), layout.total_bytes().saturating_add(beside))?;
         fresh::folder(out, self.options.judge(), LASTING, |folder| {
             let mut writer = FolderWriter::new(&layout, folder, LASTING);
             let application = self.apply(&mut writer, cancelled)?;
             let mut outputs = writer.written().to_vec();
-            for companion in &like.package.companions {
-                let bytes = self.companion(companion)?;
-                let path = folder.join(&companion.name);
-                std::fs::write(&path, &bytes).at("write", &path)?;
-                let (name, blake3) = (companion.name.clone(), Digest::of(&bytes));
+            for Companion { name, bytes } in &companions {
+                let path = folder.join(name);
+                if let Some(within) = path.parent() {
+                    std::fs::create_dir_all(within).at("create the folder", within)?;
+                }
+                std::fs::write(&path, bytes).at("write", &path)?;
+                let (name, blake3) = (name.clone(), Digest::of(bytes));
                 outputs.push(Written { name, bytes: bytes.len() as u64, blake3 });
             }
             let receipt = self.receipt(text, application, outputs);

@@ -62,3 +62,16 @@ pub enum MergeError {
     #[error("the receipt cannot be written: {0}")]
     Receipt(String),
 }
+
+impl MergeError {
+    /// What a person can do about a disk that failed.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::Write(error) => error.hint(),
+            Self::Operator(error) => error.hint(),
+            Self::Convert(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

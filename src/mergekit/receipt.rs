@@ -49,6 +49,9 @@ pub struct Receipt {
     /// Filters of the configuration that match no tensor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unmatched_filters: Vec<UnmatchedFilter>,
+    /// What speaks against an adapter's being for its model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// What each of the child's tensors was made from, and how.
     pub steps: Vec<StepReceipt>,
     /// Tensors beside the weights, and whether the child has them.
@@ -138,6 +141,7 @@ impl Done<'_> {
                 .collect(),
             constants: self.constants(&names),
             unmatched_filters: unmatched(config, self.assembly, self.models),
+            doubts: self.doubts(&names),
             steps: self.steps(&names),
             buffers: buffer::receipts(self.buffers, self.models.values().map(|opened| &opened.package)),
             outputs,
@@ -152,6 +156,14 @@ impl Done<'_> {
             ..found.clone()
         };
         self.constants.iter().map(called).collect()
+    }
+
+    fn doubts(&self, names: &BTreeMap<&str, String>) -> Vec<String> {
+        let doubt = |(name, opened): (&String, &Opened)| {
+            let doubt = opened.adapter.as_ref()?.adapter.doubt()?;
+            Some(format!("`{}`: {doubt}", names[name.as_str()]))
+        };
+        self.models.iter().filter_map(doubt).collect()
     }
 
     fn steps(&self, names: &BTreeMap<&str, String>) -> Vec<StepReceipt> {

@@ -48,7 +48,7 @@ pub struct Identity {
 pub struct TokenizerIdentity {
     /// Its kind, such as `BPE1`.
     pub kind: String,
-    /// Digest of its canonical section.
+    /// Digest of what gives ids: of an SLM1 tokenizer its canonical section.
     pub digest: Digest,
 }
 
@@ -117,7 +117,7 @@ impl Identity {
             tensors: checkpoint.infos().len() as u64,
             tokenizer: Some(TokenizerIdentity {
                 kind: checkpoint.tokenizer.kind().to_owned(),
-                digest: checkpoint.tokenizer.digest(),
+                digest: checkpoint.tokenizer.meaning(),
             }),
             layout: layout_as_slm1(
                 Some(checkpoint.naming),
@@ -188,7 +188,7 @@ impl TokenizerIdentity {
     /// That of a tokenizer known here, else that of the file which describes it.
     fn of_package(package: &Package) -> Option<Self> {
         if let Ok(tokenizer) = &package.tokenizer {
-            return Some(Self { kind: tokenizer.kind().to_owned(), digest: tokenizer.digest() });
+            return Some(Self { kind: tokenizer.kind().to_owned(), digest: tokenizer.meaning() });
         }
         let files = ["tokenizer.json", "tokenizer.model", "vocab.json"];
         let file = files.iter().find_map(|name| package.companion(name))?;

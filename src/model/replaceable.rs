@@ -39,7 +39,11 @@ pub fn why_not(folder: &Path) -> Result<Option<String>, DiskError> {
     let listed: BTreeSet<String> =
         if folder.join(trained::MANIFEST).exists() { of_training() } else { BTreeSet::new() };
     let belongs = |path: &str| {
-        listed.contains(path) || (listed.is_empty() && !path.contains('/') && is_of_a_model(path))
+        let is_ours = || match path.contains('/') {
+            true => huggingface::folder::template_name(path).is_some(),
+            false => is_of_a_model(path),
+        };
+        listed.contains(path) || (listed.is_empty() && is_ours())
     };
     if let Some(stranger) = strangers::first(folder, &belongs)? {
         return Ok(Some(format!("holds {stranger:?}, which is no file of a model's folder")));
@@ -79,9 +83,11 @@ mod tests {
         assert_eq!(of(&["config.json", "model.safetensors", RECEIPT, "tokenizer.json", "README.md"]), None);
         assert_eq!(of(&["model-00001-of-00002.safetensors", "model.safetensors.index.json"]), None);
         assert_eq!(of(&peft::FILES), None);
+        assert_eq!(of(&["model.safetensors", "additional_chat_templates/tool_use.jinja"]), None);
         for (files, stranger) in [
             (&["model.safetensors", "notes.txt"][..], "\"notes.txt\""),
             (&["model.safetensors", ".git/config"], "\".git/config\""),
+            (&["model.safetensors", "additional_chat_templates/x"], "\"additional_chat_templates/x\""),
             (&["model.safetensors", "kept/model.safetensors"], "\"kept/model.safetensors\""),
             (&["README.md", "config.json"], "\"README.md\" and no weights"),
             (&["source.manifest", "tokenizer.bin"], "\"source.manifest\""),

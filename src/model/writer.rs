@@ -136,6 +136,17 @@ pub enum WriteError {
     Io(#[from] io::Error),
 }
 
+#[cfg(feature = "engine")]
+impl WriteError {
+    /// What a person can do about a disk that failed.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Io(error) => crate::disk::hint_of_writing(error),
+            _ => None,
+        }
+    }
+}
+
 fn names(dtypes: &[DType]) -> String {
     dtypes.iter().map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ")
 }

@@ -137,4 +137,12 @@ impl OperatorError {
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::Write(WriteError::Io(_)))
     }
+
+    /// What a person can do about a disk that failed.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Write(error) => error.hint(),
+            _ => None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Part 2: `compat`: names every way in which a candidate's parents do not fit.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,9 @@ use crate::model::arithmetic::{Bearing, Unlike, unlike};
 use crate::model::buffer;
 use crate::model::identity::{Difference, DifferenceKind, Identity};
 use crate::model::licence::Policy;
+use crate::model::naming::Naming;
 use crate::model::tokenizer::vocabulary::Vocabulary;
+use crate::model::weights::TensorInfo;
 use crate::operator::Slice;
 use crate::record::compat::{Check, CompatibilityReport};
 use crate::record::source::SourceArtifact;
@@ -53,7 +56,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -142,9 +145,9 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
         let (here, there) = (&first.source.name, &other.source.name);
         let tied = |model: &Model<'_>| model.package.config.as_ref().is_ok_and(|config| config.tied_output);
         // Where the child has an output matrix of its own, a tied model gives its embedding matrix.
-        let untied = (!tied(first) && tied(other)).then(|| Identity::of_package(&other.package.untied()));
-        let identity = untied.as_ref().unwrap_or(&other.identity);
-        let differences = first.identity.differences(identity);
+        let untied = (!tied(first) && tied(other)).then(|| other.package.untied());
+        let identity = untied.as_ref().map(Identity::of_package);
+        let differences = first.identity.differences(identity.as_ref().unwrap_or(&other.identity));
         let told: Vec<String> = differences.iter().map(|found| found.field.clone()).collect();
         for Difference { kind, field, ours, theirs } in differences {
             let finding = format!("{field}: `{here}` has {ours}, `{there}` has {theirs}");
@@ -152,8 +155,12 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
             note(aspect, finding);
             match field.as_str() {
                 "tokenizer.digest" if tokens_of_base => note("vocabulary", tokens(first, other)),
-                "tokenizer.digest" => note("tokenizer", tokens(first, other)),
-                "layout" => unconfigured(first, other).into_iter().for_each(|why| note(aspect, why)),
+                "tokenizer.digest" => note("tokenizer", tokens(first, other) + &by_token(first, other)),
+                "layout" => {
+                    let package = untied.as_ref().unwrap_or(&other.package);
+                    misfits((here, &first.package), (there, package)).for_each(|why| note(aspect, why));
+                    unconfigured(first, other).into_iter().for_each(|why| note(aspect, why));
+                }
                 _ => {}
             }
         }
@@ -185,6 +192,59 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
         .collect()
 }
 
+/// Tensors that a report names before it counts the rest.
+const NAMED: usize = 5;
+
+/// The tensors that one of two models alone has, or that have other shapes in the two, by the names that both
+/// are compared in.
+fn misfits(
+    (here, ours): (&Name, &Package),
+    (there, theirs): (&Name, &Package),
+) -> impl Iterator<Item = String> {
+    let [own, other] = [ours, theirs].map(shapes);
+    let only = |of: &BTreeMap<String, String>, not: &BTreeMap<String, String>| -> Vec<String> {
+        of.keys().filter(|name| !not.contains_key(*name)).map(|name| format!("`{name}`")).collect()
+    };
+    let [without_here, without_there] = [only(&other, &own), only(&own, &other)];
+    let reshaped = own.iter().filter_map(|(name, shape)| {
+        let found = other.get(name).filter(|found| *found != shape)?;
+        Some(format!("`{name}` ({shape} here, {found} there)"))
+    });
+    let reshaped: Vec<String> = reshaped.collect();
+    let lacks = |who: &Name, whose: &Name, names: &[String]| {
+        format!("tensors: `{who}` has no {}, as `{whose}` has", in_short(names))
+    };
+    let findings = [
+        (!without_here.is_empty()).then(|| lacks(here, there, &without_here)),
+        (!without_there.is_empty()).then(|| lacks(there, here, &without_there)),
+        (!reshaped.is_empty()).then(|| {
+            format!(
+                "tensors of other shapes in `{here}` (here) and `{there}` (there): {}",
+                in_short(&reshaped)
+            )
+        }),
+    ];
+    findings.into_iter().flatten()
+}
+
+fn in_short(names: &[String]) -> String {
+    let named = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// The shape of every tensor, by SLM1's name for it where the network is known.
+fn shapes(package: &Package) -> BTreeMap<String, String> {
+    let naming = package.naming_of_known_network();
+    let named = |info: &TensorInfo| {
+        let slm1 = naming.and_then(|naming| Naming::Slm1.translate(naming, &info.name));
+        (slm1.unwrap_or_else(|| info.name.clone()), info.shape.to_string())
+    };
+    package.own_tensors().map(named).collect()
+}
+
 /// Why the tensors of two models are not known to be the same ones: of one nothing says which network they
 /// are of.
 fn unconfigured(first: &Model<'_>, other: &Model<'_>) -> Option<String> {
@@ -209,6 +269,19 @@ fn tokens(first: &Model<'_>, other: &Model<'_>) -> String {
             None => format!("`{here}` and `{there}` have the same tokens; what they do with text differs"),
         },
         _ => format!("the tokens of `{here}` and `{there}` cannot be compared"),
+    }
+}
+
+/// What to do about other tokens, where a plan can say it: of tokens that are known.
+fn by_token(first: &Model<'_>, other: &Model<'_>) -> String {
+    let known = |model: &Model<'_>| Vocabulary::of_package(&model.package).is_some();
+    let like = &first.source.name;
+    match known(first) && known(other) {
+        true => format!(
+            "; `vocabulary = \"base\"` in the candidate's section gives the child the tokens of `{like}`, and \
+             matches rows by token"
+        ),
+        false => String::new(),
     }
 }
 

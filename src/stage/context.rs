@@ -120,6 +120,9 @@ impl StageError {
         match self {
             Self::Store(error) => error.hint(),
             Self::Disk(error) => error.hint().map(str::to_owned),
+            Self::Operator(error) => error.hint().map(str::to_owned),
+            Self::Convert(error) => error.hint().map(str::to_owned),
+            Self::Write(error) => error.hint().map(str::to_owned),
             Self::Forged { result, .. } => Some(format!(
                 "`studbook verify` says whether more was changed; without {} the next run makes it from its \
                  evidence",

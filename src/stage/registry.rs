@@ -54,7 +54,7 @@ impl Stage for RegistryStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn weight(&self) -> Weight {
@@ -197,6 +197,13 @@ impl Offer {
         Ok(offer)
     }
 
+    /// Says why a candidate is not offered: once, by the newest admission of its name.
+    fn leave_out(&mut self, candidate: Name, why: String) {
+        if self.left_out.iter().all(|(known, _)| *known != candidate) {
+            self.left_out.push((candidate, why));
+        }
+    }
+
     /// Takes in a candidate of the plan if it was admitted and may be offered.
     fn candidate(
         &mut self,
@@ -228,7 +235,7 @@ impl Offer {
         let leaf = leaves.get(usize::try_from(logged.index).unwrap_or(usize::MAX));
         let manifest_sha256 = manifest_subject.sha256;
         if let Some(why) = unfit(context, params, &manifest, manifest_sha256, leaf.zip(Some(leaves)))? {
-            self.left_out.push((candidate.clone(), why));
+            self.leave_out(candidate.clone(), why);
             return Ok(());
         }
         self.rows.push(RegistryRow {

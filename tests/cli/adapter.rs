@@ -527,11 +527,104 @@ fn packages_and_peft_folders_become_each_other() {
     space.write("tuned.slm", &grid(&untied, |name, i| base(name, i) + change(name, i)));
     let extract = ["extract", "base.slm", "tuned.slm", "d.sbl", "--as", "low-rank", "--rank", "1"];
     space.studbook(&extract).exits(0);
-    convert("d.sbl", "no").exits(2).complains("the delta of tensor `norm.weight` is dense");
+    let said = convert("d.sbl", "no").exits(2).complains("the delta of tensor `norm.weight` is dense");
+    said.complains("--as low-rank --rank R --linear-only");
     convert("lora", "no").exits(2).complains("end it in .sbl");
     convert("lora.sbl", "no.sbs").exits(2).complains("is a package already");
     assert!(!space.path("no").exists());
     let said = space.studbook(&["convert", "lora.sbl", "no", "--base", "tuned.slm"]).exits(0);
     assert!(said.out.contains("3 modules"), "the same network is the same base");
     space.studbook(&["convert", "lora.sbl", "other", "--base", "other.slm"]).exits(2).complains("parameter");
+}
+
+/// A fine-tune of everything as a LoRA: its matrices, and what is left out is told.
+#[test]
+fn what_a_lora_cannot_say_is_left_out_on_request_and_told() {
+    let space = space();
+    let untied = ModelConfig { tied_output: false, ..config() };
+    space.write("base.slm", &grid(&untied, base));
+    space.write("tuned.slm", &grid(&untied, |name, i| base(name, i) + change(name, i)));
+    let low_rank = ["tuned.slm", "x.sbl", "--force", "--as", "low-rank", "--rank", "1"];
+    let with = |more: &[&str]| extract(&space, &[&low_rank[..], more].concat());
+    let said =
+        with(&["--linear-only"]).exits(0).says("x.sbl: 1 deltas").says("2 tensors that differ left out");
+    said.says("norm.weight").says("of the whole difference (squared L2)");
+    let json = with(&["--linear-only", "--format", "json"]).exits(0).json();
+    let left_out = json["left_out"].as_array().unwrap();
+    let names: Vec<&str> = left_out.iter().map(|one| one["tensor"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tok_embeddings.weight", "norm.weight"]);
+    // 0, 1, 2 of 256 three times over, without the last.
+    let expected = (3.0 * 1.0 + 2.0 * 4.0_f64).sqrt() / 256.0;
+    assert_eq!(left_out[1]["l2"].as_f64(), Some(expected));
+    assert!(left_out[1]["relative_l2"].as_f64().is_some());
+    let convert = |out: &str| space.studbook(&["convert", "x.sbl", out, "--base", "base.slm"]);
+    convert("lora").exits(0).says("lora: a PEFT LoRA of 1 module");
+    // With a rank that no matrix is wide enough for, too: a LoRA has nothing but products.
+    let wide = ["tuned.slm", "x.sbl", "--force", "--as", "low-rank", "--rank", "64", "--linear-only"];
+    extract(&space, &wide).exits(0).says("low-rank");
+    convert("wide").exits(0);
+
+    // By name: tensors of the base.
+    with(&["--skip", "tok_*", "--skip", "norm.weight"]).exits(0).says("x.sbl: 1 deltas");
+    convert("skipped").exits(0);
+    with(&["--only", "layers.*", "--only", "norm.*"])
+        .exits(0)
+        .says("x.sbl: 2 deltas")
+        .says("1 tensor that differ");
+    with(&["--only", "layers.*", "--skip", "*.w1.*"]).exits(0).says("x.sbl: 0 deltas");
+    let refused = with(&["--skip", "model.norm.weight"]).exits(2);
+    refused.complains("no tensor of base.slm is called `model.norm.weight`");
+    // Of an adapter, as it is kept.
+    let kept = |more: &[&str]| extract(&space, &[&["lora", "kept.sbl", "--force"], more].concat());
+    kept(&["--only", "layers.*"]).exits(0).says("kept.sbl: 1 deltas");
+    kept(&["--skip", "layers.*"]).exits(0).says("kept.sbl: 0 deltas").says("100.00% of the whole difference");
+}
+
+/// A network that nobody here knows: its tensors are called as its modules are, and that is what PEFT asks for.
+#[test]
+fn an_adapter_for_a_network_that_is_not_known_becomes_a_peft_folder() {
+    let space = Space::empty();
+    let names = [("transformer.h.0.mlp.fc_in", 6), ("transformer.wte", 5), ("transformer.h.0.ln", 0)];
+    let weights = |salt: usize| {
+        let tensors = names.iter().map(|(name, rows)| {
+            let shape = if *rows == 0 { vec![4] } else { vec![*rows, 4] };
+            let values = (0..shape.iter().product::<usize>()).map(|i| base(name, i + salt)).collect();
+            (format!("{name}.weight"), shape, values)
+        });
+        safetensors(&tensors.collect::<Vec<_>>())
+    };
+    for (folder, salt) in [("base", 0), ("tuned", 3)] {
+        space.write(&format!("{folder}/model.safetensors"), &weights(salt));
+        space.write(&format!("{folder}/config.json"), br#"{"model_type":"gptj","vocab_size":5}"#);
+    }
+    let extract = |more: &[&str]| {
+        let given = ["extract", "base", "tuned", "x.sbl", "--force", "--as", "low-rank", "--rank", "2"];
+        space.studbook(&[&given[..], more].concat()).exits(0)
+    };
+    let convert = |out: &str| space.studbook(&["convert", "x.sbl", out, "--base", "base"]);
+    extract(&["--linear-only"]).says("x.sbl: 1 deltas").says("transformer.wte.weight");
+    convert("lora").exits(0).says("lora: a PEFT LoRA of 1 module");
+    let settings: serde_json::Value = serde_json::from_str(&space.read("lora/adapter_config.json")).unwrap();
+    assert_eq!(settings["target_modules"], serde_json::json!(["transformer.h.0.mlp.fc_in"]));
+    assert_eq!(settings["fan_in_fan_out"], false);
+    space.studbook(&["convert", "lora", "again.sbl", "--base", "base"]).exits(0);
+    assert!(bytes(&space, "again.sbl") == bytes(&space, "x.sbl"));
+    // What is looked up in it may be the output matrix, too.
+    extract(&["--skip", "*.ln.*", "--skip", "*.mlp.*"]);
+    convert("no").exits(2).complains("`transformer.wte.weight`");
+    assert!(!space.path("no").exists());
+}
+
+/// A safetensors file of f32.
+fn safetensors(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+    let (mut header, mut payload) = (serde_json::Map::new(), Vec::new());
+    for (name, shape, values) in tensors {
+        let start = payload.len();
+        payload.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let entry =
+            serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, payload.len()] });
+        header.insert(name.clone(), entry);
+    }
+    let text = serde_json::Value::from(header).to_string();
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &payload].concat()
 }

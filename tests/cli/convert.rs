@@ -292,3 +292,179 @@ fn a_network_that_is_not_known_is_stored_anew_as_it_is() {
     // In another format it would have to be.
     space.studbook(&["convert", "m", "out.slm"]).exits(2).complains("the network is not known");
 }
+
+/// The same ids in other words are one tokenizer: what a file says of offsets, types of tokens and pairs of texts
+/// is lost on the way over GGUF, and no id with it.
+#[test]
+fn a_tokenizer_that_went_to_gguf_and_back_is_the_same() {
+    let space = space();
+    letters(&space, "l");
+    space.edit(
+        "l/tokenizer.json",
+        "\"post_processor\": null",
+        "\"post_processor\": {\"type\": \"ByteLevel\", \"trim_offsets\": false}",
+    );
+    space.studbook(&["convert", "l", "l.gguf"]).exits(0);
+    space.studbook(&["convert", "l.gguf", "back", "--to", "hugging-face"]).exits(0);
+    for other in ["l.gguf", "back"] {
+        let said = space.studbook(&["diff", "l", other, "--exit-code"]).exits(0);
+        assert!(!said.out.contains("tokenizer.digest"), "{}", said.out);
+        let dense = ["extract", "l", other, "none.sbd", "--as", "dense", "--force"];
+        space.studbook(&dense).exits(0).says("0 deltas");
+    }
+    space.write("plan.toml", BOTH.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let report = space.read(".studbook/runs/both/02-compat/mean.json");
+    assert!(report.contains("\"compatible\":true") && !report.contains("tokenizer.digest"), "{report}");
+    // Another one is refused, and the report says what a plan can do about it.
+    space.edit("back/tokenizer.json", "\"use_regex\": true", "\"use_regex\": false");
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    let report = space.read(".studbook/runs/both/02-compat/mean.json");
+    assert!(report.contains("\"compatible\":false") && report.contains("tokenizer.digest"), "{report}");
+    assert!(report.contains(r#"`vocabulary = \"base\"` in the candidate's section"#), "{report}");
+}
+
+const BOTH: &str = r#"
+[cycle]
+name = "both"
+seed = "7"
+
+[budget]
+candidates = 1
+artifact = "1 MiB"
+disk = "20 MiB"
+seconds = 600
+
+[parents.one]
+source = "l"
+
+[parents.other]
+source = "back"
+
+[candidates.mean]
+operator = "blend"
+parents = ["one", "other"]
+
+[smoke]
+prompts = ["ab"]
+max_tokens = 4
+
+[[gate]]
+name = "size"
+kind = "metric"
+metric = "artifact_bytes"
+max = 1000000
+"#;
+
+/// Chat templates with names lie in a folder of their own, and go wherever the model goes.
+#[test]
+fn chat_templates_with_names_go_to_every_child() {
+    let space = space();
+    letters(&space, "l");
+    let (folder, own) = ("additional_chat_templates", "additional_chat_templates/tool_use.jinja");
+    space.write(&format!("l/{own}"), b"{{ tools }}");
+    space.write(&format!("l/{folder}/notes.txt"), b"not carried");
+    let carried = |child: &str| {
+        assert_eq!(space.read(&format!("{child}/{own}")), "{{ tools }}", "{child}");
+        assert!(!space.path(&format!("{child}/{folder}/notes.txt")).exists());
+    };
+    for _ in 0..2 {
+        space
+            .studbook(&["convert", "l", "half", "--to", "hugging-face", "--dtype", "bf16", "--force"])
+            .exits(0);
+        carried("half");
+        space.write("m.yml", b"merge_method: linear\nmodels: [{model: l, parameters: {weight: 1}}]\n");
+        space.studbook(&["merge", "m.yml", "merged", "--force"]).exits(0);
+        carried("merged");
+    }
+    assert!(space.read("merged/studbook-receipt.json").contains(own));
+    // Over a file that has facts for them.
+    space.studbook(&["convert", "l", "l.gguf"]).exits(0);
+    space.studbook(&["convert", "l.gguf", "back", "--to", "hugging-face"]).exits(0);
+    let settings: serde_json::Value =
+        serde_json::from_str(&space.read("back/tokenizer_config.json")).unwrap();
+    assert!(settings["chat_template"].to_string().contains("{{ tools }}"), "{settings}");
+    // In the store and out of it.
+    space.studbook(&["convert", "l", "back", "--to", "hugging-face", "--force"]).exits(0);
+    space.write("plan.toml", BOTH.as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0);
+    carried(".studbook/runs/both/04-operator/mean");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
+    // Of somebody else's place, nothing.
+    std::fs::rename(space.path(&format!("l/{folder}")), space.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", space.path(&format!("l/{folder}"))).unwrap();
+    let said = space.studbook(&["convert", "l", "no", "--to", "hugging-face"]).exits(2);
+    said.complains("leads out of the model's folder");
+    std::fs::remove_file(space.path(&format!("l/{folder}"))).unwrap();
+    (0..65).for_each(|i| space.write(&format!("l/{folder}/{i}.jinja"), b""));
+    space.studbook(&["convert", "l", "no", "--to", "hugging-face"]).exits(2).complains("at most 64 are read");
+}
+
+/// What lies beside the tensors needs room, too.
+#[test]
+fn the_room_asked_for_is_that_of_every_file() {
+    let space = space();
+    letters(&space, "l");
+    space.write("m.yml", b"merge_method: linear\nmodels: [{model: l, parameters: {weight: 1}}]\n");
+    let mut full = space.command(&["merge", "m.yml", "merged"]);
+    let said = full.env("STUDBOOK_FAULT", "room-asked:1:full").output().unwrap();
+    assert_eq!(said.status.code(), Some(5));
+    let err = String::from_utf8(said.stderr).unwrap();
+    let needed = err.split(" bytes are needed").next().and_then(|before| before.rsplit(' ').next());
+    let needed: u64 = needed.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{err}"));
+    space.studbook(&["merge", "m.yml", "merged"]).exits(0);
+    let files = std::fs::read_dir(space.path("merged")).unwrap().map(Result::unwrap);
+    let written = files.filter(|file| file.file_name() != "studbook-receipt.json");
+    assert_eq!(written.map(|file| file.metadata().unwrap().len()).sum::<u64>(), needed);
+}
+
+/// A disk that fills up while a child's files are written is told like any other: what to do, and exit code 5.
+#[test]
+fn a_disk_that_fills_up_under_a_child_is_told_with_what_to_do() {
+    let space = space();
+    letters(&space, "l");
+    std::fs::create_dir(space.path("back")).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(space.path(&format!("l/{file}")), space.path(&format!("back/{file}"))).unwrap();
+    }
+    space.write("m.yml", b"merge_method: linear\nmodels: [{model: l, parameters: {weight: 1}}]\n");
+    space.write("plan.toml", BOTH.as_bytes());
+    let commands: [&[&str]; 2] =
+        [&["convert", "l", "out", "--to", "hugging-face"], &["merge", "m.yml", "out"]];
+    let full = |command: &[&str], at: u32| {
+        let mut command = space.command(command);
+        crate::space::said(command.env("STUDBOOK_FAULT", format!("blob-written:{at}:full")))
+    };
+    for command in commands {
+        full(command, 1)
+            .exits(5)
+            .complains("cannot write the model")
+            .complains("free some space and run again");
+        assert!(!space.path("out").exists());
+    }
+    // Files of parents are not blobs: the first that is written in pieces is the child's.
+    let said = full(&["run", "plan.toml"], 1).exits(5);
+    said.complains("free some space and run again");
+}
+
+/// A window that the network looks back over is the context of a child that has no word for it, and that is told.
+#[test]
+fn a_context_cut_to_its_window_is_told() {
+    let space = space();
+    letters(&space, "l");
+    let config = |more: &str| {
+        let mut file: serde_json::Value = serde_json::from_str(&space.read("l/config.json")).unwrap();
+        let said: serde_json::Value = serde_json::from_str(more).unwrap();
+        said.as_object().unwrap().iter().for_each(|(key, value)| file[key] = value.clone());
+        space.write("l/config.json", file.to_string().as_bytes());
+    };
+    config(r#"{"model_type": "mistral", "sliding_window": 24, "max_position_embeddings": 64}"#);
+    let convert = |out: &[&str]| space.studbook(&[&["convert", "l"], out, &["--force"]].concat()).exits(0);
+    convert(&["l.gguf"]).complains("warning: the context becomes 24 of 64 positions");
+    let folder = convert(&["again", "--to", "hugging-face"]);
+    assert!(!folder.err.contains("the context becomes"), "{}", folder.err);
+    assert!(space.read("again/config.json").contains("\"sliding_window\":24"));
+    config(r#"{"sliding_window": null}"#);
+    let whole = convert(&["l.gguf"]);
+    assert!(!whole.err.contains("the context becomes"), "{}", whole.err);
+}

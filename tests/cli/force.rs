@@ -195,8 +195,11 @@ fn a_crash_leaves_the_old_one_or_the_new_one() {
             assert_eq!(is_old, *point == "folder-filled", "{point} {kind}");
             open_package(&space.path("out")).unwrap();
             assert!(is_old || space.path("out/studbook-receipt.json").exists());
-            // Nothing that is left is in the way.
+            // Nothing that is left is in the way, and nothing stays when the same is made again.
             space.studbook(&["merge", "c.yml", "out", "--force"]).exits(0);
+            let entries = std::fs::read_dir(space.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+            let left: Vec<_> = entries.filter(|name| name.to_string_lossy().starts_with(".tmp-")).collect();
+            assert!(left.is_empty(), "{point} {kind}: {left:?}");
         }
     }
 }

@@ -254,3 +254,28 @@ fn who_does_not_run_is_refused_with_the_reason() {
     assert!(promotion.contains("the model does not run cleanly: the prompt \\\"xxxxx"), "{promotion}");
     assert!(promotion.contains("xxx\\\"...: a context of 71 tokens is not possible"), "{promotion}");
 }
+
+/// A report names the tensors of one model alone, and those of other shapes.
+#[test]
+fn a_tensor_that_one_parent_alone_has_is_named() {
+    let space = Space::empty();
+    gpt2s(&space);
+    let tensors: [(&str, &[usize], f32); 3] = [
+        ("wte.weight", &[7, 4], 0.5),
+        ("h.0.attn.c_proj.weight", &[4, 4], 0.5),
+        ("h.0.ln.weight", &[4], 0.5),
+    ];
+    space.write("y/model.safetensors", &safetensors(&tensors));
+    let report = compatibility(&space);
+    assert_eq!(report["compatible"], false);
+    let layout =
+        report["checks"].as_array().unwrap().iter().find(|check| check["check"] == "layout").unwrap();
+    let findings = layout["findings"].to_string();
+    for told in [
+        "tensors: `x` has no `h.0.attn.c_proj.weight`, `h.0.ln.weight`, as `y` has",
+        "tensors: `y` has no `h.0.attn.c_attn.weight`, as `x` has",
+        "tensors of other shapes in `x` (here) and `y` (there): `wte.weight` (6x4 here, 7x4 there)",
+    ] {
+        assert!(findings.contains(told), "no {told:?} in {findings}");
+    }
+}

@@ -248,3 +248,74 @@ fn tensors(space: &Space, base: &str) -> Vec<(String, Vec<u8>)> {
     let package = open_package(&space.path(base)).unwrap().package;
     package.weights.tensors().map(|tensor| (tensor.name.to_owned(), tensor.data.to_vec())).collect()
 }
+
+/// Shapes fit by chance: what an adapter says of its base is held against what the base says of itself.
+#[test]
+fn an_adapter_for_another_family_is_warned_of() {
+    let space = Space::empty();
+    let config = ModelConfig { tied_output: false, ..config() };
+    space.write("base.slm", &model(&config, "base", DType::F32));
+    space.studbook(&["convert", "base.slm", "base", "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    space.write("lora/adapter_model.safetensors", &factors("F32", &[("layers.0.mlp.up_proj", 16, 8, 2)]));
+    let says = |base: &str| {
+        let settings = format!(
+            r#"{{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["up_proj"],
+                "base_model_name_or_path":"{base}"}}"#
+        );
+        space.write("lora/adapter_config.json", settings.as_bytes());
+    };
+    let text = "merge_method: linear\nmodels: [{model: base+lora, parameters: {weight: 1}}]\n";
+    space.write("m.yml", text.as_bytes());
+    space.write("plan.toml", ADDED.as_bytes());
+    let commands: [&[&str]; 5] = [
+        &["convert", "base+lora", "sum.safetensors", "--force"],
+        &["convert", "lora", "x.sbl", "--base", "base", "--force"],
+        &["diff", "base", "base+lora"],
+        &["merge", "m.yml", "merged", "--force"],
+        &["check", "plan.toml"],
+    ];
+    for command in commands {
+        says("mistralai/Mistral-7B-v0.1");
+        let said = space.studbook(command).exits(0).complains("warning");
+        said.complains("trained for \"mistralai/Mistral-7B-v0.1\"").complains("`llama`");
+        says("meta-llama/Llama-2-7b-hf");
+        let said = space.studbook(command).exits(0);
+        assert!(!said.err.contains("trained for"), "{command:?}: {}", said.err);
+    }
+    says("mistralai/Mistral-7B-v0.1");
+    space.studbook(commands[3]).exits(0);
+    assert!(space.read("merged/studbook-receipt.json").contains("Mistral-7B"));
+}
+
+const ADDED: &str = r#"
+[cycle]
+name = "added"
+seed = "7"
+
+[budget]
+candidates = 1
+artifact = "1 MiB"
+disk = "8 MiB"
+seconds = 600
+
+[parents.base]
+source = "base"
+
+[parents.x]
+source = "lora"
+adapts = "base"
+
+[candidates.mean]
+operator = "blend"
+parents = ["base", "x"]
+
+[smoke]
+prompts = ["ab"]
+max_tokens = 4
+
+[[gate]]
+name = "size"
+kind = "metric"
+metric = "artifact_bytes"
+max = 1000000
+"#;

@@ -410,6 +410,13 @@ fn an_earlier_candidate_of_the_same_name_is_offered_again() {
     let third = selector(&space);
     assert_eq!(third["entries"], first["entries"], "the same files, the same evidence");
     space.studbook(&["verify", "plan.toml"]).exits(0);
+    // Back and back again: who is not shown is told once.
+    let digest = manifest(&second);
+    space.studbook(&["rollback", &digest, "--plan", "plan.toml", "--reason", "0.25 was better"]).exits(0);
+    let digest = manifest(&first);
+    space.studbook(&["rollback", &digest, "--plan", "plan.toml", "--reason", "0.5 was, after all"]).exits(0);
+    let said = build(&space);
+    assert_eq!(said.out.matches("left out: tasks").count(), 1, "{}", said.out);
 }
 
 /// The same plan for another cycle of the same store.

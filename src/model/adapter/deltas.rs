@@ -71,6 +71,8 @@ pub struct Adapter {
     bytes: SharedBytes,
     /// What the file says its digest is, and where it says so.
     digest: Option<(Digest, Range<usize>)>,
+    /// What speaks against its being for the model it was read for.
+    doubt: Option<String>,
 }
 
 impl Adapter {
@@ -83,7 +85,19 @@ impl Adapter {
         digest: Option<(Digest, Range<usize>)>,
     ) -> Self {
         let by_name = deltas.iter().enumerate().map(|(i, delta)| (delta.name.clone(), i)).collect();
-        Self { format, identity, deltas, by_name, bytes, digest }
+        Self { format, identity, deltas, by_name, bytes, digest, doubt: None }
+    }
+
+    /// The same adapter, with what speaks against its being for its model.
+    #[cfg(feature = "engine")]
+    #[must_use]
+    pub(super) fn with_doubt(self, doubt: Option<String>) -> Self {
+        Self { doubt, ..self }
+    }
+
+    /// What its own files say against its being for the model it was read for: worth a warning, and no more.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// Name of the format it was read from.

@@ -4,7 +4,7 @@
 //! | folder | fact |
 //! |---|---|
 //! | `chat_template.jinja`, else `chat_template` of `tokenizer_config.json`, else of `chat_template.json` | `tokenizer.chat_template` |
-//! | a template with a name in a list | `tokenizer.chat_template.NAME`, named in `tokenizer.chat_templates` |
+//! | a template with a name in a list, or in `additional_chat_templates/NAME.jinja` | `tokenizer.chat_template.NAME`, named in `tokenizer.chat_templates` |
 //! | `bos_token`, `eos_token`, `unk_token`, `pad_token` of `tokenizer_config.json` | the id under `tokenizer.ggml.` |
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::facts::{Fact, Facts};
+use crate::model::huggingface::folder::template_name;
 use crate::model::package::{Companion, Package};
 
 /// The file with the names of special tokens.
@@ -112,8 +113,11 @@ fn templates(package: &Package, settings: &Map<String, Value>) -> BTreeMap<Strin
     }
     found.extend(named(settings.get("chat_template")));
     let own = package.companion("chat_template.jinja");
-    if let Some(text) = own.and_then(|file| String::from_utf8(file.bytes.clone()).ok()) {
-        found.insert(DEFAULT.to_owned(), text);
+    let with_names = package.companions.iter().filter_map(|file| Some((template_name(&file.name)?, file)));
+    for (name, file) in with_names.chain(own.map(|file| (DEFAULT, file))) {
+        if let Ok(text) = String::from_utf8(file.bytes.clone()) {
+            found.insert(name.to_owned(), text);
+        }
     }
     found
 }
@@ -189,6 +193,9 @@ mod tests {
         assert_eq!(facts.get(NAMES), Some(&Fact::List(vec![Fact::Text("tool_use".to_owned())])));
         let pair = |name: &str, template: &str| json!({ "name": name, "template": template });
         assert_eq!(said["chat_template"], json!([pair("default", "D"), pair("tool_use", "T")]));
+        let file = ("additional_chat_templates/rag.jinja", "R");
+        let (facts, _) = back(&[(SETTINGS, list), file]);
+        assert_eq!(facts.text("tokenizer.chat_template.rag"), Some("R"));
         let (_, said) = back(&[("chat_template.json", r#"{"chat_template": "J"}"#)]);
         assert_eq!(said["chat_template"], "J");
     }

@@ -75,6 +75,16 @@ pub enum FolderError {
         /// The longest that is read.
         most: u64,
     },
+    /// More chat templates than anybody has.
+    #[error("{} has {found} chat templates or more; at most {most} are read, remove those that nobody uses", path.display())]
+    Templates {
+        /// Their folder.
+        path: PathBuf,
+        /// Templates counted.
+        found: usize,
+        /// Most that are read.
+        most: usize,
+    },
     /// The index.
     #[error("{} {source}", path.display())]
     Index {

@@ -56,6 +56,22 @@ pub const COMPANIONS: [&str; 18] = [
     "video_preprocessor_config.json",
 ];
 
+/// The folder of chat templates that have a name, each in a file of its own: companions, too.
+pub const TEMPLATES: &str = "additional_chat_templates";
+
+/// How their files end.
+const TEMPLATE: &str = ".jinja";
+
+/// Most templates that are read, and the longest of them.
+const MAX_TEMPLATES: usize = 64;
+const MAX_TEMPLATE: u64 = 1 << 20;
+
+/// The name of the chat template that a companion is, if it is one with a name.
+pub fn template_name(companion: &str) -> Option<&str> {
+    let name = companion.strip_prefix(TEMPLATES)?.strip_prefix('/')?.strip_suffix(TEMPLATE)?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
 /// The longest companion that is read: twice the largest tokenizer there is.
 pub const MAX_COMPANION: u64 = 64 << 20;
 /// The longest index that is read: half a million tensors.
@@ -78,7 +94,7 @@ pub struct Folder {
     pub buffers: Vec<Buffer>,
     /// Bytes of all tensors as the index counts them.
     pub total_size: Option<u64>,
-    /// Small files to carry along, each one of [`COMPANIONS`].
+    /// Small files to carry along, each one of [`COMPANIONS`] or a template.
     pub companions: Vec<Companion>,
     /// Which ids begin a sequence and end an answer.
     pub ids: Ids,
@@ -173,6 +189,7 @@ pub fn names(folder: &Path) -> Result<Vec<String>, FolderError> {
             names.push(name.to_owned());
         }
     }
+    names.extend(root.templates()?);
     match root.index()? {
         None => names.push(SINGLE.to_owned()),
         Some(index) => {
@@ -278,7 +295,29 @@ impl Root {
                 companions.push(Companion { name: name.to_owned(), bytes });
             }
         }
+        for name in self.templates()? {
+            if let Some(bytes) = self.read(&name, MAX_TEMPLATE)? {
+                companions.push(Companion { name, bytes });
+            }
+        }
         Ok(companions)
+    }
+
+    /// The files of templates with names, in the order of their names.
+    fn templates(&self) -> Result<Vec<String>, FolderError> {
+        let mut names: Vec<String> = match self.0.files() {
+            Some(files) => files.keys().filter(|name| template_name(name).is_some()).cloned().collect(),
+            None => match self.file(TEMPLATES)?.filter(|folder| folder.is_dir()) {
+                None => return Ok(Vec::new()),
+                Some(folder) => listed(&folder)?,
+            },
+        };
+        if names.len() > MAX_TEMPLATES {
+            let (path, found) = (self.0.path(TEMPLATES), names.len());
+            return Err(FolderError::Templates { path, found, most: MAX_TEMPLATES });
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// The index, or nothing if all tensors are in one file.
@@ -338,6 +377,21 @@ impl Root {
         model.shards.push(Shard { name: name.to_owned(), mapped, metadata });
         Ok(())
     }
+}
+
+/// The templates in their folder, by their paths from the model's.
+fn listed(folder: &Path) -> Result<Vec<String>, FolderError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).at("list", folder)? {
+        let name = entry.at("list", folder)?.file_name();
+        let name = name.to_str().map(|name| format!("{TEMPLATES}/{name}"));
+        names.extend(name.filter(|name| template_name(name).is_some()));
+        // Whoever has that many has more than anybody looks at.
+        if names.len() > MAX_TEMPLATES {
+            break;
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -132,7 +132,11 @@ impl Shelf for InFolder {
     }
 
     fn end(&mut self, name: &str, file: Unpublished) -> Result<(), DiskError> {
-        file.persist(&self.0.join(name), false)
+        let path = self.0.join(name);
+        if let Some(folder) = path.parent().filter(|folder| *folder != self.0) {
+            std::fs::create_dir_all(folder).at("create the folder", folder)?;
+        }
+        file.persist(&path, false)
     }
 }
 

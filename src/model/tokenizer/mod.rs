@@ -202,6 +202,16 @@ impl Tokenizer {
         }
     }
 
+    /// A digest of what gives ids: that of the section, or of a `tokenizer.json` what is left of it without
+    /// words that change no id.
+    pub fn meaning(&self) -> Digest {
+        match self {
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.meaning(),
+            _ => self.digest(),
+        }
+    }
+
     /// Whether an `.slm` file can hold it.
     pub fn is_slm1(&self) -> bool {
         matches!(self, Self::Btok | Self::Bpe1(_))

@@ -154,13 +154,31 @@ impl fmt::Display for VocabularyDifference {
     }
 }
 
-/// The digest of what a `tokenizer.json` means: how it is written, and what it says of padding and cut
-/// texts, does not count. Nothing if it is none.
+/// The digest of what a `tokenizer.json` means: how it is written, and what it says of padding, cut texts,
+/// offsets, pairs of texts and ids of types, does not count. Nothing if it is none.
 pub fn meaning(bytes: &[u8]) -> Option<Digest> {
     let mut file: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
     file.get("model")?.get("vocab")?;
     file.retain(|key, _| !["version", "truncation", "padding"].contains(&key.as_str()));
+    for part in ["pre_tokenizer", "post_processor", "decoder"] {
+        file.get_mut(part).into_iter().for_each(without_offsets);
+    }
     canonical::to_vec(&file).ok().map(|bytes| Digest::of(&bytes))
+}
+
+/// Takes out of a part, and all its steps, what changes no id of a text.
+fn without_offsets(part: &mut Value) {
+    match part {
+        Value::Array(steps) => steps.iter_mut().for_each(without_offsets),
+        Value::Object(step) => {
+            if step.get("type").and_then(Value::as_str) == Some("TemplateProcessing") {
+                step.remove("pair");
+            }
+            step.retain(|key, _| !["trim_offsets", "type_id"].contains(&key.as_str()));
+            step.values_mut().for_each(without_offsets);
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -210,5 +228,13 @@ mod tests {
         assert_eq!(meaning(one), meaning(other));
         assert_ne!(meaning(one), meaning(b"{\"model\": {\"vocab\": {\"b\": 0}}}"));
         assert_eq!(meaning(b"not json"), None);
+        let template = |id: u32, single: &str| {
+            let step = format!(
+                "{{\"type\": \"TemplateProcessing\", \"pair\": [{id}], \"single\": [{{\"{single}\": {{\"type_id\": {id}}}}}]}}"
+            );
+            meaning(format!("{{\"model\": {{\"vocab\": {{}}}}, \"post_processor\": {step}}}").as_bytes())
+        };
+        assert_eq!(template(0, "Sequence"), template(1, "Sequence"));
+        assert_ne!(template(0, "Sequence"), template(0, "SpecialToken"));
     }
 }

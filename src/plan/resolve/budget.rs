@@ -8,8 +8,10 @@ use super::children::Children;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::convert::Target;
+use crate::evaluate::Measure;
+use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::plan::file::BudgetSection;
-use crate::plan::resolved::{Budget, Candidate, Cycle};
+use crate::plan::resolved::{Budget, Candidate, Cycle, Suite};
 use crate::tensor::dtype::DType;
 
 impl Resolver<'_> {
@@ -42,6 +44,7 @@ impl Resolver<'_> {
         &mut self,
         budget: Budget,
         candidates: &[Candidate],
+        suites: &[Suite],
         children: &Children<'_>,
     ) {
         let Some(section) = &self.file.budget else { return };
@@ -50,7 +53,8 @@ impl Resolver<'_> {
             let message = format!("the plan declares {count} candidates");
             self.over(&section.candidates, message, budget.candidates, "raise this, or sweep over less");
         }
-        self.bytes_within(section, budget, candidates, children);
+        let against = suites.iter().find(|suite| suite.kind == QuantizationDelta::NAME);
+        self.bytes_within(section, budget, candidates, against, children);
     }
 
     fn bytes_within(
@@ -58,6 +62,7 @@ impl Resolver<'_> {
         section: &BudgetSection,
         budget: Budget,
         candidates: &[Candidate],
+        against: Option<&Suite>,
         children: &Children<'_>,
     ) {
         if self.file.cycle.as_ref().is_some_and(|cycle| cycle.unclear) {
@@ -68,8 +73,11 @@ impl Resolver<'_> {
         let mut largest: Option<(u64, &Candidate)> = None;
         for candidate in candidates {
             let child = children.of(candidate).and_then(|child| child.as_ref().ok());
-            let Some(bytes) = child.map(|child| child.bytes) else { continue };
+            let Some(child) = child else { continue };
+            let bytes = child.bytes;
             total = total.saturating_add(bytes.saturating_mul(candidate.made()));
+            // What a child is held against is made and kept, too.
+            total = total.saturating_add(against.map_or(0, |_| child.full));
             if largest.is_none_or(|(most, _)| bytes > most) {
                 largest = Some((bytes, candidate));
             }
@@ -83,8 +91,11 @@ impl Resolver<'_> {
         }
         if total > budget.disk {
             let trials = candidates.iter().any(|candidate| candidate.made() > 1);
-            let trials = if trials { ", trial soups included," } else { "" };
-            let message = format!("all candidates together{trials} would have {total} bytes");
+            let twins = against.map(|suite| format!("themselves in f32 for `{}`", suite.name));
+            let more = trials.then(|| "trial soups".to_owned()).into_iter().chain(twins);
+            let more = more.collect::<Vec<_>>().join(" and ");
+            let more = if more.is_empty() { more } else { format!(", {more} included,") };
+            let message = format!("all candidates together{more} would have {total} bytes");
             self.over(&section.disk, message, budget.disk, "raise this, or declare fewer candidates");
         }
     }
@@ -133,6 +144,32 @@ mod tests {
         let small = only(&GOOD.replace("disk = \"8 MiB\"", "disk = \"10 kB\""));
         assert!(small.starts_with("all candidates together would have "), "{small}");
         assert!(small.ends_with("expected at most 10000"), "{small}");
+    }
+
+    /// A suite that holds children against themselves in f32 has those made, too.
+    #[test]
+    fn children_in_f32_count_where_a_suite_needs_them() {
+        let total = |plan: &str| -> u64 {
+            let told = only(&plan.replace("disk = \"8 MiB\"", "disk = 100"));
+            let digits = told.split("would have ").nth(1).and_then(|rest| rest.split(' ').next());
+            digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{told}"))
+        };
+        let suite = "[[eval]]\nname = \"rounding\"\nkind = \"quantization_delta\"\n\
+                     cases = \"texts.jsonl\"\n\n[review]";
+        let folder = crate::plan::resolve::testing::Folder::new();
+        folder.write("texts.jsonl", b"{\"id\":\"a\",\"text\":\"any\"}\n");
+        let with = GOOD.replace("[review]", suite).replace("disk = \"8 MiB\"", "disk = 100");
+        let (_, found) = folder.check(&with);
+        let told = found.iter().find(|found| found.message.contains("all candidates")).unwrap();
+        assert!(told.message.contains(", themselves in f32 for `rounding` included,"), "{}", told.message);
+        let digits = told.message.split("would have ").nth(1).unwrap().split(' ').next().unwrap();
+        let (without, with): (u64, u64) = (total(GOOD), digits.parse().unwrap());
+        // 32 bits for 8 and a part of a scale.
+        assert!(with > 3 * without, "{without} without, {with} with");
+        // Who is in f32 is himself.
+        let plain = |plan: &str| plan.replace("output = \"q8_0\"", "output = \"f32\"");
+        let (_, found) = folder.check(&plain(&GOOD.replace("[review]", suite).replace("8 MiB", "100 kB")));
+        assert!(found.iter().all(|found| !found.message.contains("would have")), "{found:?}");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct ChildFacts {
     pub(super) format: Target,
     /// Their exact length.
     pub(super) bytes: u64,
+    /// That of the same child in f32, which a suite may hold it against; 0 if it is in f32 itself.
+    pub(super) full: u64,
     /// Their tensors.
     pub(super) tensors: Vec<(String, Shape)>,
 }
@@ -96,7 +98,9 @@ impl Resolver<'_> {
         let child = Child::like(package, form, None)?;
         let tensors =
             child.planned().iter().map(|planned| (planned.name.clone(), planned.shape.clone())).collect();
-        Ok(ChildFacts { format: form.format, bytes: child.total_bytes(), tensors })
+        let in_full = child.planned().iter().all(|planned| planned.dtype == DType::F32);
+        let full = if in_full { 0 } else { Child::like(package, &form.in_full(), None)?.total_bytes() };
+        Ok(ChildFacts { format: form.format, bytes: child.total_bytes(), full, tensors })
     }
 
     /// Only children that somebody declares must be possible. Each reason is told once.

@@ -158,7 +158,7 @@ impl Resolver<'_> {
         let pool_size = self.pool_size();
         let registry = self.registry();
         if let Some(budget) = budget {
-            self.within_budget(budget, &candidates, &children);
+            self.within_budget(budget, &candidates, &suites, &children);
         }
         let cycle = cycle?;
         let retired = self.retired(&cycle.name, &parents);

@@ -328,7 +328,10 @@ impl Resolver<'_> {
             // Without its model a LoRA folder cannot be looked into; why there is none was told.
             (true, None) => None,
             (true, Some(base)) => match adapter::open_for(&file.path, &base.package) {
-                Ok(Some(_)) => None,
+                Ok(Some(adapter)) => {
+                    self.doubted(&adapter, file);
+                    None
+                }
                 Ok(None) => Some(format!("{} is no PEFT adapter", file.path.display())),
                 Err(error) => Some(error.to_string()),
             },
@@ -341,6 +344,16 @@ impl Resolver<'_> {
             );
         }
         Some(&adapts.value)
+    }
+
+    /// An adapter that says another base than the one it is added to is mostly a slip.
+    fn doubted(&mut self, adapter: &adapter::Adapter, file: &Model<'_>) {
+        let Some(doubt) = adapter.doubt() else { return };
+        self.mistake(
+            Diagnostic::warning(doubt.to_owned(), file.named.span.clone())
+                .expected("expected an adapter for this parent's model")
+                .help("it is added as it is: the evaluations say what becomes of it"),
+        );
     }
 
     /// Opens a model to see that it is one, and how large its children are.

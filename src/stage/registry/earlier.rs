@@ -68,13 +68,13 @@ fn bring(
         None => unfit(context, params, &manifest, wanted, Some((leaf, leaves)))?,
     };
     if let Some(why) = why {
-        offer.left_out.push((id, why));
+        offer.leave_out(id, why);
         return Ok(());
     }
     offer.entries.retain(|entry| entry.id != id);
     if let Some(place) = offer.rows.iter().position(|row| row.candidate == id) {
         offer.rows.remove(place);
-        offer.left_out.push((id.clone(), "rolled back to an earlier admission".to_owned()));
+        offer.leave_out(id.clone(), "rolled back to an earlier admission".to_owned());
     }
     offer.rows.push(RegistryRow {
         candidate: id.clone(),

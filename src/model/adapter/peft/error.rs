@@ -115,24 +115,41 @@ pub enum PeftError {
     },
     /// A delta that is no product of two matrices.
     #[error(
-        "the delta of tensor `{tensor}` is {stored}, and a LoRA has products of two matrices only; \
-         `studbook extract --as low-rank` makes products of matrices, of norms and biases there are none"
+        "the delta of tensor `{tensor}` is {stored}{}, and a LoRA has products of two matrices only; \
+         `studbook extract --as low-rank --rank R --linear-only` makes an adapter of such, and says what it \
+         leaves out (norms, biases, embeddings)",
+        and_more(*.more)
     )]
     NoProduct {
         /// The tensor.
         tensor: String,
         /// How it is stored.
         stored: &'static str,
+        /// How many others are no product either.
+        more: usize,
     },
+    /// A tensor with other than two dimensions.
+    #[error(
+        "the tensor `{0}` has a delta and is no matrix, so it is of no module that a LoRA is for; \
+         `studbook extract --linear-only` leaves such out"
+    )]
+    NoMatrix(String),
     /// A tensor that no module of a known network has.
     #[error(
-        "the tensor `{0}` has a delta, and is of no module that PEFT would find: the network is not known"
+        "the tensor `{0}` has a delta, and is of no module that PEFT would find: the network is not known, and \
+         the model's tensors are not called as a checkpoint's modules are"
     )]
     NoModule(String),
+    /// A matrix of a network that is not known, called as those that ids look rows up in.
+    #[error(
+        "the tensor `{0}` has a delta, and is an embedding matrix by its name; of a network that is not known \
+         nobody can say whether it is the output matrix, too. `studbook extract --linear-only` leaves it out"
+    )]
+    Embedding(String),
     /// An embedding matrix that is the output matrix, too.
     #[error(
         "the tensor `{0}` has a delta, and may be the output matrix, too (tied embeddings); PEFT would change \
-         one of the two"
+         one of the two. `studbook extract --linear-only` leaves it out"
     )]
     TiedEmbedding(String),
     /// An adapter that changes nothing.
@@ -147,4 +164,12 @@ pub enum PeftError {
         /// The tensor.
         tensor: String,
     },
+}
+
+fn and_more(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => ", and that of another one is no product either".to_owned(),
+        more => format!(", and those of {more} others are no products either"),
+    }
 }

@@ -172,11 +172,11 @@ fn parse(name: &str) -> Option<(&str, char, bool)> {
 
 /// The networks with modules of the kind `Conv1D`, which stores its weight in x out, and what those are called.
 const CONV1D_NETWORKS: [&str; 4] = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
-const CONV1D_MODULES: [&str; 4] = ["c_attn", "c_fc", "c_proj", "q_attn"];
+pub(super) const CONV1D_MODULES: [&str; 4] = ["c_attn", "c_fc", "c_proj", "q_attn"];
 
 /// Whether a module's weight is stored in x out. PEFT looks at the module's kind and corrects a
 /// `fan_in_fan_out` that says something else; of a model that does not say its network, nobody knows the kind.
-fn is_conv1d(module: &str, base: &Package) -> Option<bool> {
+pub(super) fn is_conv1d(module: &str, base: &Package) -> Option<bool> {
     #[derive(serde::Deserialize)]
     struct Network {
         model_type: Option<String>,

@@ -16,7 +16,8 @@
 //! GGUF) can be one, too: names are translated, and rows of queries and keys reordered, as when a
 //! model is converted ([`crate::model::naming`]).
 //!
-//! [`mod@write`] makes such a folder of an adapter that has products only.
+//! [`mod@write`] makes such a folder of an adapter that has products only, [`modules`] of tensors that are
+//! weights of modules only.
 //!
 //! What PEFT can do beyond that (DoRA, trained biases, whole modules saved along, ...) changes the
 //! weights in other ways and is refused by name.
@@ -25,6 +26,8 @@ mod config;
 mod copies;
 mod error;
 mod factors;
+pub mod modules;
+mod stated;
 #[cfg(test)]
 mod tests;
 pub mod write;
@@ -86,12 +89,14 @@ fn own(place: &Place, name: &str) -> Result<PathBuf, PeftError> {
 
 /// Reads an adapter whose files may lie anywhere, and gives the map of its factors, too.
 pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), PeftError> {
-    let settings = Settings::parse(&read_small("read", &own(place, CONFIG)?, MAX_CONFIG)?)?;
+    let said = read_small("read", &own(place, CONFIG)?, MAX_CONFIG)?;
+    let settings = Settings::parse(&said)?;
     if !place.path(FACTORS).exists() && place.has(PICKLED) {
         return Err(PeftError::Pickled);
     }
     let path = own(place, FACTORS)?;
     let mapped = Arc::new(Mapped::open(&path)?);
     let weights = safetensors::read_weights(mapped.clone())?;
-    Ok((Lora::new(settings, weights)?.for_base(base)?, mapped))
+    let adapter = Lora::new(settings, weights)?.for_base(base)?;
+    Ok((adapter.with_doubt(stated::doubt(&said, base)), mapped))
 }

@@ -2,15 +2,17 @@
 //!
 //! What a LoRA cannot say is refused by name: differences of single elements (norms, biases), those that are
 //! stored dense or sparse, and an embedding matrix that is the output matrix, too, of which PEFT would change
-//! one. Modules are listed whole, and where one has another rank or scale than the first, a pattern says so.
+//! one. A whole layer in `modules_to_save` could say some of them, but it would be a part of the base, trained,
+//! and no difference. Modules are listed whole, and where one has another rank or scale than the first, a
+//! pattern says so.
 
 use serde_json::{Map, Value, json};
 
 use super::error::PeftError;
 use super::factors::{PREFIX, reordered, transposed};
+use super::modules::{self, Kind};
 use super::{CONFIG, FACTORS};
-use crate::model::adapter::{Adapter, AdapterError, AdapterIdentity, Delta, DeltaInfo, Factors};
-use crate::model::naming::Naming;
+use crate::model::adapter::{Adapter, AdapterError, AdapterIdentity, Delta, DeltaInfo, Factors, Stored};
 use crate::model::package::Package;
 use crate::model::safetensors::{Layout, Metadata, Writer};
 use crate::model::writer::{ModelWriter, Planned};
@@ -20,7 +22,7 @@ use crate::tensor::shape::Shape;
 /// A module with its factors as the file has them.
 struct Module {
     name: String,
-    embedding: bool,
+    kind: Kind,
     rank: usize,
     alpha: f64,
     a: ([usize; 2], Vec<f32>),
@@ -33,6 +35,7 @@ pub fn files(base: &Package, adapter: &Adapter) -> Result<Vec<(&'static str, Vec
         base.weights.info(name).map(|info| &info.shape)
     })?;
     adapter.validate()?;
+    check_products(adapter)?;
     let mut modules: Vec<Module> =
         adapter.infos().iter().map(|info| module(base, adapter, info)).collect::<Result<_, _>>()?;
     // Whatever the order of the base's tensors is.
@@ -41,39 +44,41 @@ pub fn files(base: &Package, adapter: &Adapter) -> Result<Vec<(&'static str, Vec
     Ok(vec![(CONFIG, settings(first, &modules)), (FACTORS, factors(&modules)?)])
 }
 
+/// Refuses what is no product, all of it at once: whoever leaves it out wants to know it whole.
+fn check_products(adapter: &Adapter) -> Result<(), PeftError> {
+    let mut others = adapter.infos().iter().filter_map(|info| match info.stored {
+        Stored::LowRank { .. } => None,
+        Stored::Dense { .. } => Some((&info.name, "dense")),
+        Stored::Sparse { .. } => Some((&info.name, "sparse")),
+    });
+    match others.next() {
+        None => Ok(()),
+        Some((tensor, stored)) => {
+            Err(PeftError::NoProduct { tensor: tensor.clone(), stored, more: others.count() })
+        }
+    }
+}
+
 fn module(base: &Package, adapter: &Adapter, info: &DeltaInfo) -> Result<Module, PeftError> {
     let tensor = || info.name.clone();
-    let stored = |stored: &'static str| PeftError::NoProduct { tensor: tensor(), stored };
-    let factors = match adapter.delta(&info.name) {
-        Some(Delta::LowRank(factors)) => factors,
-        Some(Delta::Sparse(_)) => return Err(stored("sparse")),
-        _ => return Err(stored("dense")),
+    let Some(Delta::LowRank(factors)) = adapter.delta(&info.name) else {
+        return Err(PeftError::NoModule(tensor()));
     };
-    let no_module = || PeftError::NoModule(tensor());
-    let naming = base.naming.ok_or_else(no_module)?;
-    let slm1 = Naming::Slm1.translate(naming, &info.name).ok_or_else(no_module)?;
-    let own = Naming::HuggingFace.from_slm1(&slm1).ok_or_else(no_module)?;
-    let name = own.strip_suffix(".weight").ok_or_else(no_module)?.to_owned();
-    let embedding = slm1 == "tok_embeddings.weight";
-    if embedding && !base.config.as_ref().is_ok_and(|config| !config.tied_output) {
+    let modules::Module { name, kind, rows } = modules::of(base, &info.name)?;
+    if kind == Kind::Embedding && !base.config.as_ref().is_ok_and(|config| !config.tied_output) {
         return Err(PeftError::TiedEmbedding(tensor()));
     }
-    let turned = slm1.ends_with(".wq.weight") || slm1.ends_with(".wk.weight");
-    let rows = match &base.config {
-        Ok(config) => naming.permutation(Naming::HuggingFace, &slm1, config),
-        Err(_) if turned && !naming.halves() => return Err(PeftError::Heads { tensor: tensor() }),
-        Err(_) => None,
-    };
     let Factors { a, b, columns, rank, scale } = factors;
     let outputs = b.len() / rank;
     let b = rows.map_or_else(|| b.to_vec(), |order| reordered(&b, rank, order));
-    let (a, b) = if embedding {
-        // Of an embedding the product is taken transposed.
-        (([rank, outputs], transposed(&b, rank)), ([columns, rank], transposed(&a, columns)))
-    } else {
-        (([rank, columns], a.to_vec()), ([outputs, rank], b))
+    let (a, b) = match kind {
+        Kind::Linear => (([rank, columns], a.to_vec()), ([outputs, rank], b)),
+        // The product is taken transposed.
+        Kind::Conv1d | Kind::Embedding => {
+            (([rank, outputs], transposed(&b, rank)), ([columns, rank], transposed(&a, columns)))
+        }
     };
-    Ok(Module { name, embedding, rank, alpha: f64::from(scale) * rank as f64, a, b })
+    Ok(Module { name, kind, rank, alpha: f64::from(scale) * rank as f64, a, b })
 }
 
 /// `adapter_config.json`.
@@ -94,7 +99,7 @@ fn settings(first: &Module, modules: &[Module]) -> Vec<u8> {
         "alpha_pattern": alphas,
         "base_model_name_or_path": null,
         "bias": "none",
-        "fan_in_fan_out": false,
+        "fan_in_fan_out": modules.iter().any(|module| module.kind == Kind::Conv1d),
         "inference_mode": true,
         "lora_alpha": number(first.alpha),
         "lora_dropout": 0.0,
@@ -122,7 +127,7 @@ fn factors(modules: &[Module]) -> Result<Vec<u8>, PeftError> {
     let mut planned = Vec::new();
     for module in modules {
         for (letter, dims) in [('A', module.a.0), ('B', module.b.0)] {
-            let ending = if module.embedding {
+            let ending = if module.kind == Kind::Embedding {
                 format!("lora_embedding_{letter}")
             } else {
                 format!("lora_{letter}.weight")

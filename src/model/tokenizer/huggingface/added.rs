@@ -60,6 +60,11 @@ impl Added {
         Ok(Self { raw: Table::new(raw), normalized: Table::new(normalized) })
     }
 
+    /// The tokens looked for before normalising, and those after.
+    pub fn tables(&self) -> [&[AddedToken]; 2] {
+        [&self.raw.tokens, &self.normalized.tokens]
+    }
+
     /// Cuts a text as it came.
     pub fn cut_raw<'t>(&self, text: &'t str) -> Vec<Part<'t>> {
         self.raw.cut(text)

@@ -36,7 +36,8 @@ struct Symbol {
 }
 
 /// GPT-2's alphabet, by byte.
-static LETTERS: LazyLock<[char; 256]> = LazyLock::new(|| std::array::from_fn(|byte| byte_char(byte as u8)));
+pub(super) static LETTERS: LazyLock<[char; 256]> =
+    LazyLock::new(|| std::array::from_fn(|byte| byte_char(byte as u8)));
 
 /// No neighbour.
 const NONE: usize = usize::MAX;

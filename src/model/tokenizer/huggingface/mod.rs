@@ -14,16 +14,20 @@
 //! * [`added`]: tokens that are found in the text as they are.
 //! * [`normalize`], [`split`], [`bpe`]: the steps between.
 //! * [`decode`]: the bytes each id stands for.
+//! * `meaning`: what of all this gives ids.
 
 pub mod added;
 pub mod bpe;
 pub mod decode;
 pub mod error;
+mod meaning;
 pub mod normalize;
 pub mod read;
 pub mod split;
 #[cfg(test)]
 mod tests;
+
+use std::sync::OnceLock;
 
 use super::TokenizerError;
 use crate::base::digest::Digest;
@@ -40,6 +44,8 @@ pub struct HfTokenizer {
     /// The file without what changes no id, as canonical JSON.
     section: Vec<u8>,
     digest: Digest,
+    /// Digest of what gives ids, once somebody asked.
+    meaning: OnceLock<Digest>,
     added: Added,
     normalizer: Normalizer,
     splitter: Splitter,
@@ -101,6 +107,12 @@ impl HfTokenizer {
     /// BLAKE3 of the section.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// A digest of what gives a text its ids and ids their text: the same of two files that only say it in
+    /// other words.
+    pub fn meaning(&self) -> Digest {
+        *self.meaning.get_or_init(|| meaning::digest(self))
     }
 
     /// One more than the largest id.

@@ -57,6 +57,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<HfTokenizer, JsonError> {
     Ok(HfTokenizer {
         digest: Digest::of(&section),
         section,
+        meaning: Default::default(),
         added: Added::new(added, &normalizer).map_err(|error| wrong("added_tokens", error))?,
         normalizer,
         splitter,

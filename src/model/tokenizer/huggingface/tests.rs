@@ -105,6 +105,67 @@ fn the_digest_sees_meaning_and_not_layout() {
     assert_ne!(digest(&value.to_string()), plain);
 }
 
+/// A file changed, and whether it means the same.
+fn means_the_same(name: &str, change: impl Fn(&mut Value)) -> bool {
+    let mut value: Value = serde_json::from_str(file(name)).unwrap();
+    // Conditions are what most files have none of.
+    for key in ["lstrip", "rstrip", "single_word", "normalized"] {
+        value["added_tokens"].as_array_mut().unwrap().iter_mut().for_each(|token| token[key] = false.into());
+    }
+    let plain = HfTokenizer::from_json(value.to_string().as_bytes()).unwrap();
+    change(&mut value);
+    let changed = HfTokenizer::from_json(value.to_string().as_bytes()).unwrap();
+    assert_ne!(changed.digest(), plain.digest(), "{name}: nothing was changed");
+    changed.meaning() == plain.meaning()
+}
+
+#[test]
+fn words_that_change_no_id_do_not_count() {
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    // A post-processor's ids of types and its form for two texts; offsets; what nothing is unknown to.
+    assert!(means_the_same("llama3", |file| {
+        file["post_processor"]["note"] = Value::Bool(false);
+        file["decoder"]["trim_offsets"] = Value::Bool(false);
+    }));
+    assert!(means_the_same("gpt2", |file| file["pre_tokenizer"]["trim_offsets"] = json("null")));
+    // An added token in the vocabulary, or only beside it.
+    for name in ["gpt2", "llama3", "qwen2"] {
+        let listed = |file: &mut Value| {
+            let token = file["added_tokens"][0].clone();
+            let text = token["content"].as_str().unwrap().to_owned();
+            let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+            if vocab.remove(&text).is_none() {
+                vocab.insert(text, token["id"].clone());
+            }
+        };
+        assert!(means_the_same(name, listed), "{name}");
+    }
+    // Without a normaliser all are looked for in one text, and none of these lies over another.
+    let normalized = |file: &mut Value| file["added_tokens"][1]["normalized"] = Value::Bool(true);
+    assert!(means_the_same("llama3", normalized));
+    let over = |file: &mut Value| file["added_tokens"][1]["content"] = json("\"end|><|begin\"");
+    assert!(!means_the_same("llama3", |file| {
+        over(file);
+        normalized(file);
+    }));
+    assert!(!means_the_same("llama3", |file| {
+        normalized(file);
+        file["added_tokens"][0]["lstrip"] = Value::Bool(true);
+    }));
+    assert!(!means_the_same("qwen2", normalized));
+    // What may change an id is another meaning.
+    assert!(!means_the_same("gpt2", |file| file["pre_tokenizer"]["use_regex"] = Value::Bool(false)));
+    assert!(!means_the_same("gpt2", |file| {
+        file["model"]["merges"].as_array_mut().unwrap().swap(0, 1);
+    }));
+    assert!(!means_the_same("qwen2", |file| file["normalizer"] = Value::Null));
+    assert!(!means_the_same("gpt2", |file| {
+        file["added_tokens"].as_array_mut().unwrap().pop();
+    }));
+    assert!(!means_the_same("llama3", |file| file["added_tokens"][0]["lstrip"] = Value::Bool(true)));
+    assert!(!means_the_same("llama3", |file| file["post_processor"] = Value::Null));
+}
+
 #[test]
 fn what_is_not_carried_out_is_named() {
     let refused = |name: &str, pointer: &str, put: Value| {

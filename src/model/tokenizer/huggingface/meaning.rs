@@ -1,0 +1,188 @@
+//! What gives a tokenizer its ids, and nothing else: two files that say the same with other words have one
+//! digest of it, whatever is between them.
+//!
+//! It is taken of what a file was read to, so the ids of types, the form for two texts, and what moves
+//! offsets are no part of it. More is left away where that can be shown to change no id:
+//!
+//! * tokens of several characters are reached by merges, which name ids; their texts are asked for only where
+//!   whole pieces are tokens (`ignore_merges`). Of those, an added token that no condition stops is always cut
+//!   out before: files list it in the vocabulary, or do not;
+//! * without a normaliser, text before and after normalising is one, and it does not matter which of two tokens
+//!   is looked for first if no text has both in one place;
+//! * where every byte has a token, nothing is unknown.
+//!
+//! Anything else that differs is a difference: it may change an id.
+
+use std::collections::BTreeMap;
+
+use super::HfTokenizer;
+use super::added::AddedToken;
+use super::bpe::{Bpe, LETTERS};
+use super::normalize::Step;
+use super::split::Cut;
+use crate::base::digest::Digest;
+
+pub(super) fn digest(tokenizer: &HfTokenizer) -> Digest {
+    let mut said = Said::default();
+    added(tokenizer, &mut said);
+    said.count(tokenizer.normalizer.0.len());
+    tokenizer.normalizer.0.iter().for_each(|step| normal_step(step, &mut said));
+    said.count(tokenizer.splitter.0.len());
+    tokenizer.splitter.0.iter().for_each(|step| cut(step, &mut said));
+    pairs(tokenizer, &mut said);
+    for ids in &tokenizer.around {
+        said.count(ids.len());
+        ids.iter().for_each(|id| said.number(*id));
+    }
+    said.count(tokenizer.tokens.len());
+    for bytes in &tokenizer.tokens {
+        said.flags(&[bytes.is_some()]);
+        said.bytes(bytes.as_deref().unwrap_or_default());
+    }
+    said.flags(&[tokenizer.strips_space]);
+    Digest::of(&said.0)
+}
+
+/// Words and numbers, each with its length, so that none runs into the next.
+#[derive(Default)]
+struct Said(Vec<u8>);
+
+impl Said {
+    fn number(&mut self, number: u32) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn count(&mut self, count: usize) {
+        self.0.extend_from_slice(&(count as u64).to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn texts(&mut self, texts: &[&str]) {
+        texts.iter().for_each(|text| self.text(text));
+    }
+
+    fn flags(&mut self, flags: &[bool]) {
+        self.0.extend(flags.iter().map(|flag| u8::from(*flag)));
+    }
+}
+
+/// Tokens that are found in a text as they are, by their texts; of two of one text the first is found.
+fn added(tokenizer: &HfTokenizer, said: &mut Said) {
+    let [raw, normalized] = tokenizer.added.tables();
+    let at_once = tokenizer.normalizer.0.is_empty() && are_apart(raw, normalized);
+    let tables =
+        if at_once { [[raw, normalized].concat(), Vec::new()] } else { [raw.to_vec(), normalized.to_vec()] };
+    for tokens in &tables {
+        let mut by_text: BTreeMap<&str, &AddedToken> = BTreeMap::new();
+        for token in tokens {
+            by_text.entry(&token.content).or_insert(token);
+        }
+        said.count(by_text.len());
+        for (text, token) in by_text {
+            said.text(text);
+            said.number(token.id);
+            said.flags(&[token.single_word, token.lstrip, token.rstrip]);
+        }
+    }
+}
+
+/// Most pairs of tokens that are held against each other.
+const PAIRS: usize = 1 << 20;
+
+/// Whether it makes no difference that some are looked for before the others, in one and the same text: no
+/// text has two of them in one place.
+fn are_apart(first: &[AddedToken], then: &[AddedToken]) -> bool {
+    let is_plain = |token: &AddedToken| !(token.single_word || token.lstrip || token.rstrip);
+    let touch = |a: &str, b: &str| {
+        let meets = |a: &str, b: &str| a.char_indices().any(|(at, _)| b.starts_with(&a[at..]));
+        a.contains(b) || b.contains(a) || meets(a, b) || meets(b, a)
+    };
+    first.is_empty()
+        || then.is_empty()
+        || first.len().saturating_mul(then.len()) <= PAIRS
+            && first.iter().chain(then).all(is_plain)
+            && first.iter().all(|one| then.iter().all(|other| !touch(&one.content, &other.content)))
+}
+
+fn normal_step(step: &Step, said: &mut Said) {
+    match step {
+        Step::Nfc => said.text("nfc"),
+        Step::Nfd => said.text("nfd"),
+        Step::Nfkc => said.text("nfkc"),
+        Step::Nfkd => said.text("nfkd"),
+        Step::Lowercase => said.text("lowercase"),
+        Step::Prepend(front) => said.texts(&["prepend", front]),
+        Step::Replace(pattern, with) => said.texts(&["replace", pattern.as_str(), with]),
+        Step::Strip(left, right) => {
+            said.text("strip");
+            said.flags(&[*left, *right]);
+        }
+    }
+}
+
+fn cut(step: &Cut, said: &mut Said) {
+    match step {
+        Cut::Pattern { pattern, behavior, invert } => {
+            said.texts(&["pattern", pattern.as_str(), &format!("{behavior:?}")]);
+            said.flags(&[*invert]);
+        }
+        Cut::Metaspace { replacement, prepend, split } => {
+            said.texts(&["metaspace", replacement, &format!("{prepend:?}")]);
+            said.flags(&[*split]);
+        }
+        Cut::Space => said.text("space"),
+    }
+}
+
+fn pairs(tokenizer: &HfTokenizer, said: &mut Said) {
+    let bpe = &tokenizer.bpe;
+    said.flags(&[bpe.byte_level, bpe.ignore_merges]);
+    let mut asked: Vec<(&str, u32)> = bpe.vocab.iter().map(|(text, id)| (text.as_str(), *id)).collect();
+    asked.retain(|(text, id)| {
+        text.chars().nth(1).is_none() || bpe.ignore_merges && !is_cut_out(tokenizer, text, *id)
+    });
+    asked.sort_unstable();
+    said.count(asked.len());
+    for (text, id) in asked {
+        said.text(text);
+        said.number(id);
+    }
+    let mut merges: Vec<[u32; 4]> =
+        bpe.merges.iter().map(|((left, right), (rank, made))| [*rank, *left, *right, *made]).collect();
+    merges.sort_unstable();
+    said.count(merges.len());
+    // The order of the ranks counts, and not their numbers.
+    merges.iter().flat_map(|merge| &merge[1..]).for_each(|id| said.number(*id));
+    let every = has_every_byte(bpe);
+    let fallback = bpe.fallback.as_deref().filter(|_| !every).unwrap_or_default();
+    said.count(fallback.len());
+    fallback.iter().for_each(|id| said.number(*id));
+    let unknown = bpe.unknown.filter(|_| !every && bpe.fallback.is_none());
+    said.flags(&[unknown.is_some()]);
+    if let Some((id, fuse)) = unknown {
+        said.number(id);
+        said.flags(&[fuse]);
+    }
+}
+
+/// Whether a text never reaches the vocabulary, since it is an added token wherever it stands: nothing makes it
+/// of another text, as normalising or a space in front could.
+fn is_cut_out(tokenizer: &HfTokenizer, text: &str, id: u32) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let whole = |token: &AddedToken| token.content == text && token.id == id && !token.single_word;
+    let found = tokenizer.added.tables().iter().flat_map(|tokens| tokens.iter()).any(whole);
+    plain && found && tokenizer.normalizer.0.is_empty()
+}
+
+/// Whether each byte of a text has a token of its own.
+fn has_every_byte(bpe: &Bpe) -> bool {
+    bpe.byte_level && LETTERS.iter().all(|letter| bpe.vocab.contains_key(letter.encode_utf8(&mut [0; 4])))
+}
