@@ -140,7 +140,7 @@ impl Target {
         if self != Self::Gguf {
             return Some(naming);
         }
-        let own = like.naming.filter(|naming| Architecture::from_naming(*naming).is_some());
+        let own = like.naming.filter(|naming| naming.is_gguf());
         let of_network = like.config.as_ref().map(|config| Architecture::of(config).naming());
         Some(own.or(of_network.ok()).unwrap_or(naming))
     }

@@ -62,8 +62,10 @@ pub struct TensorSpec {
     pub shape: Shape,
 }
 
-/// Tensors of one block, biases apart.
+/// Tensors of one block, biases and norms of heads apart.
 const PER_LAYER: u64 = 9;
+/// The norms of heads of one block: of queries, of keys.
+const HEAD_NORMS: u64 = 2;
 
 impl ModelConfig {
     /// Checks every field and every relation between fields.
@@ -97,29 +99,30 @@ impl ModelConfig {
         self.variant.validate()
     }
 
-    /// Checks, too, that it is a network SLM1 has words for: its heads are as wide as the residual
-    /// stream, and it is of the plain variant.
+    /// Checks, too, that it is a network SLM1 has words for: it is of the plain variant, and its heads are as
+    /// wide as the residual stream.
     pub fn validate_plain(&self) -> Result<(), ConfigError> {
         self.validate()?;
+        // First what no other width would mend.
+        if !self.variant.is_plain() {
+            let (found, expected) = (self.variant.to_string(), Variant::PLAIN.to_string());
+            return Err(ConfigError { field: "variant", found, expected });
+        }
         let width = self.query_size();
         ensure(
             width == u64::from(self.hidden_size),
             "hidden_size",
             self.hidden_size,
             format_args!("head_count x head_dim = {width}"),
-        )?;
-        if self.variant.is_plain() {
-            return Ok(());
-        }
-        let (found, expected) = (self.variant.to_string(), Variant::PLAIN.to_string());
-        Err(ConfigError { field: "variant", found, expected })
+        )
     }
 
     /// Number of tensors, without listing them: a header can claim billions.
     pub fn tensor_count(&self) -> u64 {
-        let Variant { qkv_bias, output_bias, ffn_bias, .. } = self.variant;
+        let Variant { qkv_bias, output_bias, ffn_bias, head_norms, .. } = self.variant;
         let biases = 3 * u64::from(qkv_bias) + u64::from(output_bias) + 3 * u64::from(ffn_bias);
-        u64::from(self.layer_count) * (PER_LAYER + biases) + if self.tied_output { 2 } else { 3 }
+        let per_layer = PER_LAYER + biases + HEAD_NORMS * u64::from(head_norms);
+        u64::from(self.layer_count) * per_layer + if self.tied_output { 2 } else { 3 }
     }
 
     /// Width of all query heads.
@@ -144,17 +147,21 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     let ffn = config.ffn_size as usize;
     let query = usize::try_from(config.query_size()).unwrap_or(usize::MAX);
     let kv = usize::try_from(config.kv_size()).unwrap_or(usize::MAX);
-    let Variant { qkv_bias, output_bias, ffn_bias, .. } = config.variant;
-    let layer: [(&str, &[usize], bool); PER_LAYER as usize] = [
-        ("attn_norm", &[hidden], false),
-        ("wq", &[query, hidden], qkv_bias),
-        ("wk", &[kv, hidden], qkv_bias),
-        ("wv", &[kv, hidden], qkv_bias),
-        ("wo", &[hidden, query], output_bias),
-        ("ffn_norm", &[hidden], false),
-        ("w1", &[ffn, hidden], ffn_bias),
-        ("w2", &[hidden, ffn], ffn_bias),
-        ("w3", &[ffn, hidden], ffn_bias),
+    let head = config.head_dim as usize;
+    let Variant { qkv_bias, output_bias, ffn_bias, head_norms, .. } = config.variant;
+    // Name, dimensions, whether it is there, whether it has a bias.
+    let layer: [(&str, &[usize], bool, bool); (PER_LAYER + HEAD_NORMS) as usize] = [
+        ("attn_norm", &[hidden], true, false),
+        ("wq", &[query, hidden], true, qkv_bias),
+        ("wk", &[kv, hidden], true, qkv_bias),
+        ("wv", &[kv, hidden], true, qkv_bias),
+        ("q_norm", &[head], head_norms, false),
+        ("k_norm", &[head], head_norms, false),
+        ("wo", &[hidden, query], true, output_bias),
+        ("ffn_norm", &[hidden], true, false),
+        ("w1", &[ffn, hidden], true, ffn_bias),
+        ("w2", &[hidden, ffn], true, ffn_bias),
+        ("w3", &[ffn, hidden], true, ffn_bias),
     ];
     let mut table = Vec::new();
     let mut push = |name: String, dims: &[usize]| {
@@ -162,7 +169,7 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     };
     push("tok_embeddings.weight".to_owned(), &[vocab, hidden])?;
     for index in 0..config.layer_count {
-        for (part, dims, bias) in layer {
+        for (part, dims, _, bias) in layer.into_iter().filter(|(_, _, there, _)| *there) {
             push(format!("layers.{index}.{part}.weight"), dims)?;
             if bias {
                 push(format!("layers.{index}.{part}.bias"), &dims[..1])?;
@@ -249,6 +256,20 @@ pub(crate) mod tests {
         let expected =
             ["wq.weight 12x8", "wq.bias 12", "wk.weight 6x8", "wk.bias 6"].map(|it| format!("layers.0.{it}"));
         assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn norms_of_heads_stand_behind_what_they_norm() {
+        let variant = Variant { head_norms: true, ..Variant::PLAIN };
+        let config = ModelConfig { variant, head_dim: 6, layer_count: 3, ..tiny() };
+        let table = tensor_table(&config).unwrap();
+        assert_eq!(table.len() as u64, config.tensor_count());
+        let listed: Vec<_> = table[4..8].iter().map(|spec| format!("{} {}", spec.name, spec.shape)).collect();
+        let expected = ["wv.weight 12x8", "q_norm.weight 6", "k_norm.weight 6", "wo.weight 8x12"]
+            .map(|it| format!("layers.0.{it}"));
+        assert_eq!(listed, expected);
+        let error = config.validate_plain().unwrap_err().to_string();
+        assert!(error.starts_with("variant is biases none") && error.contains("norms of query"), "{error}");
     }
 
     #[test]

@@ -7,10 +7,10 @@
 //! | `norm.weight`, `output.weight` | `model.norm.weight`, `lm_head.weight` | `output_norm.weight`, `output.weight` |
 //!
 //! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF's `llama` take
-//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2` take `i` and `i + d/2` of a head
-//! of width `d`. The turned vectors are the same up to the order of their elements, so the rows of the query
-//! and key matrices (and their biases) are reordered on the way ([`Permutation`]), and every score stays
-//! what it was.
+//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2` and `qwen3` take `i` and `i + d/2`
+//! of a head of width `d`. The turned vectors are the same up to the order of their elements, so the rows of
+//! the query and key matrices (and their biases, and the gains of the norms of their heads) are reordered on
+//! the way ([`Permutation`]), and every score stays what it was.
 
 use crate::model::config::ModelConfig;
 
@@ -23,16 +23,18 @@ pub enum Naming {
     HuggingFace,
     /// `blk.0.attn_q.weight`
     Gguf,
-    /// The same names, with rows as Hugging Face has them: the architecture `qwen2`.
+    /// The same names, with rows as Hugging Face has them: the architectures `qwen2` and `qwen3`.
     GgufHalves,
 }
 
 /// The parts of a layer, in SLM1, Hugging Face, GGUF.
-const LAYER: [[&str; 3]; 9] = [
+const LAYER: [[&str; 3]; 11] = [
     ["attn_norm", "input_layernorm", "attn_norm"],
     ["wq", "self_attn.q_proj", "attn_q"],
     ["wk", "self_attn.k_proj", "attn_k"],
     ["wv", "self_attn.v_proj", "attn_v"],
+    ["q_norm", "self_attn.q_norm", "attn_q_norm"],
+    ["k_norm", "self_attn.k_norm", "attn_k_norm"],
     ["wo", "self_attn.o_proj", "attn_output"],
     ["ffn_norm", "post_attention_layernorm", "ffn_norm"],
     ["w1", "mlp.gate_proj", "ffn_gate"],
@@ -93,6 +95,11 @@ impl Naming {
         (number.to_string() == layer).then(|| format!("{}{number}.{}.{kind}", PREFIX[to], row[to]))
     }
 
+    /// Whether these are names of GGUF.
+    pub fn is_gguf(self) -> bool {
+        matches!(self, Self::Gguf | Self::GgufHalves)
+    }
+
     /// Whether rotary pairs lie half a head apart, and not side by side.
     pub fn halves(self) -> bool {
         matches!(self, Self::HuggingFace | Self::GgufHalves)
@@ -104,6 +111,9 @@ impl Naming {
             config.head_count
         } else if name.contains(".wk.") {
             config.kv_head_count
+        } else if name.contains(".q_norm.") || name.contains(".k_norm.") {
+            // The gains of one head, which all of them share.
+            1
         } else {
             return None;
         };
@@ -146,10 +156,12 @@ mod tests {
     use super::*;
     use crate::model::config::tensor_table;
     use crate::model::config::tests::tiny;
+    use crate::model::variant::Variant;
 
     #[test]
     fn every_tensor_has_a_name_everywhere_and_comes_back() {
-        for spec in tensor_table(&tiny()).unwrap() {
+        let variant = Variant { head_norms: true, ..Variant::PLAIN };
+        for spec in tensor_table(&ModelConfig { variant, ..tiny() }).unwrap() {
             for to in Naming::ALL {
                 let there = to.from_slm1(&spec.name).unwrap();
                 assert_eq!(Naming::Slm1.translate(to, &there).as_deref(), Some(spec.name.as_str()));
@@ -158,6 +170,7 @@ mod tests {
         let name = |naming: Naming, slm1: &str| naming.from_slm1(slm1).unwrap();
         assert_eq!(name(Naming::HuggingFace, "layers.3.w1.weight"), "model.layers.3.mlp.gate_proj.weight");
         assert_eq!(name(Naming::Gguf, "layers.3.wo.weight"), "blk.3.attn_output.weight");
+        assert_eq!(name(Naming::Gguf, "layers.3.k_norm.weight"), "blk.3.attn_k_norm.weight");
         assert_eq!(name(Naming::HuggingFace, "layers.3.wq.bias"), "model.layers.3.self_attn.q_proj.bias");
         for stranger in ["layers.3.w4.weight", "layers.03.w1.weight", "layers.w1.weight", "x"] {
             assert_eq!(Naming::Gguf.from_slm1(stranger), None);
@@ -190,6 +203,10 @@ mod tests {
         assert_eq!(moved("layers.0.wq.weight").unwrap().heads, 2);
         assert_eq!(moved("layers.0.wk.weight").unwrap().heads, 1);
         assert_eq!(moved("layers.0.wv.weight"), None);
+        // The gains of a head lie as its rows do.
+        assert_eq!(moved("layers.0.q_norm.weight").unwrap().heads, 1);
+        assert_eq!(moved("layers.0.k_norm.weight").unwrap().heads, 1);
+        assert_eq!(moved("layers.0.attn_norm.weight"), None);
         let moved = |from: Naming, to| from.permutation(to, "layers.0.wq.weight", &config).is_some();
         assert!(!moved(Naming::Slm1, Naming::Gguf) && !moved(Naming::HuggingFace, Naming::GgufHalves));
         assert!(moved(Naming::Gguf, Naming::GgufHalves) && moved(Naming::GgufHalves, Naming::Slm1));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::ConfigError;
 
-/// Biases and rotary frequencies of a network.
+/// Biases, rotary frequencies and norms of heads of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
@@ -28,6 +28,10 @@ pub struct Variant {
     pub ffn_bias: bool,
     /// How rotary frequencies are scaled.
     pub rope: RopeScale,
+    /// Whether each head of queries and keys is normed before it is turned, with gains that all heads of a
+    /// layer share. Unsaid where it is not so, as in every record from before it was known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub head_norms: bool,
 }
 
 /// How rotary frequencies are scaled.
@@ -71,9 +75,14 @@ pub enum RopeScale {
 }
 
 impl Variant {
-    /// No biases, frequencies as they are.
-    pub const PLAIN: Self =
-        Self { qkv_bias: false, output_bias: false, ffn_bias: false, rope: RopeScale::Plain };
+    /// No biases, frequencies as they are, heads as they are.
+    pub const PLAIN: Self = Self {
+        qkv_bias: false,
+        output_bias: false,
+        ffn_bias: false,
+        rope: RopeScale::Plain,
+        head_norms: false,
+    };
 
     /// Whether SLM1 can say it.
     pub fn is_plain(&self) -> bool {
@@ -123,7 +132,8 @@ impl std::fmt::Display for Variant {
         let biases = [(self.qkv_bias, "qkv"), (self.output_bias, "output"), (self.ffn_bias, "feed-forward")];
         let biases: Vec<_> = biases.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
         let biases = if biases.is_empty() { "none".to_owned() } else { biases.join(", ") };
-        write!(f, "biases {biases}, frequencies {}", self.rope)
+        let norms = if self.head_norms { ", norms of query and key heads" } else { "" };
+        write!(f, "biases {biases}, frequencies {}{norms}", self.rope)
     }
 }
 

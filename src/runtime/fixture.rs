@@ -33,6 +33,11 @@ pub(super) fn config() -> ModelConfig {
     }
 }
 
+/// The same with or without norms of query and key heads.
+pub(super) fn config_with(head_norms: bool) -> ModelConfig {
+    ModelConfig { variant: Variant { head_norms, ..Variant::PLAIN }, ..config() }
+}
+
 /// A model of this configuration and encoding.
 pub(super) fn model(config: &ModelConfig, dtype: DType) -> Model {
     Model::new(Arc::new(Tensors::of(config, dtype).checkpoint())).unwrap()
@@ -59,6 +64,7 @@ impl Tensors {
         let (vocab, hidden, ffn) = (size(config.vocab_size), size(config.hidden_size), size(config.ffn_size));
         let query = size(config.head_count * config.head_dim);
         let kv = size(config.kv_head_count * config.head_dim);
+        let norms: &[&str] = if config.variant.head_norms { &["q_norm", "k_norm"] } else { &[] };
         tensors.add("tok_embeddings.weight", &[vocab, hidden], dtype);
         for layer in 0..config.layer_count {
             for (name, dims) in [
@@ -73,6 +79,9 @@ impl Tensors {
                 ("w3", vec![ffn, hidden]),
             ] {
                 tensors.add(&format!("layers.{layer}.{name}.weight"), &dims, dtype);
+            }
+            for name in norms {
+                tensors.add(&format!("layers.{layer}.{name}.weight"), &[size(config.head_dim)], dtype);
             }
         }
         tensors.add("norm.weight", &[hidden], dtype);

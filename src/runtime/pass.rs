@@ -3,6 +3,7 @@
 //! ```text
 //! x  = embedding of the token
 //! each block:  x += wo * attention(rope(wq * a), rope(wk * a), wv * a)     a = rms_norm(x)
+//!                   in networks that norm heads: rope(rms_norm(each head of wq * a)), and so of wk
 //!              x += w2 * (silu(w1 * f) . (w3 * f))                         f = rms_norm(x)
 //! logits = output * rms_norm(x)
 //! ```
@@ -65,6 +66,8 @@ impl Pass<'_> {
         let normed = self.rms_norm(x, layer.attention_norm);
         let [mut queries, mut keys, values] =
             self.products([&layer.query, &layer.key, &layer.value], &normed);
+        self.norm_heads(&mut queries, layer.query_norm);
+        self.norm_heads(&mut keys, layer.key_norm);
         for (place, row) in rows.iter().enumerate() {
             let session = &mut *sessions[row.session];
             let (key, value) = (&mut keys[place * kv..][..kv], &values[place * kv..][..kv]);
@@ -120,6 +123,13 @@ impl Pass<'_> {
             out.chunks_exact_mut(linear.bias.len()).for_each(|row| add(row, linear.bias));
         }
         outs
+    }
+
+    /// Norms every head in `heads` if there are gains for it. Asked once for all rows of a pass.
+    fn norm_heads(&self, heads: &mut Vec<f32>, gain: &[f32]) {
+        if !gain.is_empty() {
+            *heads = self.rms_norm(heads, gain);
+        }
     }
 
     fn rms_norm(&self, x: &[f32], gain: &[f32]) -> Vec<f32> {

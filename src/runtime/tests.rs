@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Package, Tokenizer, open_package};
+use crate::model::weights::{TensorInfo, Weights};
+use crate::model::{Checkpoint, Package, Tokenizer, open_package};
 use crate::runtime::{Model, Session};
 
 #[derive(serde::Deserialize)]
@@ -40,7 +41,7 @@ fn package(name: &str) -> Package {
 #[test]
 fn logits_agree_with_transformers() {
     let Reference { tokens, rows, cases } = reference();
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 12);
     for case in cases {
         let model = Model::new(Arc::new(package(&case.name).checkpoint().unwrap())).unwrap();
         let mut session = Session::new(&model, 48).unwrap();
@@ -53,6 +54,50 @@ fn logits_agree_with_transformers() {
         println!("{:20} off by at most {worst:.1e}", case.name);
         assert!(worst < 1e-4, "{}: off by {worst:e}", case.name);
     }
+}
+
+/// Norms of heads left out, taken for one another, or with the gains of another layer: each is another model, by
+/// far more than what rounding differs in.
+#[test]
+fn every_gain_of_a_norm_of_heads_counts() {
+    let Reference { tokens, .. } = reference();
+    let logits = |checkpoint: Checkpoint| {
+        let model = Model::new(Arc::new(checkpoint)).unwrap();
+        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
+    };
+    let right = package("qwen3").checkpoint().unwrap();
+    let expected = logits(right.clone());
+    let off = |wrong: Checkpoint| {
+        logits(wrong).iter().zip(&expected).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
+    };
+    let mut left_out = right.clone();
+    left_out.config.variant.head_norms = false;
+    assert!(off(left_out) > 1e-2);
+    for layer in 0..2 {
+        let gains = |norm: &str| format!("model.layers.{layer}.self_attn.{norm}.weight");
+        for (one, other) in [
+            (gains("q_norm"), gains("k_norm")),
+            (gains("q_norm"), format!("model.layers.{}.self_attn.q_norm.weight", 1 - layer)),
+            (gains("k_norm"), format!("model.layers.{}.self_attn.k_norm.weight", 1 - layer)),
+        ] {
+            let mut wrong = right.clone();
+            wrong.weights = exchanged(&right.weights, &one, &other);
+            assert!(off(wrong) > 1e-2, "{one} and {other}");
+        }
+    }
+}
+
+/// The weights with the names of two tensors exchanged.
+fn exchanged(weights: &Weights, one: &str, other: &str) -> Weights {
+    let renamed = |info: &TensorInfo| {
+        let name = match info.name.as_str() {
+            name if name == one => other,
+            name if name == other => one,
+            name => name,
+        };
+        (0, TensorInfo { name: name.to_owned(), ..info.clone() })
+    };
+    Weights::gathered(weights.format(), &[weights], weights.infos().iter().map(renamed).collect())
 }
 
 /// As llama.cpp stores them: rotary pairs side by side, and the scaling of their frequencies as a tensor.

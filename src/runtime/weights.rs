@@ -30,6 +30,8 @@ struct LayerPlaces {
     query: Place,
     key: Place,
     value: Place,
+    query_norm: Vec<f32>,
+    key_norm: Vec<f32>,
     output: Place,
     ffn_norm: Vec<f32>,
     gate: Place,
@@ -54,7 +56,7 @@ pub struct Linear<'a> {
     pub bias: &'a [f32],
 }
 
-/// One block's weights, borrowed.
+/// One block's weights, borrowed. Heads that are not normed have empty norms.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Layer<'a> {
@@ -62,6 +64,8 @@ pub struct Layer<'a> {
     pub query: Linear<'a>,
     pub key: Linear<'a>,
     pub value: Linear<'a>,
+    pub query_norm: &'a [f32],
+    pub key_norm: &'a [f32],
     pub output: Linear<'a>,
     pub ffn_norm: &'a [f32],
     pub gate: Linear<'a>,
@@ -81,21 +85,24 @@ impl Layout {
     /// count costs nothing.
     pub fn new(checkpoint: &Checkpoint, dimensions: &Dimensions) -> Result<Self, RuntimeError> {
         let finder = Finder::new(checkpoint);
-        let &Dimensions { vocab, hidden, query, kv, ffn, variant, .. } = dimensions;
-        let Variant { qkv_bias, output_bias, ffn_bias, .. } = variant;
+        let &Dimensions { vocab, hidden, head, query, kv, ffn, variant, .. } = dimensions;
+        let Variant { qkv_bias, output_bias, ffn_bias, head_norms, .. } = variant;
         let mut layers = Vec::new();
         for layer in 0..dimensions.layers {
             let linear = |name: &str, rows, columns, bias| {
                 finder.linear(&format!("layers.{layer}.{name}"), rows, columns, bias)
             };
-            let vector = |name: &str| finder.vector(&format!("layers.{layer}.{name}.weight"), hidden);
+            let vector = |name: &str, width| finder.vector(&format!("layers.{layer}.{name}.weight"), width);
+            let head_norm = |name| if head_norms { vector(name, head) } else { Ok(Vec::new()) };
             layers.push(LayerPlaces {
-                attention_norm: vector("attn_norm")?,
+                attention_norm: vector("attn_norm", hidden)?,
                 query: linear("wq", query, hidden, qkv_bias)?,
                 key: linear("wk", kv, hidden, qkv_bias)?,
                 value: linear("wv", kv, hidden, qkv_bias)?,
+                query_norm: head_norm("q_norm")?,
+                key_norm: head_norm("k_norm")?,
                 output: linear("wo", hidden, query, output_bias)?,
-                ffn_norm: vector("ffn_norm")?,
+                ffn_norm: vector("ffn_norm", hidden)?,
                 gate: linear("w1", ffn, hidden, ffn_bias)?,
                 down: linear("w2", hidden, ffn, ffn_bias)?,
                 up: linear("w3", ffn, hidden, ffn_bias)?,
@@ -130,6 +137,8 @@ impl<'a> Weights<'a> {
             query: self.linear(&layer.query),
             key: self.linear(&layer.key),
             value: self.linear(&layer.value),
+            query_norm: &layer.query_norm,
+            key_norm: &layer.key_norm,
             output: self.linear(&layer.output),
             ffn_norm: &layer.ffn_norm,
             gate: self.linear(&layer.gate),

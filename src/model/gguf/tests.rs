@@ -93,9 +93,11 @@ fn a_configuration_comes_back() {
         Variant { qkv_bias: true, rope: RopeScale::Linear { factor: 1.1 }, ..Variant::PLAIN },
         Variant { qkv_bias: true, output_bias: true, ffn_bias: true, ..Variant::PLAIN },
         Variant { rope: architecture::usual_yarn(4.0, 1024.0), ..Variant::PLAIN },
+        Variant { head_norms: true, ..Variant::PLAIN },
     ];
     for variant in variants {
-        for architecture in Architecture::ALL {
+        let has_norms = |architecture: &Architecture| architecture.has_head_norms() == variant.head_norms;
+        for architecture in Architecture::ALL.into_iter().filter(has_norms) {
             for (head_dim, tied_output) in [(4, false), (6, true)] {
                 let config = ModelConfig { variant, head_dim, tied_output, ..tiny() };
                 assert_eq!(back(architecture, &config).as_ref(), Ok(&config), "{architecture:?}");
@@ -111,7 +113,7 @@ fn what_has_no_meaning_is_named() {
     other.push("gemma.block_count", Fact::Unsigned(3));
     assert_eq!(
         meaning::config(&other, none).unwrap_err().to_string(),
-        "the architecture is `gemma`; `llama` and `qwen2` are known here"
+        "the architecture is `gemma`; `llama`, `qwen2` and `qwen3` are known here"
     );
     assert_eq!(
         meaning::config(&general("qwen2"), none).unwrap_err().to_string(),
