@@ -15,8 +15,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::ConfigError;
+use super::norms::Norms;
 
-/// Biases, rotary frequencies and norms of heads of a network.
+/// Biases, rotary frequencies and norms of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
@@ -28,10 +29,9 @@ pub struct Variant {
     pub ffn_bias: bool,
     /// How rotary frequencies are scaled.
     pub rope: RopeScale,
-    /// Whether each head of queries and keys is normed before it is turned, with gains that all heads of a
-    /// layer share. Unsaid where it is not so, as in every record from before it was known.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub head_norms: bool,
+    /// What is normed. Unsaid where that is what llama norms, as in every record from before others were known.
+    #[serde(default, skip_serializing_if = "Norms::are_plain")]
+    pub norms: Norms,
 }
 
 /// How rotary frequencies are scaled.
@@ -75,13 +75,13 @@ pub enum RopeScale {
 }
 
 impl Variant {
-    /// No biases, frequencies as they are, heads as they are.
+    /// No biases, frequencies as they are, norms as llama has them.
     pub const PLAIN: Self = Self {
         qkv_bias: false,
         output_bias: false,
         ffn_bias: false,
         rope: RopeScale::Plain,
-        head_norms: false,
+        norms: Norms::PLAIN,
     };
 
     /// Whether SLM1 can say it.
@@ -132,8 +132,8 @@ impl std::fmt::Display for Variant {
         let biases = [(self.qkv_bias, "qkv"), (self.output_bias, "output"), (self.ffn_bias, "feed-forward")];
         let biases: Vec<_> = biases.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
         let biases = if biases.is_empty() { "none".to_owned() } else { biases.join(", ") };
-        let norms = if self.head_norms { ", norms of query and key heads" } else { "" };
-        write!(f, "biases {biases}, frequencies {}{norms}", self.rope)
+        write!(f, "biases {biases}, frequencies {}", self.rope)?;
+        if self.norms.are_plain() { Ok(()) } else { write!(f, ", norms {}", self.norms) }
     }
 }
 

@@ -253,6 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::norms::Norms;
     use crate::runtime::fixture;
     use crate::tensor::dtype::DType;
 
@@ -264,6 +265,10 @@ mod tests {
         prop::collection::vec(0_u32..260, 1..20)
     }
 
+    fn norms() -> impl Strategy<Value = Norms> {
+        prop::sample::select(fixture::NORMS.to_vec())
+    }
+
     fn dtype() -> impl Strategy<Value = DType> {
         prop::sample::select(fixture::DTYPES.to_vec())
     }
@@ -273,7 +278,7 @@ mod tests {
 
         #[test]
         fn a_prompt_has_the_bits_of_its_tokens_however_it_is_cut(
-            dtype in dtype(), norms: bool, tokens in tokens(), cuts in prop::collection::vec(1_usize..6, 20),
+            dtype in dtype(), norms in norms(), tokens in tokens(), cuts in prop::collection::vec(1_usize..6, 20),
         ) {
             let model = fixture::model(&fixture::config_with(norms), dtype);
             let mut whole = Session::new(&model, 32).unwrap();
@@ -294,7 +299,7 @@ mod tests {
 
         #[test]
         fn a_batch_has_the_bits_of_its_sequences_alone(
-            dtype in dtype(), norms: bool, prompts in prop::collection::vec(tokens(), 1..40), spread: bool,
+            dtype in dtype(), norms in norms(), prompts in prop::collection::vec(tokens(), 1..40), spread: bool,
             next in 0_u32..260,
         ) {
             let model = fixture::model(&fixture::config_with(norms), dtype);
@@ -395,7 +400,7 @@ mod tests {
             pool.install(|| model.feed(&mut [&mut session], &[&tokens], Wanted::All, spread)).unwrap();
             session.logits().to_vec()
         };
-        for norms in [false, true] {
+        for norms in fixture::NORMS {
             let config = crate::model::config::ModelConfig {
                 hidden_size: 128,
                 head_dim: 32,
@@ -407,7 +412,7 @@ mod tests {
             let alone = logits(&model, 1, false);
             for threads in [1, 2, 7] {
                 let same = same_bits(&logits(&model, threads, true), &alone);
-                assert!(same, "{threads} threads, norms of heads: {norms}");
+                assert!(same, "{threads} threads, norms {norms}");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Declaring and looking: `init`, `check`, `graph`, `inspect`, `generate`, `completions`.
 
+use studbook::model::norms::Norms;
 use studbook::model::open_package;
 use studbook::tensor::dtype::DType;
 
@@ -86,7 +87,7 @@ fn init_takes_models_of_any_format() {
     space.studbook(&[&["init", "qwen.toml"], &parents[..]].concat()).exits(0);
     goes_all_the_way(&space, "qwen.toml");
     let child = open_package(&space.path(".studbook/runs/qwen/04-operator/average")).unwrap().package;
-    assert!(child.checkpoint().unwrap().config.variant.head_norms);
+    assert!(child.checkpoint().unwrap().config.variant.norms == Norms::QWEN3);
     // What has no words cannot be measured.
     space.studbook(&["convert", "one.slm", "bare.safetensors"]).exits(0);
     let said = space.studbook(&["init", "bare.toml", "--parent", "bare.safetensors"]).exits(2);

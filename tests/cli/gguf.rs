@@ -1,4 +1,4 @@
-//! GGUF of the architectures `llama`, `qwen2` and `qwen3`, against files that the package `gguf` made and logits of
+//! GGUF of the architectures `llama`, `qwen2`, `qwen3` and `olmo2`, against files that the package `gguf` made and logits of
 //! the library transformers.
 
 use std::path::{Path, PathBuf};
@@ -84,6 +84,7 @@ fn every_kind_of_network_goes_to_gguf_and_back_with_the_same_logits() {
         ("mistral", "llama"),
         ("qwen2", "qwen2"),
         ("qwen3", "qwen3"),
+        ("olmo2", "olmo2"),
     ];
     for (name, architecture) in architectures {
         let folder = fixtures().join("transformers").join(name);
@@ -152,7 +153,7 @@ fn folder(space: &Space, name: &str) {
 fn gguf_parents_are_bred_with_folders_and_keep_their_frequencies() {
     let space = space();
     let Reference { tokens, .. } = reference();
-    for name in ["llama-llama3", "qwen2", "qwen3"] {
+    for name in ["llama-llama3", "qwen2", "qwen3", "olmo2"] {
         folder(&space, name);
         space.studbook(&["convert", name, "one.gguf", "--force"]).exits(0);
         let plan = format!(
@@ -184,10 +185,15 @@ fn gguf_parents_are_bred_with_folders_and_keep_their_frequencies() {
 
 /// A file with a vocabulary of its own, as people download them.
 #[test]
-fn a_file_of_qwen_speaks_with_its_own_vocabulary() {
+fn a_file_of_another_family_speaks_with_its_own_vocabulary() {
     for (name, class, has) in [
         ("qwen2.gguf", "Qwen2ForCausalLM", "biases qkv"),
-        ("qwen3.gguf", "Qwen3ForCausalLM", "norms of query and key heads"),
+        ("qwen3.gguf", "Qwen3ForCausalLM", "of each query and key head"),
+        (
+            "olmo2.gguf",
+            "Olmo2ForCausalLM",
+            "norms behind attention and feed-forward, of all query and all key heads",
+        ),
     ] {
         speaks_with_its_own_vocabulary(name, class, has);
     }
@@ -218,7 +224,7 @@ fn speaks_with_its_own_vocabulary(name: &str, class: &str, has: &str) {
         let key = format!("tokenizer.ggml.{key}");
         assert_eq!(ours.get(&key), theirs.get(&key), "{key}");
     }
-    // A network with biases or norms of heads has no words in `.slm`.
+    // A network with biases or other norms has no words in `.slm`.
     for from in [file, "q"] {
         space.studbook(&["convert", from, "q.slm", "--tokenizer", "a.slm"]).exits(2).complains(has);
     }
@@ -362,7 +368,7 @@ fn what_gguf_cannot_say_is_refused_by_name() {
 #[test]
 fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
     let space = space();
-    for name in ["llama-llama3", "qwen3", "qwen2"] {
+    for name in ["llama-llama3", "qwen3", "olmo2", "qwen2"] {
         folder(&space, name);
         space.studbook(&["convert", name, "x.gguf", "--force"]).exits(0);
         for pair in [["x.gguf", name], [name, "x.gguf"]] {

@@ -4,17 +4,18 @@
 //! |---|---|---|---|
 //! | `llama` (Llama, Mistral, SmolLM and their like) | side by side | those whose tensors are there | read |
 //! | `qwen2` | half a head apart | the same; queries, keys and values have them | unknown to it |
-//! | `qwen3` | half a head apart | read if they are there, unknown to other programs | unknown to it |
+//! | `qwen3`, `olmo2` | half a head apart | read if they are there, unknown to other programs | unknown to them |
 //!
 //! There is no architecture `mistral`: llama.cpp's converter writes those models as `llama`, and so does
-//! this one. A network with norms of query and key heads is written as `qwen3`, which has them always and
-//! alone; one with biases on queries, keys and values alone as `qwen2`, every other one as `llama`.
+//! this one. A network with the norms of qwen3 or olmo2 ([`crate::model::norms`]) is written as that, and they have no
+//! others; one with biases on queries, keys and values alone as `qwen2`, every other one as `llama`.
 //!
 //! Scaled frequencies of the kinds `linear` and `yarn` are facts of each architecture; those of `llama3`
 //! are a tensor that only `llama` has ([`super::rope_freqs`]).
 
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::naming::Naming;
+use crate::model::norms::Norms;
 use crate::model::variant::{RopeScale, Variant};
 
 /// Whose facts a file has.
@@ -26,11 +27,13 @@ pub enum Architecture {
     Qwen2,
     /// `qwen3`
     Qwen3,
+    /// `olmo2`
+    Olmo2,
 }
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Qwen3];
+    pub const ALL: [Self; 4] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo2];
 
     /// What `general.architecture` says, and what its facts begin with.
     pub fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Architecture {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
+            Self::Olmo2 => "olmo2",
         }
     }
 
@@ -51,15 +55,22 @@ impl Architecture {
         match self {
             Self::Llama => Naming::Gguf,
             Self::Qwen2 | Self::Qwen3 => Naming::GgufHalves,
+            Self::Olmo2 => Naming::GgufBehind,
         }
     }
 
-    /// Whether each head of its queries and keys is normed.
-    pub fn has_head_norms(self) -> bool {
+    /// What its networks norm.
+    pub fn norms(self) -> Norms {
         match self {
-            Self::Llama | Self::Qwen2 => false,
-            Self::Qwen3 => true,
+            Self::Llama | Self::Qwen2 => Norms::PLAIN,
+            Self::Qwen3 => Norms::QWEN3,
+            Self::Olmo2 => Norms::OLMO2,
         }
+    }
+
+    /// Whether other programs look for biases in its files.
+    fn has_biases(self) -> bool {
+        matches!(self, Self::Llama | Self::Qwen2)
     }
 
     /// The architecture of a network whose rows lie as they do in this family of files; none if it is not of
@@ -67,17 +78,19 @@ impl Architecture {
     pub fn with_rows(naming: Naming, config: &ModelConfig) -> Option<Self> {
         match naming {
             Naming::Gguf => Some(Self::Llama),
-            Naming::GgufHalves if config.variant.head_norms => Some(Self::Qwen3),
+            Naming::GgufHalves if config.variant.norms == Norms::QWEN3 => Some(Self::Qwen3),
             Naming::GgufHalves => Some(Self::Qwen2),
+            Naming::GgufBehind => Some(Self::Olmo2),
             Naming::Slm1 | Naming::HuggingFace => None,
         }
     }
 
     /// The architecture that a network is written as.
     pub fn of(config: &ModelConfig) -> Self {
-        let Variant { qkv_bias, output_bias, ffn_bias, rope, head_norms } = config.variant;
+        let Variant { qkv_bias, output_bias, ffn_bias, rope, norms } = config.variant;
         match (qkv_bias, output_bias, ffn_bias, rope) {
-            _ if head_norms => Self::Qwen3,
+            _ if norms == Norms::QWEN3 => Self::Qwen3,
+            _ if norms == Norms::OLMO2 => Self::Olmo2,
             (_, _, _, RopeScale::Llama3 { .. }) => Self::Llama,
             (true, false, false, _) => Self::Qwen2,
             _ => Self::Llama,
@@ -106,13 +119,12 @@ impl Architecture {
     fn check_tensors(self, variant: &Variant) -> Result<(), ConfigError> {
         let name = self.name();
         let biased = variant.qkv_bias || variant.output_bias || variant.ffn_bias;
-        let expected = match (variant.head_norms, self.has_head_norms()) {
-            (true, false) => format!("no norms of query and key heads, for which `{name}` has no tensors"),
-            (false, true) => format!("norms of query and key heads, which every `{name}` has"),
-            (true, true) if biased => {
-                format!("no biases, which programs that run a `{name}` do not look for")
-            }
-            _ => return Ok(()),
+        let expected = if variant.norms != self.norms() {
+            format!("the norms of every `{name}`: {}", self.norms())
+        } else if biased && !self.has_biases() {
+            format!("no biases, which programs that run a `{name}` do not look for")
+        } else {
+            return Ok(());
         };
         Err(ConfigError { field: "variant", found: variant.to_string(), expected })
     }
@@ -154,37 +166,39 @@ mod tests {
     }
 
     #[test]
-    fn norms_of_heads_are_those_of_qwen3_and_of_nothing_else() {
-        let normed = |qkv_bias, rope| {
-            let variant =
-                Variant { qkv_bias, output_bias: qkv_bias, rope, head_norms: true, ..Variant::PLAIN };
+    fn each_architecture_has_its_norms_and_no_others() {
+        let normed = |norms, biased, rope| {
+            let variant = Variant { qkv_bias: biased, output_bias: biased, rope, norms, ..Variant::PLAIN };
             ModelConfig { variant, ..tiny() }
         };
         let llama3 = RopeScale::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
         let refused = |architecture: Architecture, config: &ModelConfig| {
             architecture.check(config).unwrap_err().to_string()
         };
-        let plain = normed(false, RopeScale::Plain);
-        let (biased, scaled) = (normed(true, RopeScale::Plain), normed(false, llama3));
-        for config in [&plain, &biased, &scaled] {
-            assert_eq!(Architecture::of(config), Architecture::Qwen3);
-            for other in [Architecture::Llama, Architecture::Qwen2] {
-                let error = refused(other, config);
-                assert!(error.contains("norms of query and key heads; expected no norms"), "{error}");
+        for own in [Architecture::Qwen3, Architecture::Olmo2] {
+            let (name, norms) = (own.name(), own.norms());
+            let plain = normed(norms, false, RopeScale::Plain);
+            let (biased, scaled) = (normed(norms, true, RopeScale::Plain), normed(norms, false, llama3));
+            for config in [&plain, &biased, &scaled] {
+                assert_eq!(Architecture::of(config), own);
+                for other in Architecture::ALL.into_iter().filter(|other| *other != own) {
+                    let error = refused(other, config);
+                    assert!(
+                        error.contains(&format!("expected the norms of every `{}`", other.name())),
+                        "{error}"
+                    );
+                }
             }
+            assert_eq!(own.check(&plain), Ok(()));
+            let error = refused(own, &biased);
+            assert!(error.contains("biases qkv, output") && error.contains("expected no biases"), "{error}");
+            assert!(refused(own, &scaled).contains(&format!("`{name}` has no rope_freqs")));
+            assert_eq!(Architecture::with_rows(own.naming(), &plain), Some(own));
+            // Rows that lie side by side have no such norms, and the check says so.
+            assert_eq!(Architecture::with_rows(Naming::Gguf, &plain), Some(Architecture::Llama));
+            assert_eq!(Architecture::with_rows(Naming::HuggingFace, &plain), None);
         }
-        assert_eq!(Architecture::Qwen3.check(&plain), Ok(()));
-        let error = refused(Architecture::Qwen3, &biased);
-        assert!(error.contains("biases qkv, output") && error.contains("expected no biases"), "{error}");
-        let error = refused(Architecture::Qwen3, &scaled);
-        assert!(error.contains("`qwen3` has no rope_freqs"), "{error}");
-        let error = refused(Architecture::Qwen3, &tiny());
-        assert!(error.contains("which every `qwen3` has"), "{error}");
-        let rows = |naming, config: &ModelConfig| Architecture::with_rows(naming, config);
-        assert_eq!(rows(Naming::GgufHalves, &plain), Some(Architecture::Qwen3));
-        assert_eq!(rows(Naming::GgufHalves, &tiny()), Some(Architecture::Qwen2));
-        assert_eq!(rows(Naming::Gguf, &plain), Some(Architecture::Llama));
-        assert_eq!(rows(Naming::HuggingFace, &plain), None);
+        assert_eq!(Architecture::with_rows(Naming::GgufHalves, &tiny()), Some(Architecture::Qwen2));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | `rope.freq_base`, `attention.layer_norm_rms_epsilon` | constants |
 //! | `rope.scaling.type`, `rope.scaling.factor`, `rope.scaling.original_context_length` | scaled frequencies |
 //!
-//! Biases are there if their tensors are, norms of heads if the architecture has them. Older files state a factor, or `rope.scale_linear`, without a type,
+//! Biases are there if their tensors are, norms where the architecture has them. Older files state a factor, or `rope.scale_linear`, without a type,
 //! and mean `linear`.
 //!
 //! The tokenizers of SLM1 have no name in GGUF. A file made from an `.slm` carries the tokenizer's
@@ -72,6 +72,11 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
     if !matches!(own.get("expert_count"), None | Some(Fact::Unsigned(0))) {
         return Err(own.unsupported("expert_count"));
     }
+    // The fact by which olmo3 differs, whose files name the same architecture.
+    let window = "attention.sliding_window";
+    if architecture == Architecture::Olmo2 && own.get(window).is_some() {
+        return Err(own.unsupported(window));
+    }
     let (hidden_size, head_count) = (own.size("embedding_length")?, own.size("attention.head_count")?);
     let kv_head_count = own.stated_size("attention.head_count_kv")?.unwrap_or(head_count);
     let vocab_size = match own.stated_size("vocab_size")? {
@@ -98,7 +103,7 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
             output_bias: stored("blk.0.attn_output.bias"),
             ffn_bias: stored("blk.0.ffn_gate.bias"),
             rope: own.rope(max_context)?,
-            head_norms: architecture.has_head_norms(),
+            norms: architecture.norms(),
         },
     })
 }

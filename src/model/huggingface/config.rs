@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::norms::Norms;
 use crate::model::variant::Variant;
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
-pub const FAMILY: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+pub const FAMILY: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "olmo2"];
 
 /// Width of a head of qwen3 if the file does not say.
 const QWEN3_HEAD: u32 = 128;
@@ -48,8 +49,8 @@ pub struct HfConfig {
     pub rope_scaling: RopeScaling,
     /// Whether the output matrix is the embedding matrix; no if the file does not say.
     pub tie_word_embeddings: bool,
-    /// Whether the attention projections of llama and qwen3 have biases; no if the file does not say. Those of
-    /// query, key and value always have in qwen2, none in mistral.
+    /// Whether the attention projections of llama, qwen3 and olmo2 have biases; no if the file does not say.
+    /// Those of query, key and value always have in qwen2, none in mistral.
     pub attention_bias: bool,
     /// Whether llama's feed-forward matrices have biases; no if the file does not say.
     pub mlp_bias: bool,
@@ -112,13 +113,17 @@ impl HfConfig {
             return Err("`quantization_config` packs the weights in a way that is not read here".to_owned());
         }
         let is = |family: &str| self.model_type == family;
-        let attention_bias = (is("llama") || is("qwen3")) && self.attention_bias;
+        let attention_bias = !is("mistral") && !is("qwen2") && self.attention_bias;
         let variant = Variant {
             qkv_bias: is("qwen2") || attention_bias,
             output_bias: attention_bias,
             ffn_bias: is("llama") && self.mlp_bias,
             rope: self.rope_scaling.scale()?,
-            head_norms: is("qwen3"),
+            norms: match self.model_type.as_str() {
+                "qwen3" => Norms::QWEN3,
+                "olmo2" => Norms::OLMO2,
+                _ => Norms::PLAIN,
+            },
         };
         let config = ModelConfig {
             vocab_size: self.vocab_size,
@@ -375,13 +380,13 @@ mod tests {
     fn qwen3_has_norms_of_heads_and_its_own_width_of_them() {
         let qwen3 = |from: &str, to: &str| parse(&small(from, to).replace("\"llama\"", "\"qwen3\""));
         let plain = qwen3("576", "576").network().unwrap();
-        assert_eq!(plain.variant, Variant { head_norms: true, ..Variant::PLAIN });
+        assert_eq!(plain.variant, Variant { norms: Norms::QWEN3, ..Variant::PLAIN });
         assert_eq!(plain.head_dim, 128, "as the library has it");
         let said = qwen3(
             "\"attention_bias\": false",
             "\"attention_bias\": true, \"mlp_bias\": true, \"head_dim\": 32",
         );
-        let variant = Variant { qkv_bias: true, output_bias: true, head_norms: true, ..Variant::PLAIN };
+        let variant = Variant { qkv_bias: true, output_bias: true, norms: Norms::QWEN3, ..Variant::PLAIN };
         assert_eq!(said.network().map(|network| (network.head_dim, network.variant)), Ok((32, variant)));
     }
 

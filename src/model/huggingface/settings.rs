@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::norms::Norms;
 use crate::model::tokenizer::{BOS, EOS, PAD, Tokenizer};
 use crate::model::variant::{RopeScale, Variant};
 use crate::tensor::dtype::DType;
@@ -24,18 +25,21 @@ enum Family {
     Llama,
     /// Biases on queries, keys and values.
     Qwen2,
-    /// Norms of query and key heads; biases on all of attention, or nothing.
+    /// Norms of each query and key head; biases on all of attention, or nothing.
     Qwen3,
+    /// Norms behind attention and feed-forward; biases on all of attention, or nothing.
+    Olmo2,
 }
 
 impl Family {
     /// The family that has these biases and norms.
     fn of(variant: &Variant) -> Option<Self> {
-        let Variant { qkv_bias, output_bias, ffn_bias, head_norms, .. } = *variant;
-        match (qkv_bias == output_bias, ffn_bias, head_norms) {
-            (true, false, true) => Some(Self::Qwen3),
-            (true, _, false) => Some(Self::Llama),
-            (false, false, false) if qkv_bias => Some(Self::Qwen2),
+        let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = *variant;
+        match (qkv_bias == output_bias, ffn_bias, norms) {
+            (true, false, Norms::QWEN3) => Some(Self::Qwen3),
+            (true, false, Norms::OLMO2) => Some(Self::Olmo2),
+            (true, _, Norms::PLAIN) => Some(Self::Llama),
+            (false, false, Norms::PLAIN) if qkv_bias => Some(Self::Qwen2),
             _ => None,
         }
     }
@@ -46,6 +50,7 @@ impl Family {
             Self::Llama => ("llama", "LlamaForCausalLM"),
             Self::Qwen2 => ("qwen2", "Qwen2ForCausalLM"),
             Self::Qwen3 => ("qwen3", "Qwen3ForCausalLM"),
+            Self::Olmo2 => ("olmo2", "Olmo2ForCausalLM"),
         }
     }
 }
@@ -56,10 +61,10 @@ pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
     if Family::of(&config.variant).is_some() {
         return Ok(());
     }
-    let expected = if config.variant.head_norms {
-        "biases of qwen3 (all of attention)"
-    } else {
+    let expected = if config.variant.norms.are_plain() {
         "those of qwen2 (queries, keys, values) or llama (all of attention, all of feed-forward)"
+    } else {
+        "norms and biases (none, or all of attention) of qwen3 or olmo2"
     };
     Err(ConfigError { field: "variant", found: config.variant.to_string(), expected: expected.to_owned() })
 }
@@ -99,6 +104,7 @@ pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) 
             say("attention_bias", Value::Bool(qkv_bias));
             say("use_sliding_window", Value::Bool(false));
         }
+        Family::Olmo2 => say("attention_bias", Value::Bool(qkv_bias)),
     }
     scaling(&rope).into_iter().for_each(|scaling| say("rope_scaling", scaling));
     ids(tokenizer).into_iter().for_each(|(key, ids)| say(key, ids));
@@ -172,16 +178,18 @@ mod tests {
             original_max_position_embeddings: Some(1024.0),
             ..RopeScaling::default()
         };
-        for (biases, rope, head_norms) in [
-            ([false, false, false], RopeScale::Plain, false),
-            ([true, false, false], rope, false),
-            ([true, true, false], RopeScale::Linear { factor: 2.5 }, false),
-            ([false, false, true], yarn.scale().unwrap(), false),
-            ([false, false, false], rope, true),
-            ([true, true, false], RopeScale::Plain, true),
+        for (biases, rope, norms) in [
+            ([false, false, false], RopeScale::Plain, Norms::PLAIN),
+            ([true, false, false], rope, Norms::PLAIN),
+            ([true, true, false], RopeScale::Linear { factor: 2.5 }, Norms::PLAIN),
+            ([false, false, true], yarn.scale().unwrap(), Norms::PLAIN),
+            ([false, false, false], rope, Norms::QWEN3),
+            ([true, true, false], RopeScale::Plain, Norms::QWEN3),
+            ([false, false, false], RopeScale::Plain, Norms::OLMO2),
+            ([true, true, false], RopeScale::Plain, Norms::OLMO2),
         ] {
             let [qkv_bias, output_bias, ffn_bias] = biases;
-            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope, head_norms };
+            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope, norms };
             let config = ModelConfig { variant, head_dim: 6, ..tiny() };
             assert!(check(&config).is_ok());
             let written = write(&config, DType::BF16, None);
@@ -190,8 +198,8 @@ mod tests {
         let variant = Variant { output_bias: true, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
         assert!(error.starts_with("variant is biases output") && error.contains("qwen2"), "{error}");
-        let variant = Variant { qkv_bias: true, head_norms: true, ..Variant::PLAIN };
+        let variant = Variant { qkv_bias: true, norms: Norms::QWEN3, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
-        assert!(error.contains("norms of query and key heads; expected biases of qwen3"), "{error}");
+        assert!(error.contains("of each query and key head; expected norms and biases (none"), "{error}");
     }
 }
