@@ -180,6 +180,13 @@ fn gguf_parents_are_bred_with_folders_and_keep_their_frequencies() {
         assert_eq!(frequencies(&parent).is_some(), name == "llama-llama3");
         assert_eq!(frequencies(&moved), frequencies(&parent));
         assert_eq!(moved.config, parent.config);
+        // What is handed on says of which family the child is.
+        space.studbook(&["export", "plan.toml", "moved", "--out", &format!("{name}-dossier")]).exits(0);
+        let bill: serde_json::Value =
+            serde_json::from_str(&space.read(&format!("{name}-dossier/bom.cdx.json"))).unwrap();
+        let model = &bill["metadata"]["component"]["modelCard"]["modelParameters"];
+        let family = if ["qwen3", "olmo2"].contains(&name) { name } else { "llama" };
+        assert_eq!(model["architectureFamily"], family);
     }
 }
 
