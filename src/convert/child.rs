@@ -235,7 +235,7 @@ fn gguf_layout(
 ) -> Result<gguf::write::Layout, ConvertError> {
     let new = |tokenizer: Option<&Tokenizer>| {
         let config = task.config(gguf::NAME)?;
-        let own = task.package.naming.and_then(Architecture::from_naming);
+        let own = task.package.naming.and_then(|naming| Architecture::with_rows(naming, config));
         let architecture = own.unwrap_or_else(|| Architecture::of(config));
         Ok::<_, ConvertError>(gguf::meaning::facts(architecture, config, tokenizer))
     };

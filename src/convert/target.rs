@@ -123,8 +123,9 @@ impl Target {
         }
     }
 
-    /// What tensors are called there; none for a format that says nothing of what they mean.
-    pub fn naming(self) -> Option<Naming> {
+    /// What tensors are called there if nothing is known of the network; none for a format that says nothing of
+    /// what they mean. What a file really has is asked of [`Self::naming_like`].
+    fn naming(self) -> Option<Naming> {
         match self {
             Self::Slm1 | Self::Trained => Some(Naming::Slm1),
             Self::Gguf => Some(Naming::Gguf),
@@ -133,14 +134,14 @@ impl Target {
         }
     }
 
-    /// What tensors are called in a file of it that is like `like`: GGUF has two families, and a format that
+    /// What tensors are called in a file of it that is like `like`: GGUF has several families, and a format that
     /// says nothing of names keeps those of `like`.
     pub fn naming_like(self, like: &Package) -> Option<Naming> {
         let Some(naming) = self.naming() else { return like.naming };
         if self != Self::Gguf {
             return Some(naming);
         }
-        let own = like.naming.filter(|naming| Architecture::from_naming(*naming).is_some());
+        let own = like.naming.filter(|naming| naming.is_gguf());
         let of_network = like.config.as_ref().map(|config| Architecture::of(config).naming());
         Some(own.or(of_network.ok()).unwrap_or(naming))
     }

@@ -310,7 +310,7 @@ impl<'a> Task<'a> {
 
 /// Whether a family of files has words for the network. A folder's own configuration goes to its children.
 fn check_words(package: &Package, config: &ModelConfig, to: Naming) -> Result<(), ConfigError> {
-    match (to, Architecture::from_naming(to)) {
+    match (to, Architecture::with_rows(to, config)) {
         (Naming::HuggingFace, _) if package.companion(CONFIG).is_some() => Ok(()),
         (Naming::HuggingFace, _) => settings::check(config),
         (_, Some(architecture)) => architecture.check(config),

@@ -7,6 +7,7 @@ use super::card::own;
 use super::evidence::{Evidence, ancestors, kin};
 use crate::base::canonical;
 use crate::base::digest::Sha256;
+use crate::model::gguf::Architecture;
 use crate::record::source::SourceArtifact;
 
 /// Writes the bill of materials. The reason is a sentence.
@@ -103,8 +104,11 @@ fn model(evidence: &Evidence, ancestors: &[Value]) -> Value {
         "inputs": [{ "format": "text" }],
         "outputs": [{ "format": "text" }],
     });
-    if manifest.identity.architecture.is_some() {
-        parameters["architectureFamily"] = json!("llama");
+    if let Some(network) = &manifest.identity.architecture {
+        // One that differs from a llama in biases has always been called one.
+        let is_llama = network.variant.norms.are_plain();
+        let family = if is_llama { Architecture::Llama } else { Architecture::of(network) };
+        parameters["architectureFamily"] = json!(family.name());
     }
     json!({
         "type": "machine-learning-model",

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::norms::{HeadNorms, NormPlace};
 use super::variant::Variant;
 use crate::tensor::shape::{Shape, ShapeError};
 
@@ -62,8 +63,10 @@ pub struct TensorSpec {
     pub shape: Shape,
 }
 
-/// Tensors of one block, biases apart.
+/// Tensors of one block, biases and norms of heads apart: on either side there are two norms.
 const PER_LAYER: u64 = 9;
+/// The norms of heads of one block: of queries, of keys.
+const HEAD_NORMS: u64 = 2;
 
 impl ModelConfig {
     /// Checks every field and every relation between fields.
@@ -97,29 +100,30 @@ impl ModelConfig {
         self.variant.validate()
     }
 
-    /// Checks, too, that it is a network SLM1 has words for: its heads are as wide as the residual
-    /// stream, and it is of the plain variant.
+    /// Checks, too, that it is a network SLM1 has words for: it is of the plain variant, and its heads are as
+    /// wide as the residual stream.
     pub fn validate_plain(&self) -> Result<(), ConfigError> {
         self.validate()?;
+        // First what no other width would mend.
+        if !self.variant.is_plain() {
+            let (found, expected) = (self.variant.to_string(), Variant::PLAIN.to_string());
+            return Err(ConfigError { field: "variant", found, expected });
+        }
         let width = self.query_size();
         ensure(
             width == u64::from(self.hidden_size),
             "hidden_size",
             self.hidden_size,
             format_args!("head_count x head_dim = {width}"),
-        )?;
-        if self.variant.is_plain() {
-            return Ok(());
-        }
-        let (found, expected) = (self.variant.to_string(), Variant::PLAIN.to_string());
-        Err(ConfigError { field: "variant", found, expected })
+        )
     }
 
     /// Number of tensors, without listing them: a header can claim billions.
     pub fn tensor_count(&self) -> u64 {
-        let Variant { qkv_bias, output_bias, ffn_bias, .. } = self.variant;
+        let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = self.variant;
         let biases = 3 * u64::from(qkv_bias) + u64::from(output_bias) + 3 * u64::from(ffn_bias);
-        u64::from(self.layer_count) * (PER_LAYER + biases) + if self.tied_output { 2 } else { 3 }
+        let per_layer = PER_LAYER + biases + HEAD_NORMS * u64::from(norms.heads != HeadNorms::None);
+        u64::from(self.layer_count) * per_layer + if self.tied_output { 2 } else { 3 }
     }
 
     /// Width of all query heads.
@@ -144,17 +148,24 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     let ffn = config.ffn_size as usize;
     let query = usize::try_from(config.query_size()).unwrap_or(usize::MAX);
     let kv = usize::try_from(config.kv_size()).unwrap_or(usize::MAX);
-    let Variant { qkv_bias, output_bias, ffn_bias, .. } = config.variant;
-    let layer: [(&str, &[usize], bool); PER_LAYER as usize] = [
-        ("attn_norm", &[hidden], false),
-        ("wq", &[query, hidden], qkv_bias),
-        ("wk", &[kv, hidden], qkv_bias),
-        ("wv", &[kv, hidden], qkv_bias),
-        ("wo", &[hidden, query], output_bias),
-        ("ffn_norm", &[hidden], false),
-        ("w1", &[ffn, hidden], ffn_bias),
-        ("w2", &[hidden, ffn], ffn_bias),
-        ("w3", &[ffn, hidden], ffn_bias),
+    let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = config.variant;
+    let head_norms = norms.heads.widths(config.head_dim as usize, query, kv);
+    let [query_norm, key_norm] = head_norms.unwrap_or_default();
+    let before = norms.place == NormPlace::Before;
+    // Name, dimensions, whether it is there, whether it has a bias.
+    let layer: [(&str, &[usize], bool, bool); 12] = [
+        ("attn_norm", &[hidden], before, false),
+        ("wq", &[query, hidden], true, qkv_bias),
+        ("wk", &[kv, hidden], true, qkv_bias),
+        ("wv", &[kv, hidden], true, qkv_bias),
+        ("q_norm", &[query_norm], head_norms.is_some(), false),
+        ("k_norm", &[key_norm], head_norms.is_some(), false),
+        ("wo", &[hidden, query], true, output_bias),
+        ("ffn_norm", &[hidden], true, false),
+        ("w1", &[ffn, hidden], true, ffn_bias),
+        ("w2", &[hidden, ffn], true, ffn_bias),
+        ("w3", &[ffn, hidden], true, ffn_bias),
+        ("ffn_post_norm", &[hidden], !before, false),
     ];
     let mut table = Vec::new();
     let mut push = |name: String, dims: &[usize]| {
@@ -162,7 +173,7 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     };
     push("tok_embeddings.weight".to_owned(), &[vocab, hidden])?;
     for index in 0..config.layer_count {
-        for (part, dims, bias) in layer {
+        for (part, dims, _, bias) in layer.into_iter().filter(|(_, _, there, _)| *there) {
             push(format!("layers.{index}.{part}.weight"), dims)?;
             if bias {
                 push(format!("layers.{index}.{part}.bias"), &dims[..1])?;
@@ -191,6 +202,7 @@ fn ensure(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::norms::Norms;
     use crate::model::variant::RopeScale;
 
     /// One block, hidden 8, FFN 16, vocabulary 260: the published tiny fixture.
@@ -249,6 +261,31 @@ pub(crate) mod tests {
         let expected =
             ["wq.weight 12x8", "wq.bias 12", "wk.weight 6x8", "wk.bias 6"].map(|it| format!("layers.0.{it}"));
         assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn norms_stand_where_they_are_read() {
+        let listed = |norms| {
+            let variant = Variant { norms, ..Variant::PLAIN };
+            let config = ModelConfig { variant, head_dim: 6, kv_head_count: 1, layer_count: 3, ..tiny() };
+            let table = tensor_table(&config).unwrap();
+            assert_eq!(table.len() as u64, config.tensor_count());
+            let error = config.validate_plain().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("variant is {variant}; expected")), "{error}");
+            let of_layer = table.iter().filter_map(|spec| {
+                let name = spec.name.strip_prefix("layers.1.")?.strip_suffix(".weight")?;
+                Some(format!("{name} {}", spec.shape))
+            });
+            of_layer.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            listed(Norms::QWEN3),
+            "attn_norm 8, wq 12x8, wk 6x8, wv 6x8, q_norm 6, k_norm 6, wo 8x12, ffn_norm 8, w1 16x8, w2 8x16, w3 16x8"
+        );
+        assert_eq!(
+            listed(Norms::OLMO2),
+            "wq 12x8, wk 6x8, wv 6x8, q_norm 12, k_norm 6, wo 8x12, ffn_norm 8, w1 16x8, w2 8x16, w3 16x8, ffn_post_norm 8"
+        );
     }
 
     #[test]

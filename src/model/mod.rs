@@ -36,6 +36,7 @@ pub mod licence;
 #[cfg(feature = "engine")]
 pub mod listing;
 pub mod naming;
+pub mod norms;
 #[cfg(feature = "engine")]
 pub mod opened;
 #[cfg(feature = "engine")]

@@ -7,12 +7,13 @@
 //! | `norm.weight`, `output.weight` | `model.norm.weight`, `lm_head.weight` | `output_norm.weight`, `output.weight` |
 //!
 //! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF's `llama` take
-//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2` take `i` and `i + d/2` of a head
-//! of width `d`. The turned vectors are the same up to the order of their elements, so the rows of the query
-//! and key matrices (and their biases) are reordered on the way ([`Permutation`]), and every score stays
-//! what it was.
+//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2`, `qwen3` and
+//! `olmo2` take `i` and `i + d/2` of a head of width `d`. The turned vectors are the same up to the order of their elements, so the rows of
+//! the query and key matrices (and their biases, and the gains of the norms of their heads) are reordered on
+//! the way ([`Permutation`]), and every score stays what it was.
 
 use crate::model::config::ModelConfig;
+use crate::model::norms::HeadNorms;
 
 /// A family of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,22 +24,32 @@ pub enum Naming {
     HuggingFace,
     /// `blk.0.attn_q.weight`
     Gguf,
-    /// The same names, with rows as Hugging Face has them: the architecture `qwen2`.
+    /// The same names, with rows as Hugging Face has them: the architectures `qwen2` and `qwen3`.
     GgufHalves,
+    /// The same again, but for a norm that is called after what it stands behind: the architecture `olmo2`.
+    GgufBehind,
 }
 
 /// The parts of a layer, in SLM1, Hugging Face, GGUF.
-const LAYER: [[&str; 3]; 9] = [
+const LAYER: [[&str; 3]; 12] = [
     ["attn_norm", "input_layernorm", "attn_norm"],
     ["wq", "self_attn.q_proj", "attn_q"],
     ["wk", "self_attn.k_proj", "attn_k"],
     ["wv", "self_attn.v_proj", "attn_v"],
+    ["q_norm", "self_attn.q_norm", "attn_q_norm"],
+    ["k_norm", "self_attn.k_norm", "attn_k_norm"],
     ["wo", "self_attn.o_proj", "attn_output"],
-    ["ffn_norm", "post_attention_layernorm", "ffn_norm"],
+    [BETWEEN, "post_attention_layernorm", "ffn_norm"],
     ["w1", "mlp.gate_proj", "ffn_gate"],
     ["w2", "mlp.down_proj", "ffn_down"],
     ["w3", "mlp.up_proj", "ffn_up"],
+    ["ffn_post_norm", "post_feedforward_layernorm", "post_ffw_norm"],
 ];
+
+/// The norm between attention and feed-forward, which is of either ([`super::norms`]).
+const BETWEEN: &str = "ffn_norm";
+/// What it is called in GGUF where it is of attention.
+const BEHIND_ATTENTION: &str = "post_attention_norm";
 
 /// The tensors outside of the layers.
 const AROUND: [[&str; 3]; 3] = [
@@ -50,16 +61,21 @@ const AROUND: [[&str; 3]; 3] = [
 const PREFIX: [&str; 3] = ["layers.", "model.layers.", "blk."];
 
 impl Naming {
-    /// The two of GGUF have the same names; only a file's facts tell them apart.
-    const ALL: [Self; 4] = [Self::Slm1, Self::HuggingFace, Self::Gguf, Self::GgufHalves];
+    /// Those of GGUF have the same names around their layers; only a file's facts tell them apart.
+    const ALL: [Self; 5] = [Self::Slm1, Self::HuggingFace, Self::Gguf, Self::GgufHalves, Self::GgufBehind];
 
     /// Its column in the tables.
     fn column(self) -> usize {
         match self {
             Self::Slm1 => 0,
             Self::HuggingFace => 1,
-            Self::Gguf | Self::GgufHalves => 2,
+            Self::Gguf | Self::GgufHalves | Self::GgufBehind => 2,
         }
+    }
+
+    /// What it calls a part of a layer.
+    fn part(self, row: &[&'static str; 3]) -> &'static str {
+        if self == Self::GgufBehind && row[0] == BETWEEN { BEHIND_ATTENTION } else { row[self.column()] }
     }
 
     /// The family that a list of names belongs to: the one that knows the embeddings among them.
@@ -88,21 +104,30 @@ impl Naming {
         let (layer, part) = name.strip_prefix(PREFIX[from])?.split_once('.')?;
         let number: u32 = layer.parse().ok()?;
         let (part, kind) = part.rsplit_once('.').filter(|(_, kind)| ["weight", "bias"].contains(kind))?;
-        let row = LAYER.iter().find(|row| row[from] == part)?;
+        let row = LAYER.iter().find(|row| other.part(row) == part)?;
         // A number has one spelling.
-        (number.to_string() == layer).then(|| format!("{}{number}.{}.{kind}", PREFIX[to], row[to]))
+        (number.to_string() == layer).then(|| format!("{}{number}.{}.{kind}", PREFIX[to], self.part(row)))
+    }
+
+    /// Whether these are names of GGUF.
+    pub fn is_gguf(self) -> bool {
+        self.column() == Self::Gguf.column()
     }
 
     /// Whether rotary pairs lie half a head apart, and not side by side.
     pub fn halves(self) -> bool {
-        matches!(self, Self::HuggingFace | Self::GgufHalves)
+        matches!(self, Self::HuggingFace | Self::GgufHalves | Self::GgufBehind)
     }
 
     /// How the rows of the tensor that SLM1 calls `name` move on the way from `self` to `to`.
     pub fn permutation(self, to: Self, name: &str, config: &ModelConfig) -> Option<Permutation> {
-        let heads = if name.contains(".wq.") {
+        // Gains lie as the rows do that they are for; those of a single head are shared by all.
+        let shared = config.variant.norms.heads != HeadNorms::All;
+        let heads = if shared && (name.contains(".q_norm.") || name.contains(".k_norm.")) {
+            1
+        } else if name.contains(".wq.") || name.contains(".q_norm.") {
             config.head_count
-        } else if name.contains(".wk.") {
+        } else if name.contains(".wk.") || name.contains(".k_norm.") {
             config.kv_head_count
         } else {
             return None;
@@ -146,18 +171,31 @@ mod tests {
     use super::*;
     use crate::model::config::tensor_table;
     use crate::model::config::tests::tiny;
+    use crate::model::norms::Norms;
+    use crate::model::variant::Variant;
 
     #[test]
     fn every_tensor_has_a_name_everywhere_and_comes_back() {
-        for spec in tensor_table(&tiny()).unwrap() {
-            for to in Naming::ALL {
-                let there = to.from_slm1(&spec.name).unwrap();
-                assert_eq!(Naming::Slm1.translate(to, &there).as_deref(), Some(spec.name.as_str()));
+        for norms in [Norms::PLAIN, Norms::QWEN3, Norms::OLMO2] {
+            let variant = Variant { norms, ..Variant::PLAIN };
+            for spec in tensor_table(&ModelConfig { variant, ..tiny() }).unwrap() {
+                for to in Naming::ALL {
+                    let there = to.from_slm1(&spec.name).unwrap();
+                    assert_eq!(Naming::Slm1.translate(to, &there).as_deref(), Some(spec.name.as_str()));
+                }
             }
         }
         let name = |naming: Naming, slm1: &str| naming.from_slm1(slm1).unwrap();
         assert_eq!(name(Naming::HuggingFace, "layers.3.w1.weight"), "model.layers.3.mlp.gate_proj.weight");
         assert_eq!(name(Naming::Gguf, "layers.3.wo.weight"), "blk.3.attn_output.weight");
+        assert_eq!(name(Naming::Gguf, "layers.3.k_norm.weight"), "blk.3.attn_k_norm.weight");
+        assert_eq!(name(Naming::GgufHalves, "layers.3.ffn_norm.weight"), "blk.3.ffn_norm.weight");
+        assert_eq!(name(Naming::GgufBehind, "layers.3.ffn_norm.weight"), "blk.3.post_attention_norm.weight");
+        assert_eq!(name(Naming::GgufBehind, "layers.3.ffn_post_norm.weight"), "blk.3.post_ffw_norm.weight");
+        assert_eq!(
+            Naming::GgufBehind.translate(Naming::Gguf, "blk.3.ffn_norm.weight").unwrap(),
+            "blk.3.post_attention_norm.weight"
+        );
         assert_eq!(name(Naming::HuggingFace, "layers.3.wq.bias"), "model.layers.3.self_attn.q_proj.bias");
         for stranger in ["layers.3.w4.weight", "layers.03.w1.weight", "layers.w1.weight", "x"] {
             assert_eq!(Naming::Gguf.from_slm1(stranger), None);
@@ -190,6 +228,14 @@ mod tests {
         assert_eq!(moved("layers.0.wq.weight").unwrap().heads, 2);
         assert_eq!(moved("layers.0.wk.weight").unwrap().heads, 1);
         assert_eq!(moved("layers.0.wv.weight"), None);
+        // The gains of a head lie as its rows do, and so do those of all heads.
+        assert_eq!(moved("layers.0.q_norm.weight").unwrap().heads, 1);
+        assert_eq!(moved("layers.0.k_norm.weight").unwrap().heads, 1);
+        let variant = Variant { norms: Norms::OLMO2, ..Variant::PLAIN };
+        let olmo2 = ModelConfig { variant, ..config.clone() };
+        let of_all = |name| Naming::Slm1.permutation(Naming::HuggingFace, name, &olmo2).unwrap().heads;
+        assert_eq!((of_all("layers.0.q_norm.weight"), of_all("layers.0.k_norm.weight")), (2, 1));
+        assert_eq!(moved("layers.0.attn_norm.weight"), None);
         let moved = |from: Naming, to| from.permutation(to, "layers.0.wq.weight", &config).is_some();
         assert!(!moved(Naming::Slm1, Naming::Gguf) && !moved(Naming::HuggingFace, Naming::GgufHalves));
         assert!(moved(Naming::Gguf, Naming::GgufHalves) && moved(Naming::GgufHalves, Naming::Slm1));

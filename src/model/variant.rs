@@ -15,8 +15,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::ConfigError;
+use super::norms::Norms;
 
-/// Biases and rotary frequencies of a network.
+/// Biases, rotary frequencies and norms of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
@@ -28,6 +29,9 @@ pub struct Variant {
     pub ffn_bias: bool,
     /// How rotary frequencies are scaled.
     pub rope: RopeScale,
+    /// What is normed. Unsaid where that is what llama norms, as in every record from before others were known.
+    #[serde(default, skip_serializing_if = "Norms::are_plain")]
+    pub norms: Norms,
 }
 
 /// How rotary frequencies are scaled.
@@ -71,9 +75,14 @@ pub enum RopeScale {
 }
 
 impl Variant {
-    /// No biases, frequencies as they are.
-    pub const PLAIN: Self =
-        Self { qkv_bias: false, output_bias: false, ffn_bias: false, rope: RopeScale::Plain };
+    /// No biases, frequencies as they are, norms as llama has them.
+    pub const PLAIN: Self = Self {
+        qkv_bias: false,
+        output_bias: false,
+        ffn_bias: false,
+        rope: RopeScale::Plain,
+        norms: Norms::PLAIN,
+    };
 
     /// Whether SLM1 can say it.
     pub fn is_plain(&self) -> bool {
@@ -123,7 +132,8 @@ impl std::fmt::Display for Variant {
         let biases = [(self.qkv_bias, "qkv"), (self.output_bias, "output"), (self.ffn_bias, "feed-forward")];
         let biases: Vec<_> = biases.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
         let biases = if biases.is_empty() { "none".to_owned() } else { biases.join(", ") };
-        write!(f, "biases {biases}, frequencies {}", self.rope)
+        write!(f, "biases {biases}, frequencies {}", self.rope)?;
+        if self.norms.are_plain() { Ok(()) } else { write!(f, ", norms {}", self.norms) }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Dimensions {
     pub epsilon: f32,
     /// Whether the output matrix is the embedding matrix.
     pub tied: bool,
-    /// Biases and rotary frequencies.
+    /// Biases, rotary frequencies, norms.
     pub variant: Variant,
     /// Whether rotary pairs lie half a head apart, and not side by side.
     pub halves: bool,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::config::ModelConfig;
 use crate::model::naming::Naming;
+use crate::model::norms::{NormPlace, Norms};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::Variant;
 use crate::model::weights::{TensorInfo, Weights};
@@ -31,6 +32,14 @@ pub(super) fn config() -> ModelConfig {
         tied_output: false,
         variant: Variant::PLAIN,
     }
+}
+
+/// Every kind of norms.
+pub(super) const NORMS: [Norms; 3] = [Norms::PLAIN, Norms::QWEN3, Norms::OLMO2];
+
+/// The same network with these norms.
+pub(super) fn config_with(norms: Norms) -> ModelConfig {
+    ModelConfig { variant: Variant { norms, ..Variant::PLAIN }, ..config() }
 }
 
 /// A model of this configuration and encoding.
@@ -59,10 +68,14 @@ impl Tensors {
         let (vocab, hidden, ffn) = (size(config.vocab_size), size(config.hidden_size), size(config.ffn_size));
         let query = size(config.head_count * config.head_dim);
         let kv = size(config.kv_head_count * config.head_dim);
+        let norms = config.variant.norms;
+        let heads = norms.heads.widths(size(config.head_dim), query, kv);
+        // Before attention, or behind feed-forward; the third is called the same on either side.
+        let first = if norms.place == NormPlace::Before { "attn_norm" } else { "ffn_post_norm" };
         tensors.add("tok_embeddings.weight", &[vocab, hidden], dtype);
         for layer in 0..config.layer_count {
             for (name, dims) in [
-                ("attn_norm", vec![hidden]),
+                (first, vec![hidden]),
                 ("wq", vec![query, hidden]),
                 ("wk", vec![kv, hidden]),
                 ("wv", vec![kv, hidden]),
@@ -73,6 +86,9 @@ impl Tensors {
                 ("w3", vec![ffn, hidden]),
             ] {
                 tensors.add(&format!("layers.{layer}.{name}.weight"), &dims, dtype);
+            }
+            for (name, width) in ["q_norm", "k_norm"].into_iter().zip(heads.iter().flatten()) {
+                tensors.add(&format!("layers.{layer}.{name}.weight"), &[*width], dtype);
             }
         }
         tensors.add("norm.weight", &[hidden], dtype);

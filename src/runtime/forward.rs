@@ -253,6 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::norms::Norms;
     use crate::runtime::fixture;
     use crate::tensor::dtype::DType;
 
@@ -264,6 +265,10 @@ mod tests {
         prop::collection::vec(0_u32..260, 1..20)
     }
 
+    fn norms() -> impl Strategy<Value = Norms> {
+        prop::sample::select(fixture::NORMS.to_vec())
+    }
+
     fn dtype() -> impl Strategy<Value = DType> {
         prop::sample::select(fixture::DTYPES.to_vec())
     }
@@ -273,9 +278,9 @@ mod tests {
 
         #[test]
         fn a_prompt_has_the_bits_of_its_tokens_however_it_is_cut(
-            dtype in dtype(), tokens in tokens(), cuts in prop::collection::vec(1_usize..6, 20),
+            dtype in dtype(), norms in norms(), tokens in tokens(), cuts in prop::collection::vec(1_usize..6, 20),
         ) {
-            let model = fixture::model(&fixture::config(), dtype);
+            let model = fixture::model(&fixture::config_with(norms), dtype);
             let mut whole = Session::new(&model, 32).unwrap();
             let all = whole.feed_all(&tokens).unwrap().to_vec();
             let (mut cut, mut singles) = (Session::new(&model, 32).unwrap(), Session::new(&model, 32).unwrap());
@@ -294,9 +299,10 @@ mod tests {
 
         #[test]
         fn a_batch_has_the_bits_of_its_sequences_alone(
-            dtype in dtype(), prompts in prop::collection::vec(tokens(), 1..40), spread: bool, next in 0_u32..260,
+            dtype in dtype(), norms in norms(), prompts in prop::collection::vec(tokens(), 1..40), spread: bool,
+            next in 0_u32..260,
         ) {
-            let model = fixture::model(&fixture::config(), dtype);
+            let model = fixture::model(&fixture::config_with(norms), dtype);
             let mut sessions: Vec<_> = prompts.iter().map(|_| Session::new(&model, 32).unwrap()).collect();
             let mut together: Vec<_> = sessions.iter_mut().collect();
             let inputs: Vec<_> = prompts.iter().map(Vec::as_slice).collect();
@@ -387,24 +393,27 @@ mod tests {
     #[cfg(feature = "engine")]
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
-        let config = crate::model::config::ModelConfig {
-            hidden_size: 128,
-            head_dim: 32,
-            ffn_size: 352,
-            max_context: 100,
-            ..fixture::config()
-        };
-        let model = fixture::model(&config, DType::Q8_0);
         let tokens: Vec<u32> = (0..100).map(|i| i * 7 % 260).collect();
-        let logits = |threads, spread| {
+        let logits = |model: &Model, threads, spread| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut session = Session::new(&model, 100).unwrap();
+            let mut session = Session::new(model, 100).unwrap();
             pool.install(|| model.feed(&mut [&mut session], &[&tokens], Wanted::All, spread)).unwrap();
             session.logits().to_vec()
         };
-        let alone = logits(1, false);
-        for threads in [1, 2, 7] {
-            assert!(same_bits(&logits(threads, true), &alone), "{threads} threads");
+        for norms in fixture::NORMS {
+            let config = crate::model::config::ModelConfig {
+                hidden_size: 128,
+                head_dim: 32,
+                ffn_size: 352,
+                max_context: 100,
+                ..fixture::config_with(norms)
+            };
+            let model = fixture::model(&config, DType::Q8_0);
+            let alone = logits(&model, 1, false);
+            for threads in [1, 2, 7] {
+                let same = same_bits(&logits(&model, threads, true), &alone);
+                assert!(same, "{threads} threads, norms {norms}");
+            }
         }
     }
 

@@ -7,7 +7,13 @@
 //! logits = output * rms_norm(x)
 //! ```
 //!
+//! Where a network has other norms ([`crate::model::norms`]), `a` and `f` are x itself and what is added to x is
+//! normed, or wq * a and wk * a are normed before they are turned. Which norms there are is asked once a pass and
+//! layer, not for each number.
+//!
 //! Several matrices that are multiplied with the same numbers are multiplied together: threads meet once.
+
+use std::borrow::Cow;
 
 use super::config::Dimensions;
 use super::forward::Session;
@@ -62,9 +68,11 @@ impl Pass<'_> {
         x: &mut [f32],
     ) {
         let &Dimensions { query: width, kv, .. } = self.dimensions;
-        let normed = self.rms_norm(x, layer.attention_norm);
+        let normed = self.normed(x, layer.attention_norm);
         let [mut queries, mut keys, values] =
             self.products([&layer.query, &layer.key, &layer.value], &normed);
+        self.norm(&mut queries, layer.query_norm);
+        self.norm(&mut keys, layer.key_norm);
         for (place, row) in rows.iter().enumerate() {
             let session = &mut *sessions[row.session];
             let (key, value) = (&mut keys[place * kv..][..kv], &values[place * kv..][..kv]);
@@ -82,15 +90,17 @@ impl Pass<'_> {
                 memories[session].attend(position, query, out, self.dimensions, &mut scores);
             }
         });
-        let [output] = self.products([&layer.output], &attended);
+        let [mut output] = self.products([&layer.output], &attended);
+        self.norm(&mut output, layer.attention_post_norm);
         add(x, &output);
     }
 
     fn feed_forward(&self, layer: &Layer<'_>, x: &mut [f32]) {
-        let normed = self.rms_norm(x, layer.ffn_norm);
+        let normed = self.normed(x, layer.ffn_norm);
         let [mut gate, up] = self.products([&layer.gate, &layer.up], &normed);
         self.pieces(&mut gate, 1, |first, gate| let_through(gate, &up[first..]));
-        let [down] = self.products([&layer.down], &gate);
+        let [mut down] = self.products([&layer.down], &gate);
+        self.norm(&mut down, layer.ffn_post_norm);
         add(x, &down);
     }
 
@@ -122,6 +132,19 @@ impl Pass<'_> {
         outs
     }
 
+    /// `x` normed if there are gains for it, else as it is.
+    fn normed<'x>(&self, x: &'x [f32], gain: &[f32]) -> Cow<'x, [f32]> {
+        if gain.is_empty() { Cow::Borrowed(x) } else { Cow::Owned(self.rms_norm(x, gain)) }
+    }
+
+    /// The same in place.
+    fn norm(&self, x: &mut Vec<f32>, gain: &[f32]) {
+        if !gain.is_empty() {
+            *x = self.rms_norm(x, gain);
+        }
+    }
+
+    /// Every row of `x`, one as long as the gains, normed.
     fn rms_norm(&self, x: &[f32], gain: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
         self.pieces(&mut out, gain.len(), |first, out| {

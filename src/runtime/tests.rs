@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Package, Tokenizer, open_package};
+use crate::model::norms::HeadNorms;
+use crate::model::weights::{TensorInfo, Weights};
+use crate::model::{Checkpoint, Package, Tokenizer, open_package};
 use crate::runtime::{Model, Session};
 
 #[derive(serde::Deserialize)]
@@ -40,7 +42,7 @@ fn package(name: &str) -> Package {
 #[test]
 fn logits_agree_with_transformers() {
     let Reference { tokens, rows, cases } = reference();
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 13);
     for case in cases {
         let model = Model::new(Arc::new(package(&case.name).checkpoint().unwrap())).unwrap();
         let mut session = Session::new(&model, 48).unwrap();
@@ -53,6 +55,54 @@ fn logits_agree_with_transformers() {
         println!("{:20} off by at most {worst:.1e}", case.name);
         assert!(worst < 1e-4, "{}: off by {worst:e}", case.name);
     }
+}
+
+/// Norms of one of the two families left out or in another place, taken for one another, or with the gains of another
+/// layer: each is another model, by far more than what rounding differs in.
+#[test]
+fn every_norm_counts() {
+    let Reference { tokens, .. } = reference();
+    let logits = |checkpoint: Checkpoint| {
+        let model = Model::new(Arc::new(checkpoint)).unwrap();
+        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
+    };
+    for name in ["qwen3", "olmo2"] {
+        let right = package(name).checkpoint().unwrap();
+        let expected = logits(right.clone());
+        let off = |wrong: Checkpoint| {
+            logits(wrong).iter().zip(&expected).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
+        };
+        let mut without = right.clone();
+        without.config.variant.norms.heads = HeadNorms::None;
+        assert!(off(without) > 1e-2, "{name}");
+        // Two norms of one width, of a block or of both blocks.
+        let norms: Vec<_> = right.infos().iter().filter(|info| info.name.contains("norm")).collect();
+        let mut pairs = 0;
+        for (place, one) in norms.iter().enumerate() {
+            for other in norms[..place].iter().filter(|other| other.shape == one.shape) {
+                let mut wrong = right.clone();
+                wrong.weights = exchanged(&right.weights, &one.name, &other.name);
+                assert!(off(wrong) > 1e-2, "{name}: {} and {}", one.name, other.name);
+                pairs += 1;
+            }
+        }
+        // Five are as wide as the residual stream, in qwen3 four as a head. In olmo2 queries are as wide as the
+        // stream, too, and keys half of that.
+        assert_eq!(pairs, if name == "qwen3" { 10 + 6 } else { 21 + 1 });
+    }
+}
+
+/// The weights with the names of two tensors exchanged.
+fn exchanged(weights: &Weights, one: &str, other: &str) -> Weights {
+    let renamed = |info: &TensorInfo| {
+        let name = match info.name.as_str() {
+            name if name == one => other,
+            name if name == other => one,
+            name => name,
+        };
+        (0, TensorInfo { name: name.to_owned(), ..info.clone() })
+    };
+    Weights::gathered(weights.format(), &[weights], weights.infos().iter().map(renamed).collect())
 }
 
 /// As llama.cpp stores them: rotary pairs side by side, and the scaling of their frequencies as a tensor.

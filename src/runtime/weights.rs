@@ -11,6 +11,7 @@ use super::config::Dimensions;
 use super::error::RuntimeError;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::naming::Naming;
+use crate::model::norms::NormPlace;
 use crate::model::variant::Variant;
 use crate::tensor::dtype::DType;
 use crate::tensor::kernel::Matrix;
@@ -27,11 +28,15 @@ struct Place {
 #[derive(Debug)]
 struct LayerPlaces {
     attention_norm: Vec<f32>,
+    attention_post_norm: Vec<f32>,
     query: Place,
     key: Place,
     value: Place,
+    query_norm: Vec<f32>,
+    key_norm: Vec<f32>,
     output: Place,
     ffn_norm: Vec<f32>,
+    ffn_post_norm: Vec<f32>,
     gate: Place,
     down: Place,
     up: Place,
@@ -54,16 +59,20 @@ pub struct Linear<'a> {
     pub bias: &'a [f32],
 }
 
-/// One block's weights, borrowed.
+/// One block's weights, borrowed. What is not normed has an empty norm.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Layer<'a> {
     pub attention_norm: &'a [f32],
+    pub attention_post_norm: &'a [f32],
     pub query: Linear<'a>,
     pub key: Linear<'a>,
     pub value: Linear<'a>,
+    pub query_norm: &'a [f32],
+    pub key_norm: &'a [f32],
     pub output: Linear<'a>,
     pub ffn_norm: &'a [f32],
+    pub ffn_post_norm: &'a [f32],
     pub gate: Linear<'a>,
     pub down: Linear<'a>,
     pub up: Linear<'a>,
@@ -81,21 +90,34 @@ impl Layout {
     /// count costs nothing.
     pub fn new(checkpoint: &Checkpoint, dimensions: &Dimensions) -> Result<Self, RuntimeError> {
         let finder = Finder::new(checkpoint);
-        let &Dimensions { vocab, hidden, query, kv, ffn, variant, .. } = dimensions;
-        let Variant { qkv_bias, output_bias, ffn_bias, .. } = variant;
+        let &Dimensions { vocab, hidden, head, query, kv, ffn, variant, .. } = dimensions;
+        let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = variant;
+        let [query_norm, key_norm] = norms.heads.widths(head, query, kv).unwrap_or_default();
+        // How wide a norm is that stands before, or behind; zero where it does not.
+        let [before, behind] = match norms.place {
+            NormPlace::Before => [hidden, 0],
+            NormPlace::Behind => [0, hidden],
+        };
         let mut layers = Vec::new();
         for layer in 0..dimensions.layers {
             let linear = |name: &str, rows, columns, bias| {
                 finder.linear(&format!("layers.{layer}.{name}"), rows, columns, bias)
             };
-            let vector = |name: &str| finder.vector(&format!("layers.{layer}.{name}.weight"), hidden);
+            let norm = |name: &str, width| match width {
+                0 => Ok(Vec::new()),
+                width => finder.vector(&format!("layers.{layer}.{name}.weight"), width),
+            };
             layers.push(LayerPlaces {
-                attention_norm: vector("attn_norm")?,
+                attention_norm: norm("attn_norm", before)?,
+                attention_post_norm: norm("ffn_norm", behind)?,
                 query: linear("wq", query, hidden, qkv_bias)?,
                 key: linear("wk", kv, hidden, qkv_bias)?,
                 value: linear("wv", kv, hidden, qkv_bias)?,
+                query_norm: norm("q_norm", query_norm)?,
+                key_norm: norm("k_norm", key_norm)?,
                 output: linear("wo", hidden, query, output_bias)?,
-                ffn_norm: vector("ffn_norm")?,
+                ffn_norm: norm("ffn_norm", before)?,
+                ffn_post_norm: norm("ffn_post_norm", behind)?,
                 gate: linear("w1", ffn, hidden, ffn_bias)?,
                 down: linear("w2", hidden, ffn, ffn_bias)?,
                 up: linear("w3", ffn, hidden, ffn_bias)?,
@@ -127,11 +149,15 @@ impl<'a> Weights<'a> {
         let layer = &self.layout.layers[index];
         Layer {
             attention_norm: &layer.attention_norm,
+            attention_post_norm: &layer.attention_post_norm,
             query: self.linear(&layer.query),
             key: self.linear(&layer.key),
             value: self.linear(&layer.value),
+            query_norm: &layer.query_norm,
+            key_norm: &layer.key_norm,
             output: self.linear(&layer.output),
             ffn_norm: &layer.ffn_norm,
+            ffn_post_norm: &layer.ffn_post_norm,
             gate: self.linear(&layer.gate),
             down: self.linear(&layer.down),
             up: self.linear(&layer.up),

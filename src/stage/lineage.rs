@@ -140,7 +140,7 @@ fn expected(context: &Context<'_>, params: &Params) -> Result<Expected, StageErr
     // A bare file of tensors will not say what network they are of.
     let network = opened.package.naming_of_known_network();
     let naming = network.filter(|_| params.output.format != Target::Safetensors);
-    let naming = naming.and(params.output.format.naming().or(network));
+    let naming = naming.and(params.output.format.naming_like(&like));
     Ok(Expected {
         format: params.output.format.name().to_owned(),
         dtype: Quantisation::of_planned(planned).name,

@@ -76,7 +76,7 @@ impl Stage for SmokeStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn weight(&self) -> Weight {

@@ -290,7 +290,17 @@ fn a_network_that_is_not_known_is_stored_anew_as_it_is() {
     assert!(space.read("out/config.json").contains("\"bfloat16\""));
     space.studbook(&["diff", "m", "out"]).exits(0).says("the same values");
     // In another format it would have to be.
-    space.studbook(&["convert", "m", "out.slm"]).exits(2).complains("the network is not known");
+    space
+        .studbook(&["convert", "m", "out.slm"])
+        .exits(2)
+        .complains("the network is not known")
+        .complains("config.json says `model_type` `something`; what is run here is `llama`, `mistral`, `qwen2`, `qwen3`, `olmo2`")
+        .complains("merging works for any other, too");
+    space.edit("m/config.json", "\"model_type\": \"something\", ", "");
+    space
+        .studbook(&["generate", "m", "--prompt", "a"])
+        .exits(2)
+        .complains("config.json says no `model_type`");
 }
 
 /// The same ids in other words are one tokenizer: what a file says of offsets, types of tokens and pairs of texts

@@ -1,5 +1,7 @@
 //! Declaring and looking: `init`, `check`, `graph`, `inspect`, `generate`, `completions`.
 
+use studbook::model::norms::Norms;
+use studbook::model::open_package;
 use studbook::tensor::dtype::DType;
 
 use crate::space::{Space, config, model};
@@ -77,6 +79,15 @@ fn init_takes_models_of_any_format() {
     space.studbook(&["init", "gguf.toml", "--parent", "two.gguf", "--parent", "three.slm"]).exits(0);
     goes_all_the_way(&space, "gguf.toml");
     assert!(space.path(".studbook/runs/gguf/04-operator/average.gguf").exists());
+    // A family whose networks norm their heads, as a folder and as a file.
+    let qwen = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/qwen3.gguf");
+    space.write("qwen3.gguf", &std::fs::read(qwen).unwrap());
+    space.studbook(&["convert", "qwen3.gguf", "qwen3", "--to", "hugging-face"]).exits(0);
+    let parents = ["--parent", "qwen3", "--parent", "qwen3.gguf", "--suite", "suite.jsonl"];
+    space.studbook(&[&["init", "qwen.toml"], &parents[..]].concat()).exits(0);
+    goes_all_the_way(&space, "qwen.toml");
+    let child = open_package(&space.path(".studbook/runs/qwen/04-operator/average")).unwrap().package;
+    assert!(child.checkpoint().unwrap().config.variant.norms == Norms::QWEN3);
     // What has no words cannot be measured.
     space.studbook(&["convert", "one.slm", "bare.safetensors"]).exits(0);
     let said = space.studbook(&["init", "bare.toml", "--parent", "bare.safetensors"]).exits(2);

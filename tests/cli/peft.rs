@@ -150,19 +150,23 @@ fn a_model_with_an_adapter_is_converted_and_run_as_one() {
 fn an_adapter_on_a_downloaded_model_is_run_and_measured() {
     let space = Space::empty();
     let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let (folder, file) = (fixtures.join("lm_eval/model"), fixtures.join("gguf/qwen2.gguf"));
+    let folder = fixtures.join("lm_eval/model");
     for name in ["config.json", "model.safetensors", "tokenizer.json"] {
         space.write(&format!("base/{name}"), &std::fs::read(folder.join(name)).unwrap());
     }
-    space.write("base.gguf", &std::fs::read(file).unwrap());
-    // Both are 16 wide and 24 inside; one is tied.
+    for (name, file) in [("base.gguf", "gguf/qwen2.gguf"), ("qwen3.gguf", "gguf/qwen3.gguf")] {
+        space.write(name, &std::fs::read(fixtures.join(file)).unwrap());
+    }
+    space.studbook(&["convert", "qwen3.gguf", "qwen3", "--to", "hugging-face"]).exits(0);
+    // All are 16 wide and 24 inside; one is tied.
     space.write("lora/adapter_model.safetensors", &factors("F32", &[("layers.1.mlp.up_proj", 24, 16, 2)]));
     let settings = r#"{"peft_type":"LORA","r":2,"lora_alpha":40,"target_modules":["up_proj"]}"#;
     space.write("lora/adapter_config.json", settings.as_bytes());
     space.write("cases.jsonl", b"{\"id\":\"c\",\"prompt\":\"the \",\"expected\":\"x\"}\n");
-    for base in ["base", "base.gguf"] {
+    for base in ["base", "base.gguf", "qwen3", "qwen3.gguf"] {
         let whole = format!("whole-{base}");
-        let to = if base == "base" { "hugging-face" } else { "gguf" };
+        let is_file = base.ends_with(".gguf");
+        let to = if is_file { "gguf" } else { "hugging-face" };
         let made = ["convert", &format!("{base}+lora"), &whole, "--to", to, "--dtype", "f32"];
         space.studbook(&made).exits(0);
         let words = |name: &str| {
@@ -195,10 +199,22 @@ fn an_adapter_on_a_downloaded_model_is_run_and_measured() {
         let outcomes =
             |name: &str| space.read(&format!(".studbook/runs/tuned/07-eval/{name}.cases.outcomes.jsonl"));
         assert_eq!(outcomes("x"), outcomes("whole"));
-        let child =
-            format!(".studbook/runs/tuned/04-operator/child{}", if base == "base" { "" } else { ".gguf" });
+        let child = format!(".studbook/runs/tuned/04-operator/child{}", if is_file { ".gguf" } else { "" });
         space.studbook(&["diff", &whole, &child, "--exit-code"]).exits(0);
     }
+    // What is turned, in both of qwen3's formats: the heads are wider than their share of the residual stream.
+    let modules = [("layers.0.self_attn.q_proj", 40, 16, 2), ("layers.1.self_attn.k_proj", 20, 16, 2)];
+    space.write("turned/adapter_model.safetensors", &factors("F32", &modules));
+    space.write(
+        "turned/adapter_config.json",
+        settings.replace("\"up_proj\"", "\"q_proj\",\"k_proj\"").as_bytes(),
+    );
+    for (base, whole) in [("qwen3", "turned-folder"), ("qwen3.gguf", "turned-file")] {
+        let made = ["convert", &format!("{base}+turned"), whole, "--to", "hugging-face", "--dtype", "f32"];
+        space.studbook(&made).exits(0);
+    }
+    space.studbook(&["diff", "turned-folder", "turned-file", "--exit-code"]).exits(0).says("the same values");
+    space.studbook(&["diff", "qwen3", "turned-folder", "--exit-code"]).exits(1).says("q_proj").says("k_proj");
 }
 
 /// A tied model that stores its output matrix all the same: a change of that copy would be lost.

@@ -145,6 +145,8 @@ fn models() -> Vec<Seed> {
         ("gguf", "quantised", gguf_of(gguf::general("llama"), &quantised)),
         ("gguf", "meaning", gguf_of(facts(Architecture::Llama), &quantised[..1])),
         ("gguf", "meaning_qwen2", gguf_of(facts(Architecture::Qwen2), &quantised[..1])),
+        ("gguf", "meaning_qwen3", gguf_of(facts(Architecture::Qwen3), &quantised[..1])),
+        ("gguf", "meaning_olmo2", gguf_of(facts(Architecture::Olmo2), &quantised[..1])),
         ("gguf", "pairs", include_bytes!("../fixtures/gguf/pairs.gguf").to_vec()),
     ]
 }

@@ -4,16 +4,18 @@
 //! |---|---|---|---|
 //! | `llama` (Llama, Mistral, SmolLM and their like) | side by side | those whose tensors are there | read |
 //! | `qwen2` | half a head apart | the same; queries, keys and values have them | unknown to it |
+//! | `qwen3`, `olmo2` | half a head apart | read if they are there, unknown to other programs | unknown to them |
 //!
 //! There is no architecture `mistral`: llama.cpp's converter writes those models as `llama`, and so does
-//! this one. A network with biases on queries, keys and values alone is written as `qwen2`, every other
-//! one as `llama`.
+//! this one. A network with the norms of qwen3 or olmo2 ([`crate::model::norms`]) is written as that, and they have no
+//! others; one with biases on queries, keys and values alone as `qwen2`, every other one as `llama`.
 //!
-//! Scaled frequencies of the kinds `linear` and `yarn` are facts of either architecture; those of `llama3`
+//! Scaled frequencies of the kinds `linear` and `yarn` are facts of each architecture; those of `llama3`
 //! are a tensor that only `llama` has ([`super::rope_freqs`]).
 
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::naming::Naming;
+use crate::model::norms::Norms;
 use crate::model::variant::{RopeScale, Variant};
 
 /// Whose facts a file has.
@@ -23,17 +25,23 @@ pub enum Architecture {
     Llama,
     /// `qwen2`
     Qwen2,
+    /// `qwen3`
+    Qwen3,
+    /// `olmo2`
+    Olmo2,
 }
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Llama, Self::Qwen2];
+    pub const ALL: [Self; 4] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo2];
 
     /// What `general.architecture` says, and what its facts begin with.
     pub fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Olmo2 => "olmo2",
         }
     }
 
@@ -46,19 +54,43 @@ impl Architecture {
     pub fn naming(self) -> Naming {
         match self {
             Self::Llama => Naming::Gguf,
-            Self::Qwen2 => Naming::GgufHalves,
+            Self::Qwen2 | Self::Qwen3 => Naming::GgufHalves,
+            Self::Olmo2 => Naming::GgufBehind,
         }
     }
 
-    /// The architecture with tensors of this family.
-    pub fn from_naming(naming: Naming) -> Option<Self> {
-        Self::ALL.into_iter().find(|architecture| architecture.naming() == naming)
+    /// What its networks norm.
+    pub fn norms(self) -> Norms {
+        match self {
+            Self::Llama | Self::Qwen2 => Norms::PLAIN,
+            Self::Qwen3 => Norms::QWEN3,
+            Self::Olmo2 => Norms::OLMO2,
+        }
+    }
+
+    /// Whether other programs look for biases in its files.
+    fn has_biases(self) -> bool {
+        matches!(self, Self::Llama | Self::Qwen2)
+    }
+
+    /// The architecture of a network whose rows lie as they do in this family of files; none if it is not of
+    /// GGUF. Whether its files can say the rest is asked of [`Self::check`].
+    pub fn with_rows(naming: Naming, config: &ModelConfig) -> Option<Self> {
+        match naming {
+            Naming::Gguf => Some(Self::Llama),
+            Naming::GgufHalves if config.variant.norms == Norms::QWEN3 => Some(Self::Qwen3),
+            Naming::GgufHalves => Some(Self::Qwen2),
+            Naming::GgufBehind => Some(Self::Olmo2),
+            Naming::Slm1 | Naming::HuggingFace => None,
+        }
     }
 
     /// The architecture that a network is written as.
     pub fn of(config: &ModelConfig) -> Self {
-        let Variant { qkv_bias, output_bias, ffn_bias, rope } = config.variant;
+        let Variant { qkv_bias, output_bias, ffn_bias, rope, norms } = config.variant;
         match (qkv_bias, output_bias, ffn_bias, rope) {
+            _ if norms == Norms::QWEN3 => Self::Qwen3,
+            _ if norms == Norms::OLMO2 => Self::Olmo2,
             (_, _, _, RopeScale::Llama3 { .. }) => Self::Llama,
             (true, false, false, _) => Self::Qwen2,
             _ => Self::Llama,
@@ -68,19 +100,33 @@ impl Architecture {
     /// Whether its files can say what the network is.
     pub fn check(self, config: &ModelConfig) -> Result<(), ConfigError> {
         config.validate()?;
+        self.check_tensors(&config.variant)?;
         let expected = match config.variant.rope {
             RopeScale::Plain | RopeScale::Linear { .. } => return Ok(()),
             RopeScale::Llama3 { .. } if self == Self::Llama => return Ok(()),
             RopeScale::Llama3 { .. } => {
-                "a way of scaling that is no tensor: `qwen2` has no rope_freqs.weight"
+                format!("a way of scaling that is no tensor: `{}` has no rope_freqs.weight", self.name())
             }
             rope if is_usual_yarn(&rope) => return Ok(()),
-            _ => {
-                "yarn with the numbers that follow from its factor and a context of the training in whole tokens"
-            }
+            _ => "yarn with the numbers that follow from its factor and a context of the training in whole tokens"
+                .to_owned(),
         };
         let found = config.variant.rope.to_string();
-        Err(ConfigError { field: "frequencies", found, expected: expected.to_owned() })
+        Err(ConfigError { field: "frequencies", found, expected })
+    }
+
+    /// Whether it has a place for every tensor that not every network has.
+    fn check_tensors(self, variant: &Variant) -> Result<(), ConfigError> {
+        let name = self.name();
+        let biased = variant.qkv_bias || variant.output_bias || variant.ffn_bias;
+        let expected = if variant.norms != self.norms() {
+            format!("the norms of every `{name}`: {}", self.norms())
+        } else if biased && !self.has_biases() {
+            format!("no biases, which programs that run a `{name}` do not look for")
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError { field: "variant", found: variant.to_string(), expected })
     }
 }
 
@@ -101,7 +147,8 @@ mod tests {
     use crate::model::config::tests::tiny;
 
     fn network(qkv_bias: bool, output_bias: bool, rope: RopeScale) -> ModelConfig {
-        ModelConfig { variant: Variant { qkv_bias, output_bias, ffn_bias: false, rope }, ..tiny() }
+        let variant = Variant { qkv_bias, output_bias, rope, ..Variant::PLAIN };
+        ModelConfig { variant, ..tiny() }
     }
 
     #[test]
@@ -116,6 +163,42 @@ mod tests {
         assert_eq!(Architecture::Llama.check(&config), Ok(()));
         let error = Architecture::Qwen2.check(&config).unwrap_err().to_string();
         assert!(error.contains("llama3 / 8") && error.contains("`qwen2` has no rope_freqs"), "{error}");
+    }
+
+    #[test]
+    fn each_architecture_has_its_norms_and_no_others() {
+        let normed = |norms, biased, rope| {
+            let variant = Variant { qkv_bias: biased, output_bias: biased, rope, norms, ..Variant::PLAIN };
+            ModelConfig { variant, ..tiny() }
+        };
+        let llama3 = RopeScale::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let refused = |architecture: Architecture, config: &ModelConfig| {
+            architecture.check(config).unwrap_err().to_string()
+        };
+        for own in [Architecture::Qwen3, Architecture::Olmo2] {
+            let (name, norms) = (own.name(), own.norms());
+            let plain = normed(norms, false, RopeScale::Plain);
+            let (biased, scaled) = (normed(norms, true, RopeScale::Plain), normed(norms, false, llama3));
+            for config in [&plain, &biased, &scaled] {
+                assert_eq!(Architecture::of(config), own);
+                for other in Architecture::ALL.into_iter().filter(|other| *other != own) {
+                    let error = refused(other, config);
+                    assert!(
+                        error.contains(&format!("expected the norms of every `{}`", other.name())),
+                        "{error}"
+                    );
+                }
+            }
+            assert_eq!(own.check(&plain), Ok(()));
+            let error = refused(own, &biased);
+            assert!(error.contains("biases qkv, output") && error.contains("expected no biases"), "{error}");
+            assert!(refused(own, &scaled).contains(&format!("`{name}` has no rope_freqs")));
+            assert_eq!(Architecture::with_rows(own.naming(), &plain), Some(own));
+            // Rows that lie side by side have no such norms, and the check says so.
+            assert_eq!(Architecture::with_rows(Naming::Gguf, &plain), Some(Architecture::Llama));
+            assert_eq!(Architecture::with_rows(Naming::HuggingFace, &plain), None);
+        }
+        assert_eq!(Architecture::with_rows(Naming::GgufHalves, &tiny()), Some(Architecture::Qwen2));
     }
 
     #[test]

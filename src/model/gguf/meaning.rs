@@ -10,7 +10,7 @@
 //! | `rope.freq_base`, `attention.layer_norm_rms_epsilon` | constants |
 //! | `rope.scaling.type`, `rope.scaling.factor`, `rope.scaling.original_context_length` | scaled frequencies |
 //!
-//! Biases are there if their tensors are. Older files state a factor, or `rope.scale_linear`, without a type,
+//! Biases are there if their tensors are, norms where the architecture has them. Older files state a factor, or `rope.scale_linear`, without a type,
 //! and mean `linear`.
 //!
 //! The tokenizers of SLM1 have no name in GGUF. A file made from an `.slm` carries the tokenizer's
@@ -36,7 +36,7 @@ pub const SPECIALS: &str = "studbook.special_token_count";
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MeaningError {
     /// Another architecture.
-    #[error("the architecture is `{0}`; `llama` and `qwen2` are known here")]
+    #[error("the architecture is `{0}`; {known} are known here", known = known())]
     Architecture(String),
     /// A fact that is missing or of the wrong kind.
     #[error("the fact `{0}` is missing or is no number that fits")]
@@ -52,6 +52,13 @@ pub enum MeaningError {
     Vocabulary(String),
 }
 
+/// The architectures with a meaning, for people.
+fn known() -> String {
+    let names = Architecture::ALL.map(|architecture| format!("`{}`", architecture.name()));
+    let [first @ .., last] = &names;
+    format!("{} and {last}", first.join(", "))
+}
+
 /// The architecture that the facts are of.
 pub fn architecture(facts: &Facts) -> Result<Architecture, MeaningError> {
     let name = facts.text("general.architecture").unwrap_or("nothing");
@@ -60,9 +67,15 @@ pub fn architecture(facts: &Facts) -> Result<Architecture, MeaningError> {
 
 /// The configuration that the facts describe; `stored` says whether the file has a tensor.
 pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfig, MeaningError> {
-    let own = Own { facts, architecture: architecture(facts)?.name() };
+    let architecture = architecture(facts)?;
+    let own = Own { facts, architecture: architecture.name() };
     if !matches!(own.get("expert_count"), None | Some(Fact::Unsigned(0))) {
         return Err(own.unsupported("expert_count"));
+    }
+    // The fact by which olmo3 differs, whose files name the same architecture.
+    let window = "attention.sliding_window";
+    if architecture == Architecture::Olmo2 && own.get(window).is_some() {
+        return Err(own.unsupported(window));
     }
     let (hidden_size, head_count) = (own.size("embedding_length")?, own.size("attention.head_count")?);
     let kv_head_count = own.stated_size("attention.head_count_kv")?.unwrap_or(head_count);
@@ -90,6 +103,7 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
             output_bias: stored("blk.0.attn_output.bias"),
             ffn_bias: stored("blk.0.ffn_gate.bias"),
             rope: own.rope(max_context)?,
+            norms: architecture.norms(),
         },
     })
 }

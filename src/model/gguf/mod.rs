@@ -10,7 +10,7 @@
 //! Read here: F32, F16, BF16, F64 and Q8_0 tensors; other quantisations are refused by their names.
 //! The same are written.
 //!
-//! The architectures `llama` and `qwen2` are given a meaning.
+//! The architectures `llama`, `qwen2`, `qwen3` and `olmo2` are given a meaning.
 //!
 //! * [`architecture`]: what each of them can say, and how its rows lie.
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.

@@ -9,6 +9,7 @@ use super::write::{Layout, Writer, general};
 use super::*;
 use crate::model::config::tests::tiny;
 use crate::model::config::{ModelConfig, tensor_table};
+use crate::model::norms::Norms;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::{RopeScale, Variant};
 use crate::model::writer::{ModelWriter, Planned, WriteError};
@@ -93,9 +94,12 @@ fn a_configuration_comes_back() {
         Variant { qkv_bias: true, rope: RopeScale::Linear { factor: 1.1 }, ..Variant::PLAIN },
         Variant { qkv_bias: true, output_bias: true, ffn_bias: true, ..Variant::PLAIN },
         Variant { rope: architecture::usual_yarn(4.0, 1024.0), ..Variant::PLAIN },
+        Variant { norms: Norms::QWEN3, ..Variant::PLAIN },
+        Variant { norms: Norms::OLMO2, ..Variant::PLAIN },
     ];
     for variant in variants {
-        for architecture in Architecture::ALL {
+        let has_norms = |architecture: &Architecture| architecture.norms() == variant.norms;
+        for architecture in Architecture::ALL.into_iter().filter(has_norms) {
             for (head_dim, tied_output) in [(4, false), (6, true)] {
                 let config = ModelConfig { variant, head_dim, tied_output, ..tiny() };
                 assert_eq!(back(architecture, &config).as_ref(), Ok(&config), "{architecture:?}");
@@ -111,7 +115,7 @@ fn what_has_no_meaning_is_named() {
     other.push("gemma.block_count", Fact::Unsigned(3));
     assert_eq!(
         meaning::config(&other, none).unwrap_err().to_string(),
-        "the architecture is `gemma`; `llama` and `qwen2` are known here"
+        "the architecture is `gemma`; `llama`, `qwen2`, `qwen3` and `olmo2` are known here"
     );
     assert_eq!(
         meaning::config(&general("qwen2"), none).unwrap_err().to_string(),
@@ -130,6 +134,12 @@ fn what_has_no_meaning_is_named() {
     assert!(with("rope.scaling.factor", Fact::Unsigned(4)).unwrap_err().contains("is no number that fits"));
     assert!(with("expert_count", Fact::Unsigned(8)).unwrap_err().contains("`qwen2.expert_count`"));
     assert!(with("attention.key_length", Fact::Unsigned(6)).unwrap_err().contains("rope.dimension_count"));
+    let variant = Variant { norms: Norms::OLMO2, ..Variant::PLAIN };
+    let mut olmo3 = meaning::facts(Architecture::Olmo2, &ModelConfig { variant, ..tiny() }, None);
+    assert!(meaning::config(&olmo3, none).is_ok());
+    olmo3.push("olmo2.attention.sliding_window", Fact::Unsigned(4096));
+    let error = meaning::config(&olmo3, none).unwrap_err().to_string();
+    assert!(error.contains("`olmo2.attention.sliding_window`"), "{error}");
     // A factor without a type is linear, as it is to llama.cpp.
     let linear = Ok(RopeScale::Linear { factor: 4.0 });
     assert_eq!(with("rope.scaling.factor", Fact::F32(4.0)), linear);

@@ -8,10 +8,14 @@ use serde::Deserialize;
 
 use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::norms::Norms;
 use crate::model::variant::Variant;
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
-pub const FAMILY: [&str; 3] = ["llama", "mistral", "qwen2"];
+pub const FAMILY: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "olmo2"];
+
+/// Width of a head of qwen3 if the file does not say.
+const QWEN3_HEAD: u32 = 128;
 
 /// Larger than any number of things in a network that exists.
 const MOST: u64 = 1 << 30;
@@ -29,7 +33,7 @@ pub struct HfConfig {
     pub num_attention_heads: u32,
     /// Key and value heads; divides `num_attention_heads`. As many as those if the file does not say.
     pub num_key_value_heads: u32,
-    /// Width of a head; `hidden_size / num_attention_heads` if the file does not say.
+    /// Width of a head; if the file does not say, `hidden_size / num_attention_heads`, but in qwen3 128.
     pub head_dim: u32,
     /// Width of the feed-forward layer.
     pub intermediate_size: u32,
@@ -45,8 +49,8 @@ pub struct HfConfig {
     pub rope_scaling: RopeScaling,
     /// Whether the output matrix is the embedding matrix; no if the file does not say.
     pub tie_word_embeddings: bool,
-    /// Whether llama's attention projections have biases; no if the file does not say. Those of query, key
-    /// and value always have in qwen2, none in mistral.
+    /// Whether the attention projections of llama, qwen3 and olmo2 have biases; no if the file does not say.
+    /// Those of query, key and value always have in qwen2, none in mistral.
     pub attention_bias: bool,
     /// Whether llama's feed-forward matrices have biases; no if the file does not say.
     pub mlp_bias: bool,
@@ -89,6 +93,11 @@ impl HfConfig {
         }
     }
 
+    /// The family that a configuration says its network is of, whether it is one that is read or not.
+    pub fn model_type(bytes: &[u8]) -> Option<String> {
+        serde_json::from_slice::<Kind>(bytes).ok()?.model_type
+    }
+
     /// The network as it is computed here, or what it does that is not.
     ///
     /// Attention that sees a limited way back is whole attention up to that length, so the longest
@@ -103,12 +112,18 @@ impl HfConfig {
         if self.quantized {
             return Err("`quantization_config` packs the weights in a way that is not read here".to_owned());
         }
-        let llama = self.model_type == "llama";
+        let is = |family: &str| self.model_type == family;
+        let attention_bias = !is("mistral") && !is("qwen2") && self.attention_bias;
         let variant = Variant {
-            qkv_bias: self.model_type == "qwen2" || llama && self.attention_bias,
-            output_bias: llama && self.attention_bias,
-            ffn_bias: llama && self.mlp_bias,
+            qkv_bias: is("qwen2") || attention_bias,
+            output_bias: attention_bias,
+            ffn_bias: is("llama") && self.mlp_bias,
             rope: self.rope_scaling.scale()?,
+            norms: match self.model_type.as_str() {
+                "qwen3" => Norms::QWEN3,
+                "olmo2" => Norms::OLMO2,
+                _ => Norms::PLAIN,
+            },
         };
         let config = ModelConfig {
             vocab_size: self.vocab_size,
@@ -158,7 +173,7 @@ struct Raw {
     sliding_window: Option<u64>,
     partial_rotary_factor: Option<f64>,
     quantization_config: Option<serde::de::IgnoredAny>,
-    /// qwen2 states a window that it only uses if this says so.
+    /// qwen2 and qwen3 state a window that they only use if this says so.
     use_sliding_window: Option<bool>,
     torch_dtype: Option<String>,
     /// What newer versions call `torch_dtype`.
@@ -175,6 +190,7 @@ impl Raw {
             return Err(wrong("num_key_value_heads", kv_heads, expected).into());
         }
         let head_dim = match self.head_dim {
+            None if model_type == "qwen3" => QWEN3_HEAD,
             None if !hidden_size.is_multiple_of(heads) => {
                 let expected = format!("a multiple of num_attention_heads {heads}, for want of a head_dim");
                 return Err(wrong("hidden_size", hidden_size, expected).into());
@@ -333,7 +349,7 @@ mod tests {
         let refused = |from: &str, to: &str| network(&small(from, to)).unwrap_err();
         let changed = |from: &str, to: &str| network(&small(from, to)).unwrap();
         let biased = changed("\"attention_bias\": false", "\"attention_bias\": true, \"mlp_bias\": true");
-        let all = Variant { qkv_bias: true, output_bias: true, ffn_bias: true, rope: RopeScale::Plain };
+        let all = Variant { qkv_bias: true, output_bias: true, ffn_bias: true, ..Variant::PLAIN };
         assert_eq!(biased.variant, all);
         let linear = changed("scaling\": null", "scaling\": {\"type\": \"linear\", \"factor\": 4}");
         assert_eq!(linear.variant.rope, RopeScale::Linear { factor: 4.0 });
@@ -357,6 +373,21 @@ mod tests {
         assert_eq!(context("\"llama\"", ""), 8192);
         assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": false,"), 8192);
         assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": true,"), 4096);
+        assert_eq!(context("\"qwen3\"", ""), 8192);
+    }
+
+    #[test]
+    fn qwen3_has_norms_of_heads_and_its_own_width_of_them() {
+        let qwen3 = |from: &str, to: &str| parse(&small(from, to).replace("\"llama\"", "\"qwen3\""));
+        let plain = qwen3("576", "576").network().unwrap();
+        assert_eq!(plain.variant, Variant { norms: Norms::QWEN3, ..Variant::PLAIN });
+        assert_eq!(plain.head_dim, 128, "as the library has it");
+        let said = qwen3(
+            "\"attention_bias\": false",
+            "\"attention_bias\": true, \"mlp_bias\": true, \"head_dim\": 32",
+        );
+        let variant = Variant { qkv_bias: true, output_bias: true, norms: Norms::QWEN3, ..Variant::PLAIN };
+        assert_eq!(said.network().map(|network| (network.head_dim, network.variant)), Ok((32, variant)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::config::HfConfig;
+use super::config::{FAMILY, HfConfig};
 use super::error::FolderError;
 use super::ids::Ids;
 use super::index::Index;
@@ -125,8 +125,10 @@ impl Folder {
         let mut package = Package::of_weights(self.weights());
         package.config = match &self.config {
             Some(config) => config.network(),
-            None if self.companion(CONFIG).is_none() => Err(format!("there is no {CONFIG}")),
-            None => Err(format!("{CONFIG} describes no network of the llama family")),
+            None => Err(match self.companion(CONFIG) {
+                None => format!("there is no {CONFIG}"),
+                Some(companion) => foreign(&companion.bytes),
+            }),
         };
         package.tokenizer = match self.companion(TOKENIZER) {
             Some(companion) => self.tokenizer(&companion.bytes).map_err(|error| error.to_string()),
@@ -173,6 +175,16 @@ impl Folder {
     pub fn companion(&self, name: &str) -> Option<&Companion> {
         self.companions.iter().find(|companion| companion.name == name)
     }
+}
+
+/// Why a network is not computed here: what its configuration says it is, and what would be.
+fn foreign(config: &[u8]) -> String {
+    let said = match HfConfig::model_type(config) {
+        Some(model_type) => format!("{CONFIG} says `model_type` `{model_type}`"),
+        None => format!("{CONFIG} says no `model_type`"),
+    };
+    let run = FAMILY.map(|family| format!("`{family}`")).join(", ");
+    format!("{said}; what is run here is {run} (merging works for any other, too)")
 }
 
 /// Opens a folder and checks that its files agree. Payloads are mapped, not read.

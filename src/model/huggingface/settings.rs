@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::norms::Norms;
 use crate::model::tokenizer::{BOS, EOS, PAD, Tokenizer};
 use crate::model::variant::{RopeScale, Variant};
 use crate::tensor::dtype::DType;
@@ -17,37 +18,72 @@ pub fn torch(dtype: DType) -> &'static str {
     }
 }
 
-/// Whether the file can say what the network is: which family has its biases.
-pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
-    config.validate()?;
-    match (config.variant.qkv_bias, config.variant.output_bias, config.variant.ffn_bias) {
-        (true, false, false) => Ok(()),
-        (qkv, output, _) if qkv == output => Ok(()),
-        _ => {
-            let expected =
-                "those of qwen2 (queries, keys, values) or llama (all of attention, all of feed-forward)";
-            Err(ConfigError {
-                field: "variant",
-                found: config.variant.to_string(),
-                expected: expected.to_owned(),
-            })
+/// The families that a network from elsewhere is written as.
+#[derive(Clone, Copy)]
+enum Family {
+    /// Biases on all of attention, all of feed-forward, or nothing.
+    Llama,
+    /// Biases on queries, keys and values.
+    Qwen2,
+    /// Norms of each query and key head; biases on all of attention, or nothing.
+    Qwen3,
+    /// Norms behind attention and feed-forward; biases on all of attention, or nothing.
+    Olmo2,
+}
+
+impl Family {
+    /// The family that has these biases and norms.
+    fn of(variant: &Variant) -> Option<Self> {
+        let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = *variant;
+        match (qkv_bias == output_bias, ffn_bias, norms) {
+            (true, false, Norms::QWEN3) => Some(Self::Qwen3),
+            (true, false, Norms::OLMO2) => Some(Self::Olmo2),
+            (true, _, Norms::PLAIN) => Some(Self::Llama),
+            (false, false, Norms::PLAIN) if qkv_bias => Some(Self::Qwen2),
+            _ => None,
+        }
+    }
+
+    /// Its `model_type`, and its class in the library.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Llama => ("llama", "LlamaForCausalLM"),
+            Self::Qwen2 => ("qwen2", "Qwen2ForCausalLM"),
+            Self::Qwen3 => ("qwen3", "Qwen3ForCausalLM"),
+            Self::Olmo2 => ("olmo2", "Olmo2ForCausalLM"),
         }
     }
 }
 
-/// The file of a network that came from elsewhere: a `qwen2` if it has biases on queries, keys and values
-/// alone, else a `llama`. The ids that begin and end texts are the tokenizer's.
+/// Whether the file can say what the network is: which family has its biases and norms.
+pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
+    config.validate()?;
+    if Family::of(&config.variant).is_some() {
+        return Ok(());
+    }
+    let expected = if config.variant.norms.are_plain() {
+        "those of qwen2 (queries, keys, values) or llama (all of attention, all of feed-forward)"
+    } else {
+        "norms and biases (none, or all of attention) of qwen3 or olmo2"
+    };
+    Err(ConfigError { field: "variant", found: config.variant.to_string(), expected: expected.to_owned() })
+}
+
+/// The file of a network that came from elsewhere. The ids that begin and end texts are the tokenizer's.
+///
+/// A network that no family has ([`check`]) is written as a `llama`.
 pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
-    let Variant { qkv_bias, output_bias, ffn_bias, rope } = config.variant;
-    let qwen2 = qkv_bias && !output_bias;
+    let Variant { qkv_bias, ffn_bias, rope, .. } = config.variant;
+    let family = Family::of(&config.variant).unwrap_or(Family::Llama);
+    let (model_type, class) = family.names();
     let mut file = serde_json::json!({
-        "architectures": [if qwen2 { "Qwen2ForCausalLM" } else { "LlamaForCausalLM" }],
+        "architectures": [class],
         "head_dim": config.head_dim,
         "hidden_act": "silu",
         "hidden_size": config.hidden_size,
         "intermediate_size": config.ffn_size,
         "max_position_embeddings": config.max_context,
-        "model_type": if qwen2 { "qwen2" } else { "llama" },
+        "model_type": model_type,
         "num_attention_heads": config.head_count,
         "num_hidden_layers": config.layer_count,
         "num_key_value_heads": config.kv_head_count,
@@ -58,11 +94,17 @@ pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) 
         "vocab_size": config.vocab_size,
     });
     let mut say = |key: &str, value: Value| file[key] = value;
-    if qwen2 {
-        say("use_sliding_window", Value::Bool(false));
-    } else {
-        say("attention_bias", Value::Bool(qkv_bias));
-        say("mlp_bias", Value::Bool(ffn_bias));
+    match family {
+        Family::Llama => {
+            say("attention_bias", Value::Bool(qkv_bias));
+            say("mlp_bias", Value::Bool(ffn_bias));
+        }
+        Family::Qwen2 => say("use_sliding_window", Value::Bool(false)),
+        Family::Qwen3 => {
+            say("attention_bias", Value::Bool(qkv_bias));
+            say("use_sliding_window", Value::Bool(false));
+        }
+        Family::Olmo2 => say("attention_bias", Value::Bool(qkv_bias)),
     }
     scaling(&rope).into_iter().for_each(|scaling| say("rope_scaling", scaling));
     ids(tokenizer).into_iter().for_each(|(key, ids)| say(key, ids));
@@ -136,14 +178,18 @@ mod tests {
             original_max_position_embeddings: Some(1024.0),
             ..RopeScaling::default()
         };
-        for (biases, rope) in [
-            ([false, false, false], RopeScale::Plain),
-            ([true, false, false], rope),
-            ([true, true, false], RopeScale::Linear { factor: 2.5 }),
-            ([false, false, true], yarn.scale().unwrap()),
+        for (biases, rope, norms) in [
+            ([false, false, false], RopeScale::Plain, Norms::PLAIN),
+            ([true, false, false], rope, Norms::PLAIN),
+            ([true, true, false], RopeScale::Linear { factor: 2.5 }, Norms::PLAIN),
+            ([false, false, true], yarn.scale().unwrap(), Norms::PLAIN),
+            ([false, false, false], rope, Norms::QWEN3),
+            ([true, true, false], RopeScale::Plain, Norms::QWEN3),
+            ([false, false, false], RopeScale::Plain, Norms::OLMO2),
+            ([true, true, false], RopeScale::Plain, Norms::OLMO2),
         ] {
             let [qkv_bias, output_bias, ffn_bias] = biases;
-            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope };
+            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope, norms };
             let config = ModelConfig { variant, head_dim: 6, ..tiny() };
             assert!(check(&config).is_ok());
             let written = write(&config, DType::BF16, None);
@@ -152,5 +198,8 @@ mod tests {
         let variant = Variant { output_bias: true, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
         assert!(error.starts_with("variant is biases output") && error.contains("qwen2"), "{error}");
+        let variant = Variant { qkv_bias: true, norms: Norms::QWEN3, ..Variant::PLAIN };
+        let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
+        assert!(error.contains("of each query and key head; expected norms and biases (none"), "{error}");
     }
 }
