@@ -12,7 +12,7 @@ use super::exit::UsageError;
 use crate::base::shell;
 use crate::engine::compile::compile;
 use crate::engine::graph::StageGraph;
-use crate::engine::interrupt::on_interrupt;
+use crate::engine::interrupt::Interrupts;
 use crate::model::huggingface::code;
 use crate::plan::{self, Findings, Plan};
 use crate::store::{self, Store};
@@ -223,10 +223,15 @@ pub(super) fn interruption() -> anyhow::Result<Box<dyn Fn() -> bool + Send + Syn
     use std::sync::atomic::{AtomicBool, Ordering};
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Here and not on the thread, which begins when it begins.
+    let interrupts = {
+        let _on_it = runtime.enter();
+        Interrupts::listen()?
+    };
     let heard = stop.clone();
     std::thread::Builder::new()
         .name("interrupt".to_owned())
-        .spawn(move || runtime.block_on(on_interrupt(|| heard.store(true, Ordering::Relaxed))))?;
+        .spawn(move || runtime.block_on(interrupts.tell(|| heard.store(true, Ordering::Relaxed))))?;
     Ok(Box::new(move || stop.load(Ordering::Relaxed)))
 }
 

@@ -1,6 +1,8 @@
 //! `studbook lineage`: a candidate's pedigree.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
 use super::args::{Args, Lineage, LineageFormat};
 use super::context::{Terminal, existing_store, in_order};
@@ -8,6 +10,7 @@ use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::base::nearest::nearest;
 use crate::pedigree::{Pedigree, Revoked};
+use crate::plan::cycle_of;
 
 pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("lineage", command.plan.as_deref(), &command.candidate, "CANDIDATE")?;
@@ -15,7 +18,8 @@ pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow
     let ledger = store.unsigned_ledger()?;
     ledger.refuse_led_back()?;
     let pedigree = Pedigree::load(&store)?;
-    let mut ancestry = pedigree.ancestry(the_candidate(&pedigree, &command.candidate)?)?;
+    let mut ancestry =
+        pedigree.ancestry(the_candidate(&pedigree, &command.candidate, command.plan.as_deref())?)?;
     ancestry.mark(&pedigree, &*Revoked::of(&ledger)?, &store);
     match command.format {
         LineageFormat::Text => write!(terminal.out(), "{}", ancestry.text())?,
@@ -25,11 +29,30 @@ pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow
     Ok(Exit::Complete)
 }
 
-/// The one candidate a person means. Of several made under one name, the one that was admitted.
-pub(super) fn the_candidate(pedigree: &Pedigree, wanted: &str) -> anyhow::Result<Sha256> {
-    let found = pedigree.find(wanted);
+/// The one candidate a person means: with a plan, one of its cycle. Of several that a cycle made under one name,
+/// the one that was admitted.
+pub(super) fn the_candidate(
+    pedigree: &Pedigree,
+    wanted: &str,
+    plan: Option<&Path>,
+) -> anyhow::Result<Sha256> {
+    let mut found = pedigree.find(wanted);
+    let cycle = |manifest: &Sha256| pedigree.manifests[manifest].cycle.as_str();
+    let by_name = found.iter().any(|found| pedigree.manifests[found].candidate.as_str() == wanted);
+    if by_name && let Some(plan) = plan.map(cycle_of).transpose()?.flatten() {
+        if !found.iter().any(|manifest| cycle(manifest) == plan) {
+            let others = found.iter().map(|manifest| format!("{}/{wanted}", cycle(manifest)));
+            let others: BTreeSet<String> = others.collect();
+            let error = UsageError::new(format!("the cycle `{plan}` has no candidate {wanted:?}"));
+            let others = others.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(error.hint(format!("the store has {others}")).into());
+        }
+        found.retain(|manifest| cycle(manifest) == plan);
+    }
+    // Names are told apart by their cycles, never by what became of somebody.
+    let of_one_cycle = found.windows(2).all(|pair| cycle(&pair[0]) == cycle(&pair[1]));
     let admitted = |manifest: &&Sha256| pedigree.verdict(**manifest) == "admitted";
-    let chosen: Vec<Sha256> = if found.len() > 1 && found.iter().any(|found| admitted(&found)) {
+    let chosen: Vec<Sha256> = if of_one_cycle && found.iter().any(|found| admitted(&found)) {
         found.iter().filter(admitted).copied().collect()
     } else {
         found
@@ -52,7 +75,8 @@ pub(super) fn the_candidate(pedigree: &Pedigree, wanted: &str) -> anyhow::Result
             });
             let error = UsageError::new(format!("{wanted:?} is the name of {} candidates", several.len()));
             let shown = shown.collect::<Vec<_>>().join(", ");
-            Err(error.hint(format!("give the digest of one: {shown}")).into())
+            let what = if of_one_cycle { "the digest of one" } else { "CYCLE/NAME, or the digest of one" };
+            Err(error.hint(format!("give {what}: {shown}")).into())
         }
     }
 }

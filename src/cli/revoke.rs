@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     let pedigree = Pedigree::load(&store)?;
     let (what, subject) = match (&command.dataset, &command.digest) {
         (Some(name), _) => ("dataset", Sha256::of(name.as_bytes())),
-        (None, Some(digest)) => what_is(&store, &pedigree, digest)?,
+        (None, Some(digest)) => what_is(&store, &pedigree, digest, command.plan.as_deref())?,
         (None, None) => return Err(UsageError::new("nothing to revoke was named").into()),
     };
     let reason = reason(&command.reason)?;
@@ -95,7 +96,7 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
 pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyhow::Result<Exit> {
     let store = existing_store(args, command.plan.as_deref())?;
     let pedigree = Pedigree::load(&store)?;
-    let subject = the_candidate(&pedigree, &command.candidate)?;
+    let subject = the_candidate(&pedigree, &command.candidate, command.plan.as_deref())?;
     if pedigree.verdict(subject) != "admitted" {
         let error =
             UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
@@ -116,9 +117,14 @@ pub(super) fn reason(text: &str) -> anyhow::Result<String> {
 
 /// What a digest is of, as far as this store knows. One that it does not know can be taken back, too: it
 /// may come.
-fn what_is(store: &Store, pedigree: &Pedigree, wanted: &str) -> anyhow::Result<(&'static str, Sha256)> {
+fn what_is(
+    store: &Store,
+    pedigree: &Pedigree,
+    wanted: &str,
+    plan: Option<&Path>,
+) -> anyhow::Result<(&'static str, Sha256)> {
     let Some(digest) = wanted.parse().ok().or_else(|| source_begins(pedigree, wanted)) else {
-        return Ok(("candidate", the_candidate(pedigree, wanted)?));
+        return Ok(("candidate", the_candidate(pedigree, wanted, plan)?));
     };
     let mut suites = pedigree.lineages.values().flat_map(|lineage| &lineage.suites);
     let mut artifacts = pedigree.manifests.values().map(|body| body.artifact.sha256);

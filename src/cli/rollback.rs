@@ -18,7 +18,7 @@ use crate::store::Store;
 pub(super) fn run(args: &Args, command: &Rollback, terminal: &Terminal) -> anyhow::Result<Exit> {
     let store = existing_store(args, command.plan.as_deref())?;
     let pedigree = Pedigree::load(&store)?;
-    let subject = the_candidate(&pedigree, &command.candidate)?;
+    let subject = the_candidate(&pedigree, &command.candidate, command.plan.as_deref())?;
     let body = &pedigree.manifests[&subject];
     let leaves = store.ledger()?.leaves()?;
     let shown = format!("{}/{} {}", body.cycle, body.candidate, subject.short());

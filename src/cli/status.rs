@@ -22,7 +22,7 @@ struct Output<'a> {
     cycle: &'a str,
     stages: usize,
     done: usize,
-    /// Of these, those that say no more than that evidence is missing.
+    /// Those that say no more than that evidence is missing.
     waits: usize,
     kinds: Vec<KindRow>,
     failed: Vec<(String, String)>,
@@ -47,19 +47,21 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let gates =
         pending(&loaded.plan, &loaded.graph, &loaded.store, &preview.results, &preview.ends, &loaded.typed)?;
     let others = other_plans(&loaded, &preview.results)?;
-    let done =
+    let settled =
         preview.count(|outlook| !matches!(outlook, Outlook::WouldRun { .. } | Outlook::Depends { .. }));
-    let waits = |end: Option<End>| matches!(end, Some(End::Waits | End::Pending));
+    let is_waiting = |end: Option<End>| matches!(end, Some(End::Waits | End::Pending));
     let kinds: Vec<KindRow> = KINDS
         .iter()
         .map(|stage| {
             let of_kind = |kind: Kind| loaded.graph.of_kind(kind);
-            let done = of_kind(stage.kind()).filter(|index| preview.ends[index.index()].is_some()).count();
-            let waits = of_kind(stage.kind()).filter(|index| waits(preview.ends[index.index()])).count();
-            KindRow { kind: stage.kind().name(), done, waits, of: of_kind(stage.kind()).count() }
+            let ends: Vec<_> = of_kind(stage.kind()).map(|index| preview.ends[index.index()]).collect();
+            let waits = ends.iter().filter(|end| is_waiting(**end)).count();
+            let done = ends.iter().filter(|end| end.is_some()).count() - waits;
+            KindRow { kind: stage.kind().name(), done, waits, of: ends.len() }
         })
         .collect();
     let waits = kinds.iter().map(|row| row.waits).sum();
+    let done = settled - waits;
     let failed: Vec<(String, String)> = loaded
         .store
         .last_events(&loaded.plan.cycle.name)?
@@ -90,7 +92,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
         return Ok(Exit::Complete);
     }
     let mut out = terminal.out();
-    let waiting = if waits == 0 { String::new() } else { format!(", {waits} of them wait for evidence") };
+    let waiting = if waits == 0 { String::new() } else { format!(", {waits} wait for evidence") };
     writeln!(out, "{cycle}: {done} of {} stages are done{waiting}\n", loaded.graph.len())?;
     let mut table = Table::new(&["kind", "done", "waits", "of"]);
     for row in &kinds {
@@ -103,7 +105,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     }
     write!(out, "{}", candidate_table(&candidates))?;
     print_others(&mut out, &others)?;
-    if done < loaded.graph.len() {
+    if settled < loaded.graph.len() {
         writeln!(out, "\nGo on with: studbook run {}", loaded.typed)?;
     }
     print_gates(&mut out, &gates)?;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decided::{Below, Decision};
 use super::graph::{StageGraph, StageIndex};
-use super::interrupt::on_interrupt;
+use super::interrupt::Interrupts;
 use super::resolve::{Resolver, Results};
 use super::schedule::{End, Schedule};
 use super::{attest, build, decided};
@@ -235,9 +235,10 @@ impl<'g> Run<'g> {
     async fn go(&mut self, told: &mut dyn FnMut(Progress<'_>)) -> Result<(), StoreError> {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Message>();
         let stop = CancellationToken::new();
-        let interrupt = tokio::spawn({
+        // Without signals to listen to, never.
+        let interrupt = Interrupts::listen().ok().map(|interrupts| {
             let stop = stop.clone();
-            on_interrupt(move || stop.cancel())
+            tokio::spawn(interrupts.tell(move || stop.cancel()))
         });
         let deadline = tokio::time::sleep(self.options.limit);
         tokio::pin!(deadline);
@@ -256,7 +257,9 @@ impl<'g> Run<'g> {
                 () = &mut deadline, if self.stopped.is_none() => self.stop(Stopped::OutOfTime),
             }
         }
-        interrupt.abort();
+        if let Some(interrupt) = interrupt {
+            interrupt.abort();
+        }
         Ok(())
     }
 

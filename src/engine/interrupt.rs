@@ -5,27 +5,36 @@
 
 use std::io;
 
-use tokio::signal::ctrl_c;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a shell says of a process that was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// Calls `heard` at the first signal and ends the process at the second. Without signals to listen to, never.
-#[expect(clippy::exit, reason = "who asks twice wants no more work to end well")]
-pub async fn on_interrupt(heard: impl FnOnce()) {
-    if interrupted().await.is_ok() {
-        heard();
-        if interrupted().await.is_ok() {
-            std::process::exit(INTERRUPTED);
-        }
-    }
+/// Both signals, heard from the moment this is made.
+pub struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-async fn interrupted() -> io::Result<()> {
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        heard = ctrl_c() => heard,
-        _ = terminated.recv() => Ok(()),
+impl Interrupts {
+    /// Listens; on a runtime.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Calls `heard` at the first signal and ends the process at the second.
+    #[expect(clippy::exit, reason = "who asks twice wants no more work to end well")]
+    pub async fn tell(mut self, heard: impl FnOnce()) {
+        self.next().await;
+        heard();
+        self.next().await;
+        std::process::exit(INTERRUPTED);
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
     }
 }

@@ -139,6 +139,7 @@ impl OperatorError {
     }
 
     /// What a person can do about a disk that failed.
+    #[cfg(feature = "engine")]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Write(error) => error.hint(),

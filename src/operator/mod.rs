@@ -99,6 +99,7 @@ pub use adapted::{Adapted, in_memory};
 pub use apply::{apply, apply_in_blocks, apply_slm1, output_bytes};
 pub use contract::{Kernel, Operator, Piece, TensorInputs};
 pub use error::OperatorError;
+#[cfg(feature = "engine")]
 pub(crate) use error::beyond;
 pub use job::{Job, Parent, check, complete};
 pub use outline::{Outlined, Unsuited, check_child};

@@ -68,6 +68,14 @@ pub fn load(path: &Path, store: &Store) -> Result<(Plan, Findings), LoadError> {
     }
 }
 
+/// The cycle that a plan declares, whatever else is wrong with it; none if it does not say.
+pub fn cycle_of(path: &Path) -> Result<Option<String>, DiskError> {
+    let bytes = crate::disk::small::read_small("open the plan", path, MAX_PLAN)?;
+    let table: Option<toml::Table> = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+    let name = table.as_ref().and_then(|table| table.get("cycle")?.get("name")?.as_str());
+    Ok(name.map(str::to_owned))
+}
+
 /// Checks a plan's text; `folder` is what its paths are relative to. There is a plan if, and only if,
 /// there is no error.
 pub fn check(source: &str, folder: &Path, store: &Store) -> (Option<Plan>, Vec<Diagnostic>) {

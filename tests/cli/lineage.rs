@@ -116,6 +116,32 @@ fn a_pedigree_goes_to_the_roots_over_all_cycles() {
 }
 
 #[test]
+fn a_name_means_the_candidate_of_the_plan_that_is_named() {
+    let space = two_cycles();
+    space.write(
+        "other.toml",
+        space.read("plan.toml").replace("name = \"tiny\"", "name = \"other\"").as_bytes(),
+    );
+    space.studbook(&["run", "other.toml", "--quiet"]).exits(3);
+    for (plan, cycle) in [("plan.toml", "tiny"), ("other.toml", "other")] {
+        space.studbook(&["lineage", plan, "average"]).exits(0).says(&format!("{cycle}/average"));
+    }
+    let one = "\"average\" is the name of 2 candidates";
+    space.studbook(&["lineage", "average"]).exits(2).complains(one).complains("give CYCLE/NAME");
+    space.studbook(&["revoke", "average", "--reason", "r"]).exits(2).complains(one);
+    space.studbook(&["lineage", "second.toml", "average"]).exits(2).complains("has no candidate \"average\"");
+    space.studbook(&["lineage", "second.toml", "tiny/average"]).exits(0).says("tiny/average");
+    let log = || space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let entered = |command: &[&str]| {
+        let before = log().as_array().unwrap().len();
+        space.studbook(command).exits(0);
+        log()[before]["cycle"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(entered(&["retire", "average", "--plan", "plan.toml", "--reason", "r"]), "tiny");
+    assert_eq!(entered(&["revoke", "average", "--plan", "other.toml", "--reason", "r"]), "other");
+}
+
+#[test]
 fn what_is_revoked_taints_all_that_descends_from_it() {
     let space = two_cycles();
     let average = lineage(&space, "average")["record"].as_str().unwrap().to_owned();

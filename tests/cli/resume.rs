@@ -78,10 +78,9 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let report = space.studbook(&["run", "plan.toml", "--format", "json"]).exits(3).json();
     assert!(report["cached"].as_u64().unwrap() >= done, "{done}: {}", report["cached"]);
     let status = space.studbook(&["status", "plan.toml", "--format", "json"]).exits(0).json();
-    assert_eq!(status["done"], stages, "a pending admission is decided");
-    let waits = status["waits"].as_u64().unwrap();
-    assert!(waits > 0, "{status}");
-    let waiting = format!("{stages} of {stages} stages are done, {waits} of them wait for evidence");
+    let [done, waits] = ["done", "waits"].map(|key| status[key].as_u64().unwrap());
+    assert!(waits > 0 && done + waits == stages, "{status}");
+    let waiting = format!("{done} of {stages} stages are done, {waits} wait for evidence");
     space.studbook(&["status", "plan.toml"]).exits(0).says(&waiting);
 
     let undisturbed = long();

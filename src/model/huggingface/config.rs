@@ -173,8 +173,12 @@ struct Raw {
     sliding_window: Option<u64>,
     partial_rotary_factor: Option<f64>,
     quantization_config: Option<serde::de::IgnoredAny>,
-    /// qwen2 and qwen3 state a window that they only use if this says so.
+    /// The qwens state a window that they only use if this says so,
     use_sliding_window: Option<bool>,
+    /// and only from this layer on; 28 if the file does not say,
+    max_window_layers: Option<u64>,
+    /// unless what each layer sees is spelled out.
+    layer_types: Option<Vec<String>>,
     torch_dtype: Option<String>,
     /// What newer versions call `torch_dtype`.
     dtype: Option<String>,
@@ -198,12 +202,12 @@ impl Raw {
             None => hidden_size / heads,
             stated => size("head_dim", stated)?,
         };
-        let windowed = self.use_sliding_window.unwrap_or(model_type == "mistral");
-        let window = self.sliding_window.filter(|_| windowed);
+        let layers = size("num_hidden_layers", self.num_hidden_layers)?;
+        let window = self.sliding_window.filter(|_| self.is_windowed(&model_type, layers));
         let theta = self.rope_theta.or(self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta));
         Ok(HfConfig {
             hidden_size,
-            num_hidden_layers: size("num_hidden_layers", self.num_hidden_layers)?,
+            num_hidden_layers: layers,
             num_attention_heads: heads,
             num_key_value_heads: kv_heads,
             head_dim,
@@ -223,6 +227,19 @@ impl Raw {
             torch_dtype: self.torch_dtype.or(self.dtype),
             model_type,
         })
+    }
+
+    /// Whether any layer sees no further back than the window.
+    fn is_windowed(&self, model_type: &str, layers: u32) -> bool {
+        if model_type == "mistral" {
+            return self.use_sliding_window.unwrap_or(true);
+        }
+        let from = self.max_window_layers.unwrap_or(28);
+        let any = match &self.layer_types {
+            Some(types) => types.iter().any(|of_layer| of_layer != "full_attention"),
+            None => from < u64::from(layers),
+        };
+        self.use_sliding_window == Some(true) && any
     }
 }
 
@@ -373,6 +390,11 @@ mod tests {
         assert_eq!(context("\"llama\"", ""), 8192);
         assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": false,"), 8192);
         assert_eq!(context("\"qwen2\"", "\"use_sliding_window\": true,"), 4096);
+        // Thirty layers; those before `max_window_layers` see everything.
+        let used = |more: &str| context("\"qwen3\"", &format!("\"use_sliding_window\": true, {more},"));
+        assert_eq!([29, 30].map(|from| used(&format!("\"max_window_layers\": {from}"))), [4096, 8192]);
+        assert_eq!(used("\"layer_types\": [\"full_attention\", \"full_attention\"]"), 8192);
+        assert_eq!(used("\"layer_types\": [\"full_attention\", \"sliding_attention\"]"), 4096);
         assert_eq!(context("\"qwen3\"", ""), 8192);
     }
 
