@@ -13,7 +13,8 @@
 //!
 //! The field goes on from `m / |m|` along the sphere by the weighted sum of the directions' parts
 //! across it. That sum is `m` less its own part along `m`: nothing, but for rounding, so the step is
-//! left out. Where `m` is shorter than `eps` the directions cancel: two vectors are then averaged by
+//! left out. Where `m` is shorter than `eps`, or than 1e-5 of what it would be without cancelling,
+//! which is as far as f32 can tell a direction, the directions cancel: two vectors are then averaged by
 //! their weights, vectors without any length leave the base as it is, and more of them have no middle.
 //!
 //! Lengths and `|m|` follow from dot products summed in f64 ([`super::reduce`]); coefficients are f64
@@ -31,6 +32,9 @@ use super::task_delta::{Arithmetic, WEIGHT};
 pub struct MultiSlerp;
 
 const NAME: &str = "multislerp";
+
+/// A mean direction shorter than this, by its weights, is what rounding left of one.
+const NO_DIRECTION: f64 = 1e-5;
 
 const PARAMETERS: &[Parameter] = &[
     WEIGHT,
@@ -128,7 +132,8 @@ fn coefficients(gram: &Gram, norms: &[f64], values: &Values) -> Option<Vec<f64>>
     if !length.is_finite() {
         return Some(weights);
     }
-    if length < eps || length == 0.0 {
+    let most: f64 = weights.iter().map(|weight| weight.abs()).sum();
+    if length < eps.max(NO_DIRECTION * most) || length == 0.0 {
         return (norms.len() == 2).then_some(weights);
     }
     let radius: f64 = weights.iter().zip(norms).map(|(weight, norm)| weight * norm).sum();

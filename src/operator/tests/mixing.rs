@@ -149,6 +149,15 @@ fn directions_that_cancel_have_no_middle() {
     // The mean length is (3 + 6 + 1) / 3, and the east and the west cancel.
     let [x, y] = north.child()[..] else { panic!("two elements") };
     assert!(x.abs() < 1e-6 && (y - 10.0 / 3.0).abs() < 1e-6, "{x}, {y}");
+    // Three at a third of a turn, which f32 rounds, whatever their lengths.
+    let third = |length: f32| {
+        let (x, y) = (-0.5 * length, 0.75_f32.sqrt() * length);
+        [vec![length, 0.0], vec![x, y], vec![x, -y]]
+    };
+    for length in [1.0, 100.0, 1e-3] {
+        let error = trial(&third(length)).run().unwrap_err().to_string();
+        assert!(error.contains("directions of `t` cancel"), "{length}: {error}");
+    }
     let error = trial(&[east.clone(), east.clone()]).weights(&[1.0, -1.0]).run().unwrap_err().to_string();
     assert!(error.contains("the weights sum to zero"), "{error}");
     // Parents that are as their base.
