@@ -18,6 +18,8 @@ pub struct Settings {
     targets: Option<Targets>,
     /// Those of them that it is not for.
     excluded: Option<Targets>,
+    /// The only layers that have factors, where they are listed.
+    layers: Option<Vec<u64>>,
     /// Whether weights are said to be stored in x out.
     pub fan_in_fan_out: bool,
 }
@@ -80,10 +82,11 @@ enum Targets {
 }
 
 impl Targets {
-    fn name(&self, module: &str) -> Result<bool, SettingsError> {
+    /// Whether they name a module; `key` is where they stand.
+    fn name(&self, module: &str, key: &'static str) -> Result<bool, SettingsError> {
         match self {
             Self::Listed(names) => Ok(names.iter().any(|name| is_or_ends_in(module, name))),
-            Self::Pattern(pattern, _) => held(pattern, module, "target_modules"),
+            Self::Pattern(pattern, _) => held(pattern, module, key),
         }
     }
 }
@@ -149,6 +152,7 @@ impl Settings {
             rslora: raw.use_rslora.unwrap_or(false),
             targets: read("target_modules", raw.target_modules.as_ref())?,
             excluded: read("exclude_modules", raw.exclude_modules.as_ref())?,
+            layers: raw.layers_to_transform.map(Layers::all),
             fan_in_fan_out: raw.fan_in_fan_out.unwrap_or(false),
         };
         expect(rank >= 1, "r", rank, RANK)?;
@@ -170,9 +174,21 @@ impl Settings {
         Ok(if self.rslora { alpha / rank.sqrt() } else { alpha / rank })
     }
 
-    /// Whether a module is among those that the settings list.
-    pub fn targets(&self, module: &str) -> Result<bool, SettingsError> {
-        self.targets.as_ref().map_or(Ok(true), |targets| targets.name(module))
+    /// Why a module cannot have factors; nothing if it can.
+    pub fn forbids(&self, module: &str) -> Result<Option<&'static str>, SettingsError> {
+        let names = |targets: &Option<Targets>, key| match targets {
+            Some(targets) => targets.name(module, key).map(Some),
+            None => Ok(None),
+        };
+        if names(&self.excluded, "exclude_modules")? == Some(true) {
+            return Ok(Some("exclude_modules leaves it out"));
+        }
+        if names(&self.targets, "target_modules")? == Some(false) {
+            return Ok(Some("target_modules does not list it"));
+        }
+        let layers = self.layers.as_ref().filter(|layers| !layers.is_empty());
+        let among = |layers: &Vec<u64>| layer_of(module).is_some_and(|layer| layers.contains(&layer));
+        Ok(layers.is_some_and(|layers| !among(layers)).then_some("layers_to_transform leaves its layer out"))
     }
 
     /// A name in the list that none of these modules has, though it is not left out on purpose.
@@ -215,6 +231,13 @@ fn read(key: &'static str, value: Option<&Value>) -> Result<Option<Targets>, Set
     }
 }
 
+/// Which layer a module is of: the last number that stands alone between dots, behind a name.
+fn layer_of(module: &str) -> Option<u64> {
+    let parts: Vec<&str> = module.split('.').collect();
+    let inner = parts.get(2..parts.len().checked_sub(1)?)?;
+    inner.iter().rev().find_map(|part| part.parse().ok())
+}
+
 /// Whether a module has this name, or ends in it after a dot.
 fn is_or_ends_in(module: &str, name: &str) -> bool {
     module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -247,6 +270,8 @@ struct Raw {
     alpha_pattern: Option<Pairs>,
     target_modules: Option<Value>,
     exclude_modules: Option<Value>,
+    layers_to_transform: Option<Layers>,
+    layers_pattern: Option<Value>,
     target_parameters: Option<Vec<String>>,
     fan_in_fan_out: Option<bool>,
     bias: Option<String>,
@@ -258,6 +283,23 @@ struct Raw {
     alora_invocation_tokens: Option<Value>,
     trainable_token_indices: Option<Value>,
     init_lora_weights: Option<Value>,
+}
+
+/// One layer, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Layers {
+    One(u64),
+    Several(Vec<u64>),
+}
+
+impl Layers {
+    fn all(self) -> Vec<u64> {
+        match self {
+            Self::One(layer) => vec![layer],
+            Self::Several(layers) => layers,
+        }
+    }
 }
 
 /// Ways to begin that take something out of the base's own weights.
@@ -275,6 +317,13 @@ impl Raw {
         let parameters = self.target_parameters.as_deref().unwrap_or_default().join(", ");
         let none = "none: factors for parameters that are no module's weight are not supported";
         expect(parameters.is_empty(), "target_parameters", &parameters, none)?;
+        // Without layers that are listed, the pattern says nothing.
+        let pattern = self.layers_pattern.as_ref().filter(|_| self.layers_to_transform.is_some());
+        let usual =
+            [Value::String("layers".to_owned()), serde_json::json!(["layers"]), serde_json::json!([])];
+        if let Some(pattern) = pattern.filter(|pattern| !usual.contains(pattern)) {
+            expect(false, "layers_pattern", &pattern.to_string(), "none, or \"layers\"")?;
+        }
         let off = "off: it changes weights in a way that is not computed here";
         let flags =
             [("use_dora", self.use_dora), ("use_qalora", self.use_qalora), ("lora_bias", self.lora_bias)];
@@ -380,11 +429,17 @@ mod tests {
     fn targets_are_names_or_endings() {
         let listed = settings("\"target_modules\":[\"q_proj\",\"mlp.up_proj\"]").unwrap();
         assert!(
-            listed.targets("model.layers.0.self_attn.q_proj").unwrap() && listed.targets("q_proj").unwrap()
+            listed.forbids("model.layers.0.self_attn.q_proj").unwrap().is_none()
+                && listed.forbids("q_proj").unwrap().is_none()
         );
-        assert!(listed.targets("model.mlp.up_proj").unwrap() && !listed.targets("model.up_proj").unwrap());
-        assert!(!listed.targets("freq_proj").unwrap());
-        assert!(settings("\"target_modules\":\"all-linear\"").unwrap().targets("anything").unwrap());
+        assert!(
+            listed.forbids("model.mlp.up_proj").unwrap().is_none()
+                && !listed.forbids("model.up_proj").unwrap().is_none()
+        );
+        assert!(!listed.forbids("freq_proj").unwrap().is_none());
+        assert!(
+            settings("\"target_modules\":\"all-linear\"").unwrap().forbids("anything").unwrap().is_none()
+        );
         let modules = ["model.layers.0.self_attn.q_proj", "model.mlp.up_proj"];
         assert_eq!(listed.missing(&modules), None);
         assert_eq!(listed.missing(&modules[..1]), Some("mlp.up_proj"));
@@ -399,14 +454,29 @@ mod tests {
         assert_eq!(excluding("\".*up_proj\""), None);
         assert_eq!(excluding("[\"down_proj\"]"), Some("mlp.up_proj".to_owned()));
         assert_eq!(excluding("null"), Some("mlp.up_proj".to_owned()));
+        let forbids = |more: &str, module: &str| settings(more).unwrap().forbids(module).unwrap();
+        let query = "model.layers.3.self_attn.q_proj";
+        for excluded in ["[\"q_proj\"]", "[\"model.layers.3.self_attn.q_proj\"]", "\".*q_proj\""] {
+            let found = forbids(&format!("\"exclude_modules\":{excluded}"), query);
+            assert_eq!(found, Some("exclude_modules leaves it out"), "{excluded}");
+        }
+        assert_eq!(forbids("\"exclude_modules\":[\"k_proj\"]", query), None);
+        for layers in ["3", "[1,3]", "[]", "null"] {
+            assert_eq!(forbids(&format!("\"layers_to_transform\":{layers}"), query), None, "{layers}");
+        }
+        let left_out = Some("layers_to_transform leaves its layer out");
+        assert_eq!(forbids("\"layers_to_transform\":[0,4],\"layers_pattern\":\"layers\"", query), left_out);
+        assert_eq!(forbids("\"layers_to_transform\":0", "lm_head"), left_out);
+        let error = settings("\"layers_to_transform\":0,\"layers_pattern\":\"h\"").unwrap_err().to_string();
+        assert!(error.starts_with("layers_pattern is \"h\""), "{error}");
         // A pattern is one of whole names, as with `re.fullmatch`.
         let pattern = settings("\"target_modules\":\"model\\\\.layers\\\\.[0-3]\\\\..*q_proj\"").unwrap();
         let costly = settings("\"target_modules\":\"(?:a|a)*(?=(a))\\\\1c\"").unwrap();
-        let error = costly.targets(&"a".repeat(60)).unwrap_err().to_string();
+        let error = costly.forbids(&"a".repeat(60)).unwrap_err().to_string();
         assert!(error.contains("target_modules") && error.contains("cannot be held against"), "{error}");
-        assert!(pattern.targets("model.layers.2.self_attn.q_proj").unwrap());
-        assert!(!pattern.targets("model.layers.7.self_attn.q_proj").unwrap());
-        assert!(!pattern.targets("model.layers.2.self_attn.q_proj.x").unwrap());
+        assert!(pattern.forbids("model.layers.2.self_attn.q_proj").unwrap().is_none());
+        assert!(!pattern.forbids("model.layers.7.self_attn.q_proj").unwrap().is_none());
+        assert!(!pattern.forbids("model.layers.2.self_attn.q_proj.x").unwrap().is_none());
         assert_eq!(pattern.missing(&[]), None);
         for wrong in ["\"(\"", "7", "[1]"] {
             let error = settings(&format!("\"target_modules\":{wrong}")).unwrap_err().to_string();

@@ -74,9 +74,14 @@ pub enum PeftError {
         /// `A` or `B`.
         factor: char,
     },
-    /// A module the settings do not list.
-    #[error("module `{0}` has factors, but target_modules does not list it")]
-    NotTargeted(String),
+    /// A module that has none by the settings.
+    #[error("module `{module}` has factors, but {why}")]
+    NotTargeted {
+        /// The module.
+        module: String,
+        /// Which setting says so.
+        why: &'static str,
+    },
     /// Factors of another rank than the settings say, or of no rank.
     #[error("module `{module}` has a factor A of {a} and B of {b}; the settings give it rank {rank}")]
     Rank {

@@ -101,8 +101,8 @@ impl Lora {
         base: &Package,
         data: &mut Vec<u8>,
     ) -> Result<DeltaInfo, PeftError> {
-        if !self.settings.targets(name)? {
-            return Err(PeftError::NotTargeted(name.to_owned()));
+        if let Some(why) = self.settings.forbids(name)? {
+            return Err(PeftError::NotTargeted { module: name.to_owned(), why });
         }
         let (a, b) = (self.factor(name, &module.a, 'A')?, self.factor(name, &module.b, 'B')?);
         let rank = self.settings.rank(name)?;
