@@ -23,7 +23,6 @@ impl Interrupts {
     }
 
     /// Calls `heard` at the first signal and ends the process at the second.
-    #[expect(clippy::exit, reason = "who asks twice wants no more work to end well")]
     pub async fn tell(mut self, heard: impl FnOnce()) {
         self.next().await;
         heard();
