@@ -149,8 +149,9 @@ fn pairs(tokenizer: &HfTokenizer, said: &mut Said) {
     said.flags(&[bpe.byte_level, bpe.ignore_merges]);
     let mut asked: Vec<(&str, u32)> = bpe.vocab.iter().map(|(text, id)| (text.as_str(), *id)).collect();
     let cut_out = cut_out(tokenizer);
-    asked
-        .retain(|(text, id)| text.chars().nth(1).is_none() || bpe.ignore_merges && !cut_out.contains(&(*text, *id)));
+    asked.retain(|(text, id)| {
+        text.chars().nth(1).is_none() || bpe.ignore_merges && !cut_out.contains(&(*text, *id))
+    });
     asked.sort_unstable();
     said.count(asked.len());
     for (text, id) in asked {

@@ -206,7 +206,11 @@ fn tokens_as_long_as_files_are_not_held_against_each_other() {
             value["added_tokens"][index]["content"] = letter.repeat(length).into();
         }
         for key in ["lstrip", "rstrip", "single_word", "normalized"] {
-            value["added_tokens"].as_array_mut().unwrap().iter_mut().for_each(|token| token[key] = false.into());
+            value["added_tokens"]
+                .as_array_mut()
+                .unwrap()
+                .iter_mut()
+                .for_each(|token| token[key] = false.into());
         }
         value["added_tokens"][1]["normalized"] = normalized.into();
         HfTokenizer::from_json(value.to_string().as_bytes()).unwrap().meaning()
