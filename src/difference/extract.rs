@@ -25,7 +25,7 @@ use super::compare::measure;
 use super::error::{DifferenceError, Side};
 use super::low_rank::{LowRank, factor};
 use super::pair::Pair;
-use super::selection::{LeftOut, Selection};
+use super::selection::{LeftOut, Selection, refuse_nothing};
 use crate::base::sink::ArtifactSink;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
@@ -150,6 +150,7 @@ impl Work<'_> {
                 left_out.push(LeftOut { tensor, shape, measures: sums.finish() });
             }
         }
+        refuse_nothing(kept.len(), &left_out)?;
         let planned: Vec<PlannedDelta> = kept.iter().map(Kept::planned).collect();
         let layout = Layout::new(self.form.family(), identity, &planned)?;
         let mut writer = Writer::new(&layout, sink)?;
