@@ -14,7 +14,7 @@ use crate::difference::{Comparison, Measures, compare, compare_as};
 use crate::model::Package;
 use crate::model::arithmetic::unlike;
 use crate::model::buffer;
-use crate::model::identity::{Difference, DifferenceKind, Identity};
+use crate::model::identity::{Difference, DifferenceKind, Identity, disagreements};
 use crate::model::naming::Naming;
 use crate::model::tokenizer::files;
 use crate::operator::Tensors;
@@ -125,7 +125,8 @@ fn tokenizers(first: &Package, second: &Package) -> Vec<Difference> {
         let (ours, theirs) = (digest(first), digest(second));
         return vec![Difference { kind: DifferenceKind::Tokenizer, field: name.to_owned(), ours, theirs }];
     }
-    let mut found = Identity::of_package(first).differences(&Identity::of_package(second));
+    let [ours, theirs] = [first, second].map(Identity::of_package);
+    let mut found = disagreements((&ours, first), (&theirs, second));
     found.retain(|found| found.kind == DifferenceKind::Tokenizer);
     found
 }

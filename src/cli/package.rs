@@ -96,7 +96,7 @@ pub(super) fn inspect(opened: &OpenedPackage, format: Format, terminal: &Termina
         config: Known::of(&package.config, Clone::clone),
         tokenizer: Known::of(&package.tokenizer, |tokenizer| TokenizerIdentity {
             kind: tokenizer.kind().to_owned(),
-            digest: tokenizer.meaning(),
+            digest: tokenizer.digest(),
         }),
         identity: checkpoint.as_ref().ok().map(Identity::of),
         companions: package.companions.iter().map(|companion| companion.name.clone()).collect(),

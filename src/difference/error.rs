@@ -87,6 +87,9 @@ pub enum DifferenceError {
     /// An adapter that is not for the first model.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+    /// All that differs was not to be kept.
+    #[error("nothing is left to write: {} left out, which is all that differs", these(.0))]
+    AllLeftOut(Vec<String>),
     /// The adapter cannot be written.
     #[error("the adapter cannot be written: {0}")]
     Write(#[from] WriteError),
@@ -101,14 +104,32 @@ impl DifferenceError {
         matches!(self, Self::Write(WriteError::Io(_)))
     }
 
-    /// What a person can do about a disk that failed.
+    /// What a person can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Write(error) => error.hint(),
+            Self::AllLeftOut(_) => Some(
+                "`--only` has to match one of them, `--skip` must not, and `--linear-only` keeps matrices of linear \
+                 modules alone: leave out less",
+            ),
             _ => None,
         }
     }
 }
+
+/// Tensors by their names, the first few of them.
+fn these(tensors: &[String]) -> String {
+    let named: Vec<String> = tensors.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let named = named.join(", ");
+    match tensors.len() {
+        1 => format!("{named} is"),
+        count if count <= NAMED => format!("{named} are"),
+        count => format!("{named} and {} more are", count - NAMED),
+    }
+}
+
+/// Tensors that a message names before it counts the rest.
+const NAMED: usize = 5;
 
 fn networks_in_one_line(unlike: &[Unlike]) -> String {
     let say = |found: &Unlike| {

@@ -25,13 +25,14 @@ use super::compare::measure;
 use super::error::{DifferenceError, Side};
 use super::low_rank::{LowRank, factor};
 use super::pair::Pair;
-use super::selection::{LeftOut, Selection};
+use super::selection::{LeftOut, Selection, refuse_nothing};
 use crate::base::sink::ArtifactSink;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
 use crate::model::adapter::write::{encode_pair, needs_wide};
 use crate::model::adapter::{Adapter, AdapterIdentity, Factors, Layout, PlannedDelta, PlannedStored, Writer};
 use crate::model::arithmetic::{Bearing, unlike};
-use crate::model::{Package, Tokenizer, buffer};
+use crate::model::tokenizer::alike;
+use crate::model::{Package, buffer};
 use crate::operator::reduce::dot;
 use crate::operator::trim::{Cut, cut, kept};
 use crate::operator::{Adapted, Tensors};
@@ -149,6 +150,7 @@ impl Work<'_> {
                 left_out.push(LeftOut { tensor, shape, measures: sums.finish() });
             }
         }
+        refuse_nothing(kept.len(), &left_out)?;
         let planned: Vec<PlannedDelta> = kept.iter().map(Kept::planned).collect();
         let layout = Layout::new(self.form.family(), identity, &planned)?;
         let mut writer = Writer::new(&layout, sink)?;
@@ -228,9 +230,8 @@ fn same_model(
     };
     let first = identity(base, &base.weights, &follows[0]);
     let mut second = identity(model, tensors, &follows[1]);
-    let meaning = |package: &Package| package.tokenizer.as_ref().ok().map(Tokenizer::meaning);
-    let same_ids = meaning(base).is_some() && meaning(base) == meaning(model);
-    if same_ids || first.tokenizer_checksum.0 == 0 || second.tokenizer_checksum.0 == 0 {
+    let told = first.tokenizer_checksum.0 != 0 && second.tokenizer_checksum.0 != 0;
+    if !told || alike::give_same_ids(base, model) {
         second.tokenizer_checksum = first.tokenizer_checksum;
     }
     match first.mismatches(&second) {

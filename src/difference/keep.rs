@@ -4,7 +4,7 @@ use super::compare::measure;
 use super::error::DifferenceError;
 use super::extract::{Extracted, Made};
 use super::pair::Pair;
-use super::selection::{LeftOut, Selection};
+use super::selection::{LeftOut, Selection, refuse_nothing};
 use crate::base::sink::ArtifactSink;
 use crate::model::Package;
 use crate::model::adapter::package::{DENSE, Family, LOW_RANK, SPARSE};
@@ -48,6 +48,7 @@ pub fn keep(
         planned.push(plan);
         deltas.push(delta);
     }
+    refuse_nothing(extracted.len(), &left_out)?;
     let layout = Layout::new(family(&planned), &identity, &planned)?;
     let mut writer = Writer::new(&layout, sink)?;
     for (delta, plan) in deltas.iter().zip(&planned) {

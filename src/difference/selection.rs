@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::compare::Measures;
+use super::error::DifferenceError;
 use crate::model::Package;
 use crate::model::adapter::peft::modules::is_linear;
 use crate::operator::rule::matches;
@@ -34,6 +35,14 @@ impl Selection<'_> {
         let met = |pattern: &str| base.weights.infos().iter().any(|info| matches(pattern, &info.name));
         self.only.iter().chain(self.skip).map(String::as_str).find(|pattern| !met(pattern))
     }
+}
+
+/// Refuses an adapter without deltas where something differs: it would be taken for the difference. Of models
+/// that are equal nothing is left out.
+pub(super) fn refuse_nothing(kept: usize, left_out: &[LeftOut]) -> Result<(), DifferenceError> {
+    let differ = left_out.iter().filter(|tensor| tensor.measures.changed > 0.0);
+    let differ: Vec<String> = differ.map(|tensor| tensor.tensor.clone()).collect();
+    if kept == 0 && !differ.is_empty() { Err(DifferenceError::AllLeftOut(differ)) } else { Ok(()) }
 }
 
 /// A tensor that differs and has no delta.

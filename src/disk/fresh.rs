@@ -82,6 +82,12 @@ pub fn folder<T, E: From<DiskError>>(
     Ok(done)
 }
 
+/// Makes the folder that a file of a folder lies in, if it is not there.
+pub fn folder_for(file: &Path) -> Result<(), DiskError> {
+    let folder = folder_of(file);
+    std::fs::create_dir_all(folder).at("create the folder", folder)
+}
+
 /// The same path with a name at its end, which `x/` and `x/..` have not.
 fn ending_in_a_name(out: &Path) -> Result<PathBuf, DiskError> {
     match out.components().next_back() {

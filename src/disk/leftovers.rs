@@ -8,7 +8,8 @@
 //!
 //! Where the file system knows no locks, nothing is removed.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -26,28 +27,64 @@ const ASIDE: &str = ".old";
 /// How often a folder is made anew that somebody took for a leftover before it was held.
 const TRIES: usize = 8;
 
-/// A new folder for `out`, and that we hold it.
+/// A new folder for `out`, and that we hold it; nothing holds it where the file system knows no locks.
 pub(super) fn begin(out: &Path) -> Result<(TempDir, Option<File>), DiskError> {
     let (beside, prefix) = (folder_of(out), prefix(out));
-    let mut tries = 0;
-    loop {
+    first_unclaimed(beside, || {
         let made = tempfile::Builder::new().prefix(&prefix).rand_bytes(RANDOM).tempdir_in(beside);
-        let folder = made.at("create a folder in", beside)?;
-        let held = hold(folder.path());
-        tries += 1;
-        if folder.path().is_dir() || tries == TRIES {
-            return Ok((folder, held));
+        made.at("create a folder in", beside)
+    })
+}
+
+/// The first of the folders made that nobody else took before we held it.
+fn first_unclaimed(
+    beside: &Path,
+    mut make: impl FnMut() -> Result<TempDir, DiskError>,
+) -> Result<(TempDir, Option<File>), DiskError> {
+    for _ in 0..TRIES {
+        let folder = make()?;
+        match claim(folder.path()) {
+            Claim::Held(held) if folder.path().is_dir() => return Ok((folder, Some(held))),
+            Claim::Unknown if folder.path().is_dir() => return Ok((folder, None)),
+            // Somebody took it for a leftover and is about to remove it, or has.
+            Claim::Held(_) | Claim::Unknown | Claim::Taken => {}
         }
+    }
+    let taken = format!(
+        "{TRIES} new folders were each taken for a leftover by another process before they could be locked; try \
+         again once nobody else makes the same output"
+    );
+    Err(io::Error::new(io::ErrorKind::WouldBlock, taken)).at("hold a folder in", beside)
+}
+
+/// What came of asking for a folder.
+enum Claim {
+    /// It is ours.
+    Held(File),
+    /// It is somebody else's.
+    Taken,
+    /// There is no telling: it is no folder, or its file system knows no locks.
+    Unknown,
+}
+
+fn claim(folder: &Path) -> Claim {
+    if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return Claim::Unknown;
+    }
+    let Ok(file) = File::open(folder) else { return Claim::Unknown };
+    match file.try_lock() {
+        Ok(()) => Claim::Held(file),
+        Err(TryLockError::WouldBlock) => Claim::Taken,
+        Err(TryLockError::Error(_)) => Claim::Unknown,
     }
 }
 
 /// Holds a folder, if nobody else does.
 pub(super) fn hold(folder: &Path) -> Option<File> {
-    if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-        return None;
+    match claim(folder) {
+        Claim::Held(file) => Some(file),
+        Claim::Taken | Claim::Unknown => None,
     }
-    let file = File::open(folder).ok()?;
-    file.try_lock().ok().map(|()| file)
 }
 
 /// Removes what the dead left of the same output. What cannot be removed stays: the output is there.
@@ -105,5 +142,24 @@ mod tests {
         assert!(dead.iter().all(|path| !path.exists()));
         assert!(others.iter().all(|path| path.join("model.safetensors").exists()));
         assert!(living.path().is_dir() && link.symlink_metadata().is_ok());
+    }
+
+    /// Who is about to remove a folder holds it: that it is still there does not make it ours.
+    #[test]
+    fn a_folder_that_somebody_holds_is_not_worked_in() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut made, mut locks) = (Vec::new(), Vec::new());
+        let mut make = |lock: bool| {
+            let folder = tempfile::tempdir_in(place.path()).unwrap();
+            made.push(folder.path().to_owned());
+            locks.extend(lock.then(|| hold(folder.path()).unwrap()));
+            Ok(folder)
+        };
+        let mut others = [true, true, false].into_iter();
+        let (folder, held) = first_unclaimed(place.path(), || make(others.next().unwrap())).unwrap();
+        assert!(folder.path().is_dir() && held.is_some() && hold(folder.path()).is_none());
+        let error = first_unclaimed(place.path(), || make(true)).unwrap_err().to_string();
+        assert!(error.contains("8 new folders were each taken for a leftover"), "{error}");
+        assert_eq!((folder.path(), made.len()), (made[2].as_path(), 3 + TRIES));
     }
 }

@@ -151,9 +151,7 @@ impl Child<'_> {
             let mut outputs = writer.written().to_vec();
             for Companion { name, bytes } in &companions {
                 let path = folder.join(name);
-                if let Some(within) = path.parent() {
-                    std::fs::create_dir_all(within).at("create the folder", within)?;
-                }
+                fresh::folder_for(&path)?;
                 std::fs::write(&path, bytes).at("write", &path)?;
                 let (name, blake3) = (name.clone(), Digest::of(bytes));
                 outputs.push(Written { name, bytes: bytes.len() as u64, blake3 });

@@ -13,7 +13,7 @@ use super::checkpoint::Checkpoint;
 use super::config::ModelConfig;
 use super::naming::Naming;
 use super::package::Package;
-use super::tokenizer::vocabulary;
+use super::tokenizer::{alike, vocabulary};
 use super::weights::Weights;
 use super::writer::Planned;
 use crate::base::digest::Digest;
@@ -48,7 +48,7 @@ pub struct Identity {
 pub struct TokenizerIdentity {
     /// Its kind, such as `BPE1`.
     pub kind: String,
-    /// Digest of what gives ids: of an SLM1 tokenizer its canonical section.
+    /// Digest of its canonical section.
     pub digest: Digest,
 }
 
@@ -117,7 +117,7 @@ impl Identity {
             tensors: checkpoint.infos().len() as u64,
             tokenizer: Some(TokenizerIdentity {
                 kind: checkpoint.tokenizer.kind().to_owned(),
-                digest: checkpoint.tokenizer.meaning(),
+                digest: checkpoint.tokenizer.digest(),
             }),
             layout: layout_as_slm1(
                 Some(checkpoint.naming),
@@ -163,6 +163,23 @@ impl Identity {
     }
 }
 
+/// Every field on which two models at hand disagree: what their identities say, but tokenizers that give the
+/// same ids in other words are one.
+pub fn disagreements(
+    (ours, first): (&Identity, &Package),
+    (theirs, second): (&Identity, &Package),
+) -> Vec<Difference> {
+    let mut found = ours.differences(theirs);
+    if found.iter().any(is_of_tokens) && alike::give_same_ids(first, second) {
+        found.retain(|found| !is_of_tokens(found));
+    }
+    found
+}
+
+fn is_of_tokens(found: &Difference) -> bool {
+    found.field == "tokenizer.digest"
+}
+
 /// Every field on which two networks disagree, in a fixed order.
 pub fn architecture_differences(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Difference> {
     let mut found = Differences(Vec::new());
@@ -188,11 +205,11 @@ impl TokenizerIdentity {
     /// That of a tokenizer known here, else that of the file which describes it.
     fn of_package(package: &Package) -> Option<Self> {
         if let Ok(tokenizer) = &package.tokenizer {
-            return Some(Self { kind: tokenizer.kind().to_owned(), digest: tokenizer.meaning() });
+            return Some(Self { kind: tokenizer.kind().to_owned(), digest: tokenizer.digest() });
         }
         let files = ["tokenizer.json", "tokenizer.model", "vocab.json"];
         let file = files.iter().find_map(|name| package.companion(name))?;
-        let digest = vocabulary::meaning(&file.bytes).unwrap_or_else(|| Digest::of(&file.bytes));
+        let digest = vocabulary::digest(&file.bytes).unwrap_or_else(|| Digest::of(&file.bytes));
         Some(Self { kind: file.name.clone(), digest })
     }
 }

@@ -14,7 +14,7 @@ use crate::model::Package;
 use crate::model::adapter::{AdapterIdentity, Mismatch};
 use crate::model::arithmetic::{Bearing, Unlike, unlike};
 use crate::model::buffer;
-use crate::model::identity::{Difference, DifferenceKind, Identity};
+use crate::model::identity::{Difference, DifferenceKind, Identity, disagreements};
 use crate::model::licence::Policy;
 use crate::model::naming::Naming;
 use crate::model::tokenizer::vocabulary::Vocabulary;
@@ -147,7 +147,8 @@ fn identity_checks(models: &[Model<'_>], tokens_of_base: bool) -> Vec<Check> {
         // Where the child has an output matrix of its own, a tied model gives its embedding matrix.
         let untied = (!tied(first) && tied(other)).then(|| other.package.untied());
         let identity = untied.as_ref().map(Identity::of_package);
-        let differences = first.identity.differences(identity.as_ref().unwrap_or(&other.identity));
+        let identity = identity.as_ref().unwrap_or(&other.identity);
+        let differences = disagreements((&first.identity, &first.package), (identity, &other.package));
         let told: Vec<String> = differences.iter().map(|found| found.field.clone()).collect();
         for Difference { kind, field, ours, theirs } in differences {
             let finding = format!("{field}: `{here}` has {ours}, `{there}` has {theirs}");

@@ -571,13 +571,22 @@ fn what_a_lora_cannot_say_is_left_out_on_request_and_told() {
         .exits(0)
         .says("x.sbl: 2 deltas")
         .says("1 tensor that differ");
-    with(&["--only", "layers.*", "--skip", "*.w1.*"]).exits(0).says("x.sbl: 0 deltas");
+    // Where nothing would be left there is no package, and the one that is there stays.
+    let before = bytes(&space, "x.sbl");
+    let refused = with(&["--only", "layers.*", "--skip", "*.w1.*"]).exits(2);
+    refused.complains("nothing is left to write: `tok_embeddings.weight`, ");
+    with(&["--only", "norm.*", "--linear-only"]).exits(2).complains("leave out less");
+    with(&["--skip", "*"]).exits(2).complains("are left out, which is all that differs");
+    assert!(bytes(&space, "x.sbl") == before);
+    let equal = ["extract", "base.slm", "base.slm", "none.sbd", "--as", "dense"];
+    space.studbook(&equal).exits(0).says("none.sbd: 0 deltas");
+    space.studbook(&[&equal[..], &["--force", "--skip", "norm.*"]].concat()).exits(0).says("0 deltas");
     let refused = with(&["--skip", "model.norm.weight"]).exits(2);
     refused.complains("no tensor of base.slm is called `model.norm.weight`");
     // Of an adapter, as it is kept.
     let kept = |more: &[&str]| extract(&space, &[&["lora", "kept.sbl", "--force"], more].concat());
     kept(&["--only", "layers.*"]).exits(0).says("kept.sbl: 1 deltas");
-    kept(&["--skip", "layers.*"]).exits(0).says("kept.sbl: 0 deltas").says("100.00% of the whole difference");
+    kept(&["--skip", "layers.*"]).exits(2).complains("is left out, which is all that differs");
 }
 
 /// A network that nobody here knows: its tensors are called as its modules are, and that is what PEFT asks for.

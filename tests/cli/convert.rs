@@ -326,6 +326,11 @@ fn a_tokenizer_that_went_to_gguf_and_back_is_the_same() {
     space.studbook(&["run", "plan.toml"]).exits(0);
     let report = space.read(".studbook/runs/both/02-compat/mean.json");
     assert!(report.contains("\"compatible\":true") && !report.contains("tokenizer.digest"), "{report}");
+    // A record says what each file does, in its own words: it comes out the same whenever it is made again.
+    let said = "d68b751b57607a1d0fb484af4daf09fd412e840e3de5247cad6b78c3eee77ef7";
+    let source = |name: &str| space.read(&format!(".studbook/runs/both/01-source/{name}.json"));
+    assert!(source("one").contains(said), "{}", source("one"));
+    assert!(!source("other").contains(said), "{}", source("other"));
     // Another one is refused, and the report says what a plan can do about it.
     space.edit("back/tokenizer.json", "\"use_regex\": true", "\"use_regex\": false");
     space.studbook(&["run", "plan.toml"]).exits(0);

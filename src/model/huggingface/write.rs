@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::folder::{INDEX, SINGLE};
 use crate::base::digest::Digest;
 use crate::base::sink::ArtifactSink;
-use crate::disk::fresh::Durability;
+use crate::disk::fresh::{self, Durability};
 use crate::disk::hashed::{HashedFile, Unpublished};
 use crate::disk::{DiskError, IoContext};
 use crate::model::buffer::Buffer;
@@ -133,9 +133,7 @@ impl Shelf for InFolder {
 
     fn end(&mut self, name: &str, file: Unpublished) -> Result<(), DiskError> {
         let path = self.0.join(name);
-        if let Some(folder) = path.parent().filter(|folder| *folder != self.0) {
-            std::fs::create_dir_all(folder).at("create the folder", folder)?;
-        }
+        fresh::folder_for(&path)?;
         file.persist(&path, false)
     }
 }

@@ -13,11 +13,13 @@
 //! * [`json`]: both as Hugging Face's `tokenizer.json`.
 //! * [`vocabulary`]: which tokens a model has, and where two vocabularies differ.
 //! * [`files`]: whether two models have the same, where their files are not read here.
+//! * [`alike`]: whether those of two models at hand give the same ids, in whatever words.
 //! * `huggingface`: other people's `tokenizer.json`, whose ids are their own.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
 //! the tokenizer's identity: two models may only be mixed if their ids mean the same.
 
+pub mod alike;
 pub mod bpe1;
 pub mod btok;
 pub mod files;
@@ -203,8 +205,8 @@ impl Tokenizer {
     }
 
     /// A digest of what gives ids: that of the section, or of a `tokenizer.json` what is left of it without
-    /// words that change no id.
-    pub fn meaning(&self) -> Digest {
+    /// words that change no id. For [`alike`] alone: no record has it.
+    pub(super) fn meaning(&self) -> Digest {
         match self {
             #[cfg(feature = "engine")]
             Self::HuggingFace(tokenizer) => tokenizer.meaning(),

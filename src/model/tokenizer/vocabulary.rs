@@ -154,16 +154,31 @@ impl fmt::Display for VocabularyDifference {
     }
 }
 
-/// The digest of what a `tokenizer.json` means: how it is written, and what it says of padding, cut texts,
-/// offsets, pairs of texts and ids of types, does not count. Nothing if it is none.
-pub fn meaning(bytes: &[u8]) -> Option<Digest> {
+/// The digest of what a `tokenizer.json` says: how it is written, and what it says of padding and cut texts,
+/// does not count. Nothing if it is none.
+pub fn digest(bytes: &[u8]) -> Option<Digest> {
+    digest_of(&stated(bytes)?)
+}
+
+fn stated(bytes: &[u8]) -> Option<Map<String, Value>> {
     let mut file: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
     file.get("model")?.get("vocab")?;
     file.retain(|key, _| !["version", "truncation", "padding"].contains(&key.as_str()));
+    Some(file)
+}
+
+fn digest_of(file: &Map<String, Value>) -> Option<Digest> {
+    canonical::to_vec(file).ok().map(|bytes| Digest::of(&bytes))
+}
+
+/// The same without what it says of offsets, pairs of texts and ids of types: two models at hand are compared
+/// by it, and no record has it.
+pub fn meaning(bytes: &[u8]) -> Option<Digest> {
+    let mut file = stated(bytes)?;
     for part in ["pre_tokenizer", "post_processor", "decoder"] {
         file.get_mut(part).into_iter().for_each(without_offsets);
     }
-    canonical::to_vec(&file).ok().map(|bytes| Digest::of(&bytes))
+    digest_of(&file)
 }
 
 /// Takes out of a part, and all its steps, what changes no id of a text.
@@ -225,16 +240,20 @@ mod tests {
     fn padding_and_spelling_do_not_count() {
         let one = b"{\"model\": {\"vocab\": {\"a\": 0}}, \"padding\": null}";
         let other = b"{\"padding\": {\"length\": 3}, \"model\":{\"vocab\":{\"a\":0}}}";
-        assert_eq!(meaning(one), meaning(other));
-        assert_ne!(meaning(one), meaning(b"{\"model\": {\"vocab\": {\"b\": 0}}}"));
-        assert_eq!(meaning(b"not json"), None);
-        let template = |id: u32, single: &str| {
+        for digest in [digest, meaning] {
+            assert_eq!(digest(one), digest(other));
+            assert_ne!(digest(one), digest(b"{\"model\": {\"vocab\": {\"b\": 0}}}"));
+            assert_eq!(digest(b"not json"), None);
+        }
+        let template = |of: fn(&[u8]) -> Option<Digest>, id: u32, single: &str| {
             let step = format!(
                 "{{\"type\": \"TemplateProcessing\", \"pair\": [{id}], \"single\": [{{\"{single}\": {{\"type_id\": {id}}}}}]}}"
             );
-            meaning(format!("{{\"model\": {{\"vocab\": {{}}}}, \"post_processor\": {step}}}").as_bytes())
+            of(format!("{{\"model\": {{\"vocab\": {{}}}}, \"post_processor\": {step}}}").as_bytes())
         };
-        assert_eq!(template(0, "Sequence"), template(1, "Sequence"));
-        assert_ne!(template(0, "Sequence"), template(0, "SpecialToken"));
+        assert_eq!(template(meaning, 0, "Sequence"), template(meaning, 1, "Sequence"));
+        assert_ne!(template(meaning, 0, "Sequence"), template(meaning, 0, "SpecialToken"));
+        // What a record has is what the file says.
+        assert_ne!(template(digest, 0, "Sequence"), template(digest, 1, "Sequence"));
     }
 }

@@ -1,46 +1,93 @@
 //! Which base an adapter's settings name, and whether that is evidently another one than the model at hand.
 //!
 //! `base_model_name_or_path` is a name of somebody's choice: of a hub, of a folder, of a copy of either. So it
-//! proves nothing, and another name is no evidence. But most names say a family, and a model of that name
-//! says in its own files which network it is of. Where the two contradict each other, shapes fit by chance:
-//! matrices of Mistral 7B and Llama 3 8B have the same ones.
+//! proves nothing, and another name is no evidence. But some names are of models that are of one network
+//! whoever copies them, and a model says in its own files which network it is of. Where the two contradict
+//! each other, shapes fit by chance: matrices of Mistral 7B and Llama 3 8B have the same ones.
+//!
+//! A warning that is wrong is worse than none. So a name says something only by whole words of it (`gemma-2b`
+//! is no Gemma 2), only if they are of one family (a "llamafied" Qwen is a llama), and not at all for families
+//! that are around as other networks: Falcon 3, Phi 3 and Phi 4 are, or were copied as, llamas. And a model
+//! whose network is none of those that are listed is one that nobody here knows: a picture model around a
+//! Llama, or a mixture made of several.
 
 use serde::Deserialize;
 
-use crate::model::huggingface::CONFIG;
+use crate::model::huggingface::{CONFIG, HfConfig};
 use crate::model::package::Package;
 
-/// Words of names, and how the networks (`model_type`, or GGUF's architecture) of such models begin. A longer
-/// word comes before one that is a part of it.
-const FAMILIES: [(&str, &[&str]); 24] = [
-    ("codellama", &["llama"]),
-    ("tinyllama", &["llama"]),
-    ("llama4", &["llama4"]),
-    ("llama", &["llama", "mllama"]),
-    ("mixtral", &["mixtral", "llama"]),
-    ("ministral", &["mistral", "ministral", "llama"]),
-    ("mistral", &["mistral", "llama"]),
-    ("smollm3", &["smollm3"]),
-    ("smollm", &["llama"]),
-    ("qwen3", &["qwen3"]),
-    ("qwen25", &["qwen2"]),
-    ("qwen2", &["qwen2"]),
-    ("qwen", &["qwen"]),
-    ("gemma3", &["gemma3"]),
-    ("gemma2", &["gemma2"]),
-    ("gemma", &["gemma"]),
-    ("phi4", &["phi3", "phi4"]),
-    ("phi3", &["phi3"]),
-    ("phi2", &["phi", "phi2"]),
-    ("gpt2", &["gpt2"]),
-    ("pythia", &["gptneox"]),
-    ("gptneox", &["gptneox"]),
-    ("falcon", &["falcon"]),
-    ("olmo", &["olmo"]),
+/// How the networks (`model_type`, or GGUF's architecture) begin of models that have one of these in their
+/// names.
+type Said = (&'static [&'static str], &'static [&'static str]);
+
+/// Families by the word that their models have in their names, and what those names say for certain. The
+/// first that fits counts.
+const FAMILIES: [(&str, &[Said]); 11] = [
+    (
+        "llama",
+        &[
+            (&["llama 4 scout", "llama 4 maverick"], &["llama4"]),
+            (
+                &[
+                    "llama 2",
+                    "llama 3",
+                    "llama2",
+                    "llama3",
+                    "llama 7b",
+                    "llama 8b",
+                    "llama 13b",
+                    "llama 70b",
+                    "codellama",
+                    "tinyllama",
+                ],
+                &["llama"],
+            ),
+        ],
+    ),
+    (
+        "stral",
+        &[(&["mistral 7b", "mistral nemo", "mistral small", "mistral large", "ministral 8b"], MISTRALS)],
+    ),
+    ("mixtral", &[]),
+    ("smollm", &[(&["smollm3"], &["smollm3"]), (&["smollm", "smollm2"], &["llama"])]),
+    ("qwen", &[(&["qwen3"], &["qwen3"]), (&["qwen2", "qwen1"], &["qwen2"]), (&["qwen"], &["qwen"])]),
+    (
+        "gemma",
+        &[
+            (&["gemma 3 1b", "gemma 3 4b", "gemma 3 12b", "gemma 3 27b", "gemma3"], &["gemma3"]),
+            (&["gemma 2 2b", "gemma 2 9b", "gemma 2 27b", "gemma2"], &["gemma2"]),
+            (&["gemma"], &["gemma"]),
+        ],
+    ),
+    ("phi", &[]),
+    ("gpt2", &[(&["gpt2"], &["gpt2"])]),
+    ("pythia", &[(&["pythia"], &["gptneox"])]),
+    ("gptneox", &[(&["gpt neox"], &["gptneox"])]),
+    ("olmo", &[(&["olmo"], &["olmo"])]),
 ];
 
-/// Families whose GGUF files are of the architecture `llama`; a folder says which of them it is.
-const LLAMAS: [&str; 3] = ["mixtral", "ministral", "mistral"];
+/// In GGUF files they are of the architecture `llama`; a folder says which of them it is.
+const MISTRALS: &[&str] = &["mistral", "ministral"];
+
+/// Networks of text alone that a model says it is of, and that a name can contradict.
+const NETWORKS: [&str; 16] = [
+    "llama",
+    "llama4",
+    "mistral",
+    "mistral3",
+    "ministral",
+    "smollm3",
+    "qwen",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "phi",
+    "gpt2",
+    "gptneox",
+    "olmo2",
+];
 
 #[derive(Deserialize)]
 struct Stated {
@@ -53,12 +100,11 @@ pub(super) fn doubt(settings: &[u8], base: &Package) -> Option<String> {
     let (network, is_gguf) = network(base)?;
     // The folder it lay in says nothing of the model.
     let name = stated.trim_end_matches('/').rsplit('/').next().unwrap_or(&stated);
-    let expected = families(&plain(name));
-    let begins = |family: &str, starts: &&[&str]| {
-        let by_folder = !is_gguf && LLAMAS.contains(&family);
-        starts.iter().any(|start| !(by_folder && *start == "llama") && plain(&network).starts_with(start))
-    };
-    let fits = expected.is_empty() || expected.iter().any(|(family, starts)| begins(family, starts));
+    let starts = said(name)?;
+    let found = plain(&network);
+    let fits = starts.iter().any(|start| found.starts_with(start))
+        || is_gguf && starts == MISTRALS && found == "llama"
+        || !NETWORKS.contains(&found.as_str());
     (!fits).then(|| {
         format!(
             "the adapter says that it was trained for {stated:?} (`base_model_name_or_path`), and this model's \
@@ -69,15 +115,10 @@ pub(super) fn doubt(settings: &[u8], base: &Package) -> Option<String> {
 
 /// The network that a model says it is of, and whether a GGUF file says it.
 fn network(base: &Package) -> Option<(String, bool)> {
-    #[derive(Deserialize)]
-    struct Network {
-        model_type: Option<String>,
-    }
     if let Some(facts) = &base.facts {
         return facts.text("general.architecture").map(|name| (name.to_owned(), true));
     }
-    let config = serde_json::from_slice::<Network>(&base.companion(CONFIG)?.bytes).ok()?;
-    config.model_type.map(|name| (name, false))
+    HfConfig::model_type(&base.companion(CONFIG)?.bytes).map(|name| (name, false))
 }
 
 /// Letters and digits alone, in small letters.
@@ -85,17 +126,15 @@ fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// The families that a name says. A word within a longer one is no other family.
-fn families(name: &str) -> Vec<(&'static str, &'static [&'static str])> {
-    let mut rest = name.to_owned();
-    let mut found = Vec::new();
-    for (word, starts) in FAMILIES {
-        if rest.contains(word) {
-            rest = rest.replace(word, " ");
-            found.push((word, starts));
-        }
-    }
-    found
+/// How the networks begin that models of this name are of, if it says that for certain.
+fn said(name: &str) -> Option<&'static [&'static str]> {
+    let letters = plain(name);
+    let mut families = FAMILIES.iter().filter(|(word, _)| letters.contains(word));
+    let (Some((_, said)), None) = (families.next(), families.next()) else { return None };
+    let words: Vec<String> = name.split(|c: char| !c.is_ascii_alphanumeric()).map(plain).collect();
+    let words = format!(" {} ", words.join(" "));
+    let has = |part: &str| words.contains(&format!(" {part} "));
+    said.iter().find(|(parts, _)| parts.iter().any(|part| has(part))).map(|(_, starts)| *starts)
 }
 
 #[cfg(test)]
@@ -128,6 +167,29 @@ mod tests {
             ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "qwen2", true),
             ("EleutherAI/pythia-70m", "gpt_neox", false),
             ("google/gemma-2-2b", "gemma2", false),
+            ("openai-community/gpt2", "llama", true),
+            ("google/gemma-2b", "gemma", false),
+            ("google/gemma-2-2b", "gemma", true),
+            ("somebody/my-qwen-3b", "qwen2", false),
+            ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "llama", false),
+            ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "qwen2", true),
+            ("codellama/CodeLlama-7b-hf", "mistral", true),
+            // Families that are around as other networks, or have their name on models of several.
+            ("tiiuae/Falcon3-7B-Base", "llama", false),
+            ("tiiuae/Falcon-E-1B-Base", "llama", false),
+            ("microsoft/Phi-4-mini-instruct", "phi3", false),
+            ("unsloth/phi-4", "llama", false),
+            ("unsloth/Phi-3-mini-4k-instruct", "mistral", false),
+            ("HuggingFaceH4/zephyr-7b-beta", "mistral", false),
+            ("01-ai/Yi-6B", "llama", false),
+            ("google/recurrentgemma-2b", "recurrent_gemma", false),
+            ("somebody/merged-llama-factory", "qwen2", false),
+            ("somebody/llama-4bit", "llama", false),
+            // Networks around one of these, and made of several.
+            ("xtuner/llava-llama-3-8b", "llava", false),
+            ("nvidia/Llama-3_1-Nemotron-51B-Instruct", "nemotron-nas", false),
+            ("somebody/TinyLlama-4x1.1B-MoE", "mixtral", false),
+            ("somebody/Qwen2-7B-llamafied", "llama", false),
             // Of names that say no family, and of two families, nothing is known.
             ("somebody/my-model", "llama", false),
             ("somebody/llama-to-mistral", "mistral", false),

@@ -5,15 +5,15 @@
 //! offsets are no part of it. More is left away where that can be shown to change no id:
 //!
 //! * tokens of several characters are reached by merges, which name ids; their texts are asked for only where
-//!   whole pieces are tokens (`ignore_merges`). Of those, an added token that no condition stops is always cut
-//!   out before: files list it in the vocabulary, or do not;
+//!   whole pieces are tokens (`ignore_merges`). Of those, an added token is always cut out before where no added
+//!   token has a condition that could stand in its way: files list it in the vocabulary, or do not;
 //! * without a normaliser, text before and after normalising is one, and it does not matter which of two tokens
 //!   is looked for first if no text has both in one place;
 //! * where every byte has a token, nothing is unknown.
 //!
 //! Anything else that differs is a difference: it may change an id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::HfTokenizer;
 use super::added::AddedToken;
@@ -94,8 +94,9 @@ fn added(tokenizer: &HfTokenizer, said: &mut Said) {
     }
 }
 
-/// Most pairs of tokens that are held against each other.
-const PAIRS: usize = 1 << 20;
+/// Most work in holding tokens against each other: the bytes of the ones times those of the others. Pairs and
+/// their lengths both count, as two tokens of a megabyte are no less to compare than a thousand of a kilobyte.
+const WORK: usize = 1 << 24;
 
 /// Whether it makes no difference that some are looked for before the others, in one and the same text: no
 /// text has two of them in one place.
@@ -105,9 +106,10 @@ fn are_apart(first: &[AddedToken], then: &[AddedToken]) -> bool {
         let meets = |a: &str, b: &str| a.char_indices().any(|(at, _)| b.starts_with(&a[at..]));
         a.contains(b) || b.contains(a) || meets(a, b) || meets(b, a)
     };
+    let bytes = |tokens: &[AddedToken]| tokens.iter().map(|token| token.content.len()).sum::<usize>();
     first.is_empty()
         || then.is_empty()
-        || first.len().saturating_mul(then.len()) <= PAIRS
+        || bytes(first).saturating_mul(bytes(then)) <= WORK
             && first.iter().chain(then).all(is_plain)
             && first.iter().all(|one| then.iter().all(|other| !touch(&one.content, &other.content)))
 }
@@ -146,8 +148,9 @@ fn pairs(tokenizer: &HfTokenizer, said: &mut Said) {
     let bpe = &tokenizer.bpe;
     said.flags(&[bpe.byte_level, bpe.ignore_merges]);
     let mut asked: Vec<(&str, u32)> = bpe.vocab.iter().map(|(text, id)| (text.as_str(), *id)).collect();
+    let cut_out = cut_out(tokenizer);
     asked.retain(|(text, id)| {
-        text.chars().nth(1).is_none() || bpe.ignore_merges && !is_cut_out(tokenizer, text, *id)
+        text.chars().nth(1).is_none() || bpe.ignore_merges && !cut_out.contains(&(*text, *id))
     });
     asked.sort_unstable();
     said.count(asked.len());
@@ -173,13 +176,27 @@ fn pairs(tokenizer: &HfTokenizer, said: &mut Said) {
     }
 }
 
-/// Whether a text never reaches the vocabulary, since it is an added token wherever it stands: nothing makes it
-/// of another text, as normalising or a space in front could.
-fn is_cut_out(tokenizer: &HfTokenizer, text: &str, id: u32) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    let whole = |token: &AddedToken| token.content == text && token.id == id && !token.single_word;
-    let found = tokenizer.added.tables().iter().flat_map(|tokens| tokens.iter()).any(whole);
-    plain && found && tokenizer.normalizer.0.is_empty()
+/// The texts that never reach the vocabulary, since they are added tokens wherever they stand, and the ids of
+/// those. Nothing makes such a text of another one, as normalising or a space in front could.
+///
+/// A condition on any token shields others: where a longer one is not taken because of what stands beside it, or
+/// white space is already another's, all that lies within is passed over.
+fn cut_out(tokenizer: &HfTokenizer) -> BTreeSet<(&str, u32)> {
+    let tokens = || tokenizer.added.tables().into_iter().flatten();
+    let shields = |token: &AddedToken| token.single_word || token.rstrip;
+    if !tokenizer.normalizer.0.is_empty() || tokens().any(shields) {
+        return BTreeSet::new();
+    }
+    let written_by = |step: &Cut, text: &str| match step {
+        Cut::Metaspace { replacement, .. } => text.contains(replacement.as_str()),
+        Cut::Pattern { .. } | Cut::Space => false,
+    };
+    let is_as_it_came = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_graphic())
+            && !tokenizer.splitter.0.iter().any(|step| written_by(step, text))
+    };
+    let texts = tokens().map(|token| (token.content.as_str(), token.id));
+    texts.filter(|(text, _)| is_as_it_came(text)).collect()
 }
 
 /// Whether each byte of a text has a token of its own.

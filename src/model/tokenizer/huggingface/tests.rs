@@ -166,6 +166,59 @@ fn words_that_change_no_id_do_not_count() {
     assert!(!means_the_same("llama3", |file| file["post_processor"] = Value::Null));
 }
 
+/// A token that is listed in the vocabulary of one file alone changes no id only where it is always cut out
+/// before: a condition on another one can leave it standing.
+#[test]
+fn a_condition_on_another_token_shields_one() {
+    let of = |file: &Value| HfTokenizer::from_json(file.to_string().as_bytes()).unwrap();
+    let ids = |tokenizer: &HfTokenizer, text: &str| {
+        let mut ids = Vec::new();
+        tokenizer.encode_into(text, &mut ids).unwrap();
+        ids
+    };
+    // The first is taken with the white space behind it, or is not taken beside a letter.
+    for (first, second, condition, text) in
+        [("x<|>", "y<|>", "single_word", "zx<|>"), ("<r>", "\n<|>", "rstrip", "<r>\n<|>")]
+    {
+        let mut plain: Value = serde_json::from_str(file("llama3")).unwrap();
+        let mut token = plain["added_tokens"][0].clone();
+        let mut next = plain["added_tokens"].as_array().unwrap().len() as u64;
+        next += plain["model"]["vocab"].as_object().unwrap().len() as u64;
+        for (content, id) in [("<|>", next), (first, next + 1), (second, next + 2)] {
+            (token["content"], token["id"]) = (content.into(), id.into());
+            token[condition] = (content == first).into();
+            plain["added_tokens"].as_array_mut().unwrap().push(token.clone());
+        }
+        let mut listed = plain.clone();
+        listed["model"]["vocab"]["<|>"] = next.into();
+        let [without, with] = [&plain, &listed].map(of);
+        assert_ne!(ids(&without, text), ids(&with, text), "{text:?} shields nothing");
+        assert_ne!(without.meaning(), with.meaning(), "{condition}");
+    }
+}
+
+/// Tokens whose places cannot be compared in short are taken for ones that may touch.
+#[test]
+fn tokens_as_long_as_files_are_not_held_against_each_other() {
+    let meaning = |length: usize, normalized: bool| {
+        let mut value: Value = serde_json::from_str(file("llama3")).unwrap();
+        for (index, letter) in ["(", ")"].into_iter().enumerate() {
+            value["added_tokens"][index]["content"] = letter.repeat(length).into();
+        }
+        for key in ["lstrip", "rstrip", "single_word", "normalized"] {
+            value["added_tokens"]
+                .as_array_mut()
+                .unwrap()
+                .iter_mut()
+                .for_each(|token| token[key] = false.into());
+        }
+        value["added_tokens"][1]["normalized"] = normalized.into();
+        HfTokenizer::from_json(value.to_string().as_bytes()).unwrap().meaning()
+    };
+    assert_eq!(meaning(3, false), meaning(3, true));
+    assert_ne!(meaning(5000, false), meaning(5000, true));
+}
+
 #[test]
 fn what_is_not_carried_out_is_named() {
     let refused = |name: &str, pointer: &str, put: Value| {
