@@ -198,6 +198,19 @@ fn a_copy_of_a_child_that_is_a_folder_was_chosen_by_what_chose_the_child() {
     let why =
         "8 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle `tiny`";
     space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    // The list of its files may be damaged or gone, and the copy is what it was.
+    let manifest: serde_json::Value =
+        serde_json::from_str(&space.read(".studbook/runs/tiny/05-candidate/average.json")).unwrap();
+    let list = manifest["body"]["artifact"]["blake3"].as_str().unwrap().to_owned();
+    let list = format!(".studbook/objects/{}/{}", &list[..2], &list[2..]);
+    let whole = space.read(&list);
+    std::fs::remove_file(space.path(&list)).unwrap();
+    space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    let damaged = whole.replacen("\"bytes\":", "\"bites\":", 1);
+    space.write(&list, damaged.as_bytes());
+    space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    std::fs::remove_file(space.path(&list)).unwrap();
+    space.write(&list, whole.as_bytes());
     // Other bytes are another model.
     space.edit("copy/config.json", "\n", "\n\n");
     space.studbook(&["check", "next.toml"]).exits(0);
