@@ -105,6 +105,7 @@ fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Res
             "size": report.head.size,
             "root": report.head.root,
             "backdated": report.backdated,
+            "dated_ahead": report.dated_ahead,
             "trust": trust(&report),
             "remembered": report.remembered,
             "signed": report.signed,

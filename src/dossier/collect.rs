@@ -80,8 +80,12 @@ impl Collector<'_> {
         self.inputs(&lineage)?;
         self.model()?;
         let other_plans = self.ledger(sha256)?;
-        let index =
-            Index { cycle: self.graph.cycle.clone(), candidate: name.clone(), manifest: made, other_plans };
+        let index = Index {
+            cycle: self.graph.cycle.clone(),
+            candidate: name.clone(),
+            manifest: made,
+            other_plans: Some(other_plans),
+        };
         self.put(layout::INDEX.to_owned(), record::to_bytes(&index)?);
         self.keys()
     }
@@ -220,8 +224,9 @@ impl Collector<'_> {
         let Some(plan) = plan else {
             return not_ready("the entry of its plan is not in the ledger".to_owned());
         };
-        let others = other_plans(&leaves, &self.graph.cycle, Some(plan.index), decision.index);
         let registration = self.registration(plan)?;
+        let others =
+            other_plans(&leaves, &record::from_bytes(&registration)?, Some(plan.index), decision.index);
         self.put(layout::REGISTRATION.to_owned(), registration);
         let (decision, plan) = (ledger.prove(decision.index)?, ledger.prove(plan.index)?);
         self.put(layout::CHECKPOINT.to_owned(), decision.checkpoint.to_text().into_bytes());

@@ -41,9 +41,20 @@ pub struct Index {
     pub candidate: Name,
     /// Its manifest.
     pub manifest: Sha256,
-    /// The entries of other plans of the cycle that were in the log before it was decided.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub other_plans: Vec<u64>,
+    /// The entries of other plans of the cycle that were in the log before it was decided; none if that was not
+    /// asked when the dossier was made. See [`Evidence::other_plans`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_plans: Option<Vec<u64>>,
+}
+
+impl Index {
+    /// The other plans that a dossier with this registration names; none if it is older than the question. Plans are
+    /// registered with what ranks since then, and the log binds the registration: under such a one a list that
+    /// is not there is an empty one, so that taking it out gains nothing.
+    fn other_plans_with(&self, registration: &PlanRegistration) -> Option<&[u64]> {
+        let asked = registration.review.is_some().then_some([].as_slice());
+        self.other_plans.as_deref().or(asked)
+    }
 }
 
 impl Record for Index {
@@ -126,6 +137,11 @@ impl Evidence {
     /// The candidate's lineage.
     pub fn lineage(&self) -> &Kept<LineageTemplate> {
         &self.lineages[&self.index.candidate]
+    }
+
+    /// The other plans of the cycle that the dossier names; none if it is older than the question.
+    pub fn other_plans(&self) -> Option<&[u64]> {
+        self.index.other_plans_with(&self.registration.body)
     }
 
     /// Reads all documents but those that are derived. Gives back the places it took, too. The reason is
@@ -348,5 +364,36 @@ impl Desk<'_> {
             }
         }
         Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The registration is in the log, the list only in the folder.
+    #[test]
+    fn a_list_of_other_plans_is_only_missed_where_it_was_asked_for() {
+        let read = |more: &str| {
+            let index =
+                format!("{{\"cycle\":\"c\",\"candidate\":\"a\",\"manifest\":\"{}\"{more}}}", "ab".repeat(32));
+            serde_json::from_str::<Index>(&index).unwrap()
+        };
+        let registration = |review: Option<Value>| PlanRegistration {
+            cycle: "c".parse().unwrap(),
+            seed: String::new(),
+            budget: crate::record::lineage::BoundBudget { candidates: 1, artifact: 1, disk: 1, seconds: 1 },
+            candidates: vec![],
+            lineages: vec![],
+            suites: vec![],
+            gates: Value::Null,
+            recipe: review.clone(),
+            review,
+        };
+        let (old, new) = (registration(None), registration(Some(Value::Null)));
+        assert_eq!(read("").other_plans_with(&old), None);
+        assert_eq!(read("").other_plans_with(&new), Some([].as_slice()));
+        assert_eq!(read(",\"other_plans\":[4]").other_plans_with(&old), Some([4].as_slice()));
+        assert_eq!(read(",\"other_plans\":[4]").other_plans_with(&new), Some([4].as_slice()));
     }
 }

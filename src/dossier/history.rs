@@ -36,7 +36,7 @@ pub(super) fn check(evidence: &Evidence, keys: &[PublicKey]) -> Result<String, S
         return Err("the decision was made under another plan, or before it".to_owned());
     }
     let before = |other: &&u64| **other >= decision.index || **other == plan.index;
-    if let Some(wrong) = evidence.index.other_plans.iter().find(before) {
+    if let Some(wrong) = evidence.other_plans().unwrap_or_default().iter().find(before) {
         return Err(format!("entry {wrong} is named as another plan before the decision, and is none"));
     }
     let signed = if keys.is_empty() { "unsigned, so whoever made it could make another" } else { "signed" };
@@ -87,7 +87,7 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
             return Err(LedgerOrWhy::Why(format!("ledger entry {} {word} {what}", leaf.index)));
         }
     }
-    others(evidence, &leaves).map_err(LedgerOrWhy::Why)?;
+    let others = others(evidence, &leaves).map_err(LedgerOrWhy::Why)?;
     if let Some(refusal) = refused(evidence, &leaves) {
         let index = refusal.index;
         return Err(LedgerOrWhy::Why(format!(
@@ -100,28 +100,35 @@ pub(super) fn since(evidence: &Evidence, folder: &Path, keys: Vec<PublicKey>) ->
     Ok(format!(
         "{} entries extend the proofs' log and take nothing of it back; asked were the candidate, its admission, \
          its parents, suites, data sets, keys and approvers, not whom its parents descend from: with one of those the store \
-         that bred it takes back the admission",
+         that bred it takes back the admission{others}",
         report.head.size
     ))
 }
 
-/// The other plans of the cycle are those that the dossier names: what it leaves out makes its gates look harder.
-fn others(evidence: &Evidence, leaves: &[Leaf]) -> Result<(), String> {
+/// The other plans of the cycle are those that the dossier names: what it leaves out makes its gates look harder. Of
+/// a dossier that is older than the question gives back what is to be told.
+fn others(evidence: &Evidence, leaves: &[Leaf]) -> Result<String, String> {
     let at = |proof: &Proof| Leaf::from_bytes(&proof.entry).map(|leaf| leaf.index);
     let (plan, decision) = (at(&evidence.plan)?, at(&evidence.decision)?);
-    let found = other_plans(leaves, &evidence.index.cycle, Some(plan), decision);
-    if found == evidence.index.other_plans {
-        return Ok(());
-    }
+    let found = other_plans(leaves, &evidence.registration.body, Some(plan), decision);
     let told = |entries: &[u64]| match entries {
         [] => "none".to_owned(),
         some => format!("the entries {}", some.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
     };
-    Err(format!(
-        "of other plans of the cycle before the decision the ledger has {}, the dossier names {}",
-        told(&found),
-        told(&evidence.index.other_plans)
-    ))
+    match evidence.other_plans() {
+        Some(named) if *named == found => Ok(String::new()),
+        None if found.is_empty() => Ok(String::new()),
+        None => Ok(format!(
+            "; of other plans of the cycle before the decision the ledger has {}, which was not asked yet when the \
+             dossier was made",
+            told(&found)
+        )),
+        Some(named) => Err(format!(
+            "of other plans of the cycle before the decision the ledger has {}, the dossier names {}",
+            told(&found),
+            told(named)
+        )),
+    }
 }
 
 /// The entry that refused the candidate that the dossier says was admitted.

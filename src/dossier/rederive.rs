@@ -16,8 +16,8 @@ use crate::disk::IoContext;
 use crate::model::{ListedFile, Listing};
 use crate::record;
 use crate::record::browser_smoke::BrowserSmoke;
-use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
-use crate::stage::{Action, CLOSING_GATES, Context, Kind, stage};
+use crate::record::promotion::{CLOSING_GATES, Decision, GateState, GateStatus, PromotionTemplate};
+use crate::stage::{Action, Context, Kind, stage};
 use crate::store::{Blob, Store, StoreError};
 
 /// A store that lasts as long as a check.

@@ -2,9 +2,12 @@
 //!
 //! A run believes the results it finds in its store, so that nothing is made twice. A decision goes further than
 //! the store: it is entered, signed and published, by whoever has the keys. So who may only write to the store
-//! must not be able to put one in place. Admission, promotion and comparisons are made again from the records
-//! below them, and what was measured is counted again from its outcomes, which takes no model, unless this very run
-//! made them. What the ledger has already is settled.
+//! must not be able to put one in place. Admission, promotion, comparisons and compatibility are made again from the
+//! records below them, unless this very run made them. What was measured is counted again from its outcomes, and its
+//! cases are looked for again in the training texts; of a smoke run it is held that all it was to ask was asked, and
+//! that it came to what it says. That takes no model, and so it is not held here whether outcomes, and what a smoke
+//! run found of each prompt, are what the model would do: `verify --recompute` asks it again. Nor is it what
+//! this run made out of answers that were cached. What the ledger has already is settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,13 +80,14 @@ impl Below<'_> {
         all.filter(move |needed| is(self.graph.node(*needed).kind))
     }
 
-    /// A stage with the promotions, comparisons and measurements that it needs.
+    /// A stage with everything that it needs and gates ask about.
     fn standing(&self, stage: StageIndex, known: &mut Known) -> Result<Arc<Standing>, StoreError> {
         if let Some(standing) = known.get(&stage) {
             return Ok(standing.clone());
         }
         let mut below = Vec::new();
-        for needed in self.needed(stage, |kind| matches!(kind, Kind::Promotion | Kind::Eval)) {
+        let asked = |kind| matches!(kind, Kind::Promotion | Kind::Eval | Kind::Compat | Kind::Smoke);
+        for needed in self.needed(stage, asked) {
             below.push(self.standing(needed, known)?);
         }
         let standing = Arc::new(Standing { stage, believed: self.believed(stage)?, below });
@@ -146,11 +150,13 @@ fn is_entered(store: &Store, decision: &Decision) -> Result<bool, StageError> {
 impl Believed {
     /// What asks a model is not run again, whatever of its answers is no longer there; what they come to is.
     fn holds(&self, store: &Store) -> Result<(), Wrong> {
-        if !is_asked(&self.action) {
-            return rederived(store, &self.action, &self.result).map(drop);
-        }
+        let kind = match Kind::from_name(&self.action.kind) {
+            Some(Kind::Smoke) => Kind::Smoke,
+            _ if is_asked(&self.action) => Kind::Eval,
+            _ => return rederived(store, &self.action, &self.result).map(drop),
+        };
         let context = looking(store, &self.action);
-        stage(Kind::Eval).recheck(&context, &self.result).map_err(|error| error.to_string().into())
+        stage(kind).recheck(&context, &self.result).map_err(|error| error.to_string().into())
     }
 
     fn refused(&self, store: &Store, candidate: &Name, why: &str) -> StageError {

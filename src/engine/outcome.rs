@@ -84,7 +84,7 @@ fn outcome(
     if let Some(result) = &results[admission.index()] {
         return Ok(match &result.verdict {
             Verdict::Pass => (Outcome::Admitted, passed(graph, store, results, candidate)?),
-            Verdict::Reject(reasons) => (Outcome::Refused, reasons.join("; ")),
+            Verdict::Reject(reasons) => (Outcome::Refused, told(reasons.iter().map(String::as_str))),
             Verdict::Wait(reasons) => (Outcome::Pending, reasons.join("; ")),
         });
     }
@@ -126,5 +126,11 @@ fn passed(
         .gates
         .iter()
         .filter(|gate| gate.state == GateState::Passed && !RESERVED_GATES.contains(&gate.gate.as_str()));
-    Ok(own.map(|gate| format!("{}: {}", gate.gate, gate.finding)).collect::<Vec<_>>().join("; "))
+    let own: Vec<String> = own.map(|gate| format!("{}: {}", gate.gate, gate.finding)).collect();
+    Ok(told(own.iter().map(String::as_str)))
+}
+
+/// Findings as a line. Records have a colon before the reason that nobody gave, which readers of it would miss.
+fn told<'f>(findings: impl Iterator<Item = &'f str>) -> String {
+    findings.map(|finding| finding.strip_suffix(": ").unwrap_or(finding)).collect::<Vec<_>>().join("; ")
 }

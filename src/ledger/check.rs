@@ -52,6 +52,8 @@ pub struct CheckReport {
     pub revoked: BTreeMap<Sha256, u64>,
     /// Entries that are dated before an earlier one: a clock was wrong, or a date was made up.
     pub backdated: Vec<u64>,
+    /// Those earlier ones: the date that is wrong may as well be theirs.
+    pub dated_ahead: Vec<u64>,
     /// Files for entries that the checkpoint does not count, left by an interrupted append.
     pub unfinished_files: u64,
 }
@@ -64,8 +66,10 @@ impl CheckReport {
             [] => format!("ledger entry {first} is"),
             more => format!("{} ledger entries, the first is {first}, are", more.len() + 1),
         };
+        let earlier = self.dated_ahead.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         Some(format!(
-            "{entries} dated before an earlier one: go by the order, the dates are not to be relied on"
+            "{entries} dated before an earlier one (entry {earlier}), and either date may be wrong: go by the \
+             order, the dates are not to be relied on"
         ))
     }
 }
@@ -103,7 +107,7 @@ pub(super) fn check(
     let head = head.clone();
     let (remembered, signed, signatures) = (false, false, Vec::new());
     let leaves = || found.iter().map(|found| &found.leaf);
-    let (revoked, backdated) = (revoked(leaves()), backdated(leaves()));
+    let (revoked, (backdated, dated_ahead)) = (revoked(leaves()), backdated(leaves()));
     Ok(CheckReport {
         head,
         trust,
@@ -113,24 +117,30 @@ pub(super) fn check(
         kinds,
         revoked,
         backdated,
+        dated_ahead,
         unfinished_files,
     })
 }
 
-/// The entries that are dated before one that stands before them. Order is what the log proves, and dates only
-/// what its writer said; a log with a wrong one is not refused, for it could never be mended.
-fn backdated<'l>(leaves: impl IntoIterator<Item = &'l Leaf>) -> Vec<u64> {
-    let mut latest = None;
-    let mut found = Vec::new();
+/// The entries that are dated before one that stands before them, and those: after one date that is far ahead all
+/// honest ones are too early. Order is what the log proves, and dates only what its writer said; a log with a wrong
+/// one is not refused, for it could never be mended.
+fn backdated<'l>(leaves: impl IntoIterator<Item = &'l Leaf>) -> (Vec<u64>, Vec<u64>) {
+    let mut latest: Option<(jiff::Timestamp, u64)> = None;
+    let (mut found, mut ahead) = (Vec::new(), Vec::new());
     for leaf in leaves {
         let time = leaf.time.parse::<jiff::Timestamp>().ok();
-        if time < latest {
-            found.push(leaf.index);
-        } else {
-            latest = time;
+        match latest {
+            Some((before, index)) if time.is_none_or(|time| time < before) => {
+                found.push(leaf.index);
+                if ahead.last() != Some(&index) {
+                    ahead.push(index);
+                }
+            }
+            _ => latest = time.map(|time| (time, leaf.index)),
         }
     }
-    found
+    (found, ahead)
 }
 
 /// What leaves take back, each with the first that does.

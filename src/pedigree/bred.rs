@@ -12,7 +12,7 @@ use super::{Pedigree, PedigreeError};
 use crate::base::digest::Digest;
 use crate::base::name::Name;
 use crate::record::candidate::CandidateManifest;
-use crate::store::{Store, StoreError};
+use crate::store::{ActionResult, PART, Store};
 
 /// What comes with bytes that were bred here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,14 +33,15 @@ pub struct History {
 /// If the store cannot be read.
 pub fn histories(store: &Store, files: &[&Path]) -> Result<Vec<History>, PedigreeError> {
     let mut made: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
+    let mut folders = Folders::new();
     for result in store.every_result()? {
         let Some(blob) = result.outputs.get("artifact") else { continue };
         made.entry(blob.bytes).or_default().insert(blob.digest);
+        let lengths = lengths(&result);
+        if !lengths.is_empty() {
+            folders.entry(lengths).or_default().insert(blob.digest);
+        }
     }
-    let folders = match files.iter().any(|file| file.is_dir()) {
-        true => folders(store, made.values().flatten())?,
-        false => BTreeMap::new(),
-    };
     let mut found = vec![History::default(); files.len()];
     let mut pedigree = None;
     for (file, history) in files.iter().zip(&mut found) {
@@ -68,20 +69,11 @@ pub fn histories(store: &Store, files: &[&Path]) -> Result<Vec<History>, Pedigre
 /// Digests by the names and lengths of files.
 type Folders = BTreeMap<Vec<(String, u64)>, BTreeSet<Digest>>;
 
-/// The models that are folders, by the names and lengths of their files. What is no longer here has no copy that
-/// could be told from another model.
-fn folders<'d>(store: &Store, made: impl Iterator<Item = &'d Digest>) -> Result<Folders, StoreError> {
-    let mut found = Folders::new();
-    for digest in made {
-        let listing = match store.listing(digest) {
-            Err(StoreError::Missing(_)) => continue,
-            other => other?,
-        };
-        let Some(listing) = listing else { continue };
-        let lengths = listing.files().iter().map(|file| (file.name.clone(), file.bytes)).collect();
-        found.entry(lengths).or_default().insert(*digest);
-    }
-    Ok(found)
+/// The names and lengths of the files of a model that is a folder, as the result that made it has them: its list is
+/// a blob that may be gone or damaged, and a copy of the model is told all the same.
+fn lengths(result: &ActionResult) -> Vec<(String, u64)> {
+    let files = result.outputs.iter();
+    files.filter_map(|(name, blob)| Some((name.strip_prefix(PART)?.to_owned(), blob.bytes))).collect()
 }
 
 fn history_of(pedigree: &Pedigree, artifact: Digest) -> History {

@@ -41,7 +41,7 @@ pub struct Decided {
     retired: BTreeMap<(Name, Sha256), u64>,
     /// Decisions on manifests that cannot be read: whose bytes they are of, nobody knows.
     lost: Vec<Leaf>,
-    /// Refusals of bytes, with the manifest, of which nothing that says why can be read.
+    /// Refusals of bytes, with the manifest, that cannot be read: why they refused, nobody knows.
     unexplained: BTreeMap<(Name, Sha256), Vec<(Leaf, Sha256)>>,
 }
 
@@ -90,16 +90,14 @@ impl Decided {
                 decided.retired.entry(bytes).or_insert(leaf.index);
                 continue;
             }
-            // A refusal and the promotion it rests on both name the gates; without either nobody knows whether a
-            // person rejected.
-            let refusal = pedigree.refusals.get(&leaf.record);
-            let found = rejections.get(&manifest);
-            if refusal.is_none() && found.is_none() {
+            // The refusal that the entry binds names the gates. A promotion does not stand in for it: a manifest that
+            // was refused can have another one later, which says nothing of why this entry refused.
+            let Some(refusal) = pedigree.refusals.get(&leaf.record) else {
                 decided.unexplained.entry(bytes).or_default().push((leaf.clone(), manifest));
                 continue;
-            }
-            let told = refusal.map_or_else(BTreeSet::new, |refusal| told_by(&pedigree, body, refusal));
-            let gates = found.into_iter().flatten().cloned().chain(told).collect::<BTreeSet<Name>>();
+            };
+            let found = rejections.get(&manifest).into_iter().flatten().cloned();
+            let gates = found.chain(told_by(&pedigree, body, refusal)).collect::<BTreeSet<Name>>();
             let rejected = gates.into_iter().map(|gate| Rejection { entry: leaf.index, gate, manifest });
             decided.rejected.entry(bytes).or_default().extend(rejected);
         }

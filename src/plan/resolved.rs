@@ -15,12 +15,13 @@ use crate::evaluate::Options;
 use crate::model::licence::Policy;
 use crate::operator::{Operator, Parameters, Rule, Slice, Value, soup};
 use crate::pedigree::bred::History;
+use crate::record::promotion::CLOSING_GATES;
 
 /// The metric that no suite measures.
 pub const ARTIFACT_BYTES: &str = "artifact_bytes";
 
-/// Gates every candidate has, whatever the plan says.
-pub const RESERVED_GATES: [&str; 2] = ["compatibility", "runtime-smoke"];
+/// Gates every candidate has, or is given by what the ledger says of it, whatever the plan says.
+pub const RESERVED_GATES: [&str; 4] = ["compatibility", "runtime-smoke", CLOSING_GATES[0], CLOSING_GATES[1]];
 
 /// A plan whose every reference holds.
 #[derive(Debug, Clone)]

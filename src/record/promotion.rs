@@ -27,6 +27,13 @@ pub struct PromotionTemplate {
     pub claims: Option<Claims>,
 }
 
+/// The gates that are only there to be closed, by what the ledger says of now.
+pub const CLOSING_GATES: [&str; 2] = [NOT_REVOKED, NOT_REFUSED];
+/// Closed to what was taken back.
+pub const NOT_REVOKED: &str = "not-revoked";
+/// Closed to whom was refused.
+pub const NOT_REFUSED: &str = "not-refused";
+
 /// A gate's state with what it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -126,6 +126,10 @@ fn recheck(context: &Context<'_>, params: &Params, result: &ActionResult) -> Res
     let cases = context.store.read(&context.input("suite")?)?;
     let suite = evaluate::Suite::parse(evaluator, &cases)?;
     let asked = &sidecar.suite;
+    let options = Model::new(context, params).effective(evaluator)?;
+    if asked.options != options {
+        return refuse("the sidecar says that its cases were asked with other options");
+    }
     let is_ours = sidecar.subject == subject
         && (&asked.name, &asked.kind) == (&params.suite, &params.kind)
         && (asked.cases, asked.asked, asked.n) == (Subject::of(&cases), None, suite.cases.len() as u64);
@@ -135,6 +139,12 @@ fn recheck(context: &Context<'_>, params: &Params, result: &ActionResult) -> Res
     let metrics = evaluator.recheck(&suite, &outcome::from_jsonl(&bytes)?, &params.options)?;
     if metrics != sidecar.metrics || result.summary != summary(&metrics) {
         return refuse("the outcomes come to other metrics than the sidecar says");
+    }
+    // What was found once may have been put there, too: the texts are searched again.
+    if contamination(&Context { fresh: true, ..*context }, params, &suite)? != sidecar.contamination {
+        return refuse(
+            "looked for in the training texts, its cases are found in other places than the sidecar says",
+        );
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod smoke;
 mod source;
 
 use crate::store::ActionResult;
+pub use crate::store::PART;
 
 pub use action::Action;
 pub(crate) use comparison::NO_CASES;
@@ -40,12 +41,8 @@ pub use context::{Context, Made, StageError};
 pub use eval::is_asked;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};
-pub use promotion::CLOSING_GATES;
 pub use registry::registry_folder;
 pub(crate) use rival::UNLIKE;
-
-/// What the names of outputs begin with that are one file of an artifact of several.
-pub const PART: &str = "artifact/";
 
 /// A kind of stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

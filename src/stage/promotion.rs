@@ -23,16 +23,13 @@ use crate::record::comparison::GateComparisons;
 use crate::record::compat::CompatibilityReport;
 use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
-use crate::record::promotion::{Decision, GateState, GateStatus, PromotionTemplate};
+use crate::record::promotion::{
+    Decision, GateState, GateStatus, NOT_REFUSED, NOT_REVOKED, PromotionTemplate,
+};
 use crate::record::smoke::{PromptRun, RuntimeSmoke};
 use crate::record::source::SourceArtifact;
 use crate::record::{self, Record, Subject};
 use crate::store::{ActionResult, Verdict};
-
-/// The gates that are only there to be closed, by what the ledger says of now.
-pub const CLOSING_GATES: [&str; 2] = [NOT_REVOKED, NOT_REFUSED];
-const NOT_REVOKED: &str = "not-revoked";
-const NOT_REFUSED: &str = "not-refused";
 
 /// Whose gates.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,7 +107,7 @@ impl Stage for PromotionStage {
     }
 
     fn version(&self) -> u32 {
-        7
+        6
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {

@@ -13,7 +13,7 @@ use crate::record::receipt::OperatorReceipt;
 use crate::record::smoke::{Evaluated, PromptRun, RuntimeSmoke};
 use crate::record::source::SourceArtifact;
 use crate::runtime::{GenerateOptions, Model, RuntimeError, Session, generate};
-use crate::store::Verdict;
+use crate::store::{ActionResult, Verdict};
 
 /// What to ask of whom.
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,26 +99,54 @@ impl Stage for SmokeStage {
             context.go_on()?;
             prompts.push(run_twice(&model, prompt, params.max_tokens));
         }
-        let reasons: Vec<String> = prompts.iter().filter_map(PromptRun::complaint).collect();
+        let passed = prompts.iter().all(|run| run.complaint().is_none());
         let record = RuntimeSmoke {
             subject,
             runtime: runtime(),
             prompts,
             artifact_bytes,
             cache_bytes,
-            quality_claim: "runtime-execution-smoke-only".to_owned(),
+            quality_claim: RAN.to_owned(),
             cannot_run: None,
-            passed: reasons.is_empty(),
+            passed,
         };
-        let summary = match (reasons.first(), record.prompts.first()) {
-            (Some(reason), _) => format!("does not run cleanly: {reason}"),
-            (None, Some(run)) => format!("{} -> {}", run.prompt, run.text),
-            (None, None) => "no prompts".to_owned(),
-        };
-        let verdict = if reasons.is_empty() { Verdict::Pass } else { Verdict::Reject(reasons) };
+        let (verdict, summary) = concluded(&record);
         context.made(&record, verdict, summary)
     }
+
+    /// Everything was asked that was to be asked, of this model, and it came to what the record says. No model is
+    /// run: whether it would answer so, only running it again tells.
+    fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
+        let refuse = |why: &str| Err(StageError::Refused(why.to_owned()));
+        let params: Params = context.params()?;
+        let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
+        let Some((smoke, _)) = context.record_of::<RuntimeSmoke>(result)? else {
+            return refuse("it made no record");
+        };
+        if (&smoke.subject, smoke.artifact_bytes) != (&subject, artifact_bytes) {
+            return refuse("the record is of another model");
+        }
+        let (claim, prompts) = match &smoke.cannot_run {
+            Some(_) => (NOT_RUN, [].as_slice()),
+            None => (RAN, params.prompts.as_slice()),
+        };
+        if !smoke.prompts.iter().map(|run| &run.prompt).eq(prompts) || smoke.quality_claim != claim {
+            return refuse("the record is of other prompts");
+        }
+        let clean = smoke.prompts.iter().all(|run| run.complaint().is_none());
+        if smoke.passed != (clean && smoke.cannot_run.is_none()) {
+            return refuse("the prompts come to something else than the record says");
+        }
+        if (&result.verdict, &result.summary) != (&concluded(&smoke).0, &concluded(&smoke).1) {
+            return refuse("the result says something else than its record");
+        }
+        Ok(())
+    }
 }
+
+/// What may be claimed of a model that ran, and of one that did not.
+const RAN: &str = "runtime-execution-smoke-only";
+const NOT_RUN: &str = "not-run";
 
 fn runtime() -> String {
     format!("studbook {} native", env!("CARGO_PKG_VERSION"))
@@ -137,12 +165,27 @@ fn cannot_run(
         prompts: Vec::new(),
         artifact_bytes,
         cache_bytes: 0,
-        quality_claim: "not-run".to_owned(),
+        quality_claim: NOT_RUN.to_owned(),
         cannot_run: Some(why.to_owned()),
         passed: false,
     };
-    let reason = format!("cannot be run here: {why}");
-    context.made(&record, Verdict::Reject(vec![reason.clone()]), reason)
+    let (verdict, summary) = concluded(&record);
+    context.made(&record, verdict, summary)
+}
+
+/// What follows from a record.
+fn concluded(record: &RuntimeSmoke) -> (Verdict, String) {
+    if let Some(why) = &record.cannot_run {
+        let reason = format!("cannot be run here: {why}");
+        return (Verdict::Reject(vec![reason.clone()]), reason);
+    }
+    let reasons: Vec<String> = record.prompts.iter().filter_map(PromptRun::complaint).collect();
+    let summary = match (reasons.first(), record.prompts.first()) {
+        (Some(reason), _) => format!("does not run cleanly: {reason}"),
+        (None, Some(run)) => format!("{} -> {}", run.prompt, run.text),
+        (None, None) => "no prompts".to_owned(),
+    };
+    (if reasons.is_empty() { Verdict::Pass } else { Verdict::Reject(reasons) }, summary)
 }
 
 fn run_twice(model: &Model, prompt: &str, max_tokens: u64) -> PromptRun {

@@ -17,6 +17,9 @@ use crate::disk::{DiskError, IoContext, atomic, fault};
 /// A folder's child has a line for each of its files.
 const MAX_RESULT: u64 = 64 << 20;
 
+/// What the names of outputs begin with that are one file of an artifact of several.
+pub const PART: &str = "artifact/";
+
 /// What a stage found. All three are facts about its inputs and therefore cached; machine trouble
 /// is an error and never is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-pub use actions::{ActionResult, Verdict};
+pub use actions::{ActionResult, PART, Verdict};
 pub use cas::Blob;
 pub use evidence::Brought;
 pub use log::{Event, Happened, LogWriter};

@@ -110,8 +110,7 @@ fn no_record_of_a_rejected_candidate_is_lost_for_its_good() {
     assert!(told.contains("of which ledger entry") && told.contains("is the refusal"), "{told}");
 }
 
-/// What a person said is in the refusal and in the promotion under it: without both nobody can tell whether there
-/// was anything.
+/// What a person said is in the refusal that the ledger binds: without it nobody can tell whether there was anything.
 #[test]
 fn a_rejection_that_cannot_be_read_closes_the_gate() {
     let space = approved();
@@ -129,6 +128,38 @@ fn a_rejection_that_cannot_be_read_closes_the_gate() {
     std::fs::remove_file(refusal).unwrap();
     space.edit("plan.toml", "seconds = 601", "seconds = 602");
     let said = run(&space, 1);
+    let told = said.out.clone() + &said.err;
+    assert!(told.contains("the refusal ") && told.contains("is the refusal"), "{told}");
+    assert!(!space.read(".studbook/registry/tiny/selector.json").contains("ties"));
+}
+
+/// A later refusal of the same manifest, which says only that it was refused, does not stand in for the first.
+#[test]
+fn a_rejection_is_not_explained_by_a_later_refusal() {
+    let space = approved();
+    let approval = space.files(".studbook/evidence");
+    word_on_ties(&space, &["--reject"]).exits(0);
+    run(&space, 0).says("ties       refused   release: rejected by ada");
+    let shown = |folder: &str| {
+        let bytes = std::fs::read(space.path(&format!(".studbook/runs/tiny/{folder}/ties.json"))).unwrap();
+        studbook::base::digest::Digest::of(&bytes).to_hex()
+    };
+    let first = [shown("08-promotion"), shown("09-admission")];
+    for (path, bytes) in approval {
+        space.write(&format!(".studbook/evidence/{path}"), &bytes);
+    }
+    run(&space, 0).says("ties       refused   not-refused: ledger entry");
+    let mut lost = 0;
+    for (path, bytes) in space.files(".studbook/actions") {
+        let text = String::from_utf8_lossy(&bytes);
+        if first.iter().any(|digest| text.contains(digest.as_str())) {
+            std::fs::remove_file(space.path(&format!(".studbook/actions/{path}"))).unwrap();
+            lost += 1;
+        }
+    }
+    assert!(lost >= 2, "{lost}");
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    let said = space.studbook(&["run", "plan.toml"]);
     let told = said.out.clone() + &said.err;
     assert!(told.contains("the refusal ") && told.contains("is the refusal"), "{told}");
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("ties"));

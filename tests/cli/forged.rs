@@ -344,6 +344,40 @@ fn the_threat_of_a_forged_sidecar_that_a_decision_would_rest_on() {
     space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
 }
 
+/// The gates that every candidate has, and what a sidecar says beside its numbers, rest on records as well.
+#[test]
+fn the_threat_of_forged_records_behind_the_gates_of_everybody() {
+    type Forgery = (&'static str, fn(&mut Value), &'static str);
+    let forgeries: [Forgery; 4] = [
+        ("02-compat/ties.json", |body| body["checks"] = json!([]), "compat:ties does not follow"),
+        (
+            "06-smoke/ties.json",
+            |body| body["prompts"][0]["prompt"] = json!("an easier one"),
+            "the record is of other prompts",
+        ),
+        (
+            "07-eval/ties.digits.json",
+            |body| body["contamination"]["overlapping"] = json!(1),
+            "found in other places than the sidecar says",
+        ),
+        (
+            "07-eval/ties.digits.json",
+            |body| body["suite"]["options"]["max_tokens"] = json!(1),
+            "asked with other options",
+        ),
+    ];
+    for (shown, change, why) in forgeries {
+        let space = done();
+        replace_record(&space, shown, change);
+        space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+        let ledger = space.read(".studbook/ledger/checkpoint");
+        space.studbook(&["attest", "plan.toml", "ties", "--gate", "release", "--by", "ada"]).exits(0);
+        let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+        said.complains("the decision on `ties` is not entered").complains(why);
+        assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+    }
+}
+
 /// What a gate found is not forgotten because it cannot be read.
 #[test]
 fn a_promotion_that_cannot_be_read_is_not_none() {

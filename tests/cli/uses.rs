@@ -61,6 +61,54 @@ fn other_plans_of_a_cycle_are_told_wherever_its_gates_are() {
     space.studbook(&["verify", "first", "--ledger", ".studbook/ledger"]).exits(0);
 }
 
+/// A plan that tries nothing else is no other try.
+#[test]
+fn a_plan_that_was_not_changed_in_what_it_tries_is_no_other_plan() {
+    let space = Space::new();
+    let run = || space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    run();
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    assert!(!run().out.contains("other plan"));
+    space.edit("plan.toml", "statement = \"", "statement = \"again: ");
+    assert!(!run().out.contains("other plan"));
+    space.edit("plan.toml", "density = 0.5", "density = 0.75");
+    run().says("3 other plans of this cycle are in the ledger");
+}
+
+/// Plans are registered with more than they were: the entry of the days before is of the same plan.
+#[test]
+fn a_plan_that_is_registered_again_after_an_upgrade_is_no_other_plan() {
+    use studbook::base::digest::Sha256;
+    use studbook::ledger::{EntryKind, NewEntry};
+
+    let (old, space) = (Space::new(), Space::new());
+    old.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    old.studbook(&["export", "plan.toml", "average", "--out", "d"]).exits(0);
+    let text = old.read("d/records/10-ledger/plan.json");
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for later in ["review", "recipe"] {
+        assert!(record["body"].as_object_mut().unwrap().remove(later).is_some());
+    }
+    let before = studbook::base::canonical::to_vec(&record).unwrap();
+    let store = studbook::store::Store::create(&space.path(".studbook")).unwrap();
+    let entry = NewEntry {
+        kind: EntryKind::Plan,
+        cycle: "tiny".parse().unwrap(),
+        candidate: None,
+        subject: None,
+        record: Sha256::of(&before),
+        predicate_type: record["type"].as_str().unwrap().to_owned(),
+        registration: None,
+    };
+    store.ledger().unwrap().append(vec![entry], &|| "2026-01-01T00:00:00Z".to_owned()).unwrap();
+    drop(store);
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    assert!(!said.out.contains("other plan"), "{}", said.out);
+    space.studbook(&["export", "plan.toml", "average", "--out", "d"]).exits(0);
+    assert!(space.read("d/dossier.json").contains("\"other_plans\":[]"));
+    space.studbook(&["verify", "d", "--ledger", ".studbook/ledger"]).exits(0);
+}
+
 /// What ranks and how many are chosen is on record before anything is measured, as gates are.
 #[test]
 fn a_review_or_a_pool_that_is_changed_is_another_registration() {
@@ -198,6 +246,19 @@ fn a_copy_of_a_child_that_is_a_folder_was_chosen_by_what_chose_the_child() {
     let why =
         "8 of the cases of `digits`, which gates ask about, chose parents of this plan in the cycle `tiny`";
     space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    // The list of its files may be damaged or gone, and the copy is what it was.
+    let manifest: serde_json::Value =
+        serde_json::from_str(&space.read(".studbook/runs/tiny/05-candidate/average.json")).unwrap();
+    let list = manifest["body"]["artifact"]["blake3"].as_str().unwrap().to_owned();
+    let list = format!(".studbook/objects/{}/{}", &list[..2], &list[2..]);
+    let whole = space.read(&list);
+    std::fs::remove_file(space.path(&list)).unwrap();
+    space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    let damaged = whole.replacen("\"bytes\":", "\"bites\":", 1);
+    space.write(&list, damaged.as_bytes());
+    space.studbook(&["check", "next.toml"]).exits(2).complains(why);
+    std::fs::remove_file(space.path(&list)).unwrap();
+    space.write(&list, whole.as_bytes());
     // Other bytes are another model.
     space.edit("copy/config.json", "\n", "\n\n");
     space.studbook(&["check", "next.toml"]).exits(0);

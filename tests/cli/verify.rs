@@ -350,11 +350,23 @@ fn an_entry_that_is_dated_before_an_earlier_one_is_told() {
     assert!(!check().err.contains("dated"));
     let mut revoke = space.command(&["revoke", "--dataset", "d", "--reason", "r"]);
     assert_eq!(crate::space::said(revoke.env("STUDBOOK_NOW", "2025-12-31T23:59:59Z")).exits(0).err, "");
-    let why = "ledger entry 3 is dated before an earlier one: go by the order";
+    let why = "ledger entry 3 is dated before an earlier one (entry 2), and either date may be wrong";
     check().complains(why).says("4 entries hold");
     let json = space.studbook(&["ledger", "check", "--format", "json"]).exits(0).json();
     assert_eq!(json["backdated"], serde_json::json!([3]));
+    assert_eq!(json["dated_ahead"], serde_json::json!([2]));
     space.studbook(&["verify", "plan.toml"]).says(why);
+    // One entry from the future, and everybody after it is honest.
+    for (name, day) in
+        [("e", "2199-01-01T00:00:00Z"), ("f", "2027-01-01T00:00:00Z"), ("g", "2027-01-02T00:00:00Z")]
+    {
+        let mut revoke = space.command(&["revoke", "--dataset", name, "--reason", "r"]);
+        crate::space::said(revoke.env("STUDBOOK_NOW", day)).exits(0);
+    }
+    let json = space.studbook(&["ledger", "check", "--format", "json"]).exits(0).json();
+    assert_eq!(json["backdated"], serde_json::json!([3, 5, 6]));
+    assert_eq!(json["dated_ahead"], serde_json::json!([2, 4]));
+    check().complains("3 ledger entries, the first is 3, are dated before an earlier one (entry 2, 4)");
 }
 
 fn registry_file(space: &Space, part: &str) -> PathBuf {

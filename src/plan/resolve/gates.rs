@@ -25,11 +25,16 @@ impl Resolver<'_> {
             let families = self.gate_families(section);
             let Some(name) = &section.name else { continue };
             if !taken.insert(name.value.as_str()) {
-                let [first, second] = RESERVED_GATES;
+                let [first, second, revoked, refused] = RESERVED_GATES;
+                let taken = if [revoked, refused].contains(&name.value.as_str()) {
+                    format!("`{revoked}` and `{refused}` are for what the ledger says of a candidate")
+                } else {
+                    format!("every candidate has the gates `{first}` and `{second}` already")
+                };
                 self.mistake(
                     Diagnostic::error(format!("the gate name `{}` is taken", name.value), name.span.clone())
                         .expected("expected a name that no other gate has")
-                        .help(format!("every candidate has the gates `{first}` and `{second}` already")),
+                        .help(taken),
                 );
                 continue;
             }
@@ -272,8 +277,10 @@ mod tests {
 
     #[test]
     fn gate_names_are_taken_once() {
-        let found = mistakes(&GOOD.replace("name = \"release\"", "name = \"runtime-smoke\""));
-        assert_eq!(found[0].message, "the gate name `runtime-smoke` is taken");
+        for name in super::RESERVED_GATES {
+            let found = mistakes(&GOOD.replace("name = \"release\"", &format!("name = \"{name}\"")));
+            assert_eq!(found[0].message, format!("the gate name `{name}` is taken"));
+        }
         let found = mistakes(&GOOD.replace("name = \"release\"", "name = \"size\""));
         assert_eq!(found[0].message, "the gate name `size` is taken");
     }

@@ -44,7 +44,7 @@ impl Case<'_> {
             return pending("the approval that was brought is for another candidate, gate or lineage");
         }
         let (state, verb) = verdict(&brought);
-        Ok((state, with_reason(format!("{verb} by {}", brought.by), &brought.reason), vec![evidence]))
+        Ok((state, format!("{verb} by {}: {}", brought.by, brought.reason), vec![evidence]))
     }
 
     /// What was brought for a gate, if it is what the stage's key is about.
@@ -60,11 +60,6 @@ impl Case<'_> {
         self.context.store.put(&brought.bytes)?;
         Ok(Some(brought.bytes))
     }
-}
-
-/// What somebody said with the reason, if one was given.
-fn with_reason(said: String, reason: &str) -> String {
-    if reason.trim().is_empty() { said } else { format!("{said}: {reason}") }
 }
 
 fn verdict(approval: &Approval) -> (GateState, &'static str) {
@@ -94,7 +89,7 @@ fn signed(
     };
     let Counted { agreed, rejected, refused } = counted(&brought, &trust, revoked, is_ours);
     if let Some((name, reason)) = rejected {
-        let finding = with_reason(format!("rejected by {name} (signed)"), &reason);
+        let finding = format!("rejected by {name} (signed): {reason}");
         return Ok((GateState::Failed, finding, vec![evidence]));
     }
     if rule.threshold > 0 && agreed.len() as u64 >= rule.threshold {
