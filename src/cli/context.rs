@@ -223,7 +223,7 @@ pub(super) fn interruption() -> anyhow::Result<Box<dyn Fn() -> bool + Send + Syn
     use std::sync::atomic::{AtomicBool, Ordering};
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Here and not on the thread, which begins when it begins.
+    // Not on the thread: it may begin after the caller has told people that it is ready.
     let interrupts = {
         let _on_it = runtime.enter();
         Interrupts::listen()?

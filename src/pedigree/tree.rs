@@ -35,9 +35,12 @@ pub struct Ancestry {
     pub parameters: Option<Value>,
     /// `admitted`, `refused` or `undecided`; of a source, its declared kind.
     pub verdict: String,
-    /// What was taken back that reaches it, or why that cannot be known.
+    /// What was taken back that reaches it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+    /// Why nobody can tell whether anything that was taken back reaches it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untraced: Option<String>,
     /// Licences it carries.
     pub licences: Vec<String>,
     /// Data its ancestors declared.
@@ -106,6 +109,7 @@ impl Pedigree {
             parameters: operator.and_then(|operator| serde_json::to_value(&operator.parameters).ok()),
             verdict: self.verdict(sha256).to_owned(),
             revoked: None,
+            untraced: None,
             licences: body.licences.clone(),
             data: body.data.clone(),
             again,
@@ -140,6 +144,7 @@ impl Pedigree {
             parameters: None,
             verdict: body.origin.source_kind.clone(),
             revoked: None,
+            untraced: None,
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
             again: false,
@@ -159,6 +164,7 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
         parameters: None,
         verdict: "not in this store".to_owned(),
         revoked: None,
+        untraced: None,
         licences: Vec::new(),
         data: Vec::new(),
         again: false,
@@ -180,8 +186,11 @@ impl Ancestry {
             (None, Some(body)) => tracer.source(self.record, body),
             (None, None) => Ok(revoked.hit(self.record, "it is")),
         };
-        // A pedigree is looked at just when something is wrong with it.
-        self.revoked = taint.map_or_else(|error| Some(error.to_string()), |taint| Some(taint?.to_string()));
+        // Whoever looks for what is wrong with a store gets its pedigree all the same.
+        match taint {
+            Ok(taint) => self.revoked = taint.map(|taint| taint.to_string()),
+            Err(error) => self.untraced = Some(error.to_string()),
+        }
         for parent in &mut self.parents {
             parent.mark_each(pedigree, revoked, tracer);
         }
@@ -204,6 +213,9 @@ impl Ancestry {
         text += &format!("  [{}]", self.verdict);
         if let Some(revoked) = &self.revoked {
             text += &format!("  revoked: {revoked}");
+        }
+        if let Some(why) = &self.untraced {
+            text += &format!("  not known whether revoked: {why}");
         }
         if self.again {
             text += "  (parents: above)";
@@ -248,7 +260,11 @@ impl Ancestry {
         }
         let operator = self.operator.as_ref().map_or(String::new(), |operator| format!("<br>{operator}"));
         let cycle = self.cycle.as_ref().map_or(String::new(), |cycle| format!("{cycle}/"));
-        let revoked = if self.revoked.is_some() { "<br>revoked" } else { "" };
+        let revoked = match (&self.revoked, &self.untraced) {
+            (Some(_), _) => "<br>revoked",
+            (None, Some(_)) => "<br>not known whether revoked",
+            (None, None) => "",
+        };
         nodes.push((self.record, format!("{cycle}{}{operator}<br>{}{revoked}", self.name, self.verdict)));
         for parent in &self.parents {
             edges.push((parent.record, self.record));
@@ -438,10 +454,21 @@ mod tests {
         pedigree.take(&bytes);
         let bytes = crate::record::to_bytes(&manifest(Sha256::of(&bytes))).unwrap();
         pedigree.take(&bytes);
-        let ancestry = pedigree.ancestry(Sha256::of(&bytes)).unwrap();
+        let mut ancestry = pedigree.ancestry(Sha256::of(&bytes)).unwrap();
         assert_eq!(ancestry.parents.len(), 1);
         assert_eq!((ancestry.parents[0].kind, ancestry.parents[0].name.as_str()), ("source", "tail"));
         assert_eq!(ancestry.parents[0].parents[0].kind, "unknown", "what its pool offered is not here");
         assert_eq!(pedigree.find("c/ouroboros"), [Sha256::of(&bytes)]);
+        // Something was taken back, and what its pool offered might be that.
+        let revoked = Revoked { subjects: [(digest("x"), 0)].into(), ..Revoked::default() };
+        let folder = tempfile::tempdir().unwrap();
+        ancestry.mark(&pedigree, &revoked, &Store::create(folder.path()).unwrap());
+        assert_eq!(ancestry.revoked, None);
+        assert!(
+            ancestry.untraced.as_ref().is_some_and(|why| why.contains("nobody can tell")),
+            "{ancestry:?}"
+        );
+        assert!(ancestry.line().contains("  not known whether revoked: "), "{}", ancestry.line());
+        assert!(ancestry.mermaid().contains("<br>not known whether revoked"), "{}", ancestry.mermaid());
     }
 }
