@@ -6,6 +6,7 @@ mod mixing;
 mod models;
 mod sparse;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -291,6 +292,20 @@ fn large_trials() -> Vec<Trial> {
     trials.extend(mixing::large_trials());
     trials.extend(sparse::large_trials());
     trials
+}
+
+#[test]
+fn documents_explain_every_operator_and_parameter() {
+    let read =
+        |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let [readme, plans] = ["README.md", "plans/README.md"].map(read);
+    for operator in OPERATORS {
+        let name = format!("`{}`", operator.name());
+        assert!(readme.contains(&name) && plans.contains(&name), "{name}");
+        for parameter in operator.parameters() {
+            assert!(plans.contains(&format!("`{}", parameter.name)), "{name}: {}", parameter.name);
+        }
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod convert;
 mod crash;
 mod decided;
 mod declare;
+mod documents;
 mod dossier;
 mod dry_run;
 mod evaluate;
