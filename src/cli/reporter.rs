@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::context::Terminal;
-use crate::engine::execute::{Failure, Progress};
+use crate::engine::execute::Progress;
+use crate::engine::failure::Failure;
 use crate::engine::graph::{StageGraph, StageIndex};
 use crate::engine::schedule::End;
 
@@ -271,7 +272,7 @@ mod tests {
             stage: "eval:b".to_owned(),
             message: "the disk is full".to_owned(),
             hint: Some("make room".to_owned()),
-            fault: crate::engine::execute::Fault::Environment,
+            fault: crate::engine::failure::Fault::Environment,
         };
         let end = |stage, end, result, failure| {
             let took = Some(Duration::from_millis(1250));

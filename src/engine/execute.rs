@@ -8,25 +8,25 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::attest;
 use super::decided::{Below, Decision};
+use super::events::Log;
+use super::failure::{Failure, Fault};
 use super::graph::{StageGraph, StageIndex};
 use super::interrupt::Interrupts;
 use super::resolve::{Resolver, Results};
 use super::schedule::{End, Schedule};
-use super::{attest, build, decided};
-use crate::base::canonical;
-use crate::base::digest::{ActionKey, Digest};
+use super::view::view;
+use super::work::{Done, work};
+use crate::base::digest::ActionKey;
 use crate::base::key::WriteKey;
-use crate::convert::Target;
-use crate::model::WriteError;
-use crate::registry::RegistryError;
-use crate::stage::{Action, Context, Kind, PART, StageError, stage};
-use crate::store::{ActionResult, Event, Happened, LogWriter, Store, StoreError, ViewEntry};
+use crate::stage::{Action, Context, Kind, stage};
+use crate::store::{ActionResult, Happened, Store, StoreError};
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -70,52 +70,6 @@ pub enum Progress<'a> {
     },
 }
 
-/// A stage that failed.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    /// Its id.
-    pub stage: String,
-    /// Why.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-    /// Whose fault it is.
-    pub fault: Fault,
-}
-
-/// Whose fault a failure is; the worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// Something the person gave us.
-    Input,
-    /// Disk, permissions, store.
-    Environment,
-    /// Whoever changed the ledger, or what is to be entered in it.
-    Tampering,
-    /// Ours.
-    Bug,
-}
-
-impl Fault {
-    fn of(error: &StageError) -> Self {
-        match error {
-            StageError::Ledger(error) | StageError::Registry(RegistryError::Ledger(error))
-                if error.is_tampering() =>
-            {
-                Self::Tampering
-            }
-            StageError::Forged { .. } => Self::Tampering,
-            StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
-            StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
-            StageError::Operator(error) if error.is_environment() => Self::Environment,
-            StageError::Convert(error) if error.is_environment() => Self::Environment,
-            StageError::Write(WriteError::Io(_)) => Self::Environment,
-            StageError::Registry(error) if error.is_environment() => Self::Environment,
-            _ => Self::Input,
-        }
-    }
-}
-
 /// Why a run stopped early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -140,14 +94,6 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Whether it stopped early.
     pub stopped: Option<Stopped>,
-}
-
-/// A stage's thread reporting back.
-struct Done {
-    index: StageIndex,
-    outcome: Result<ActionResult, Failure>,
-    cancelled: bool,
-    took: Duration,
 }
 
 /// What a stage's thread tells the loop.
@@ -223,7 +169,7 @@ impl<'g> Run<'g> {
             queue: VecDeque::new(),
             in_flight: BTreeMap::new(),
             made: BTreeSet::new(),
-            log: Log::open(graph, store, options)?,
+            log: Log::open(graph, store, options.now)?,
             executed: 0,
             cached: 0,
             failures: Vec::new(),
@@ -441,134 +387,4 @@ impl<'g> Run<'g> {
             stopped: self.stopped,
         }
     }
-}
-
-/// One stage on its own thread: run it, and put its result where the next lookup finds it.
-fn work(
-    index: StageIndex,
-    id: &str,
-    context: &Context<'_>,
-    key: &ActionKey,
-    decisions: Result<Vec<Decision>, StoreError>,
-) -> Done {
-    let start = Instant::now();
-    let Context { store, action, .. } = *context;
-    let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-    let run = || -> Result<ActionResult, StageError> {
-        // The action is a document of its own: any process that reaches the store could do this.
-        let document = canonical::to_vec(action).map_err(|error| StageError::Refused(error.to_string()))?;
-        store.put_memo(&document)?;
-        decided::hold(store, &decisions?)?;
-        let result = ActionResult::from(stage(kind).run(context)?);
-        if kind == Kind::Operator {
-            build::note(store, key)?;
-        }
-        store.record_action(key, &result)?;
-        Ok(result)
-    };
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    let failure = |message: String, hint, fault| Failure { stage: id.to_owned(), message, hint, fault };
-    let mut was_cancelled = false;
-    let outcome = match caught {
-        Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => {
-            was_cancelled = matches!(error, StageError::Cancelled);
-            Err(failure(error.to_string(), error.hint(), Fault::of(&error)))
-        }
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            Err(failure(
-                format!("internal error: {text}"),
-                Some("this is a bug in studbook".to_owned()),
-                Fault::Bug,
-            ))
-        }
-    };
-    Done { index, outcome, cancelled: was_cancelled, took: start.elapsed() }
-}
-
-/// The run log, which is written only when there is something new to say.
-struct Log<'g> {
-    writer: Option<LogWriter>,
-    last: BTreeMap<String, Event>,
-    graph: &'g StageGraph,
-    now: fn() -> String,
-}
-
-impl<'g> Log<'g> {
-    fn open(graph: &'g StageGraph, store: &Store, options: &Options) -> Result<Self, StoreError> {
-        let last = store.last_events(&graph.cycle)?;
-        Ok(Self { writer: None, last, graph, now: options.now })
-    }
-
-    /// A hit is news only if the log's last word on the stage was about another key, or a failure.
-    fn hit(&mut self, id: &str, key: &ActionKey, action: &Action, store: &Store) -> Result<(), StoreError> {
-        let known = self.last.get(id);
-        if known.is_some_and(|event| event.key == *key && !matches!(event.happened, Happened::Failed(_))) {
-            return Ok(());
-        }
-        self.note(id, Happened::Hit, key, action, Duration::ZERO, store)
-    }
-
-    fn note(
-        &mut self,
-        id: &str,
-        happened: Happened,
-        key: &ActionKey,
-        action: &Action,
-        took: Duration,
-        store: &Store,
-    ) -> Result<(), StoreError> {
-        let document = canonical::to_vec(action)
-            .map_err(|source| StoreError::Document { what: format!("the action of {id}"), source })?;
-        let event = Event {
-            stage: id.to_owned(),
-            happened,
-            key: *key,
-            action: Digest::of(&document),
-            time: (self.now)(),
-            milliseconds: took.as_millis() as u64,
-        };
-        if self.writer.is_none() {
-            self.writer = Some(store.append_log(&self.graph.cycle)?);
-        }
-        self.writer.as_mut().expect("just opened").append(&event)
-    }
-}
-
-/// How the file of a child ends; nothing for a folder, whose artifact is the list of its files.
-fn extension(params: &serde_json::Value) -> Option<&'static str> {
-    let format = params.pointer("/output/format").and_then(serde_json::Value::as_str);
-    format.and_then(Target::from_word).and_then(Target::extension)
-}
-
-/// What `runs/CYCLE/` shows: each stage's outputs under its kind's folder.
-pub(super) fn view(graph: &StageGraph, results: &Results) -> Vec<ViewEntry> {
-    let mut entries = Vec::new();
-    for index in &graph.order {
-        let node = graph.node(*index);
-        let Some(result) = &results[index.index()] else { continue };
-        for (name, blob) in &result.outputs {
-            let path = |file: &str| format!("{}/{file}", node.kind.folder());
-            if let Some(file) = name.strip_prefix(PART) {
-                entries.push(Store::linked(path(&format!("{}/{file}", node.label)), blob));
-                continue;
-            }
-            entries.push(match name.as_str() {
-                "record" => Store::copied(path(&format!("{}.json", node.label)), blob),
-                "artifact" => match extension(&node.params) {
-                    Some(extension) => Store::linked(path(&format!("{}.{extension}", node.label)), blob),
-                    None => Store::copied(path(&format!("{}.files.json", node.label)), blob),
-                },
-                "outcomes" => Store::copied(path(&format!("{}.outcomes.jsonl", node.label)), blob),
-                "pool" => Store::copied(path("pool.toml"), blob),
-                other => match other.strip_prefix("proof.") {
-                    Some(candidate) => Store::copied(path(&format!("{candidate}.tlog-proof")), blob),
-                    None => Store::copied(path(&format!("{}.{other}.json", node.label)), blob),
-                },
-            });
-        }
-    }
-    entries
 }

@@ -8,7 +8,8 @@
 //! * [`compile`]: derives the thirteen kinds from what a plan declares.
 //! * [`schedule`]: which stage may run now; pure, no clock, no files.
 //! * [`resolve`](mod@resolve): what a stage's inputs are this time, and so its action.
-//! * [`execute`]: runs what is ready, one event loop, rayon for arithmetic.
+//! * [`execute`]: runs what is ready, one event loop, rayon for arithmetic.  `work`: one stage on its own thread.
+//! * [`failure`]: whose fault it is.  `events`: the run log.  `view`: what people see of the results.
 //! * [`interrupt`]: when to stop.
 //! * `decided`: whether what is to be entered in the ledger follows from what it rests on.
 //! * [`preview`]: the same walk without running: what would happen, and why.
@@ -22,7 +23,9 @@ mod attest;
 mod build;
 pub mod compile;
 mod decided;
+mod events;
 pub mod execute;
+pub mod failure;
 pub mod gates;
 pub mod graph;
 pub mod interrupt;
@@ -32,3 +35,5 @@ pub mod resolve;
 pub mod schedule;
 pub mod tried;
 pub mod verify;
+mod view;
+mod work;

@@ -9,7 +9,6 @@
 mod action;
 mod adapter;
 mod admission;
-mod browser_gate;
 mod candidate;
 mod child;
 mod comparison;

@@ -2,9 +2,9 @@
 
 use super::Checked;
 use crate::engine::attest;
-use crate::engine::execute::view;
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
+use crate::engine::view::view;
 use crate::store::{Store, ViewFindings};
 
 pub(super) fn check(graph: &StageGraph, store: &Store, results: &Results) -> Checked {

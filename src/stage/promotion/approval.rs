@@ -1,6 +1,6 @@
 //! The approval gate: somebody's word, or as many signatures as the plan demands.
 
-use super::{ApprovalRule, Case};
+use super::{ApprovalRule, Case, Found};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::pedigree::Revoked;
@@ -11,8 +11,6 @@ use crate::record::promotion::GateState;
 use crate::stage::StageError;
 use crate::stage::context::of;
 use crate::trust::Trust;
-
-type Found = (GateState, String, Vec<Sha256>);
 
 fn pending(finding: impl Into<String>) -> Result<Found, StageError> {
     Ok((GateState::Pending, finding.into(), vec![]))

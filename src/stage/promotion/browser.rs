@@ -1,14 +1,48 @@
-//! The `browser_smoke` gate: what a browser answered beside what was answered natively.
+//! The browser gate: what a browser answered beside what was answered natively.
 //!
 //! The arithmetic is defined to the last bit, so anything but equality is a failure: another runtime, another
 //! model, or a browser that computes wrongly.
 
+use super::{Case, Found};
+use crate::base::name::Name;
 use crate::record::browser_smoke::{BrowserPrompt, BrowserSmoke};
 use crate::record::promotion::GateState;
 use crate::record::smoke::{PromptRun, RuntimeSmoke};
+use crate::stage::StageError;
+use crate::stage::context::of;
+
+impl Case<'_> {
+    /// A browser's answers are evidence only beside the native ones.
+    pub(super) fn browser_smoke(&self, gate: &Name) -> Result<Found, StageError> {
+        let wait = |why: &str| Ok((GateState::Pending, why.to_owned(), vec![]));
+        let Some(digest) = self.context.optional(&of("browser", gate)) else {
+            return wait("waits for the smoke prompts to be run in a browser");
+        };
+        let (Some((_, manifest)), Some((_, lineage)), Some((native, native_subject))) =
+            (&self.candidate, &self.lineage, self.context.optional_record::<RuntimeSmoke>("smoke")?)
+        else {
+            return wait("waits for an artifact and its native smoke");
+        };
+        let Some((brought, sha256)) = self.read_brought::<BrowserSmoke>(gate, &digest)? else {
+            return wait("the browser run that was brought cannot be read");
+        };
+        let about = (&brought.gate, brought.subject.manifest, brought.lineage);
+        if about != (gate, manifest.sha256, lineage.sha256) || brought.subject != native.subject {
+            return wait("the browser run that was brought is of another candidate, gate or lineage");
+        }
+        // A page that is published now carries the runtime of now.
+        if Some(brought.runtime) != self.browser_runtime {
+            return wait(
+                "the browser run that was brought is of another runtime than pages get now; run it again",
+            );
+        }
+        let (state, finding) = compare(&brought, &native);
+        Ok((state, finding, vec![sha256, native_subject.sha256]))
+    }
+}
 
 /// The state of the gate, and why.
-pub(super) fn compare(page: &BrowserSmoke, native: &RuntimeSmoke) -> (GateState, String) {
+fn compare(page: &BrowserSmoke, native: &RuntimeSmoke) -> (GateState, String) {
     let failed = |why: String| (GateState::Failed, format!("{why}, in {}", page.browser));
     if page.prompts.len() != native.prompts.len() || native.prompts.is_empty() {
         return failed(format!("{} of {} prompts were run", page.prompts.len(), native.prompts.len()));
