@@ -82,6 +82,8 @@ pub(super) enum Command {
     Why(Why),
     /// Draw a plan's stages
     Graph(Graph),
+    /// What candidates can be made by: operators, their parameters, ranges and sources
+    Operators(Operators),
     /// Show a model file or an adapter: header, tokenizer, tensors, digests
     Inspect(Inspect),
     /// Carry out a mergekit configuration, without a plan
@@ -219,6 +221,15 @@ pub(super) enum Notation {
     Mermaid,
     /// For Graphviz
     Dot,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Operators {
+    /// One of them, with its parameters
+    pub(super) operator: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
 }
 
 #[derive(Debug, clap::Args)]

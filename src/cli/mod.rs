@@ -24,6 +24,7 @@ mod ledger;
 mod lineage;
 mod merge;
 mod model;
+mod operators;
 mod package;
 mod plan;
 mod registry;
@@ -78,6 +79,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Attest(command) => attest::run(args, command, terminal),
         Command::Why(command) => why::run(args, command, terminal),
         Command::Graph(command) => graph::run(args, command, terminal),
+        Command::Operators(command) => operators::run(command, terminal),
         Command::Inspect(command) => inspect::run(command, terminal),
         Command::Merge(command) => merge::run(command, terminal),
         Command::Convert(command) => convert::run(command, terminal),

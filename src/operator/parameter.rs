@@ -188,6 +188,16 @@ impl Kind {
             Self::Pattern { .. } => "a pattern over tensor names".to_owned(),
         }
     }
+
+    /// The least and the largest number there may be; nothing of what is no number.
+    pub fn bounds(&self) -> Option<[f64; 2]> {
+        match *self {
+            Self::Number { min, max, .. }
+            | Self::PerParent { min, max, .. }
+            | Self::OptionalPerParent { min, max } => Some([min, max]),
+            Self::Flag { .. } | Self::Choice { .. } | Self::Word { .. } | Self::Pattern { .. } => None,
+        }
+    }
 }
 
 impl Value {
