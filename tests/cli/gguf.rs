@@ -194,12 +194,12 @@ fn gguf_parents_are_bred_with_folders_and_keep_their_frequencies() {
 #[test]
 fn a_file_of_another_family_speaks_with_its_own_vocabulary() {
     for (name, class, has) in [
-        ("qwen2.gguf", "Qwen2ForCausalLM", "biases qkv"),
+        ("qwen2.gguf", "Qwen2ForCausalLM", "on queries, keys and values"),
         ("qwen3.gguf", "Qwen3ForCausalLM", "of each query and key head"),
         (
             "olmo2.gguf",
             "Olmo2ForCausalLM",
-            "norms behind attention and feed-forward, of all query and all key heads",
+            "behind attention and feed-forward, of all query and all key heads",
         ),
     ] {
         speaks_with_its_own_vocabulary(name, class, has);
@@ -355,11 +355,10 @@ fn what_gguf_cannot_say_is_refused_by_name() {
     assert!(off(&logits(&ours, &tokens), &logits(&original, &tokens)) < 1e-5);
     // qwen3 knows no biases, and nothing else knows its norms.
     folder(&space, "qwen3-biases");
-    space
-        .studbook(&["convert", "qwen3-biases", "b.gguf"])
-        .exits(2)
-        .complains("biases qkv, output")
-        .complains("expected no biases, which programs that run a `qwen3` do not look for");
+    space.studbook(&["convert", "qwen3-biases", "b.gguf"]).exits(2).complains(
+        "error: qwen3-biases: the network cannot be written as gguf: bias is on queries, keys and values, \
+             attention's output; expected none, which programs that run a `qwen3` look for",
+    );
     let bytes = std::fs::read(fixtures().join("gguf/qwen3.gguf")).unwrap();
     let mut bare = bytes.clone();
     let at = bytes.windows(11).position(|window| window == b"attn_k_norm").unwrap();
@@ -394,9 +393,9 @@ fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
     }
     // Biases have no place in `.slm`, so the two have no common names.
     let said = space.studbook(&["diff", "a.slm", "x.gguf", "--exit-code"]).exits(1);
-    said.says("the tensors of x.gguf cannot be called as those of a.slm are").says("biases qkv");
+    said.says("the tensors of x.gguf cannot be called as those of a.slm are").says("bias is on queries");
     space
         .studbook(&["extract", "a.slm", "x.gguf", "n.sbd", "--as", "dense"])
         .exits(2)
-        .complains("biases qkv");
+        .complains("bias is on queries, keys and values; expected none");
 }

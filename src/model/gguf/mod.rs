@@ -59,7 +59,7 @@ const ENCODINGS: [(u32, DType); 5] =
     [(0, DType::F32), (1, DType::F16), (8, DType::GgmlQ8_0), (28, DType::F64), (30, DType::BF16)];
 
 /// The encodings that files hold.
-const WRITTEN: [DType; 5] = [DType::F32, DType::F16, DType::GgmlQ8_0, DType::F64, DType::BF16];
+pub const WRITTEN: [DType; 5] = [DType::F32, DType::F16, DType::GgmlQ8_0, DType::F64, DType::BF16];
 
 /// Names of the other codes, so that a refusal can say what it met.
 const OTHERS: [(u32, &str); 30] = [

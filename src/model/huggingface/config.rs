@@ -6,9 +6,11 @@
 
 use serde::Deserialize;
 
+use super::folder::CONFIG;
 use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::norms::Norms;
+use crate::model::package::Package;
 use crate::model::variant::Variant;
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
@@ -91,6 +93,17 @@ impl HfConfig {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The configuration beside a model's weights, if there is one and its network is of a family that is known.
+    pub fn of(package: &Package) -> Option<Self> {
+        Self::parse(&package.companion(CONFIG)?.bytes).ok().flatten()
+    }
+
+    /// By how much longer texts are than those of the configuration's context, where frequencies change with
+    /// the length of a text.
+    pub fn dynamic_factor(&self) -> Option<f64> {
+        (self.rope_scaling.kind() == "dynamic").then(|| self.rope_scaling.factor.unwrap_or(1.0))
     }
 
     /// The family that a configuration says its network is of, whether it is one that is read or not.

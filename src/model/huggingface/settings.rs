@@ -61,12 +61,16 @@ pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
     if Family::of(&config.variant).is_some() {
         return Ok(());
     }
+    let of_same_norms = Variant { norms: config.variant.norms, rope: config.variant.rope, ..Variant::PLAIN };
+    let biases = config.variant.differences(&of_same_norms).into_iter().next();
+    let (field, found) =
+        biases.map_or(("norm", config.variant.norms.to_string()), |(field, found, _)| (field, found));
     let expected = if config.variant.norms.are_plain() {
-        "those of qwen2 (queries, keys, values) or llama (all of attention, all of feed-forward)"
+        "that of qwen2 (on queries, keys and values) or of llama (on all of attention, on all of feed-forward)"
     } else {
-        "norms and biases (none, or all of attention) of qwen3 or olmo2"
+        "none, or on all of attention, as in qwen3 and olmo2, whose norms these are"
     };
-    Err(ConfigError { field: "variant", found: config.variant.to_string(), expected: expected.to_owned() })
+    Err(ConfigError { field, found, expected: expected.to_owned() })
 }
 
 /// The file of a network that came from elsewhere. The ids that begin and end texts are the tokenizer's.
@@ -113,7 +117,7 @@ pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) 
     bytes
 }
 
-/// A way of scaling as the library reads it; nothing for frequencies as they are.
+/// A way of scaling as the library reads it; nothing where there is none.
 fn scaling(rope: &RopeScale) -> Option<serde_json::Value> {
     Some(match *rope {
         RopeScale::Plain => return None,
@@ -197,9 +201,10 @@ mod tests {
         }
         let variant = Variant { output_bias: true, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
-        assert!(error.starts_with("variant is biases output") && error.contains("qwen2"), "{error}");
+        assert!(error.starts_with("bias is on attention's output;") && error.contains("qwen2"), "{error}");
         let variant = Variant { qkv_bias: true, norms: Norms::QWEN3, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
-        assert!(error.contains("of each query and key head; expected norms and biases (none"), "{error}");
+        let told = "bias is on queries, keys and values; expected none, or on all of attention, as in qwen3";
+        assert!(error.starts_with(told), "{error}");
     }
 }
