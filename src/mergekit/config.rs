@@ -103,6 +103,22 @@ const KEYS: &[&str] = &[
     "name",
 ];
 
+const PADDED: &str = "pad_to_multiple_of";
+
+/// What mergekit can be told of a tokenizer and is not carried out here: the key, why, what to do.
+const UNSUPPORTED: [(&str, &str, &str); 2] = [
+    (
+        "tokens",
+        "the rows of single tokens are not chosen here, each comes from every model that has the token",
+        "expected no `tokens`, or rows changed in a model before the merge",
+    ),
+    (
+        PADDED,
+        "the child has a row for each token, and no rows of none, which mergekit fills with the mean of all others",
+        "expected no `pad_to_multiple_of`: without it nothing but rows that no text uses is left out",
+    ),
+];
+
 struct Reader {
     mistakes: Vec<Diagnostic>,
 }
@@ -347,7 +363,12 @@ impl Reader {
             let message = "there are `tokenizer_source` and `tokenizer`";
             self.mistake(message, &inner.span, "expected one of them");
         }
-        let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source"]));
+        let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source", "tokens", PADDED]));
+        for (key, why, expected) in UNSUPPORTED {
+            if let Some(node) = inner.and_then(|inner| get(inner, key)) {
+                self.mistake(format!("`{key}` is not supported: {why}"), &node.span, expected);
+            }
+        }
         // mergekit's word for a tokenizer without a source is another one.
         let source = inner.map(|inner| get(inner, "source"));
         if source == Some(None) {

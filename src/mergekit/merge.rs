@@ -70,6 +70,9 @@ impl Asked<'_> {
         let config = super::config::parse(self.text).map_err(|mistakes| self.refuse(mistakes))?;
         let models = self.open(&config)?;
         let like = self.allowed(&config, &models)?;
+        // Before tensors are looked at: a tensor that one family alone has says less than their names.
+        let constants =
+            networks::compare(&config, &models, like).map_err(|mistakes| self.refuse(mistakes))?;
         let on_top = models::adapted(&models)?;
         let own_output = models::has_own_output(&models);
         let view = |name: &str| models[name].view(on_top.get(name), own_output);
@@ -82,8 +85,6 @@ impl Asked<'_> {
             Some(rows) => rows.applied(views, &of_like),
         };
         let assembly = assemble(&config, &views).map_err(|mistake| self.refuse(vec![mistake]))?;
-        let constants =
-            networks::compare(&config, &models, like).map_err(|mistakes| self.refuse(mistakes))?;
         let planned = child::plan(&assembly, &models[like].package.weights, config.dtype);
         let digests = Underway::begin(&self.options.input_digests, &models);
         let source = |model: &str, tensor: &str| {

@@ -68,6 +68,18 @@ fn what_is_not_supported_is_named() {
     assert_eq!(refused(&TIES.replace("base_model: base\n", "")), ["`ties` needs a base model"]);
     assert_eq!(refused(&TIES.replace("density: 0.5", "densty: 0.5")), ["`ties` has no parameter `densty`"]);
     assert_eq!(refused(&TIES.replace("source: base", "source: a")), ["this tokenizer is not supported"]);
+    let with = |more: &str| {
+        let tokenizer = format!("tokenizer: {{source: base, {more}}}");
+        refused(&TIES.replace("tokenizer_source: base", &tokenizer))
+    };
+    assert!(
+        with("tokens: {a: {source: one}}")[0]
+            .starts_with("`tokens` is not supported: the rows of single tokens")
+    );
+    assert!(
+        with("pad_to_multiple_of: 8")[0]
+            .starts_with("`pad_to_multiple_of` is not supported: the child has a row")
+    );
     assert_eq!(refused(&TIES.replace("float32", "int8")), ["`dtype` cannot be `int8`"]);
     assert_eq!(
         refused(&TIES.replace("dtype: float32", "lazy: true")),
