@@ -14,7 +14,9 @@ use crate::disk::{DiskError, IoContext};
 use crate::model::Package;
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
+use crate::model::gguf::generation;
 use crate::model::huggingface::HfConfig;
+use crate::model::huggingface::folder::GENERATION;
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
 use crate::operator::{OperatorError, Tensors};
@@ -74,6 +76,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     if let Some(shortened) = shortened(&opened.package, target) {
         terminal.warn(&shortened)?;
     }
+    if let Some(silenced) = silenced(&opened.package, target, command) {
+        terminal.warn(&silenced)?;
+    }
     warn_of_missing_code(&command.out, terminal)?;
     // With an adapter, what is kept is the sum: it says nothing of the model that was given.
     let kept = match adapted {
@@ -107,6 +112,16 @@ fn shortened(package: &Package, target: Target) -> Option<String> {
             target.name()
         )
     })
+}
+
+/// That a folder says more of how answers are made than a file of another format can.
+fn silenced(package: &Package, target: Target, command: &Convert) -> Option<String> {
+    let says = target == Target::Gguf && !command.without_tokenizer && command.tokenizer.is_none();
+    let is_one_file = matches!(target, Target::Gguf | Target::Slm1);
+    let keys = if is_one_file { generation::left_out(package, says) } else { Vec::new() };
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let (format, keys) = (target.name(), keys.join(", "));
+    (!keys.is_empty()).then(|| format!("{GENERATION} says {keys}, for which {format} has no words: left out"))
 }
 
 /// Nothing that is read for it is replaced.

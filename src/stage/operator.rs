@@ -59,7 +59,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn weight(&self) -> Weight {

@@ -267,6 +267,48 @@ fn templates_and_names_of_special_tokens_go_along() {
     assert_eq!(settings("bytes")["chat_template"], "{{ x }}");
 }
 
+/// Which ids end an answer and fill up a text, and how answers are drawn, come back; what cannot is told.
+#[test]
+fn ends_fillers_and_how_answers_are_drawn_come_back() {
+    let space = space();
+    let file = fixtures().join("gguf/qwen2.gguf");
+    space.studbook(&["convert", file.to_str().unwrap(), "q", "--to", "hugging-face"]).exits(0);
+    let json = |name: &str| -> serde_json::Value { serde_json::from_str(&space.read(name)).unwrap() };
+    let mut config = json("q/config.json");
+    config["eos_token_id"] = serde_json::json!([5, 257]);
+    config["pad_token_id"] = 7.into();
+    space.write("q/config.json", config.to_string().as_bytes());
+    let said = serde_json::json!({
+        "eos_token_id": [5, 9, 257], "do_sample": true, "temperature": 0.7, "top_k": 20, "repetition_penalty": 1.1
+    });
+    space.write("q/generation_config.json", said.to_string().as_bytes());
+    let left =
+        "warning: generation_config.json says `repetition_penalty`, for which gguf has no words: left out";
+    space.studbook(&["convert", "q", "g.gguf"]).exits(0).complains(left);
+    space.studbook(&["convert", "g.gguf", "back", "--to", "hugging-face"]).exits(0);
+    let (config, drawn) = (json("back/config.json"), json("back/generation_config.json"));
+    for file in [&config, &drawn] {
+        assert_eq!(file["pad_token_id"], 7);
+        let mut ends: Vec<u64> = serde_json::from_value(file["eos_token_id"].clone()).unwrap();
+        ends.sort_unstable();
+        assert_eq!(ends, [5, 9, 257]);
+    }
+    assert_eq!(
+        (&drawn["temperature"], &drawn["top_k"], &drawn["do_sample"]),
+        (&0.7.into(), &20.into(), &true.into())
+    );
+    // And once more, without a word.
+    let again = space.studbook(&["convert", "back", "again.gguf"]).exits(0);
+    assert!(!again.err.contains("left out"), "{}", again.err);
+    let facts = |name: &str| (*open(&space.path(name)).facts.unwrap()).clone();
+    let sorted = |name: &str| {
+        let mut all: Vec<String> = facts(name).iter().map(|(key, fact)| format!("{key} {fact:?}")).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted("g.gguf"), sorted("again.gguf"));
+}
+
 #[test]
 fn qwen2_is_quantised_as_the_package_gguf_does_it() {
     let space = space();

@@ -17,7 +17,8 @@
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `exact`: to one of SLM1's;
-//!   `tables`: from one. `chat`: templates and the names of special tokens.
+//!   `tables`: from one. `chat`: templates and the names of special tokens; `generation`: how answers are
+//!   drawn.
 //!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it and to it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
@@ -28,6 +29,8 @@ pub mod chat;
 #[cfg(feature = "engine")]
 pub mod exact;
 pub mod facts;
+#[cfg(feature = "engine")]
+pub mod generation;
 pub mod meaning;
 pub mod read;
 pub mod rope_freqs;

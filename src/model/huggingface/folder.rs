@@ -32,7 +32,7 @@ pub const TOKENIZER: &str = "tokenizer.json";
 pub const CONFIG: &str = "config.json";
 
 /// How answers are made, and end.
-const GENERATION: &str = "generation_config.json";
+pub const GENERATION: &str = "generation_config.json";
 
 /// Files without tensors that make a model what it is, in the order in which they are kept.
 pub const COMPANIONS: [&str; 18] = [

@@ -77,6 +77,11 @@ pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
 ///
 /// A network that no family has ([`check`]) is written as a `llama`.
 pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
+    write_with(config, dtype, &ids(tokenizer, None))
+}
+
+/// The file of a network that came from elsewhere, with these ids ([`ids`]).
+pub fn write_with(config: &ModelConfig, dtype: DType, ids: &[(&'static str, Value)]) -> Vec<u8> {
     let Variant { qkv_bias, ffn_bias, rope, .. } = config.variant;
     let family = Family::of(&config.variant).unwrap_or(Family::Llama);
     let (model_type, class) = family.names();
@@ -111,7 +116,7 @@ pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) 
         Family::Olmo2 => say("attention_bias", Value::Bool(qkv_bias)),
     }
     scaling(&rope).into_iter().for_each(|scaling| say("rope_scaling", scaling));
-    ids(tokenizer).into_iter().for_each(|(key, ids)| say(key, ids));
+    ids.iter().for_each(|(key, ids)| say(key, ids.clone()));
     let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
     bytes.push(b'\n');
     bytes
@@ -148,12 +153,12 @@ fn tokens(context: f64) -> serde_json::Value {
 }
 
 /// The shortest decimal of the f32, not the f64 next to it.
-fn decimal(value: f32) -> f64 {
+pub fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// Which ids stand before a text and end one.
-fn ids(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, Value)> {
+/// Which ids stand before a text, end one and fill it up; `pad` is what else says the last.
+pub fn ids(tokenizer: Option<&Tokenizer>, pad: Option<u32>) -> Vec<(&'static str, Value)> {
     let Some(Tokenizer::HuggingFace(tokenizer)) = tokenizer else {
         let own = [("bos_token_id", BOS), ("eos_token_id", EOS), ("pad_token_id", PAD)];
         return own.map(|(key, id)| (key, Value::from(id))).to_vec();
@@ -164,7 +169,9 @@ fn ids(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, Value)> {
         [id] => Some(Value::from(*id)),
         ids => Some(Value::from(ids)),
     };
-    begins.into_iter().chain(ends.map(|ends| ("eos_token_id", ends))).collect()
+    let ends = ends.map(|ends| ("eos_token_id", ends));
+    let pad = pad.filter(|id| tokenizer.bytes(*id).is_some()).map(|id| ("pad_token_id", Value::from(id)));
+    [begins, ends, pad].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
