@@ -37,6 +37,8 @@ pub struct ByToken {
     pub place: Range<usize>,
     /// Whether the child is to have the tokens of all models, and not only of the base.
     pub union: bool,
+    /// Of what the number of rows is a multiple.
+    pub padded_to: Option<usize>,
 }
 
 /// What a child consists of.
@@ -105,19 +107,8 @@ const KEYS: &[&str] = &[
 
 const PADDED: &str = "pad_to_multiple_of";
 
-/// What mergekit can be told of a tokenizer and is not carried out here: the key, why, what to do.
-const UNSUPPORTED: [(&str, &str, &str); 2] = [
-    (
-        "tokens",
-        "the rows of single tokens are not chosen here, each comes from every model that has the token",
-        "expected no `tokens`, or rows changed in a model before the merge",
-    ),
-    (
-        PADDED,
-        "the child has a row for each token, and no rows of none, which mergekit fills with the mean of all others",
-        "expected no `pad_to_multiple_of`: without it nothing but rows that no text uses is left out",
-    ),
-];
+/// Rows that anybody pads to.
+const MOST_ROWS: usize = 1 << 20;
 
 struct Reader {
     mistakes: Vec<Diagnostic>,
@@ -364,10 +355,20 @@ impl Reader {
             self.mistake(message, &inner.span, "expected one of them");
         }
         let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source", "tokens", PADDED]));
-        for (key, why, expected) in UNSUPPORTED {
-            if let Some(node) = inner.and_then(|inner| get(inner, key)) {
-                self.mistake(format!("`{key}` is not supported: {why}"), &node.span, expected);
-            }
+        if let Some(node) = inner.and_then(|inner| get(inner, "tokens")) {
+            let message = "`tokens` is not supported: each row comes from every model that has its token";
+            self.mistake(
+                message,
+                &node.span,
+                "expected no `tokens`, or rows changed in a model before the merge",
+            );
+        }
+        let padding = inner.and_then(|inner| get(inner, PADDED));
+        let padded_to =
+            padding.and_then(|node| node.whole().filter(|multiple| (1..=MOST_ROWS).contains(multiple)));
+        if let (Some(node), None) = (padding, padded_to) {
+            let expected = format!("expected a whole number from 1 to {MOST_ROWS}");
+            self.mistake(format!("`{PADDED}` is {}", node.describe()), &node.span, expected);
         }
         // mergekit's word for a tokenizer without a source is another one.
         let source = inner.map(|inner| get(inner, "source"));
@@ -379,7 +380,7 @@ impl Reader {
         if !matches!(source.text(), Some("base" | "union")) {
             self.mistake("this tokenizer is not supported", &source.span, expected);
         }
-        Some(ByToken { place: source.span.clone(), union: source.text() == Some("union") })
+        Some(ByToken { place: source.span.clone(), union: source.text() == Some("union"), padded_to })
     }
 
     fn settings(&mut self, entries: Entries<'_>, method: Option<&'static Method>) -> Settings {
