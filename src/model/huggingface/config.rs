@@ -6,11 +6,9 @@
 
 use serde::Deserialize;
 
-use super::folder::CONFIG;
 use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::norms::Norms;
-use crate::model::package::Package;
 use crate::model::variant::Variant;
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
@@ -93,11 +91,6 @@ impl HfConfig {
             }
             _ => Ok(None),
         }
-    }
-
-    /// The configuration beside a model's weights, if there is one and its network is of a family that is known.
-    pub fn of(package: &Package) -> Option<Self> {
-        Self::parse(&package.companion(CONFIG)?.bytes).ok().flatten()
     }
 
     /// By how much longer texts are than those of the configuration's context, where frequencies change with

@@ -177,6 +177,13 @@ impl Folder {
     }
 }
 
+impl HfConfig {
+    /// The configuration beside a model's weights, if there is one and its network is of a family that is known.
+    pub fn of(package: &Package) -> Option<Self> {
+        Self::parse(&package.companion(CONFIG)?.bytes).ok().flatten()
+    }
+}
+
 /// Why a network is not computed here: what its configuration says it is, and what would be.
 fn foreign(config: &[u8]) -> String {
     let said = match HfConfig::model_type(config) {
