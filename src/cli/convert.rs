@@ -14,7 +14,9 @@ use crate::disk::{DiskError, IoContext};
 use crate::model::Package;
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
-use crate::model::huggingface::{CONFIG, HfConfig};
+use crate::model::gguf::generation;
+use crate::model::huggingface::HfConfig;
+use crate::model::huggingface::folder::GENERATION;
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
 use crate::operator::{OperatorError, Tensors};
@@ -31,7 +33,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
         let message = format!("`--shard` goes with Hugging Face folders only, not with {}", target.name());
         return Err(UsageError::new(message).into());
     }
-    let dtype = command.dtype.as_deref().map(encoding).transpose()?;
+    let dtype = command.dtype.as_deref().map(|name| encoding(name, target)).transpose()?;
     let given = Given::open(&command.model)?;
     let adapted = given.adapted()?;
     given.doubt().iter().try_for_each(|doubt| terminal.warn(doubt))?;
@@ -52,7 +54,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     let tensors = adapted.as_ref().map_or(&opened.package.weights as &dyn Tensors, |adapted| adapted);
     let made = match convert(&opened.package, tensors, options, &command.out, &*cancelled) {
         Err(ConvertError::Operator(OperatorError::Cancelled)) => return Ok(Exit::Interrupted),
-        Err(error @ ConvertError::NotFinite { .. }) => {
+        Err(error) if error.is_of_model() => {
             return Err(UsageError::new(format!("{}: {error}", command.model.display())).into());
         }
         other => other?,
@@ -73,6 +75,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     }
     if let Some(shortened) = shortened(&opened.package, target) {
         terminal.warn(&shortened)?;
+    }
+    if let Some(silenced) = silenced(&opened.package, target, command) {
+        terminal.warn(&silenced)?;
     }
     warn_of_missing_code(&command.out, terminal)?;
     // With an adapter, what is kept is the sum: it says nothing of the model that was given.
@@ -98,7 +103,7 @@ fn shortened(package: &Package, target: Target) -> Option<String> {
     if matches!(target, Target::HuggingFace | Target::Safetensors) {
         return None;
     }
-    let said = HfConfig::parse(&package.companion(CONFIG)?.bytes).ok()??;
+    let said = HfConfig::of(package)?;
     let (window, positions) = (said.sliding_window?, said.max_position_embeddings);
     (window < positions).then(|| {
         format!(
@@ -107,6 +112,16 @@ fn shortened(package: &Package, target: Target) -> Option<String> {
             target.name()
         )
     })
+}
+
+/// That a folder says more of how answers are made than a file of another format can.
+fn silenced(package: &Package, target: Target, command: &Convert) -> Option<String> {
+    let says = target == Target::Gguf && !command.without_tokenizer && command.tokenizer.is_none();
+    let is_one_file = matches!(target, Target::Gguf | Target::Slm1);
+    let keys = if is_one_file { generation::left_out(package, says) } else { Vec::new() };
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let (format, keys) = (target.name(), keys.join(", "));
+    (!keys.is_empty()).then(|| format!("{GENERATION} says {keys}, for which {format} has no words: left out"))
 }
 
 /// Nothing that is read for it is replaced.
@@ -184,9 +199,15 @@ fn target(command: &Convert) -> Result<Target, UsageError> {
     }
 }
 
-fn encoding(name: &str) -> Result<DType, UsageError> {
-    DType::from_name(name).ok_or_else(|| {
-        let known: Vec<&str> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
-        UsageError::new(format!("unknown encoding {name:?}")).hint(format!("one of {}", known.join(", ")))
+/// An encoding that a format can hold, in the words that people ask with.
+fn encoding(name: &str, target: Target) -> Result<DType, UsageError> {
+    let possible = target.words_of_encodings();
+    let found = DType::from_name(name).filter(|dtype| possible.contains(&dtype.name()));
+    found.ok_or_else(|| {
+        let why = match DType::from_name(name) {
+            Some(_) => format!("{} files cannot hold {name}", target.name()),
+            None => format!("unknown encoding {name:?}"),
+        };
+        UsageError::new(why).hint(format!("`--dtype` is one of {}", possible.join(", ")))
     })
 }

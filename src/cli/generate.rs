@@ -12,11 +12,12 @@ use super::exit::{Exit, UsageError};
 use super::model::Given;
 use crate::convert::{RunError, checkpoint};
 use crate::disk::small::read_small;
+use crate::model::context::bounded_by;
 use crate::model::huggingface::folder::MAX_COMPANION;
 use crate::model::tokenizer::HfTokenizer;
 use crate::model::{Tokenizer, Unrunnable};
 use crate::operator::Tensors;
-use crate::runtime::{GenerateOptions, Model, Sampling, StopReason, generate};
+use crate::runtime::{GenerateOptions, Model, RuntimeError, Sampling, StopReason, generate};
 
 pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
     let given = Given::open(&command.model)?;
@@ -56,7 +57,14 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
         lost = written.err();
         if lost.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
-    .map_err(|error| UsageError::new(error.to_string()))?;
+    .map_err(|error| {
+        let is_long = matches!(error, RuntimeError::LongPrompt { .. });
+        let message = UsageError::new(format!("{}: {error}", command.model.display()));
+        match bounded_by(&package).filter(|_| is_long) {
+            Some(key) => message.hint(format!("its context is that of {key}")),
+            None => message,
+        }
+    })?;
     if let Some(error) = lost {
         return Err(error.into());
     }

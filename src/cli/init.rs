@@ -8,38 +8,38 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use self::named::{Named, Names, full, stem};
-use super::args::Init;
-use super::context::Terminal;
+use super::args::{Args, Init};
+use super::context::{Terminal, store_path};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::base::shell;
+use crate::base::wording::count;
 use crate::convert::Target;
 use crate::disk::{IoContext, atomic};
 use crate::evaluate::exact_match::ExactMatch;
 use crate::evaluate::{Evaluator, Measure};
 use crate::model::Package;
-use crate::plan::{Findings, parse};
+use crate::model::context::contexts_differ;
+use crate::plan::{self, Findings, parse};
+use crate::store::Store;
 
 /// What the plan makes; no parent may be called so.
 const CANDIDATES: [&str; 3] = ["average", "tasks", "ties"];
 
-pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &Args, command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
     if command.plan.exists() {
         let error = UsageError::new(format!("{} is already there", command.plan.display()));
         return Err(error.hint("choose another name; init never overwrites").into());
     }
     let folder = command.plan.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parents = parents(command, folder)?;
-    let mut models = command.base.iter().chain(&parents).map(|model| opened(model));
-    // Children are like the base, or the first parent.
-    let like = models.next().transpose()?;
-    models.try_for_each(|model| model.map(drop))?;
+    let like = alike(command.base.iter().chain(&parents))?;
     let evaluators: Vec<&dyn Evaluator> =
         command.suites.iter().map(|suite| asked::evaluator(suite)).collect::<anyhow::Result<_>>()?;
     // Parents and candidates share one set of names.
     let (mut models, mut suites) = (Names::new(folder, &CANDIDATES), Names::new(folder, &[]));
-    let plan = Skeleton {
-        children: Children::like(&like.expect("there is a parent")),
+    let skeleton = Skeleton {
+        children: Children::like(&like),
         name: stem(&command.plan),
         base: command.base.as_deref().map(|base| models.name(base)).transpose()?,
         parents: parents.iter().map(|parent| models.name(parent)).collect::<Result<_, _>>()?,
@@ -50,10 +50,16 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
             .map(|(suite, evaluator)| Ok((suites.name(suite)?, evaluator)))
             .collect::<anyhow::Result<_>>()?,
     };
-    let text = plan.text();
-    if let Some(findings) = mistakes(&command.plan, &text) {
+    let text = skeleton.text();
+    if let Some(findings) = unreadable(&command.plan, &text) {
         writeln!(terminal.err(), "{}\nthis is a bug in studbook", findings.render(terminal.colour()))?;
         return Ok(Exit::Bug);
+    }
+    if let Some(findings) = mistakes(args, &command.plan, folder, text.clone())? {
+        let (path, errors) = (command.plan.display(), findings.errors());
+        writeln!(terminal.err(), "{}", findings.render(terminal.colour()))?;
+        writeln!(terminal.err(), "{path} is not written: it would have {}", count(errors, "error"))?;
+        return Ok(Exit::Usage);
     }
     atomic::replace(&command.plan, text.as_bytes())?;
     writeln!(
@@ -64,8 +70,15 @@ pub(super) fn run(command: &Init, terminal: &Terminal) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
+/// What is written is a plan that `check` takes, or is not written: models and cases may not go together.
+fn mistakes(args: &Args, path: &Path, folder: &Path, source: String) -> anyhow::Result<Option<Findings>> {
+    let store = Store::open(&store_path(args, Some(path)))?;
+    let (plan, diagnostics) = plan::check(&source, folder, &store);
+    Ok(plan.is_none().then(|| Findings { path: path.to_owned(), source, diagnostics }))
+}
+
 /// What is written is a plan, or is not written.
-fn mistakes(path: &Path, text: &str) -> Option<Findings> {
+fn unreadable(path: &Path, text: &str) -> Option<Findings> {
     let mut diagnostics = Vec::new();
     parse::parse(text, &mut diagnostics);
     let findings = Findings { path: path.to_owned(), source: text.to_owned(), diagnostics };
@@ -106,6 +119,28 @@ fn each_once(parents: &[PathBuf]) -> Result<(), UsageError> {
         }
         None => Ok(()),
     }
+}
+
+/// The model that children are like, the base or the first parent, once all can be run and children of them
+/// be made: of models that see differently far there are none.
+fn alike<'m>(models: impl Iterator<Item = &'m PathBuf>) -> anyhow::Result<Package> {
+    let mut like: Option<(&PathBuf, Package)> = None;
+    for path in models {
+        let package = opened(path)?;
+        let Some((first, like)) = &like else {
+            like = Some((path, package));
+            continue;
+        };
+        let named = |path: &PathBuf| path.display().to_string();
+        if let Some(why) = contexts_differ((&named(first), like), (&named(path), &package)) {
+            let hint = "name models of one context; `studbook merge` makes a model of others, with the context of \
+                        its base";
+            return Err(UsageError::new(format!("a plan of these makes no children: {why}"))
+                .hint(hint)
+                .into());
+        }
+    }
+    Ok(like.expect("there is a parent").1)
 }
 
 /// A model that the plan can run and measure.

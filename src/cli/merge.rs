@@ -58,9 +58,9 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
 
 /// What became otherwise than somebody may think.
 fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Result<()> {
-    for OtherConstant { model, field, there, child } in &receipt.constants {
+    for OtherConstant { model, field, there, child } in &receipt.told.constants {
         terminal.warn(&format!(
-            "{field} is {there} in {model} and {child} in the child; the receipt says so, too"
+            "{field} is {there} in `{model}` and {child} in the child; the receipt says so, too"
         ))?;
     }
     for UnmatchedFilter { parameter, filter } in &receipt.unmatched_filters {
@@ -68,7 +68,7 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
             "no tensor's name contains `{filter}`, so that filter of `{parameter}` changes nothing"
         ))?;
     }
-    receipt.doubts.iter().try_for_each(|doubt| terminal.warn(doubt))?;
+    receipt.told.doubts.iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
         let names: Vec<&str> = names.map(|buffer| buffer.name.as_str()).collect();

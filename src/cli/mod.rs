@@ -70,7 +70,7 @@ fn run_command(args: &Args, terminal: &Terminal) -> anyhow::Result<Exit> {
         rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
     }
     match &args.command {
-        Command::Init(command) => init::run(command, terminal),
+        Command::Init(command) => init::run(args, command, terminal),
         Command::Check(command) => check::run(args, command, terminal),
         Command::Plan(command) => plan::run(args, command, terminal),
         Command::Run(command) => run::run(args, command, terminal),

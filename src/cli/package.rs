@@ -9,6 +9,7 @@ use super::args::Format;
 use super::context::Terminal;
 use crate::base::digest::{Digest, Sha256};
 use crate::model::buffer::Buffer;
+use crate::model::context::bounded_by;
 use crate::model::identity::{Identity, TokenizerIdentity};
 use crate::model::{ModelConfig, OpenedPackage, Package, validate_values};
 use crate::report::table::Table;
@@ -105,7 +106,7 @@ pub(super) fn inspect(opened: &OpenedPackage, format: Format, terminal: &Termina
     };
     match format {
         Format::Json => terminal.json(&output)?,
-        Format::Text => print(&output, terminal)?,
+        Format::Text => print(&output, package, terminal)?,
     }
     Ok(())
 }
@@ -136,7 +137,7 @@ fn buffers(package: &Package) -> Vec<BufferRow> {
     package.weights.buffers().iter().map(row).collect()
 }
 
-fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
+fn print(output: &Output, package: &Package, terminal: &Terminal) -> std::io::Result<()> {
     let mut out = terminal.out();
     let mut table = Table::new(&["format", output.format]);
     let mut row = |name: &str, value: String| table.row(&[name, &value]);
@@ -149,7 +150,7 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     row("parameters", output.parameters.to_string());
     row("runs", output.runs.clone());
     match &output.config {
-        Known::Said(config) => network(config, &mut row),
+        Known::Said(config) => network(config, &bounded_by(package).unwrap_or_default(), &mut row),
         Known::Unknown { unknown } => row("network", format!("not known: {unknown}")),
     }
     row("tokenizer", output.tokenizer.show(|tokenizer| tokenizer.kind.clone()));
@@ -175,7 +176,7 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     write!(out, "\n{}", buffers.render())
 }
 
-fn network(config: &ModelConfig, row: &mut dyn FnMut(&str, String)) {
+fn network(config: &ModelConfig, bounded_by: &str, row: &mut dyn FnMut(&str, String)) {
     let heads =
         format!("{} of {}, {} for keys and values", config.head_count, config.head_dim, config.kv_head_count);
     row("vocabulary", config.vocab_size.to_string());
@@ -183,7 +184,7 @@ fn network(config: &ModelConfig, row: &mut dyn FnMut(&str, String)) {
     row("hidden", config.hidden_size.to_string());
     row("heads", heads);
     row("ffn", config.ffn_size.to_string());
-    row("context", config.max_context.to_string());
+    row("context", format!("{}, {bounded_by}", config.max_context));
     row("rope theta", config.rope_theta.to_string());
     row("norm epsilon", config.rms_norm_epsilon.to_string());
     row("variant", config.variant.to_string());

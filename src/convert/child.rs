@@ -255,6 +255,7 @@ fn gguf_layout(
             }
             if own {
                 gguf::chat::write(task.package, &mut facts);
+                gguf::generation::write(task.package, &mut facts);
             }
             facts
         }
@@ -283,9 +284,9 @@ fn companions(
 ) -> Result<Vec<Companion>, ConvertError> {
     let mut companions = task.package.companions.clone();
     let is_one = task.package.weights.format() == huggingface::NAME;
+    let facts = task.package.facts.as_ref().filter(|_| tokenizer.is_none());
     if !is_one || tokenizer.is_some() {
         let mut found = task.tokenizer(tokenizer, huggingface::NAME)?;
-        let facts = task.package.facts.as_ref().filter(|_| tokenizer.is_none());
         // A file's own names for its special tokens, where it has any.
         if let Some(Ok(Some(own))) = facts.map(|facts| gguf::vocabulary::tokenizer(facts)) {
             found = own;
@@ -309,8 +310,11 @@ fn companions(
         (None, _) => {
             let dtype = planned.first().map_or(DType::F32, |tensor| tensor.dtype);
             let tokenizer = tokenizer.or(task.package.tokenizer.as_ref().ok());
-            let bytes = huggingface::settings::write(task.config(huggingface::NAME)?, dtype, tokenizer);
+            let ids =
+                huggingface::settings::ids(tokenizer, facts.and_then(|facts| gguf::generation::pad(facts)));
+            let bytes = huggingface::settings::write_with(task.config(huggingface::NAME)?, dtype, &ids);
             companions.push(Companion { name: huggingface::CONFIG.to_owned(), bytes });
+            companions.extend(facts.and_then(|facts| gguf::generation::settings(facts, &ids)));
         }
     }
     Ok(companions)

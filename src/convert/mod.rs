@@ -30,4 +30,4 @@ pub use outline::{in_names_of, laid_out, one_layer, outline};
 pub use run::{RunError, checkpoint};
 pub use target::{Options, Target, convert};
 pub use task::ConvertError;
-pub use view::{Tokens, View};
+pub use view::{Row, Tokens, View};

@@ -112,6 +112,21 @@ impl Target {
         }
     }
 
+    /// What can be asked of a conversion to it, in people's words: what children can have, and what else its
+    /// files can hold.
+    pub fn words_of_encodings(self) -> Vec<&'static str> {
+        let held: &[DType] = match self {
+            Self::Slm1 | Self::Trained => &[],
+            Self::HuggingFace | Self::Safetensors => &safetensors::DTYPES,
+            Self::Gguf => &gguf::WRITTEN,
+        };
+        let more = held.iter().filter(|dtype| **dtype != DType::GgmlQ8_0);
+        let mut words: Vec<_> = self.encodings().iter().chain(more).map(|dtype| dtype.name()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        words.retain(|word| seen.insert(*word));
+        words
+    }
+
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {

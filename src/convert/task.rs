@@ -3,7 +3,7 @@
 use crate::model::buffer::BufferError;
 use crate::model::config::{ConfigError, ModelConfig, tensor_table};
 use crate::model::gguf::{self, Architecture, Facts};
-use crate::model::huggingface::{CONFIG, settings};
+use crate::model::huggingface::{CONFIG, HfConfig, settings};
 use crate::model::naming::{Naming, Permutation};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokenizer::json::{self, JsonTokenizerError};
@@ -84,7 +84,7 @@ pub enum ConvertError {
     )]
     Untied(String),
     /// A tensor of another shape than the configuration says.
-    #[error("tensor `{tensor}` is {found}; the configuration says {expected}")]
+    #[error("tensor `{tensor}` is {found}; the configuration says {expected}{}", in_brackets(why))]
     Shape {
         /// The tensor.
         tensor: String,
@@ -92,6 +92,8 @@ pub enum ConvertError {
         found: Box<Shape>,
         /// The shape it should have.
         expected: Box<Shape>,
+        /// Which of its fields make that shape.
+        why: Option<String>,
     },
     /// A tensor that holds no weights.
     #[error(transparent)]
@@ -127,6 +129,21 @@ pub enum ConvertError {
 }
 
 impl ConvertError {
+    /// Whether it says something of the model, and nothing of what was asked for: then it is told with the
+    /// model's name.
+    pub fn is_of_model(&self) -> bool {
+        matches!(
+            self,
+            Self::Config { .. }
+                | Self::Words { .. }
+                | Self::NotFinite { .. }
+                | Self::Missing(_)
+                | Self::Stranger(..)
+                | Self::Untied(_)
+                | Self::Shape { .. }
+        )
+    }
+
     /// Whether the disk failed or had no place for it, not the model or what was asked for.
     pub fn is_environment(&self) -> bool {
         match self {
@@ -202,8 +219,9 @@ impl<'a> Task<'a> {
                 let found =
                     package.weights.shape(&there).ok_or_else(|| ConvertError::Missing(there.clone()))?;
                 if *found != spec.shape {
+                    let why = config.why_shape(&spec.name);
                     let (found, expected) = (Box::new(found.clone()), Box::new(spec.shape));
-                    return Err(ConvertError::Shape { tensor: there, found, expected });
+                    return Err(ConvertError::Shape { tensor: there, found, expected, why });
                 }
                 let permutation = from.permutation(to, &spec.name, config);
                 Ok(Move { from: there, to: here, shape: spec.shape, permutation })
@@ -310,12 +328,31 @@ impl<'a> Task<'a> {
 
 /// Whether a family of files has words for the network. A folder's own configuration goes to its children.
 fn check_words(package: &Package, config: &ModelConfig, to: Naming) -> Result<(), ConfigError> {
+    if to != Naming::HuggingFace {
+        check_dynamic(package)?;
+    }
     match (to, Architecture::with_rows(to, config)) {
         (Naming::HuggingFace, _) if package.companion(CONFIG).is_some() => Ok(()),
         (Naming::HuggingFace, _) => settings::check(config),
         (_, Some(architecture)) => architecture.check(config),
         _ => config.validate_plain(),
     }
+}
+
+/// Refuses frequencies that change with the length of a text, which folders alone have a word for. The runtime
+/// takes them as they are up to the context of the configuration, and goes no further; others do.
+fn check_dynamic(package: &Package) -> Result<(), ConfigError> {
+    let Some(factor) = HfConfig::of(package).and_then(|said| said.dynamic_factor()) else { return Ok(()) };
+    let expected =
+        "`linear`, `yarn` or `llama3`, or none: remove `rope_scaling` from its config.json for a model of \
+                    the context stated there and no more"
+            .to_owned();
+    Err(ConfigError { field: "rope_scaling", found: format!("`dynamic` by {factor}"), expected })
+}
+
+/// What is known of the reason, behind what it is the reason of.
+fn in_brackets(why: &Option<String>) -> String {
+    why.as_ref().map_or_else(String::new, |why| format!(" ({why})"))
 }
 
 /// The network of a model, if it is known.

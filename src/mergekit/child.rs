@@ -25,7 +25,7 @@ use crate::disk::mmap::Mapped;
 use crate::disk::{IoContext, atomic, space};
 use crate::model::buffer::{Buffer, BufferError};
 use crate::model::huggingface::mend::{Changes, LayerOf};
-use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, SHARD, Written};
+use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, SHARD, TOKENIZER, Written};
 use crate::model::safetensors::{self, Metadata};
 use crate::model::{Companion, ModelWriter, Planned, Weights};
 use crate::operator::depth::layer_of;
@@ -48,6 +48,8 @@ pub(super) struct Child<'a> {
     pub(super) digests: &'a Underway<'a>,
     pub(super) constants: Vec<OtherConstant>,
     pub(super) changes: Changes,
+    /// Another tokenizer.json than that of the model it is like.
+    pub(super) tokenizer: Option<Vec<u8>>,
 }
 
 impl Child<'_> {
@@ -165,6 +167,9 @@ impl Child<'_> {
 
     /// A companion as the child gets it: as it is, but for what became another number.
     fn companion(&self, companion: &Companion) -> Result<Vec<u8>, MergeError> {
+        if let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| companion.name == TOKENIZER) {
+            return Ok(tokenizer.clone());
+        }
         if companion.name != CONFIG || self.changes.are_none() {
             return Ok(companion.bytes.clone());
         }

@@ -3,6 +3,8 @@
 //! Whatever is not supported is refused by its name. A recipe that is read and not carried out as
 //! written would be another recipe.
 
+mod tokenizer;
+
 use std::ops::Range;
 
 use super::method::{METHODS, Method, OTHERS};
@@ -12,6 +14,8 @@ use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::base::wording::{one_of, suggest};
 use crate::tensor::dtype::DType;
+
+pub use tokenizer::ByToken;
 
 /// A merge.
 #[derive(Debug)]
@@ -28,15 +32,6 @@ pub struct Config {
     pub dtype: Option<DType>,
     /// Rows by token, if it asks for them.
     pub by_token: Option<ByToken>,
-}
-
-/// What a configuration says of rows by token.
-#[derive(Debug, Clone)]
-pub struct ByToken {
-    /// Where.
-    pub place: Range<usize>,
-    /// Whether the child is to have the tokens of all models, and not only of the base.
-    pub union: bool,
 }
 
 /// What a child consists of.
@@ -335,30 +330,6 @@ impl Reader {
         };
         let (computed, out) = (read("dtype"), read("out_dtype"));
         out.or(computed)
-    }
-
-    /// Rows by token, if the configuration asks for them. The child's tokenizer is the base's, or the first
-    /// model's, in any case.
-    fn tokenizer(&mut self, entries: Entries<'_>) -> Option<ByToken> {
-        let expected = "expected `base`, `union`, or nothing: the child gets the base model's tokenizer";
-        let plain = get(entries, "tokenizer_source");
-        let inner = get(entries, "tokenizer");
-        if let (Some(_), Some(inner)) = (plain, inner) {
-            let message = "there are `tokenizer_source` and `tokenizer`";
-            self.mistake(message, &inner.span, "expected one of them");
-        }
-        let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source"]));
-        // mergekit's word for a tokenizer without a source is another one.
-        let source = inner.map(|inner| get(inner, "source"));
-        if source == Some(None) {
-            let place = get(entries, "tokenizer").map_or(0..0, |node| node.span.clone());
-            self.mistake("this tokenizer has no source", &place, "expected `source: base`");
-        }
-        let source = plain.or(source.flatten())?;
-        if !matches!(source.text(), Some("base" | "union")) {
-            self.mistake("this tokenizer is not supported", &source.span, expected);
-        }
-        Some(ByToken { place: source.span.clone(), union: source.text() == Some("union") })
     }
 
     fn settings(&mut self, entries: Entries<'_>, method: Option<&'static Method>) -> Settings {

@@ -70,20 +70,23 @@ impl Asked<'_> {
         let config = super::config::parse(self.text).map_err(|mistakes| self.refuse(mistakes))?;
         let models = self.open(&config)?;
         let like = self.allowed(&config, &models)?;
+        // Before tensors are looked at: a tensor that one family alone has says less than their names.
+        let constants =
+            networks::compare(&config, &models, like).map_err(|mistakes| self.refuse(mistakes))?;
         let on_top = models::adapted(&models)?;
         let own_output = models::has_own_output(&models);
         let view = |name: &str| models[name].view(on_top.get(name), own_output);
-        let of_like = view(like)?;
-        let views = models.keys().map(|name| Ok((name.clone(), view(name)?)));
-        let views = views.collect::<Result<Views<'_>, ConvertError>>()?;
-        let rows = self.rows(&config, &models, like, &of_like)?;
+        let views = || {
+            let views = models.keys().map(|name| Ok((name.clone(), view(name)?)));
+            views.collect::<Result<Views<'_>, ConvertError>>()
+        };
+        let there = views()?;
+        let rows = self.rows(&config, &models, like, &there[like])?;
         let views = match &rows {
-            None => views,
-            Some(rows) => rows.applied(views, &of_like),
+            None => views()?,
+            Some(rows) => rows.applied(views()?, &there),
         };
         let assembly = assemble(&config, &views).map_err(|mistake| self.refuse(vec![mistake]))?;
-        let constants =
-            networks::compare(&config, &models, like).map_err(|mistakes| self.refuse(mistakes))?;
         let planned = child::plan(&assembly, &models[like].package.weights, config.dtype);
         let digests = Underway::begin(&self.options.input_digests, &models);
         let source = |model: &str, tensor: &str| {
@@ -94,10 +97,11 @@ impl Asked<'_> {
             })
         };
         let inputs = child::tensors(&assembly, &planned, &self.options.seed, source)?;
-        let vocab_size = rows.and_then(|rows| rows.resized);
+        let (vocab_size, tokenizer) = rows.map_or((None, None), |rows| (rows.resized, rows.tokenizer));
         let child = Child {
             buffers: child::buffers(&models[like], &assembly)?,
             changes: child::changes(&config, &assembly, &models, own_output, vocab_size),
+            tokenizer,
             config: &config,
             assembly: &assembly,
             planned: &planned,

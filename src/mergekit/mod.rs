@@ -33,4 +33,5 @@ pub mod networks;
 pub mod receipt;
 pub mod setting;
 mod tokens;
+mod union;
 pub mod yaml;

@@ -36,7 +36,14 @@ pub(super) fn compare(
 ) -> Result<Vec<OtherConstant>, Vec<Diagnostic>> {
     let (mut constants, mut refused) = (Vec::new(), Vec::new());
     for model in named(config).into_iter().filter(|model| model.value != like) {
-        for found in unlike(&models[like].package, &models[&model.value].package) {
+        let mut found = unlike(&models[like].package, &models[&model.value].package);
+        // What else families differ in follows from that.
+        let is_family =
+            |found: &&Unlike| found.field.ends_with(".model_type") && found.bearing == Bearing::Network;
+        if let Some(family) = found.iter().find(is_family).cloned() {
+            found = vec![family];
+        }
+        for found in found {
             let Unlike { field, ours, theirs, bearing } = found;
             match bearing {
                 Bearing::Extent => {}
@@ -54,7 +61,10 @@ pub(super) fn compare(
                     refused.push(
                         Diagnostic::error(message, model.span.clone())
                             .expected("expected models of one network")
-                            .help("their weights are of other computations, so their sums mean nothing"),
+                            .help(
+                                "their weights are of other computations, so their sums mean nothing; models of one \
+                                 family are merged, whether it is run here or not",
+                            ),
                     );
                 }
             }

@@ -63,6 +63,18 @@ pub struct Receipt {
     pub application: Application,
     /// The command that makes the same bytes, where the configuration and the models are.
     pub recompute: String,
+    /// What whoever typed it is told.
+    #[serde(skip)]
+    pub told: Told,
+}
+
+/// What became otherwise than somebody may think, the models called as the configuration calls them.
+#[derive(Debug)]
+pub struct Told {
+    /// Constants of the models' networks that are others in the child's.
+    pub constants: Vec<OtherConstant>,
+    /// What speaks against an adapter's being for its model.
+    pub doubts: Vec<String>,
 }
 
 /// A model that took part.
@@ -126,6 +138,7 @@ impl Done<'_> {
         let operator = self.assembly.operator;
         let paths: Vec<&str> = self.models.keys().map(String::as_str).collect();
         let names = short_names(&paths);
+        let as_written = paths.iter().map(|path| (*path, (*path).to_owned())).collect();
         Receipt {
             schema: SCHEMA,
             config_sha256: Sha256::of(text.as_bytes()),
@@ -147,6 +160,7 @@ impl Done<'_> {
             outputs,
             application,
             recompute: recompute(options, self.models[&self.assembly.like].is_folder),
+            told: Told { constants: self.constants(&as_written), doubts: self.doubts(&as_written) },
         }
     }
 

@@ -7,9 +7,10 @@
 //!
 //! * `tokenizer_source: base`: by token, as mergekit 0.1.5 has it. The child has the tokens of the base,
 //!   or of the first model, a row for each and no more; where a model lacks a token, the base's row
-//!   stands in, so that the model changes nothing there.
-//! * `tokenizer_source: union`: the same, where no model has a token that the base lacks. Otherwise the
-//!   child would need a tokenizer that none of them has, and it is refused.
+//!   stands in, so that the model changes nothing there. Without a base it is the row of the only model that
+//!   has the token, or the mean of those that have it.
+//! * `tokenizer_source: union`: the same with the tokens of all models ([`super::union`]).
+//! * `pad_to_multiple_of`, beside either: rows of no token behind them, the mean of all others.
 //! * `--rows-by-number`: by number, whatever the tokens are.
 
 use std::collections::BTreeMap;
@@ -18,30 +19,36 @@ use std::ops::Range;
 use super::assemble::Views;
 use super::config::{ByToken, Config, Slices, Source};
 use super::models::Models;
+use super::union;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
-use crate::convert::{Tokens, View};
+use crate::convert::{Row, Tokens, View};
+use crate::model::Package;
 use crate::model::tokenizer::files;
 use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::operator::Tensors;
 
 /// Rows that are read by token.
 pub(super) struct Rows {
-    /// For each token of the child, the row of each model, by the models' names.
-    by_model: BTreeMap<String, Vec<Option<usize>>>,
+    /// For each row of the child, where each model has it from, by the models' names.
+    by_model: BTreeMap<String, Vec<Row>>,
+    /// The models that stand in for one another; whom the child is like is the first.
+    others: Vec<String>,
     matrices: [String; 2],
     /// How many rows the child has, where those are not as many as the model it is like has.
     pub(super) resized: Option<usize>,
+    /// The child's tokenizer.json, where it has tokens that the model it is like lacks.
+    pub(super) tokenizer: Option<Vec<u8>>,
 }
 
 impl Rows {
-    /// Every view with the child's rows; `like` is that of the model the child is like.
-    pub(super) fn applied<'m>(&self, views: Views<'m>, like: &'m View<'m>) -> Views<'m> {
+    /// Every view with the child's rows; `there` are the same views with the models' own.
+    pub(super) fn applied<'m>(&self, views: Views<'m>, there: &'m Views<'m>) -> Views<'m> {
         let with = |(name, view): (String, View<'m>)| {
             let view = match self.by_model.get(&name) {
                 Some(rows) => {
-                    let matrices = self.matrices.to_vec();
-                    view.with_tokens(Tokens { rows: rows.clone(), matrices, like })
+                    let others = self.others.iter().map(|name| &there[name] as &dyn Tensors).collect();
+                    view.with_tokens(Tokens { rows: rows.clone(), matrices: self.matrices.to_vec(), others })
                 }
                 None => view,
             };
@@ -98,7 +105,7 @@ pub(super) fn compare(config: &Config, models: &Models, like: &str) -> Result<()
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-/// The rows of every model by the tokens of `like`, whose tensors `view` has.
+/// The rows of every model by the tokens of the child, which is like `like`, whose tensors `view` has.
 pub(super) fn by_token(
     config: &Config,
     models: &Models,
@@ -117,42 +124,98 @@ pub(super) fn by_token(
     };
     let matrices = naming.token_matrices();
     let height = view.shape(&matrices[0]).map_or(0, |shape| shape.dims()[0]);
-    let Some(count) = ours.dense(height) else {
+    if ours.dense(height).is_none() {
         let message = format!("the ids of `{like}` do not count its tokens from zero without a gap");
         return refuse(message, place, "expected an id for each row");
-    };
-    let mut rows = BTreeMap::new();
-    for share in shares(config) {
-        let among = |name: &str| share.iter().any(|model| model.value == name);
-        let has_base = config.base.as_ref().is_some_and(|base| among(&base.value));
-        // Of two models, one of which has every token, that one alone has it.
-        let stands_in = has_base || among(like) && share.len() <= 2;
-        for model in &share {
-            let package = &models[&model.value].package;
-            let Some(theirs) = Vocabulary::of_package(package) else {
-                let message = format!("`{}` does not say which tokens its rows are of", model.value);
-                return refuse(message, &model.span, "expected a folder with its tokenizer.json");
-            };
-            let there = package.naming.and_then(|naming| package.weights.info(&naming.token_matrices()[0]));
-            let there = there.map_or(0, |info| info.shape.dims()[0]);
-            let own = ours.rows_in(count, &theirs, there);
-            if asked.union
-                && let Some(more) = theirs.first_beyond(there, &ours, count)
-            {
-                let message = format!("`{}` has the token {more:?}, which `{like}` lacks", model.value);
-                return refuse(message, place, "expected `base`: of a union no tokenizer is made here");
-            }
-            // Without a base nobody stands in for a token, and mergekit averages or leaves zeros.
-            if !stands_in && let Some(id) = own.iter().position(Option::is_none) {
-                let token = ours.token(id).unwrap_or_default();
-                let message =
-                    format!("`{}` has no token {token:?}, and there is no base to stand in", model.value);
-                return refuse(message, &model.span, "expected `base_model` among the models of this matrix");
-            }
-            rows.insert(model.value.clone(), own);
+    }
+    let mut speakers = vec![Speaker { name: like, package, vocabulary: ours, rows: height }];
+    for model in shares(config).into_iter().flatten() {
+        if speakers.iter().all(|speaker| speaker.name != model.value) {
+            speakers.push(Speaker::of(&model.value, models, &model.span)?);
         }
     }
-    let resized = (count != height).then_some(count);
-    rows.entry(like.to_owned()).or_insert_with(|| (0..count).map(Some).collect());
-    Ok(Rows { by_model: rows, matrices, resized })
+    let grown = match asked.union {
+        true => union::grow(&speakers).map_err(|message| {
+            Diagnostic::error(message, place.clone())
+                .expected("expected `base`, or a base whose tokenizer can be added to")
+        })?,
+        false => None,
+    };
+    let mut tokens: Vec<&str> = speakers[0].vocabulary.tokens(height);
+    tokens.extend(grown.iter().flat_map(|grown| &grown.tokens).map(String::as_str));
+    let total = asked.padded_to.map_or(tokens.len(), |multiple| tokens.len().next_multiple_of(multiple));
+    let mut by_model = BTreeMap::new();
+    let is_whole = matches!(config.slices, Slices::Whole(_));
+    for share in shares(config) {
+        let among = |name: &str| share.iter().any(|model| model.value == name);
+        let base = config.base.as_ref().map(|base| base.value.as_str()).filter(|base| among(base));
+        // Of two models, one of which has every token, that one alone has it.
+        let stands_in = base.is_some() || among(like) && share.len() <= 2;
+        for model in &share {
+            let rows: Vec<Row> =
+                tokens.iter().map(|token| row(&speakers, &model.value, base, &among, token)).collect();
+            let lacks = || rows.iter().position(|row| !matches!(row, Row::Own(_)));
+            // A layer's models are not asked for the rows of another matrix than theirs.
+            if !is_whole
+                && (!stands_in || grown.is_some())
+                && let Some(id) = lacks()
+            {
+                let message = format!(
+                    "`{}` has no token {:?}, and slices have no model to stand in",
+                    model.value, tokens[id]
+                );
+                return refuse(message, &model.span, "expected `base_model` among the models of this matrix");
+            }
+            by_model.insert(model.value.clone(), rows);
+        }
+    }
+    by_model.entry(like.to_owned()).or_insert_with(|| (0..tokens.len()).map(Row::Own).collect());
+    by_model.values_mut().for_each(|rows| rows.resize(total, Row::Padding));
+    let others = speakers.iter().map(|speaker| speaker.name.to_owned()).collect();
+    let resized = (total != height).then_some(total);
+    let tokenizer = grown.map(|grown| grown.file);
+    Ok(Rows { by_model, others, matrices, resized, tokenizer })
+}
+
+/// Where a model has the row of a token from: its own, or the only one among the models of the matrix that has
+/// one, or the base's, or the mean of all that have one.
+fn row(
+    speakers: &[Speaker<'_>],
+    model: &str,
+    base: Option<&str>,
+    among: &dyn Fn(&str) -> bool,
+    token: &str,
+) -> Row {
+    let has = |speaker: &Speaker<'_>| speaker.vocabulary.row(token, speaker.rows);
+    if let Some(own) = speakers.iter().find(|speaker| speaker.name == model).and_then(has) {
+        return Row::Own(own);
+    }
+    let with_it = speakers.iter().enumerate().filter(|(_, speaker)| among(speaker.name));
+    let with_it: Vec<(usize, usize)> =
+        with_it.filter_map(|(at, speaker)| Some((at, has(speaker)?))).collect();
+    let of_base = with_it.iter().find(|(at, _)| Some(speakers[*at].name) == base);
+    Row::Of(of_base.map_or(with_it.clone(), |one| vec![*one]))
+}
+
+/// A model that says which tokens it has.
+pub(super) struct Speaker<'m> {
+    name: &'m str,
+    pub(super) package: &'m Package,
+    pub(super) vocabulary: Vocabulary,
+    /// How many rows it has for them.
+    pub(super) rows: usize,
+}
+
+impl<'m> Speaker<'m> {
+    fn of(name: &'m str, models: &'m Models, span: &Range<usize>) -> Result<Self, Diagnostic> {
+        let package = &models[name].package;
+        let Some(vocabulary) = Vocabulary::of_package(package) else {
+            let message = format!("`{name}` does not say which tokens its rows are of");
+            return Err(Diagnostic::error(message, span.clone())
+                .expected("expected a folder with its tokenizer.json"));
+        };
+        let there = package.naming.and_then(|naming| package.weights.info(&naming.token_matrices()[0]));
+        let rows = there.map_or(0, |info| info.shape.dims()[0]);
+        Ok(Self { name, package, vocabulary, rows })
+    }
 }

@@ -15,7 +15,6 @@ use super::huggingface::folder::CONFIG;
 use super::huggingface::mend::COUNTS;
 use super::identity::{Difference, DifferenceKind, architecture_differences};
 use super::package::Package;
-use super::variant::{RopeScale, Variant};
 
 /// Something that two networks do not do alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +65,7 @@ fn of_known(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Unlike> {
     let found = architecture_differences(ours, theirs).into_iter().map(|found| {
         let bearing = match found.field.rsplit('.').next().unwrap_or_default() {
             "vocab_size" | "special_token_count" | "layer_count" | "tied_output" => Bearing::Extent,
-            "max_context" | "rope_theta" | "rms_norm_epsilon" => Bearing::Constant,
-            "variant" if same_biases(&ours.variant, &theirs.variant) => Bearing::Constant,
+            "max_context" | "rope_theta" | "rms_norm_epsilon" | "rope_scaling" => Bearing::Constant,
             _ => Bearing::Network,
         };
         let Difference { field, ours, theirs, .. } = found;
@@ -76,20 +74,13 @@ fn of_known(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Unlike> {
     found.collect()
 }
 
-fn same_biases(ours: &Variant, theirs: &Variant) -> bool {
-    let of = |variant: &Variant| Variant { rope: RopeScale::Plain, ..*variant };
-    of(ours) == of(theirs)
-}
-
 /// What folders of the known family say beyond the facts of the network that is computed here: within the
 /// context of both it may come to the same, and beyond it not.
 fn of_family(ours: &Package, theirs: &Package) -> Vec<Unlike> {
-    let config = |package: &Package| HfConfig::parse(&package.companion(CONFIG)?.bytes).ok().flatten();
-    let (Some(ours), Some(theirs)) = (config(ours), config(theirs)) else { return Vec::new() };
+    let (Some(ours), Some(theirs)) = (HfConfig::of(ours), HfConfig::of(theirs)) else { return Vec::new() };
     let window = |config: &HfConfig| config.sliding_window.map_or("none".to_owned(), |size| size.to_string());
-    let dynamic = |config: &HfConfig| match config.rope_scaling.kind() {
-        "dynamic" => format!("by {}", config.rope_scaling.factor.unwrap_or(1.0)),
-        _ => "none".to_owned(),
+    let dynamic = |config: &HfConfig| {
+        config.dynamic_factor().map_or("none".to_owned(), |factor| format!("by {factor}"))
     };
     let model_type = |config: &HfConfig| config.model_type.clone();
     let fields = [
@@ -297,9 +288,9 @@ mod tests {
         is("1e-6", "1e-5", "rms_norm_epsilon", Bearing::Constant);
         is("\"head_dim\"", "\"rope_theta\": 5e5, \"head_dim\"", "rope_theta", Bearing::Constant);
         let scaled = "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}, \"head_dim\"";
-        is("\"head_dim\"", scaled, "variant", Bearing::Constant);
+        is("\"head_dim\"", scaled, "rope_scaling", Bearing::Constant);
         is("\"head_dim\"", &scaled.replace("linear", "dynamic"), "dynamic_rope", Bearing::Constant);
-        is("\"head_dim\"", "\"attention_bias\": true, \"head_dim\"", "variant", Bearing::Network);
+        is("\"head_dim\"", "\"attention_bias\": true, \"head_dim\"", "bias", Bearing::Network);
         is("\": 32", "\": 33", "vocab_size", Bearing::Extent);
         assert_eq!(found(LLAMA, "\"head_dim\"", "\"torch_dtype\": \"float16\", \"head_dim\""), []);
         let mistral = LLAMA.replace("\"llama\"", "\"mistral\"");

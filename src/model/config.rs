@@ -105,16 +105,15 @@ impl ModelConfig {
     pub fn validate_plain(&self) -> Result<(), ConfigError> {
         self.validate()?;
         // First what no other width would mend.
-        if !self.variant.is_plain() {
-            let (found, expected) = (self.variant.to_string(), Variant::PLAIN.to_string());
-            return Err(ConfigError { field: "variant", found, expected });
+        if let Some((field, found, expected)) = self.variant.differences(&Variant::PLAIN).into_iter().next() {
+            return Err(ConfigError { field, found, expected });
         }
         let width = self.query_size();
         ensure(
             width == u64::from(self.hidden_size),
             "hidden_size",
             self.hidden_size,
-            format_args!("head_count x head_dim = {width}"),
+            format_args!("head_count {} x head_dim {} = {width}", self.head_count, self.head_dim),
         )
     }
 
@@ -124,6 +123,19 @@ impl ModelConfig {
         let biases = 3 * u64::from(qkv_bias) + u64::from(output_bias) + 3 * u64::from(ffn_bias);
         let per_layer = PER_LAYER + biases + HEAD_NORMS * u64::from(norms.heads != HeadNorms::None);
         u64::from(self.layer_count) * per_layer + if self.tied_output { 2 } else { 3 }
+    }
+
+    /// Why a tensor of attention has the shape it has: by its name in SLM1, which fields make its rows or
+    /// columns. Nothing of other tensors.
+    pub fn why_shape(&self, name: &str) -> Option<String> {
+        let part = name.strip_prefix("layers.")?.split('.').nth(1)?;
+        let (field, heads) = match part {
+            "wq" | "wo" => ("head_count", self.head_count),
+            "wk" | "wv" => ("kv_head_count", self.kv_head_count),
+            _ => return None,
+        };
+        let width = u64::from(heads) * u64::from(self.head_dim);
+        Some(format!("{field} {heads} x head_dim {} = {width}", self.head_dim))
     }
 
     /// Width of all query heads.
@@ -271,7 +283,7 @@ pub(crate) mod tests {
             let table = tensor_table(&config).unwrap();
             assert_eq!(table.len() as u64, config.tensor_count());
             let error = config.validate_plain().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("variant is {variant}; expected")), "{error}");
+            assert_eq!(error, format!("norm is {norms}; expected before attention and feed-forward"));
             let of_layer = table.iter().filter_map(|spec| {
                 let name = spec.name.strip_prefix("layers.1.")?.strip_suffix(".weight")?;
                 Some(format!("{name} {}", spec.shape))
@@ -309,7 +321,7 @@ pub(crate) mod tests {
         assert!(ModelConfig { hidden_size: 10, ..tiny() }.validate().is_ok());
         assert_eq!(plain(ModelConfig { hidden_size: 10, ..tiny() }), "hidden_size");
         let biased = Variant { qkv_bias: true, ..Variant::PLAIN };
-        assert_eq!(plain(ModelConfig { variant: biased, ..tiny() }), "variant");
+        assert_eq!(plain(ModelConfig { variant: biased, ..tiny() }), "bias");
         let rope = RopeScale::Linear { factor: 0.0 };
         assert_eq!(refused(ModelConfig { variant: Variant { rope, ..biased }, ..tiny() }), "rope factor");
         assert_eq!(refused(ModelConfig { rope_theta: f32::NAN, ..tiny() }), "rope_theta");

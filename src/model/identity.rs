@@ -328,7 +328,9 @@ impl Differences {
         self.note(kind, "architecture.rope_theta", rope_theta, &theirs.rope_theta);
         self.note(kind, "architecture.rms_norm_epsilon", rms_norm_epsilon, &theirs.rms_norm_epsilon);
         self.note(kind, "architecture.tied_output", tied_output, &theirs.tied_output);
-        self.note(kind, "architecture.variant", variant, &theirs.variant);
+        for (field, ours, theirs) in variant.differences(&theirs.variant) {
+            self.note(kind, &format!("architecture.{field}"), &ours, &theirs);
+        }
     }
 }
 

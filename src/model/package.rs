@@ -137,12 +137,16 @@ impl Package {
         let mut known = HashSet::new();
         for spec in table {
             // Every tensor of the table has a name in every family.
-            let name = naming.from_slm1(&spec.name).unwrap_or(spec.name);
+            let slm1_name = spec.name;
+            let name = naming.from_slm1(&slm1_name).unwrap_or_else(|| slm1_name.clone());
             let Some(shape) = self.weights.tensor(&name).map(|view| view.shape) else {
                 return Err(Unrunnable::Missing(name));
             };
             if *shape != spec.shape {
-                let (found, expected) = (shape.to_string(), spec.shape.to_string());
+                let (found, mut expected) = (shape.to_string(), spec.shape.to_string());
+                if let Some(why) = config.why_shape(&slm1_name) {
+                    expected += &format!(" ({why})");
+                }
                 return Err(Unrunnable::Shape { name, found, expected });
             }
             known.insert(name);

@@ -89,6 +89,32 @@ impl Variant {
         *self == Self::PLAIN
     }
 
+    /// What two networks do not have in common: the field, what this one has, what the other has.
+    pub fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+        let fields = |it: &Self| {
+            [("bias", it.bias()), ("rope_scaling", it.rope.to_string()), ("norm", it.norms.to_string())]
+        };
+        let pairs = fields(self).into_iter().zip(fields(other));
+        let found = pairs.filter(|((_, ours), (_, theirs))| ours != theirs);
+        let mut found: Vec<_> = found.map(|((field, ours), (_, theirs))| (field, ours, theirs)).collect();
+        // What is told apart here and not above is told all the same.
+        if found.is_empty() && self != other {
+            found.push(("variant", format!("{self:?}"), format!("{other:?}")));
+        }
+        found
+    }
+
+    /// The projections that have biases.
+    fn bias(&self) -> String {
+        let places = [
+            (self.qkv_bias, "queries, keys and values"),
+            (self.output_bias, "attention's output"),
+            (self.ffn_bias, "the feed-forward layers"),
+        ];
+        let places: Vec<_> = places.into_iter().filter_map(|(has, place)| has.then_some(place)).collect();
+        if places.is_empty() { "none".to_owned() } else { format!("on {}", places.join(", ")) }
+    }
+
     /// Checks every number.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let numbers = match self.rope {
@@ -129,18 +155,15 @@ impl Default for Variant {
 
 impl std::fmt::Display for Variant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let biases = [(self.qkv_bias, "qkv"), (self.output_bias, "output"), (self.ffn_bias, "feed-forward")];
-        let biases: Vec<_> = biases.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
-        let biases = if biases.is_empty() { "none".to_owned() } else { biases.join(", ") };
-        write!(f, "biases {biases}, frequencies {}", self.rope)?;
-        if self.norms.are_plain() { Ok(()) } else { write!(f, ", norms {}", self.norms) }
+        write!(f, "bias {}; rope_scaling {}", self.bias(), self.rope)?;
+        if self.norms.are_plain() { Ok(()) } else { write!(f, "; norm {}", self.norms) }
     }
 }
 
 impl std::fmt::Display for RopeScale {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Plain => f.write_str("as they are"),
+            Self::Plain => f.write_str("none"),
             Self::Linear { factor } => write!(f, "linear / {factor}"),
             Self::Llama3 { factor, low, high, original } => {
                 write!(f, "llama3 / {factor} ({low} to {high} turns in {original})")
@@ -150,5 +173,34 @@ impl std::fmt::Display for RopeScale {
                 write!(f, "yarn / {factor} ({slow} to {fast} turns in {original}, x {attention}{ends})")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_that_differs_is_told_by_itself() {
+        let biased = Variant { qkv_bias: true, ..Variant::PLAIN };
+        let scaled = Variant { rope: RopeScale::Linear { factor: 2.0 }, ffn_bias: true, ..Variant::PLAIN };
+        let told = |ours: &Variant, theirs: &Variant| -> Vec<String> {
+            let found = ours.differences(theirs).into_iter();
+            found.map(|(field, ours, theirs)| format!("{field}: {ours} / {theirs}")).collect()
+        };
+        assert_eq!(told(&biased, &biased), [""; 0]);
+        assert_eq!(told(&biased, &Variant::PLAIN), ["bias: on queries, keys and values / none"]);
+        assert_eq!(
+            told(&biased, &scaled),
+            [
+                "bias: on queries, keys and values / on the feed-forward layers",
+                "rope_scaling: none / linear / 2"
+            ]
+        );
+        let normed = Variant { norms: Norms::OLMO2, ..Variant::PLAIN };
+        assert_eq!(told(&normed, &Variant::PLAIN).len(), 1);
+        // Two scales that print alike are two all the same.
+        let twice = Variant { rope: RopeScale::Linear { factor: f64::NAN }, ..Variant::PLAIN };
+        assert_eq!(twice.differences(&twice).len(), 1);
     }
 }

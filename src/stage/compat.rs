@@ -56,7 +56,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {

@@ -53,7 +53,7 @@ impl Stage for EvalStage {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn weight(&self) -> Weight {

@@ -59,7 +59,7 @@ impl Stage for OperatorStage {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn weight(&self) -> Weight {
@@ -359,7 +359,7 @@ impl<'a> Reading<'a> {
             return Ok(view);
         }
         let rows = childs.rows_in(heights.0.ok_or_else(unknown)?, &own, heights.1.ok_or_else(unknown)?);
-        Ok(view.with_tokens(Tokens { rows, matrices, like }))
+        Ok(view.with_tokens(Tokens::or_like(rows, matrices, like)))
     }
 }
 

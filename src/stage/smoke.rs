@@ -76,7 +76,7 @@ impl Stage for SmokeStage {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn weight(&self) -> Weight {

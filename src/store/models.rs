@@ -32,13 +32,17 @@ impl Store {
         Ok(blob)
     }
 
-    /// The names and lengths of the files of a model that is a folder; nothing is read.
+    /// The names and lengths of the files of a model that is a folder, by name; nothing is read.
     pub fn lengths(&self, folder: &Path) -> Result<Vec<(String, u64)>, StoreError> {
-        let unread = |path: &Path| {
-            let bytes = path.metadata().at("examine", path)?.len();
-            Ok(Blob { digest: Digest::of(b""), bytes })
+        let length = |name: String| {
+            let path = folder.join(&name);
+            let bytes = path.metadata().at("examine", &path)?.len();
+            Ok((name, bytes))
         };
-        Ok(list(folder, unread)?.files().iter().map(|file| (file.name.clone(), file.bytes)).collect())
+        let mut lengths =
+            names_in(folder)?.into_iter().map(length).collect::<Result<Vec<_>, StoreError>>()?;
+        lengths.sort_unstable();
+        Ok(lengths)
     }
 
     /// The digest of a person's model, every byte read.
@@ -151,6 +155,8 @@ mod tests {
         assert_eq!(store.rehash_model(folder.path()).unwrap(), first.digest);
         let listing = store.listing(&first.digest).unwrap().unwrap();
         assert_eq!((listing.files().len(), listing.total_bytes()), (2, 9));
+        let listed: Vec<_> = listing.files().iter().map(|file| (file.name.clone(), file.bytes)).collect();
+        assert_eq!(store.lengths(folder.path()).unwrap(), listed);
         std::fs::write(folder.path().join("README.md"), "changed").unwrap();
         assert_eq!(store.hash_model(folder.path()).unwrap(), first);
         std::fs::write(folder.path().join("adapter_config.json"), "{ }").unwrap();

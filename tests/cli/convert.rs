@@ -130,7 +130,16 @@ fn what_cannot_be_is_told() {
     let exits = |arguments: &[&str], code| space.studbook(&[&["convert"], arguments].concat()).exits(code);
     exits(&["a.slm", "b"], 2).complains("does not say which format").complains("--to");
     exits(&["a.slm", "b.slm", "--dtype", "q9"], 2).complains("unknown encoding \"q9\"");
-    exits(&["a.slm", "b.slm", "--dtype", "f16"], 2).complains("slm1 files cannot hold f16");
+    exits(&["a.slm", "b.slm", "--dtype", "f16"], 2)
+        .complains("slm1 files cannot hold f16")
+        .complains("`--dtype` is one of f32, q8_0, q4_0\n");
+    // GGUF's own q8_0 is asked for as that.
+    for word in ["q4_0", "ggml_q8_0"] {
+        exits(&["a.slm", "b.gguf", "--dtype", word], 2)
+            .complains(&format!("gguf files cannot hold {word}"))
+            .complains("`--dtype` is one of f32, f16, bf16, q8_0, f64\n");
+    }
+    exits(&["a.slm", "b", "--to", "trained-source", "--dtype", "q8_0"], 2).complains("cannot hold q8_0");
     exits(&["a.slm", "a.slm"], 2).complains("a.slm is the input a.slm");
     // Whoever asks for files of a size is not given one of any.
     for (out, to) in [("b.gguf", "gguf"), ("b.safetensors", "safetensors"), ("b.slm", "slm")] {
@@ -188,7 +197,7 @@ fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
     };
     generate(&["qwen"]).exits(2).complains("there is no tokenizer.json").complains("--tokenizer FILE");
     let shown = space.studbook(&["inspect", "qwen"]).exits(0);
-    shown.says("biases qkv").says("no: the tokenizer is not known");
+    shown.says("bias on queries, keys and values; rope_scaling none").says("no: the tokenizer is not known");
 
     // The byte tokenizer of another model, as a model and as a file; the same bits as any number of times.
     space.studbook(&["convert", "a.slm", "a", "--to", "hugging-face"]).exits(0);
@@ -198,7 +207,7 @@ fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
     assert_eq!(generate(&["qwen"]).exits(0).out, text);
     let json = space.studbook(&["inspect", "qwen", "--format", "json"]).exits(0).json();
     assert_eq!((&json["runs"], &json["config"]["variant"]["qkv_bias"]), (&"yes".into(), &true.into()));
-    space.studbook(&["convert", "qwen", "q.slm"]).exits(2).complains("biases qkv");
+    space.studbook(&["convert", "qwen", "q.slm"]).exits(2).complains("bias is on queries");
 
     // The same network in every format.
     space.studbook(&["convert", "a.slm", "a.gguf"]).exits(0);
@@ -460,6 +469,46 @@ fn a_disk_that_fills_up_under_a_child_is_told_with_what_to_do() {
     // Files of parents are not blobs: the first that is written in pieces is the child's.
     let said = full(&["run", "plan.toml"], 1).exits(5);
     said.complains("free some space and run again");
+}
+
+/// Frequencies that change with the length of a text have a word in folders alone.
+#[test]
+fn dynamic_frequencies_go_to_no_format_that_has_no_word_for_them() {
+    let space = space();
+    letters(&space, "l");
+    let mut config: serde_json::Value = serde_json::from_str(&space.read("l/config.json")).unwrap();
+    config["rope_scaling"] = serde_json::json!({ "rope_type": "dynamic", "factor": 4.0 });
+    space.write("l/config.json", config.to_string().as_bytes());
+    for (out, format) in [("l.gguf", "gguf"), ("l.slm", "slm1")] {
+        let said = space.studbook(&["convert", "l", out, "--tokenizer", "a.slm"]).exits(2);
+        said.complains(&format!(
+            "error: l: the network cannot be written as {format}: rope_scaling is `dynamic` by 4; expected `linear`"
+        ))
+        .complains("remove `rope_scaling` from its config.json");
+        assert!(!space.path(out).exists());
+    }
+    // It runs, and goes to folders and files of tensors.
+    space.studbook(&["convert", "l", "again", "--to", "hugging-face"]).exits(0);
+    space.studbook(&["convert", "l", "again.safetensors"]).exits(0);
+    let room = "a".repeat(100);
+    let long = space.studbook(&["generate", "again", "--prompt", &room]).exits(2);
+    long.complains("`max_position_embeddings` of config.json, beyond which its `rope_scaling` `dynamic`");
+    let shown = space.studbook(&["inspect", "again"]).exits(0);
+    shown.says("`max_position_embeddings` of config.json");
+}
+
+/// Heads of another width than the tensors have: the refusal says which fields make the shape.
+#[test]
+fn a_width_of_heads_that_does_not_fit_is_named() {
+    let space = space();
+    letters(&space, "l");
+    let mut config: serde_json::Value = serde_json::from_str(&space.read("l/config.json")).unwrap();
+    let heads = config["num_attention_heads"].as_u64().unwrap();
+    config["head_dim"] = 10.into();
+    space.write("l/config.json", config.to_string().as_bytes());
+    let why = format!("(head_count {heads} x head_dim 10 = {})", heads * 10);
+    space.studbook(&["convert", "l", "l.gguf"]).exits(2).complains("error: l: tensor").complains(&why);
+    space.studbook(&["generate", "l", "--prompt", "a"]).exits(2).complains(&why);
 }
 
 /// A window that the network looks back over is the context of a child that has no word for it, and that is told.

@@ -159,6 +159,54 @@ fn init_knows_what_kind_of_suite_a_file_is() {
 
 /// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
 /// needs escapes: what is written is a plan all the same.
+/// Models that see differently far have no children in a plan: `init` says so, and `check` of a plan that is
+/// written by hand; both say which key of which file bounds them. `run` refuses the candidate.
+#[test]
+fn models_of_other_contexts_are_told_before_a_run() {
+    let space = Space::new();
+    for name in ["one", "two"] {
+        space.studbook(&["convert", &format!("{name}.slm"), name, "--to", "hugging-face"]).exits(0);
+        space.edit(&format!("{name}/config.json"), "\"llama\"", "\"mistral\"");
+    }
+    let parents = ["--parent", "one", "--parent", "two"];
+    let init = |plan: &str| space.studbook(&[&["init", plan], &parents[..]].concat());
+    init("good.toml").exits(0);
+    space.edit("two/config.json", "\"hidden_act\"", "\"sliding_window\": 24, \"hidden_act\"");
+    let differ = "`one` has a context of 64 tokens (`max_position_embeddings` of config.json), `two` one of 24 \
+                  (`sliding_window` of config.json, of 64 positions)";
+    init("new.toml").exits(2).complains(differ).complains("name models of one context");
+    assert!(!space.path("new.toml").exists());
+    let checked = space.studbook(&["check", "good.toml"]).exits(0);
+    checked
+        .complains(&format!("warning: {differ}"))
+        .complains("the compatibility report of `average` refuses them");
+    let ran = space.studbook(&["run", "good.toml"]).exits(0);
+    ran.complains(&format!("warning: {differ}"));
+    let report = space.read(".studbook/runs/good/02-compat/average.json");
+    assert!(report.contains("architecture.max_context: `one` has 64, `two` has 24"), "{report}");
+    // Where all see equally far, the cases must fit, and the texts of the smoke run.
+    space.edit("one/config.json", "\"hidden_act\"", "\"sliding_window\": 24, \"hidden_act\"");
+    let case = format!("{{\"id\":\"a\",\"prompt\":\"{}\",\"expected\":\"b\"}}\n", "x".repeat(30));
+    space.write("long.jsonl", case.as_bytes());
+    let said =
+        space.studbook(&[&["init", "new.toml", "--suite", "long.jsonl"], &parents[..]].concat()).exits(2);
+    said.complains("the case takes 32 tokens, the context of `one` has 24 (`sliding_window` of config.json")
+        .complains("new.toml is not written: it would have 1 error");
+    assert!(!space.path("new.toml").exists());
+    init("new.toml").exits(0);
+    let checked = space.studbook(&["check", "new.toml"]).exits(0);
+    assert!(checked.err.is_empty(), "{}", checked.err);
+    space.edit("new.toml", "\"hello\"", &format!("\"{}\"", "x".repeat(23)));
+    space
+        .studbook(&["check", "new.toml"])
+        .exits(0)
+        .complains("warning: a prompt and a token of an answer take 25 tokens, the context of `one` has 24")
+        .complains("refused by the gate `runtime-smoke`");
+    space.edit("new.toml", &"x".repeat(23), &"x".repeat(22));
+    let checked = space.studbook(&["check", "new.toml"]).exits(0);
+    assert!(checked.err.is_empty(), "{}", checked.err);
+}
+
 #[test]
 fn init_gives_every_model_and_suite_a_name_of_its_own() {
     let space = Space::new();

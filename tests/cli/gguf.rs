@@ -194,12 +194,12 @@ fn gguf_parents_are_bred_with_folders_and_keep_their_frequencies() {
 #[test]
 fn a_file_of_another_family_speaks_with_its_own_vocabulary() {
     for (name, class, has) in [
-        ("qwen2.gguf", "Qwen2ForCausalLM", "biases qkv"),
+        ("qwen2.gguf", "Qwen2ForCausalLM", "on queries, keys and values"),
         ("qwen3.gguf", "Qwen3ForCausalLM", "of each query and key head"),
         (
             "olmo2.gguf",
             "Olmo2ForCausalLM",
-            "norms behind attention and feed-forward, of all query and all key heads",
+            "behind attention and feed-forward, of all query and all key heads",
         ),
     ] {
         speaks_with_its_own_vocabulary(name, class, has);
@@ -265,6 +265,48 @@ fn templates_and_names_of_special_tokens_go_along() {
     space.studbook(&["convert", "llama-llama3", "bytes.gguf"]).exits(0);
     space.studbook(&["convert", "bytes.gguf", "bytes", "--to", "hugging-face"]).exits(0);
     assert_eq!(settings("bytes")["chat_template"], "{{ x }}");
+}
+
+/// Which ids end an answer and fill up a text, and how answers are drawn, come back; what cannot is told.
+#[test]
+fn ends_fillers_and_how_answers_are_drawn_come_back() {
+    let space = space();
+    let file = fixtures().join("gguf/qwen2.gguf");
+    space.studbook(&["convert", file.to_str().unwrap(), "q", "--to", "hugging-face"]).exits(0);
+    let json = |name: &str| -> serde_json::Value { serde_json::from_str(&space.read(name)).unwrap() };
+    let mut config = json("q/config.json");
+    config["eos_token_id"] = serde_json::json!([5, 257]);
+    config["pad_token_id"] = 7.into();
+    space.write("q/config.json", config.to_string().as_bytes());
+    let said = serde_json::json!({
+        "eos_token_id": [5, 9, 257], "do_sample": true, "temperature": 0.7, "top_k": 20, "repetition_penalty": 1.1
+    });
+    space.write("q/generation_config.json", said.to_string().as_bytes());
+    let left =
+        "warning: generation_config.json says `repetition_penalty`, for which gguf has no words: left out";
+    space.studbook(&["convert", "q", "g.gguf"]).exits(0).complains(left);
+    space.studbook(&["convert", "g.gguf", "back", "--to", "hugging-face"]).exits(0);
+    let (config, drawn) = (json("back/config.json"), json("back/generation_config.json"));
+    for file in [&config, &drawn] {
+        assert_eq!(file["pad_token_id"], 7);
+        let mut ends: Vec<u64> = serde_json::from_value(file["eos_token_id"].clone()).unwrap();
+        ends.sort_unstable();
+        assert_eq!(ends, [5, 9, 257]);
+    }
+    assert_eq!(
+        (&drawn["temperature"], &drawn["top_k"], &drawn["do_sample"]),
+        (&0.7.into(), &20.into(), &true.into())
+    );
+    // And once more, without a word.
+    let again = space.studbook(&["convert", "back", "again.gguf"]).exits(0);
+    assert!(!again.err.contains("left out"), "{}", again.err);
+    let facts = |name: &str| (*open(&space.path(name)).facts.unwrap()).clone();
+    let sorted = |name: &str| {
+        let mut all: Vec<String> = facts(name).iter().map(|(key, fact)| format!("{key} {fact:?}")).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted("g.gguf"), sorted("again.gguf"));
 }
 
 #[test]
@@ -355,11 +397,10 @@ fn what_gguf_cannot_say_is_refused_by_name() {
     assert!(off(&logits(&ours, &tokens), &logits(&original, &tokens)) < 1e-5);
     // qwen3 knows no biases, and nothing else knows its norms.
     folder(&space, "qwen3-biases");
-    space
-        .studbook(&["convert", "qwen3-biases", "b.gguf"])
-        .exits(2)
-        .complains("biases qkv, output")
-        .complains("expected no biases, which programs that run a `qwen3` do not look for");
+    space.studbook(&["convert", "qwen3-biases", "b.gguf"]).exits(2).complains(
+        "error: qwen3-biases: the network cannot be written as gguf: bias is on queries, keys and values, \
+             attention's output; expected none, which programs that run a `qwen3` look for",
+    );
     let bytes = std::fs::read(fixtures().join("gguf/qwen3.gguf")).unwrap();
     let mut bare = bytes.clone();
     let at = bytes.windows(11).position(|window| window == b"attn_k_norm").unwrap();
@@ -394,9 +435,9 @@ fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
     }
     // Biases have no place in `.slm`, so the two have no common names.
     let said = space.studbook(&["diff", "a.slm", "x.gguf", "--exit-code"]).exits(1);
-    said.says("the tensors of x.gguf cannot be called as those of a.slm are").says("biases qkv");
+    said.says("the tensors of x.gguf cannot be called as those of a.slm are").says("bias is on queries");
     space
         .studbook(&["extract", "a.slm", "x.gguf", "n.sbd", "--as", "dense"])
         .exits(2)
-        .complains("biases qkv");
+        .complains("bias is on queries, keys and values; expected none");
 }

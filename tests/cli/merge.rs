@@ -232,6 +232,12 @@ fn layers_of_networks_built_otherwise_are_not_stacked() {
     stack("one", "wide")
         .exits(2)
         .complains("m.yml:4:")
+        .complains("architecture.ffn_size is 24 in `wide` (here) and 16 in `one`");
+    // Where nothing says how the networks are built, their tensors do.
+    std::fs::remove_file(space.path("wide/config.json")).unwrap();
+    stack("one", "wide")
+        .exits(2)
+        .complains("m.yml:4:")
         .complains("tensor `model.layers.1.mlp.down_proj.weight` is 8x24 in `wide` and 8x16 in `one`");
     // Bare files, whatever the tensors are called.
     let file = |name: &str, tensors: &[&str]| space.write(name, &safetensors(tensors));
@@ -449,7 +455,8 @@ fn what_does_not_work_is_named_with_its_place() {
     let wide = ModelConfig { ffn_size: 24, layer_count: 3, tied_output: false, ..config() };
     space.write("wide.slm", &model(&wide, "wide", DType::F32));
     space.studbook(&["convert", "wide.slm", "wide", "--to", "hugging-face"]).exits(0);
-    merge(&linear.replace("model: two", "model: wide"), 2).complains("is 8x24 in `wide` and 8x16 in `one`");
+    merge(&linear.replace("model: two", "model: wide"), 2)
+        .complains("architecture.ffn_size is 24 in `wide` (here) and 16 in `one`");
     space.studbook(&["merge", "none.yml", "out"]).exits(2).complains("none.yml");
 }
 
@@ -475,6 +482,13 @@ fn other_networks_are_refused_and_other_constants_told() {
         ),
         (&[("model_type", "mistral".into())], "architecture.model_type is mistral in `two` (here) and llama"),
         (&[("hidden_act", "gelu".into())], "config.hidden_act is gelu in `two` (here) and silu in `one`"),
+        (
+            &[
+                ("rope_scaling", serde_json::json!({"rope_type": "linear", "factor": 2})),
+                ("mlp_bias", true.into()),
+            ],
+            "architecture.bias is on the feed-forward layers in `two` (here) and none in `one`",
+        ),
     ] {
         with(changes);
         let refused = space.studbook(&["merge", "m.yml", "out"]).exits(2).complains(said);
@@ -483,17 +497,64 @@ fn other_networks_are_refused_and_other_constants_told() {
     }
     with(&[("rope_theta", 5e5.into()), ("rms_norm_eps", 0.125.into()), ("torch_dtype", "float16".into())]);
     let told = space.studbook(&["merge", "m.yml", "out"]).exits(0);
-    let told = told.complains("warning: architecture.rope_theta is 500000 in two and 10000 in the child");
-    told.complains("architecture.rms_norm_epsilon is 0.125 in two");
+    let told = told.complains("warning: architecture.rope_theta is 500000 in `two` and 10000 in the child");
+    told.complains("architecture.rms_norm_epsilon is 0.125 in `two`");
     let receipt: serde_json::Value = serde_json::from_str(&space.read("out/studbook-receipt.json")).unwrap();
     let theta = serde_json::json!(
         {"model": "two", "field": "architecture.rope_theta", "there": "500000", "child": "10000"}
     );
     assert_eq!(receipt["constants"].as_array().unwrap().len(), 2);
     assert_eq!(receipt["constants"][0], theta);
+    with(&[("rope_scaling", serde_json::json!({"rope_type": "linear", "factor": 2}))]);
+    space
+        .studbook(&["merge", "m.yml", "out", "--force"])
+        .exits(0)
+        .complains("warning: architecture.rope_scaling is linear / 2 in `two` and none in the child");
     with(&[]);
     space.studbook(&["merge", "m.yml", "out", "--force"]).exits(0);
     assert!(!space.read("out/studbook-receipt.json").contains("\"constants\""));
+}
+
+/// Another family is told by its name, and not by the first tensor that it has and the others have not. Two
+/// models of one folder name are told apart as the configuration does it.
+#[test]
+fn families_and_models_are_called_by_their_names() {
+    let space = space();
+    for (place, family) in [("x", "gemma2"), ("y", "phi3")] {
+        let folder = format!("{place}/m");
+        let tensors: [(&str, &[usize], f32); 1] = [("model.norm.weight", &[4], 1.0)];
+        space.write(&format!("{folder}/model.safetensors"), &crate::misfits::safetensors(&tensors));
+        let config = format!("{{\"model_type\": \"{family}\", \"hidden_size\": 4}}");
+        space.write(&format!("{folder}/config.json"), config.as_bytes());
+    }
+    let merge = |models: [&str; 2]| {
+        let [first, second] = models;
+        let text = format!(
+            "merge_method: linear\nparameters: {{weight: 1}}\nmodels: [{{model: {first}}}, {{model: {second}}}]\n"
+        );
+        space.write("m.yml", text.as_bytes());
+        space.studbook(&["merge", "m.yml", "out", "--force"])
+    };
+    merge(["x/m", "y/m"])
+        .exits(2)
+        .complains("config.model_type is phi3 in `y/m` (here) and gemma2 in `x/m`")
+        .complains("models of one family are merged, whether it is run here or not")
+        .complains("m.yml has 1 error");
+    merge(["one", "x/m"])
+        .exits(2)
+        .complains("config.model_type is gemma2 in `x/m` (here) and llama in `one`");
+    space.edit(
+        "y/m/config.json",
+        "phi3\", \"hidden_size\": 4",
+        "gemma2\", \"hidden_size\": 4, \"rope_theta\": 7",
+    );
+    space.edit("x/m/config.json", "\"hidden_size\": 4", "\"hidden_size\": 4, \"rope_theta\": 5");
+    merge(["x/m", "y/m"]).exits(0).complains("warning: config.rope_theta is 7 in `y/m` and 5 in the child");
+    // One of them by itself is a folder name in the receipt, and what was written to whoever wrote it.
+    std::fs::create_dir(space.path("z")).unwrap();
+    std::fs::rename(space.path("y/m"), space.path("z/n")).unwrap();
+    merge(["x/m", "z/n"]).exits(0).complains("is 7 in `z/n` and 5 in the child");
+    assert!(space.read("out/studbook-receipt.json").contains("\"model\":\"n\""));
 }
 
 #[test]

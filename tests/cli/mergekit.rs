@@ -11,7 +11,7 @@ use crate::space::Space;
 
 /// Equal but for the last bits. Numbers here are of about one, so the bounds are in steps of 2^-24, the
 /// most that one rounding to f32 can be off by.
-const NEAR: [(&str, u32); 25] = [
+const NEAR: [(&str, u32); 28] = [
     // mergekit multiplies and adds in one step where the processor can, with one rounding; here there
     // are two, on every processor.
     ("linear", 3),
@@ -22,6 +22,10 @@ const NEAR: [(&str, u32); 25] = [
     ("linear_base", 3),
     ("tokens_linear", 3),
     ("tokens_union", 3),
+    ("tokens_grown", 3),
+    // A mean of rows from sums in f32 there, in f64 here.
+    ("tokens_grown_padded", 3),
+    ("tokens_base_padded", 3),
     // A quotient there is a product with a rounded reciprocal.
     ("nearswap", 3),
     ("nearswap_filters", 3),
@@ -116,7 +120,7 @@ fn configurations_make_what_mergekit_makes_of_them() {
             }
         }
     }
-    assert_eq!(equal, 19, "passthrough, task arithmetic, TIES, breadcrumbs, RAM and one linear merge");
+    assert_eq!(equal, 20, "passthrough, task arithmetic, TIES, breadcrumbs, RAM and one linear merge");
 }
 
 #[test]
@@ -185,18 +189,79 @@ fn models_with_other_tokens_are_refused_unless_somebody_says_what_to_do() {
     assert_eq!(difference(&by_token, &open(&space, "union"), "union"), None);
     let more = TWO.replace("tokens_moved", "tokens_more");
     space.write("union.yml", format!("{more}tokenizer_source: union\n").as_bytes());
-    let refused = space.studbook(&["merge", "union.yml", "out"]).exits(2);
-    refused.complains("union.yml:5:19").complains("`tokens_more` has the token \"x\", which `tokens` lacks");
     // Tokens nobody has, and a model that says none.
     space.write("more.yml", more.as_bytes());
     space.studbook(&["merge", "more.yml", "out"]).exits(2).complains("3 tokens only there");
     let three =
         format!("{more}  - {{model: tokens_moved, parameters: {{weight: 1}}}}\ntokenizer_source: base\n");
     space.write("three.yml", three.as_bytes());
-    space.studbook(&["merge", "three.yml", "out"]).exits(2).complains("`tokens_more` has no token \"d\"");
+    // Without a base, who lacks a token has the mean of those that have it: `d` of two, which is then that of all.
+    space.studbook(&["merge", "three.yml", "three"]).exits(0);
+    let [tokens, moved, child] = ["tokens", "tokens_moved", "three"].map(|name| {
+        let matrix = open(&space, name).weights.tensor("lm_head.weight").unwrap().to_f32();
+        matrix.chunks(8).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    });
+    for column in 0..8 {
+        let (first, second) = (tokens[3][column], moved[4][column]);
+        let expected = (0.5 * first + 0.25 * (first + second) / 2.0 + second) / 1.75;
+        assert!((child[3][column] - expected).abs() < 1e-6, "{} {expected}", child[3][column]);
+    }
+    // A base whose tokenizer cannot be added to, and slices, whose matrices have other models each.
+    space.edit("tokens_padded/tokenizer.json", "\"l\": 11", "\"l\": 11, \"far\": 16");
+    space.write(
+        "far.yml",
+        more.replace("{model: tokens,", "{model: tokens_padded,")
+            .replace("models:", "tokenizer_source: union\nmodels:")
+            .as_bytes(),
+    );
+    space.studbook(&["merge", "far.yml", "out"]).exits(2).complains("has ids without a row");
+    let slices = "merge_method: passthrough\nslices:\n  - sources: [{model: tokens, layer_range: [0, 1]}]\n  \
+                  - sources: [{model: tokens_more, layer_range: [1, 2]}]\ntokenizer_source: union\n";
+    space.write("slices.yml", slices.as_bytes());
+    space
+        .studbook(&["merge", "slices.yml", "out"])
+        .exits(2)
+        .complains("`tokens` has no token \"x\", and slices have no model to stand in");
     let silent = TWO.replace("tokens_moved", "a");
     space.write("silent.yml", format!("{silent}tokenizer_source: base\n").as_bytes());
     space.studbook(&["merge", "silent.yml", "out"]).exits(2).complains("`a` does not say which tokens");
+}
+
+/// A union of other vocabularies: the base's tokens as they were, then the others' by their ids, plain ones before
+/// added ones; the child's tokenizer has them all, and its texts have the rows of the models that had them.
+#[test]
+fn a_union_has_the_tokens_of_all_models() {
+    let (space, _) = space();
+    let entry = "\"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true";
+    let added = format!("\"added_tokens\": [{{\"id\": 13, \"content\": \"z\", {entry}}}]");
+    space.edit("tokens_more/tokenizer.json", "\"added_tokens\": []", &added);
+    let more = TWO.replace("tokens_moved", "tokens_more");
+    space.write("union.yml", format!("{more}tokenizer_source: union\n").as_bytes());
+    space.studbook(&["merge", "union.yml", "out"]).exits(0);
+    let (child, base, other) = (open(&space, "out"), open(&space, "tokens"), open(&space, "tokens_more"));
+    assert_eq!(child.config.as_ref().unwrap().vocab_size, 15);
+    let file: serde_json::Value = serde_json::from_str(&space.read("out/tokenizer.json")).unwrap();
+    let added = file["added_tokens"].as_array().unwrap();
+    let said: Vec<_> =
+        added.iter().map(|token| (&token["id"], &token["content"], &token["special"])).collect();
+    let expected = [(12, "x", false), (13, "y", false), (14, "z", true)].map(|(id, text, special)| {
+        [serde_json::json!(id), serde_json::json!(text), serde_json::json!(special)]
+    });
+    assert_eq!(said, expected.iter().map(|[id, text, special]| (id, text, special)).collect::<Vec<_>>());
+    let rows = |package: &Package| {
+        let matrix = package.weights.tensor("lm_head.weight").unwrap().to_f32();
+        matrix.chunks(8).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let (child, base, other) = (rows(&child), rows(&base), rows(&other));
+    // `x` is the other's alone, in both models then; `e` is in both; `d` is the base's alone.
+    let mean = |a: &[f32], b: &[f32]| -> Vec<f32> {
+        a.iter().zip(b).map(|(a, b)| (0.5 * a + 0.25 * b) / 0.75).collect()
+    };
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    assert!(near(&child[12], &other[8]) && near(&child[14], &other[13]) && near(&child[3], &base[3]));
+    assert!(near(&child[4], &mean(&base[4], &other[0])));
+    let config = space.studbook(&["generate", "out", "--prompt", "axyz", "--max-tokens", "2"]);
+    config.exits(0);
 }
 
 #[test]

@@ -68,6 +68,13 @@ fn what_is_not_supported_is_named() {
     assert_eq!(refused(&TIES.replace("base_model: base\n", "")), ["`ties` needs a base model"]);
     assert_eq!(refused(&TIES.replace("density: 0.5", "densty: 0.5")), ["`ties` has no parameter `densty`"]);
     assert_eq!(refused(&TIES.replace("source: base", "source: a")), ["this tokenizer is not supported"]);
+    let with = |more: &str| {
+        let tokenizer = format!("tokenizer: {{source: base, {more}}}");
+        refused(&TIES.replace("tokenizer_source: base", &tokenizer))
+    };
+    assert!(with("tokens: {a: {source: one}}")[0].starts_with("`tokens` is not supported: each row comes"));
+    assert_eq!(with("pad_to_multiple_of: 0"), ["`pad_to_multiple_of` is the text \"0\""]);
+    assert_eq!(with("pad_to_multiple_of: [8]"), ["`pad_to_multiple_of` is a list"]);
     assert_eq!(refused(&TIES.replace("float32", "int8")), ["`dtype` cannot be `int8`"]);
     assert_eq!(
         refused(&TIES.replace("dtype: float32", "lazy: true")),

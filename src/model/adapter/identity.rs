@@ -89,6 +89,9 @@ fn first_eight(digest: &Digest) -> Checksum {
 
 const FLAG_TIED: u32 = 1;
 
+/// The field of the tokenizer.
+pub(super) const TOKENIZER: &str = "tokenizer_checksum";
+
 impl AdapterIdentity {
     /// The fields of a model that can be run.
     pub fn of(model: &Identity) -> Self {
@@ -136,7 +139,7 @@ impl AdapterIdentity {
         note("flags", flags, &model.flags);
         note("parameter_count", parameter_count, &model.parameter_count);
         note("tensor_layout_checksum", tensor_layout_checksum, &model.tensor_layout_checksum);
-        note("tokenizer_checksum", tokenizer_checksum, &model.tokenizer_checksum);
+        note(TOKENIZER, tokenizer_checksum, &model.tokenizer_checksum);
         found
     }
 }

@@ -321,6 +321,16 @@ fn a_model_must_fit() {
         "the adapter is for another model: tensor_count is 12 in the adapter and 11 in the model; \
          flags is 1 in the adapter and 0 in the model"
     );
+    let hint = "put the tokenizer.json that the adapter was made with beside the model";
+    for (tensor_count, is_told) in [(12, true), (11, false)] {
+        let tokenizer_checksum = crate::model::adapter::identity::Checksum(7);
+        let other = AdapterIdentity { tensor_count, tokenizer_checksum, ..identity() };
+        let told = adapter.check_fits(&other, find).unwrap_err().to_string();
+        assert!(
+            told.contains("and 0000000000000007 in the model") && told.contains(hint) == is_told,
+            "{told}"
+        );
+    }
     assert_eq!(
         adapter.check_fits(&identity(), |_| Some(&wrong)).unwrap_err().to_string(),
         "the adapter's delta for tensor a.weight is 2x3; the tensor is 3x2"

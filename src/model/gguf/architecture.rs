@@ -112,21 +112,22 @@ impl Architecture {
                 .to_owned(),
         };
         let found = config.variant.rope.to_string();
-        Err(ConfigError { field: "frequencies", found, expected })
+        Err(ConfigError { field: "rope_scaling", found, expected })
     }
 
     /// Whether it has a place for every tensor that not every network has.
     fn check_tensors(self, variant: &Variant) -> Result<(), ConfigError> {
         let name = self.name();
-        let biased = variant.qkv_bias || variant.output_bias || variant.ffn_bias;
-        let expected = if variant.norms != self.norms() {
-            format!("the norms of every `{name}`: {}", self.norms())
-        } else if biased && !self.has_biases() {
-            format!("no biases, which programs that run a `{name}` do not look for")
-        } else {
-            return Ok(());
-        };
-        Err(ConfigError { field: "variant", found: variant.to_string(), expected })
+        let own = Variant { norms: self.norms(), rope: variant.rope, ..Variant::PLAIN };
+        let differs = |field: &str| variant.differences(&own).into_iter().find(|(told, ..)| *told == field);
+        if let Some((field, found, norms)) = differs("norm") {
+            return Err(ConfigError { field, found, expected: format!("that of every `{name}`: {norms}") });
+        }
+        if let Some((field, found, _)) = differs("bias").filter(|_| !self.has_biases()) {
+            let expected = format!("none, which programs that run a `{name}` look for");
+            return Err(ConfigError { field, found, expected });
+        }
+        Ok(())
     }
 }
 
@@ -183,15 +184,16 @@ mod tests {
                 assert_eq!(Architecture::of(config), own);
                 for other in Architecture::ALL.into_iter().filter(|other| *other != own) {
                     let error = refused(other, config);
-                    assert!(
-                        error.contains(&format!("expected the norms of every `{}`", other.name())),
-                        "{error}"
-                    );
+                    assert!(error.contains(&format!("expected that of every `{}`", other.name())), "{error}");
                 }
             }
             assert_eq!(own.check(&plain), Ok(()));
             let error = refused(own, &biased);
-            assert!(error.contains("biases qkv, output") && error.contains("expected no biases"), "{error}");
+            let told = format!(
+                "bias is on queries, keys and values, attention's output; expected none, which programs that run \
+                 a `{name}` look for"
+            );
+            assert_eq!(error, told);
             assert!(refused(own, &scaled).contains(&format!("`{name}` has no rope_freqs")));
             assert_eq!(Architecture::with_rows(own.naming(), &plain), Some(own));
             // Rows that lie side by side have no such norms, and the check says so.

@@ -17,7 +17,8 @@
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `exact`: to one of SLM1's;
-//!   `tables`: from one. `chat`: templates and the names of special tokens.
+//!   `tables`: from one. `chat`: templates and the names of special tokens; `generation`: how answers are
+//!   drawn.
 //!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it and to it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
@@ -28,6 +29,8 @@ pub mod chat;
 #[cfg(feature = "engine")]
 pub mod exact;
 pub mod facts;
+#[cfg(feature = "engine")]
+pub mod generation;
 pub mod meaning;
 pub mod read;
 pub mod rope_freqs;
@@ -59,7 +62,7 @@ const ENCODINGS: [(u32, DType); 5] =
     [(0, DType::F32), (1, DType::F16), (8, DType::GgmlQ8_0), (28, DType::F64), (30, DType::BF16)];
 
 /// The encodings that files hold.
-const WRITTEN: [DType; 5] = [DType::F32, DType::F16, DType::GgmlQ8_0, DType::F64, DType::BF16];
+pub const WRITTEN: [DType; 5] = [DType::F32, DType::F16, DType::GgmlQ8_0, DType::F64, DType::BF16];
 
 /// Names of the other codes, so that a refusal can say what it met.
 const OTHERS: [(u32, &str); 30] = [

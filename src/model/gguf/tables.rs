@@ -169,11 +169,15 @@ fn ends(tokenizer: &HfTokenizer, facts: &mut Facts) -> Result<(), TablesError> {
         ([] | [_], [end]) => Some(end),
         _ => return unsaid("it puts several tokens around a text"),
     };
-    let others: Vec<&u32> = ends.iter().filter(|id| Some(*id) != end).collect();
-    if others.len() > 1 {
-        return unsaid(format!("{} ids end an answer; GGUF says two", ends.len()));
+    let mut others: Vec<&u32> = ends.iter().filter(|id| Some(*id) != end).collect();
+    if others.len() > 2 {
+        let why = "GGUF says three, of a text, of a turn and of a message";
+        return unsaid(format!("{} ids end an answer; {why}", ends.len()));
     }
-    let ids = [("bos", begin), ("eos", end.copied()), ("eot", others.first().map(|id| **id))];
+    // Llama's end of a message has the smaller id.
+    others.sort_by_key(|id| tokenizer.bytes(**id) == Some(b"<|eom_id|>"));
+    let other = |at: usize| others.get(at).map(|id| **id);
+    let ids = [("bos", begin), ("eos", end.copied()), ("eot", other(0)), ("eom", other(1))];
     for (name, id) in ids.into_iter().filter_map(|(name, id)| Some((name, id?))) {
         facts.push(format!("tokenizer.ggml.{name}_token_id"), Fact::Unsigned(u64::from(id)));
     }
@@ -249,7 +253,14 @@ mod tests {
         let mut other = plain("gpt2");
         other["normalizer"] = json!({ "type": "Lowercase" });
         assert!(refused(&other).contains("normaliser"));
-        assert!(tables(&plain("gpt2"), vec![1, 2, 3]).unwrap_err().contains("3 ids end an answer"));
+        assert!(
+            tables(&plain("gpt2"), vec![1, 2, 3, 4])
+                .unwrap_err()
+                .contains("4 ids end an answer; GGUF says three")
+        );
+        for ends in [vec![1], vec![1, 2], vec![1, 2, 3]] {
+            assert_eq!(tables(&plain("gpt2"), ends.clone()).unwrap().ends(), ends);
+        }
         let tokenizer = HfTokenizer::from_json(&serde_json::to_vec(&plain("gpt2")).unwrap()).unwrap();
         let error = write(&tokenizer, 100, &mut Facts::default()).unwrap_err().to_string();
         assert!(error.contains("is none of the model's 100"), "{error}");

@@ -41,9 +41,14 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     };
     let bytes = serde_json::to_vec(&file).or_else(|error| refuse(error.to_string()))?;
     let tokenizer = HfTokenizer::from_json(&bytes).or_else(|error| refuse(error.to_string()))?;
-    let mut ends: Vec<u32> =
-        ["eos_token_id", "eot_token_id"].into_iter().filter_map(|name| id(facts, name)).collect();
-    ends.dedup();
+    // The ends of a text, of a turn, of a message: an answer ends with any.
+    let mut ends: Vec<u32> = Vec::new();
+    for end in ["eos_token_id", "eot_token_id", "eom_token_id"].into_iter().filter_map(|name| id(facts, name))
+    {
+        if !ends.contains(&end) {
+            ends.push(end);
+        }
+    }
     let tokenizer = tokenizer.with_ends(ends).with_begin(id(facts, "bos_token_id"));
     Ok(Some(Tokenizer::HuggingFace(tokenizer.into())))
 }

@@ -93,6 +93,12 @@ impl HfConfig {
         }
     }
 
+    /// By how much longer texts are than those of the configuration's context, where frequencies change with
+    /// the length of a text.
+    pub fn dynamic_factor(&self) -> Option<f64> {
+        (self.rope_scaling.kind() == "dynamic").then(|| self.rope_scaling.factor.unwrap_or(1.0))
+    }
+
     /// The family that a configuration says its network is of, whether it is one that is read or not.
     pub fn model_type(bytes: &[u8]) -> Option<String> {
         serde_json::from_slice::<Kind>(bytes).ok()?.model_type

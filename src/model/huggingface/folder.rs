@@ -32,7 +32,7 @@ pub const TOKENIZER: &str = "tokenizer.json";
 pub const CONFIG: &str = "config.json";
 
 /// How answers are made, and end.
-const GENERATION: &str = "generation_config.json";
+pub const GENERATION: &str = "generation_config.json";
 
 /// Files without tensors that make a model what it is, in the order in which they are kept.
 pub const COMPANIONS: [&str; 18] = [
@@ -174,6 +174,13 @@ impl Folder {
     /// The companion called `name`.
     pub fn companion(&self, name: &str) -> Option<&Companion> {
         self.companions.iter().find(|companion| companion.name == name)
+    }
+}
+
+impl HfConfig {
+    /// The configuration beside a model's weights, if there is one and its network is of a family that is known.
+    pub fn of(package: &Package) -> Option<Self> {
+        Self::parse(&package.companion(CONFIG)?.bytes).ok().flatten()
     }
 }
 

@@ -58,7 +58,8 @@ impl RopeScaling {
             return Err(format!("rope_scaling has `{key}` {value}, which is not computed here"));
         }
         match self.kind() {
-            // As long as the context is that of the configuration, the dynamic way changes nothing.
+            // As long as the context is that of the configuration, the dynamic way changes nothing; formats
+            // without a word for it are not written.
             "default" | "dynamic" => Ok(RopeScale::Plain),
             "linear" => Ok(RopeScale::Linear { factor: need("factor", self.factor)? }),
             "llama3" => Ok(RopeScale::Llama3 {

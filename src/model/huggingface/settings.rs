@@ -61,18 +61,27 @@ pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
     if Family::of(&config.variant).is_some() {
         return Ok(());
     }
+    let of_same_norms = Variant { norms: config.variant.norms, rope: config.variant.rope, ..Variant::PLAIN };
+    let biases = config.variant.differences(&of_same_norms).into_iter().next();
+    let (field, found) =
+        biases.map_or(("norm", config.variant.norms.to_string()), |(field, found, _)| (field, found));
     let expected = if config.variant.norms.are_plain() {
-        "those of qwen2 (queries, keys, values) or llama (all of attention, all of feed-forward)"
+        "that of qwen2 (on queries, keys and values) or of llama (on all of attention, on all of feed-forward)"
     } else {
-        "norms and biases (none, or all of attention) of qwen3 or olmo2"
+        "none, or on all of attention, as in qwen3 and olmo2, whose norms these are"
     };
-    Err(ConfigError { field: "variant", found: config.variant.to_string(), expected: expected.to_owned() })
+    Err(ConfigError { field, found, expected: expected.to_owned() })
 }
 
 /// The file of a network that came from elsewhere. The ids that begin and end texts are the tokenizer's.
 ///
 /// A network that no family has ([`check`]) is written as a `llama`.
 pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) -> Vec<u8> {
+    write_with(config, dtype, &ids(tokenizer, None))
+}
+
+/// The file of a network that came from elsewhere, with these ids ([`ids`]).
+pub fn write_with(config: &ModelConfig, dtype: DType, ids: &[(&'static str, Value)]) -> Vec<u8> {
     let Variant { qkv_bias, ffn_bias, rope, .. } = config.variant;
     let family = Family::of(&config.variant).unwrap_or(Family::Llama);
     let (model_type, class) = family.names();
@@ -107,13 +116,13 @@ pub fn write(config: &ModelConfig, dtype: DType, tokenizer: Option<&Tokenizer>) 
         Family::Olmo2 => say("attention_bias", Value::Bool(qkv_bias)),
     }
     scaling(&rope).into_iter().for_each(|scaling| say("rope_scaling", scaling));
-    ids(tokenizer).into_iter().for_each(|(key, ids)| say(key, ids));
+    ids.iter().for_each(|(key, ids)| say(key, ids.clone()));
     let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
     bytes.push(b'\n');
     bytes
 }
 
-/// A way of scaling as the library reads it; nothing for frequencies as they are.
+/// A way of scaling as the library reads it; nothing where there is none.
 fn scaling(rope: &RopeScale) -> Option<serde_json::Value> {
     Some(match *rope {
         RopeScale::Plain => return None,
@@ -144,12 +153,12 @@ fn tokens(context: f64) -> serde_json::Value {
 }
 
 /// The shortest decimal of the f32, not the f64 next to it.
-fn decimal(value: f32) -> f64 {
+pub fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// Which ids stand before a text and end one.
-fn ids(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, Value)> {
+/// Which ids stand before a text, end one and fill it up; `pad` is what else says the last.
+pub fn ids(tokenizer: Option<&Tokenizer>, pad: Option<u32>) -> Vec<(&'static str, Value)> {
     let Some(Tokenizer::HuggingFace(tokenizer)) = tokenizer else {
         let own = [("bos_token_id", BOS), ("eos_token_id", EOS), ("pad_token_id", PAD)];
         return own.map(|(key, id)| (key, Value::from(id))).to_vec();
@@ -160,7 +169,9 @@ fn ids(tokenizer: Option<&Tokenizer>) -> Vec<(&'static str, Value)> {
         [id] => Some(Value::from(*id)),
         ids => Some(Value::from(ids)),
     };
-    begins.into_iter().chain(ends.map(|ends| ("eos_token_id", ends))).collect()
+    let ends = ends.map(|ends| ("eos_token_id", ends));
+    let pad = pad.filter(|id| tokenizer.bytes(*id).is_some()).map(|id| ("pad_token_id", Value::from(id)));
+    [begins, ends, pad].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -197,9 +208,10 @@ mod tests {
         }
         let variant = Variant { output_bias: true, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
-        assert!(error.starts_with("variant is biases output") && error.contains("qwen2"), "{error}");
+        assert!(error.starts_with("bias is on attention's output;") && error.contains("qwen2"), "{error}");
         let variant = Variant { qkv_bias: true, norms: Norms::QWEN3, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();
-        assert!(error.contains("of each query and key head; expected norms and biases (none"), "{error}");
+        let told = "bias is on queries, keys and values; expected none, or on all of attention, as in qwen3";
+        assert!(error.starts_with(told), "{error}");
     }
 }

@@ -76,9 +76,17 @@ impl Vocabulary {
         self.ids.is_empty()
     }
 
-    /// The token with an id.
-    pub fn token(&self, id: usize) -> Option<&str> {
-        self.ids.iter().find(|(_, own)| **own as usize == id).map(|(token, _)| token.as_str())
+    /// The row of a token in a matrix of `rows` rows, if it has one there.
+    pub fn row(&self, token: &str, rows: usize) -> Option<usize> {
+        self.ids.get(token).map(|id| *id as usize).filter(|row| *row < rows)
+    }
+
+    /// The tokens that have a row in a matrix of `rows` rows, by their ids.
+    pub fn tokens(&self, rows: usize) -> Vec<&str> {
+        let mut found: Vec<(u32, &str)> = self.ids.iter().map(|(token, id)| (*id, token.as_str())).collect();
+        found.retain(|(id, _)| (*id as usize) < rows);
+        found.sort_unstable();
+        found.into_iter().map(|(_, token)| token).collect()
     }
 
     /// How many tokens lie in a matrix of `rows` rows; nothing if some of the rows before the last of
@@ -103,15 +111,6 @@ impl Vocabulary {
             moved: moved.collect(),
         };
         (found.only_here.len() + found.only_there.len() + found.moved.len() > 0).then_some(found)
-    }
-
-    /// The first token among `rows` rows that `other` does not have among its `other_rows`.
-    pub fn first_beyond(&self, rows: usize, other: &Self, other_rows: usize) -> Option<&str> {
-        let has = |ids: &BTreeMap<String, u32>, token: &str, rows: usize| {
-            ids.get(token).is_some_and(|id| (*id as usize) < rows)
-        };
-        let mut tokens = self.ids.keys().map(String::as_str);
-        tokens.find(|token| has(&self.ids, token, rows) && !has(&other.ids, token, other_rows))
     }
 
     /// For each of `rows` rows of this vocabulary, the row of the same token in `other`, if it has the
@@ -218,7 +217,8 @@ mod tests {
              2 tokens with another id (\"a\": 0 and 1, \"b\": 1 and 0)"
         );
         assert_eq!(here.rows_in(5, &there, 4), [Some(1), Some(0), None, Some(3), None]);
-        assert_eq!((here.token(1), here.token(3)), (Some("b"), None));
+        assert_eq!((here.tokens(2).get(1), here.tokens(9).get(3)), (Some(&"b"), None));
+        assert_eq!((here.row("b", 2), here.row("b", 1), here.row("?", 9)), (Some(1), None, None));
         assert_eq!((here.dense(2), here.dense(9)), (Some(2), Some(3)));
         assert_eq!(vocabulary("{\"a\": 0, \"b\": 2}", "[]").dense(9), None);
         let many: Vec<String> = (0..9).map(|i| format!("\"t{i}\": {}", i + 3)).collect();

@@ -1,10 +1,12 @@
-//! That what a suite asks has room in the context of the models that are asked.
+//! That what a suite or a smoke run asks has room in the context of the models that are asked, and that the
+//! parents of a candidate see equally far.
 //!
 //! Children have the context and the tokens of the model they are like, so the parents say for all. What is
 //! too long would stop an evaluation after everything before it was computed; it is a mistake. An expected
-//! answer that takes more tokens than an answer may have is only never given; that is worth a warning.
+//! answer that takes more tokens than an answer may have is only never given; that is worth a warning, and so is
+//! what a run refuses of its candidates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Resolver;
 use super::parents::Models;
@@ -14,10 +16,11 @@ use crate::base::name::Name;
 use crate::evaluate::perplexity::Perplexity;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Evaluator, Measure, Room};
+use crate::model::context::{bounded_by, contexts_differ};
 use crate::model::tokenizer::TokenizerError;
 use crate::model::{Checkpoint, Package};
 use crate::plan::file::EvalSection;
-use crate::plan::resolved::Suite;
+use crate::plan::resolved::{Candidate, Smoke, Suite};
 
 /// Tokens that stand around a text at most: no tokenizer makes more tokens of one than it has bytes, and
 /// these.
@@ -30,7 +33,15 @@ const READ: [&str; 2] = [Perplexity::NAME, QuantizationDelta::NAME];
 struct Reader<'m> {
     name: &'m Name,
     context: u64,
+    /// Which word of its files says so.
+    bounded_by: String,
     checkpoint: Checkpoint,
+}
+
+impl std::fmt::Display for Reader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the context of `{}` has {} ({})", self.name, self.context, self.bounded_by)
+    }
 }
 
 impl Reader<'_> {
@@ -60,7 +71,8 @@ fn readers(models: &Models) -> Vec<Reader<'_>> {
         let context = u64::from(checkpoint.config.max_context);
         let known = found.get(&checkpoint.tokenizer.digest());
         if known.is_none_or(|known| context < known.context) {
-            found.insert(checkpoint.tokenizer.digest(), Reader { name, context, checkpoint });
+            let bounded_by = bounded_by(&facts.package).unwrap_or_default();
+            found.insert(checkpoint.tokenizer.digest(), Reader { name, context, bounded_by, checkpoint });
         }
     }
     found.into_values().collect()
@@ -85,6 +97,49 @@ impl Resolver<'_> {
             if !told {
                 self.answers_fit(section, suite, evaluator, &readers);
             }
+        }
+    }
+
+    /// A prompt that leaves no room for an answer is one that no candidate answers.
+    pub(super) fn prompts_fit(&mut self, smoke: &Smoke, models: &Models) {
+        let named = self.file.smoke.as_ref().and_then(|section| section.prompts.as_ref());
+        let Some(named) = named else { return };
+        for reader in readers(models) {
+            let long = smoke.prompts.iter().zip(&named.value).find_map(|(prompt, named)| {
+                let room = Room { texts: vec![prompt.clone()], more: 1, answer: None };
+                let needed = reader.needed(&room).ok()?;
+                (needed > reader.context).then_some((needed, named))
+            });
+            let Some((needed, named)) = long else { continue };
+            let message = format!("a prompt and a token of an answer take {needed} tokens, {reader}");
+            self.mistake(
+                Diagnostic::warning(message, named.span.clone())
+                    .expected("expected prompts that every model has room for")
+                    .help(
+                        "candidates like it are made, with receipts, and refused by the gate `runtime-smoke`",
+                    ),
+            );
+            return;
+        }
+    }
+
+    /// Parents of one candidate that see less far than others: the compatibility report refuses them.
+    pub(super) fn contexts_agree(&mut self, candidates: &[Candidate], models: &Models) {
+        let mut seen = BTreeSet::new();
+        for candidate in candidates {
+            let Some(like) = candidate.like().filter(|_| seen.insert(&candidate.family)) else { continue };
+            let others = candidate.base.iter().chain(&candidate.parents);
+            let unlike = others.filter(|name| *name != like).find_map(|name| {
+                let [ours, theirs] = [like, name].map(|name| Some(&*models.get(name)?.package));
+                contexts_differ((like.as_str(), ours?), (name.as_str(), theirs?))
+            });
+            let parents = self.section_of(candidate).and_then(|section| section.parents.as_ref());
+            let (Some(message), Some(parents)) = (unlike, parents) else { continue };
+            self.mistake(
+                Diagnostic::warning(message, parents.span.clone())
+                    .expected("expected parents of one context")
+                    .help(format!("the compatibility report of `{}` refuses them", candidate.family)),
+            );
         }
     }
 
@@ -115,10 +170,7 @@ impl Resolver<'_> {
             given.as_ref().filter(|given| given.value > reader.context).map(|given| (key, given))
         });
         let Some((key, long)) = long else { return false };
-        let message = format!(
-            "a `{key}` of {} tokens on `{}`: the context of `{}` has {}",
-            long.value, suite.name, reader.name, reader.context
-        );
+        let message = format!("a `{key}` of {} tokens on `{}`: {reader}", long.value, suite.name);
         self.mistake(
             Diagnostic::error(message, long.span.clone())
                 .expected(format!("expected 1 to {}", reader.context)),
@@ -143,11 +195,7 @@ impl Resolver<'_> {
         let (Some((line, needed)), Some(named)) = (long.first(), &section.cases) else { return false };
         let (file, name) = (self.folder.join(&named.value), reader.name);
         let message = match needed {
-            Ok(needed) => format!(
-                "{}:{line}: the case takes {needed} tokens, the context of `{name}` has {}",
-                file.display(),
-                reader.context
-            ),
+            Ok(needed) => format!("{}:{line}: the case takes {needed} tokens, {reader}", file.display()),
             Err(error) => format!("{}:{line}: `{name}` cannot read the case: {error}", file.display()),
         };
         let others = long.len() - 1;
@@ -223,7 +271,9 @@ mod tests {
         assert!(said("exact_match", &case(62), "").is_empty());
         assert_eq!(
             said("exact_match", &case(63), ""),
-            ["more.jsonl:1: the case takes 65 tokens, the context of `base` has 64"]
+            [
+                "more.jsonl:1: the case takes 65 tokens, the context of `base` has 64 (`max_context` of its header)"
+            ]
         );
     }
 
@@ -238,7 +288,9 @@ mod tests {
         assert!(said("multiple_choice", &case(62), "delimiter = \" \"").is_empty());
         assert_eq!(
             said("multiple_choice", &case(63), "delimiter = \" \""),
-            ["more.jsonl:1: the case takes 65 tokens, the context of `base` has 64"]
+            [
+                "more.jsonl:1: the case takes 65 tokens, the context of `base` has 64 (`max_context` of its header)"
+            ]
         );
     }
 
@@ -248,17 +300,21 @@ mod tests {
         assert!(said("perplexity", text, "window = 64").is_empty());
         assert_eq!(
             said("perplexity", text, "window = 4096"),
-            ["a `window` of 4096 tokens on `more`: the context of `base` has 64"]
+            [
+                "a `window` of 4096 tokens on `more`: the context of `base` has 64 (`max_context` of its header)"
+            ]
         );
         assert_eq!(
             said("perplexity", text, "stride = 65"),
-            ["a `stride` of 65 tokens on `more`: the context of `base` has 64"]
+            ["a `stride` of 65 tokens on `more`: the context of `base` has 64 (`max_context` of its header)"]
         );
         let load = |n: u64| format!("{{\"id\":\"a\",\"prompt_tokens\":60,\"new_tokens\":{n}}}\n");
         assert!(said("resource", &load(4), "").is_empty());
         assert_eq!(
             said("resource", &load(5), ""),
-            ["more.jsonl:1: the case takes 65 tokens, the context of `base` has 64"]
+            [
+                "more.jsonl:1: the case takes 65 tokens, the context of `base` has 64 (`max_context` of its header)"
+            ]
         );
     }
 

@@ -141,7 +141,9 @@ impl Resolver<'_> {
         self.overruled(&candidates, &children);
         self.outlines_suit(&candidates, &children);
         self.vocabularies_known(&candidates, &models);
+        self.contexts_agree(&candidates, &models);
         let smoke = self.smoke();
+        self.prompts_fit(&smoke, &models);
         let suites = self.suites();
         self.suites_fit(&suites, &models);
         self.labels_differ(&candidates);

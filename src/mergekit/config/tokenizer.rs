@@ -1,0 +1,62 @@
+//! What a configuration says of tokens: whose the child has, and how many rows.
+
+use std::ops::Range;
+
+use super::{Entries, Reader, get};
+
+/// What a configuration says of rows by token.
+#[derive(Debug, Clone)]
+pub struct ByToken {
+    /// Where.
+    pub place: Range<usize>,
+    /// Whether the child is to have the tokens of all models, and not only of the base.
+    pub union: bool,
+    /// Of what the number of rows is a multiple.
+    pub padded_to: Option<usize>,
+}
+
+const PADDED: &str = "pad_to_multiple_of";
+
+/// Rows that anybody pads to.
+const MOST_ROWS: usize = 1 << 20;
+
+impl Reader {
+    /// Rows by token, if the configuration asks for them. The child's tokenizer is the base's, or the first
+    /// model's, in any case, with more tokens in a union.
+    pub(super) fn tokenizer(&mut self, entries: Entries<'_>) -> Option<ByToken> {
+        let expected = "expected `base`, `union`, or nothing: the child gets the base model's tokenizer";
+        let plain = get(entries, "tokenizer_source");
+        let inner = get(entries, "tokenizer");
+        if let (Some(_), Some(inner)) = (plain, inner) {
+            let message = "there are `tokenizer_source` and `tokenizer`";
+            self.mistake(message, &inner.span, "expected one of them");
+        }
+        let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source", "tokens", PADDED]));
+        if let Some(node) = inner.and_then(|inner| get(inner, "tokens")) {
+            let message = "`tokens` is not supported: each row comes from every model that has its token";
+            self.mistake(
+                message,
+                &node.span,
+                "expected no `tokens`, or rows changed in a model before the merge",
+            );
+        }
+        let padding = inner.and_then(|inner| get(inner, PADDED));
+        let padded_to =
+            padding.and_then(|node| node.whole().filter(|multiple| (1..=MOST_ROWS).contains(multiple)));
+        if let (Some(node), None) = (padding, padded_to) {
+            let expected = format!("expected a whole number from 1 to {MOST_ROWS}");
+            self.mistake(format!("`{PADDED}` is {}", node.describe()), &node.span, expected);
+        }
+        // mergekit's word for a tokenizer without a source is another one.
+        let source = inner.map(|inner| get(inner, "source"));
+        if source == Some(None) {
+            let place = get(entries, "tokenizer").map_or(0..0, |node| node.span.clone());
+            self.mistake("this tokenizer has no source", &place, "expected `source: base`");
+        }
+        let source = plain.or(source.flatten())?;
+        if !matches!(source.text(), Some("base" | "union")) {
+            self.mistake("this tokenizer is not supported", &source.span, expected);
+        }
+        Some(ByToken { place: source.span.clone(), union: source.text() == Some("union"), padded_to })
+    }
+}
