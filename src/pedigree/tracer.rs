@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 
+use super::answers::{Answer, Answers, Asked};
 use super::approvals::unapproved;
 use super::signing::is_replaced;
 use super::taint::{Revoked, Taint};
@@ -27,15 +28,6 @@ use crate::record::source::SourceArtifact;
 use crate::store::Store;
 use crate::trust::Role;
 
-/// What is asked of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Asked {
-    /// Whether it may be used.
-    Use,
-    /// Whether its bytes may be, whoever has them.
-    Bytes,
-}
-
 /// Looks for what reaches records of a pedigree.
 pub struct Tracer<'a> {
     pedigree: &'a Pedigree,
@@ -46,15 +38,15 @@ pub struct Tracer<'a> {
     replaced: Vec<Role>,
     /// Records on the way here.
     path: BTreeSet<Sha256>,
-    /// Records and artifacts that were asked already: once is enough, however many descend from them.
-    seen: BTreeSet<(Sha256, Asked)>,
+    /// Of records and artifacts that were asked already, however many descend from them.
+    answers: Answers,
 }
 
 impl<'a> Tracer<'a> {
     /// A tracer over these records; `store` is asked who signed them.
     pub fn new(pedigree: &'a Pedigree, revoked: &'a Revoked, store: &'a Store) -> Self {
-        let (replaced, path, seen) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { pedigree, revoked, store, replaced, path, seen }
+        let (replaced, path, answers) = (Vec::new(), BTreeSet::new(), Answers::default());
+        Self { pedigree, revoked, store, replaced, path, answers }
     }
 
     /// For a run: what a revoked key signed is signed anew at its end, where there is another key of the role.
@@ -87,7 +79,11 @@ impl<'a> Tracer<'a> {
         if !self.begin() {
             return Ok(None);
         }
-        self.of_source(sha256, body, Asked::Use)
+        let found = self.of_source(sha256, body, Asked::Use)?;
+        if found.is_none() {
+            self.answers.found_nothing();
+        }
+        Ok(found)
     }
 
     /// What reaches a candidate; the nearest cause first.
@@ -102,6 +98,7 @@ impl<'a> Tracer<'a> {
         let found = self.of_candidate(sha256, body, Asked::Use)?;
         // What gates are opened for, might be the bytes of somebody of whom only the digest is left.
         if found.is_none() {
+            self.answers.found_nothing();
             self.every_revoked_is_known()?;
         }
         Ok(found)
@@ -117,10 +114,15 @@ impl<'a> Tracer<'a> {
         Err(PedigreeError::Unreadable { what: "manifest", record: *record, whose })
     }
 
+    #[cfg(test)]
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
     /// Forgets the question before; whether there is anything to ask.
     fn begin(&mut self) -> bool {
         self.path.clear();
-        self.seen.clear();
+        self.answers.begin();
         !self.revoked.is_empty()
     }
 
@@ -139,31 +141,31 @@ impl<'a> Tracer<'a> {
         Ok(self.revoked.hit(bundle.keyid(), "its record was signed by key"))
     }
 
-    /// Whether a record is to be asked: not twice. One that leads back to itself is forged.
-    fn enters(&mut self, sha256: Sha256, asked: Asked) -> Result<bool, PedigreeError> {
-        if asked == Asked::Use {
-            if !self.path.insert(sha256) {
-                return Err(PedigreeError::Circle(sha256));
-            }
-            // Whoever may be used has bytes that may be.
-            self.seen.insert((sha256, Asked::Bytes));
+    /// Asks a record or an artifact, unless it was asked already. A record that leads back to itself is forged.
+    fn ask(&mut self, sha256: Sha256, asked: Asked, look: impl FnOnce(&mut Self) -> Answer) -> Answer {
+        if asked == Asked::Use && self.path.contains(&sha256) {
+            return Err(PedigreeError::Circle(sha256));
         }
-        let first = self.seen.insert((sha256, asked));
-        if !first && asked == Asked::Use {
+        if let Some(answer) = self.answers.find((sha256, asked)) {
+            return answer;
+        }
+        if asked == Asked::Use {
+            self.path.insert(sha256);
+        }
+        let open = self.answers.open((sha256, asked));
+        let found = look(self);
+        self.answers.close(open, &found);
+        if asked == Asked::Use {
             self.path.remove(&sha256);
         }
-        Ok(first)
+        found
     }
 
-    fn of_source(
-        &mut self,
-        sha256: Sha256,
-        body: &SourceArtifact,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
-        if !self.enters(sha256, asked)? {
-            return Ok(None);
-        }
+    fn of_source(&mut self, sha256: Sha256, body: &SourceArtifact, asked: Asked) -> Answer {
+        self.ask(sha256, asked, |tracer| tracer.reaches_source(sha256, body, asked))
+    }
+
+    fn reaches_source(&mut self, sha256: Sha256, body: &SourceArtifact, asked: Asked) -> Answer {
         let revoked = self.revoked;
         let mut found = revoked
             .hit(sha256, "it is the source")
@@ -178,17 +180,11 @@ impl<'a> Tracer<'a> {
         if found.is_none() {
             found = self.of_bytes(body.artifact.sha256)?;
         }
-        self.path.remove(&sha256);
         Ok(found)
     }
 
     /// What reaches the record that a pool offered: of a candidate, or of a parent that was passed on.
-    fn of_origin(
-        &mut self,
-        sha256: Sha256,
-        body: &SourceArtifact,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
+    fn of_origin(&mut self, sha256: Sha256, body: &SourceArtifact, asked: Asked) -> Answer {
         let pedigree = self.pedigree;
         let Some(bred) = body.origin.manifest else { return Ok(None) };
         match (pedigree.manifests.get(&bred), pedigree.sources.get(&bred)) {
@@ -207,15 +203,11 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn of_candidate(
-        &mut self,
-        sha256: Sha256,
-        body: &CandidateManifest,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
-        if !self.enters(sha256, asked)? {
-            return Ok(None);
-        }
+    fn of_candidate(&mut self, sha256: Sha256, body: &CandidateManifest, asked: Asked) -> Answer {
+        self.ask(sha256, asked, |tracer| tracer.reaches_candidate(sha256, body, asked))
+    }
+
+    fn reaches_candidate(&mut self, sha256: Sha256, body: &CandidateManifest, asked: Asked) -> Answer {
         let revoked = self.revoked;
         let mut found = revoked
             .hit(sha256, "it is the candidate")
@@ -235,7 +227,6 @@ impl<'a> Tracer<'a> {
             let mut admissions = revoked.admitted.get(&sha256).into_iter().flatten();
             found = admissions.find_map(|record| revoked.hit(*record, "it was admitted by record"));
         }
-        self.path.remove(&sha256);
         Ok(found)
     }
 
@@ -284,12 +275,7 @@ impl<'a> Tracer<'a> {
         Ok(None)
     }
 
-    fn of_parents(
-        &mut self,
-        sha256: Sha256,
-        body: &CandidateManifest,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
+    fn of_parents(&mut self, sha256: Sha256, body: &CandidateManifest, asked: Asked) -> Answer {
         let pedigree = self.pedigree;
         let unreadable = |what, record| PedigreeError::Unreadable {
             what,
@@ -324,10 +310,11 @@ impl<'a> Tracer<'a> {
     }
 
     /// What reaches bytes: by anybody who has them.
-    fn of_bytes(&mut self, artifact: Sha256) -> Result<Option<Taint>, PedigreeError> {
-        if !self.seen.insert((artifact, Asked::Bytes)) {
-            return Ok(None);
-        }
+    fn of_bytes(&mut self, artifact: Sha256) -> Answer {
+        self.ask(artifact, Asked::Bytes, |tracer| tracer.reaches_bytes(artifact))
+    }
+
+    fn reaches_bytes(&mut self, artifact: Sha256) -> Answer {
         let pedigree = self.pedigree;
         for (sha256, body) in pedigree.manifests.iter().filter(|(_, it)| it.artifact.sha256 == artifact) {
             if let Some(taint) = self.of_candidate(*sha256, body, Asked::Bytes)? {

@@ -274,7 +274,7 @@ impl Ancestry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::base::digest::Digest;
     use crate::model::ModelConfig;
@@ -286,11 +286,11 @@ mod tests {
     use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, Expected, LineageTemplate};
     use crate::record::source::{Origin, SourceArtifact};
 
-    fn digest(text: &str) -> Sha256 {
+    pub(in crate::pedigree) fn digest(text: &str) -> Sha256 {
         Sha256::of(text.as_bytes())
     }
 
-    fn manifest(lineage: Sha256) -> CandidateManifest {
+    pub(in crate::pedigree) fn manifest(lineage: Sha256) -> CandidateManifest {
         let identity = Identity {
             architecture: Some(ModelConfig {
                 variant: Variant::PLAIN,
@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    fn lineage(source: Sha256) -> LineageTemplate {
+    pub(in crate::pedigree) fn lineage(source: Sha256) -> LineageTemplate {
         let tail = Ancestor {
             name: "tail".parse().unwrap(),
             source,
@@ -366,7 +366,7 @@ mod tests {
         }
     }
 
-    fn source(bred: Sha256) -> SourceArtifact {
+    pub(in crate::pedigree) fn source(bred: Sha256) -> SourceArtifact {
         SourceArtifact {
             name: "tail".parse().unwrap(),
             role: "parent".to_owned(),
