@@ -303,15 +303,25 @@ fn a_pool_parent_that_is_damaged_or_lost_is_a_finding() {
         }
         let said = space.studbook(&["verify", "second.toml"]).exits(4).says("FAIL  parent: ");
         said.says("nothing else was checked").says("1 checked, 1 failed");
-        space.studbook(&["check", "second.toml"]).exits(2);
+        space.studbook(&["check", "second.toml"]).exits(4);
     }
+    std::fs::write(&object, &bytes).unwrap();
+    // So is one whose record is lost: the store had it when it wrote the pool.
+    let object = space.path(&object_of(&space, "tiny/05-candidate/average.json"));
+    std::fs::remove_file(&object).unwrap();
+    let lost = "the pool of `tiny` cannot offer `average`: the record ";
+    for command in ["check", "run", "plan"] {
+        let said = space.studbook(&[command, "second.toml"]).exits(4).complains(lost);
+        said.complains("of the candidate that ledger entry 1 admits cannot be read in this store");
+    }
+    space.studbook(&["verify", "second.toml"]).exits(4).says("FAIL  parent: the pool of `tiny` cannot offer");
     // A mistake of the plan is one.
     space.edit("second.toml", "operator = \"blend\"", "operator = \"blond\"");
     space.studbook(&["verify", "second.toml"]).exits(2).complains("blond");
 }
 
 /// The file of the store with the bytes of a record that is shown.
-fn object(space: &Space, shown: &str) -> String {
+fn object_of(space: &Space, shown: &str) -> String {
     let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();
     let digest = studbook::base::digest::Digest::of(&bytes).to_hex();
     format!(".studbook/objects/{}/{}", &digest[..2], &digest[2..])
@@ -324,7 +334,7 @@ fn an_ancestor_that_cannot_be_looked_at_closes_the_gate() {
     let three = lineage(&space, "child")["parents"][1]["artifact"].as_str().unwrap().to_owned();
     let one = lineage(&space, "average")["parents"][0]["artifact"].as_str().unwrap().to_owned();
     assert_ne!(one, three);
-    let lost = object(&space, "tiny/03-lineage/average.json");
+    let lost = object_of(&space, "tiny/03-lineage/average.json");
     std::fs::remove_file(space.path(&lost)).unwrap();
     // While nothing is revoked there is nothing to look for.
     space.studbook(&["run", "second.toml"]).exits(0);
@@ -369,7 +379,7 @@ fn a_lost_manifest_gives_the_bytes_of_a_revoked_candidate_to_nobody() {
     let space = two_cycles();
     let bytes = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
     space.write("copy.slm", &bytes);
-    let lost = object(&space, "tiny/05-candidate/average.json");
+    let lost = object_of(&space, "tiny/05-candidate/average.json");
     space.studbook(&["revoke", "tiny/average", "--reason", "bad"]).exits(0).says("by ledger entry 5");
     std::fs::remove_file(space.path(&lost)).unwrap();
     let from = "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"";
@@ -388,7 +398,7 @@ fn a_revocation_closes_whoever_cannot_be_looked_at() {
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     let revoke = |data: &str| space.studbook(&["revoke", "--dataset", data, "--reason", "r"]).exits(0);
     revoke("a").says("nothing in this store descends from it");
-    let manifest = object(&space, "tiny/05-candidate/average.json");
+    let manifest = object_of(&space, "tiny/05-candidate/average.json");
     std::fs::remove_file(space.path(&manifest)).unwrap();
     let why = "its manifest cannot be read in this store, so nobody can tell whether this reaches it";
     revoke("b").says("tainted: tiny/average ").says(why).says("released in registry/tiny");

@@ -165,7 +165,7 @@ fn a_pool_whose_cases_or_models_are_not_in_the_store_is_refused() {
     std::fs::remove_file(space.path(&object)).unwrap();
     space
         .studbook(&["check", "next.toml"])
-        .exits(2)
+        .exits(4)
         .complains("the model of `average` is not in this store")
         .complains("run the plan of the cycle `tiny` with this store");
 }
