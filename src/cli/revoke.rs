@@ -102,10 +102,28 @@ pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyh
             UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
         return Err(error.into());
     }
+    let mut out = terminal.out();
+    if let Some(entry) = retired_by(subject, &store.ledger()?.leaves()?) {
+        writeln!(
+            out,
+            "{} is retired already, by ledger entry {entry}: nothing is entered",
+            command.candidate
+        )?;
+        return Ok(Exit::Complete);
+    }
     let retirement = Retirement { subject, reason: reason(&command.reason)? };
     let index = enter(&store, &pedigree, EntryKind::Retirement, subject, &retirement)?;
-    writeln!(terminal.out(), "{} is retired by ledger entry {index}", command.candidate)?;
+    writeln!(out, "{} is retired by ledger entry {index}", command.candidate)?;
     Ok(Exit::Complete)
+}
+
+/// The entry by which a candidate is retired, unless it was admitted once more since. Another reason changes nothing:
+/// who is retired is not blamed.
+fn retired_by(subject: Sha256, leaves: &[Leaf]) -> Option<u64> {
+    let about = |kind| move |leaf: &&Leaf| leaf.kind == kind && leaf.subject == Some(subject);
+    let admitted = leaves.iter().filter(about(EntryKind::Admission)).map(|leaf| leaf.index).max();
+    let retired = leaves.iter().filter(about(EntryKind::Retirement)).map(|leaf| leaf.index);
+    retired.filter(|entry| admitted.is_none_or(|admitted| admitted < *entry)).min()
 }
 
 pub(super) fn reason(text: &str) -> anyhow::Result<String> {
@@ -275,4 +293,21 @@ fn releases(store: &Store, manifest: Sha256) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::decision::tests::log;
+
+    #[test]
+    fn who_is_retired_is_so_until_the_next_admission() {
+        use EntryKind::{Admission, Retirement};
+        let by = |told: &[(EntryKind, &str)]| retired_by(Sha256::of(b"a"), &log(told));
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "b")]), None);
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Retirement, "a")]), Some(1));
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Admission, "b")]), Some(1));
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Admission, "a")]), None);
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Admission, "a"), (Retirement, "a")]), Some(3));
+    }
 }

@@ -218,7 +218,14 @@ fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     let shown = ".studbook/runs/tiny/12-recipe/pool.toml";
     space.write("pool.toml", space.read(shown).as_bytes());
     space.edit("second.toml", shown, "pool.toml");
-    space.studbook(&["retire", "average", "--reason", "superseded"]).exits(0).says("by ledger entry 5");
+    let retire = |reason| space.studbook(&["retire", "average", "--reason", reason]).exits(0);
+    retire("superseded").says("average is retired by ledger entry 5");
+    let entries = || space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let before = entries();
+    for reason in ["superseded", "there is a better one"] {
+        retire(reason).says("average is retired already, by ledger entry 5: nothing is entered");
+    }
+    assert_eq!(entries(), before);
     space.studbook(&["run", "plan.toml"]).exits(3).complains("; without average, retired by ledger entry 5");
     assert!(!space.read(shown).contains("average"), "{}", space.read(shown));
     assert!(space.read(".studbook/runs/tiny/12-recipe/tiny.json").contains("retired by ledger entry 5"));
