@@ -68,7 +68,8 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
         return Ok(Exit::Complete);
     }
     let mut out = terminal.out();
-    writeln!(out, "{what} {} is revoked by ledger entry {index}", subject.short())?;
+    let known = pedigree.known_as(subject).map_or_else(String::new, |known| format!(" ({known})"));
+    writeln!(out, "{what} {}{known} is revoked by ledger entry {index}", subject.short())?;
     for found in &tainted {
         writeln!(
             out,
@@ -222,7 +223,7 @@ fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> any
     for (manifest, body) in &pedigree.manifests {
         let why = match tracer.candidate(*manifest, body) {
             Ok(None) => continue,
-            Ok(Some(taint)) => taint.to_string(),
+            Ok(Some(taint)) => pedigree.told(&taint),
             // It is entered already, and closed is what this one is.
             Err(error @ PedigreeError::Unreadable { .. }) => error.to_string(),
             Err(error) => return Err(error.into()),

@@ -62,5 +62,5 @@ fn unfit(
         return Ok(Some(format!("ledger entry {entry} retires it")));
     }
     let taint = Tracer::new(pedigree, &revoked, store).candidate(subject, body)?;
-    Ok(taint.map(|taint| taint.to_string()))
+    Ok(taint.map(|taint| pedigree.told(&taint)))
 }

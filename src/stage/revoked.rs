@@ -87,6 +87,11 @@ impl Context<'_> {
         Ok(own.into_iter().chain(rejected).min_by_key(|(entry, ..)| *entry))
     }
 
+    /// What a taint says, for people: records have its own words, or they would change with what a store holds.
+    pub(super) fn told(&self, taint: &Taint) -> Result<String, StageError> {
+        shared(self.store, |pedigree| pedigree.told(taint)).map_err(stage_error)
+    }
+
     fn traced(
         &self,
         ask: impl FnOnce(&mut Tracer<'_>) -> Result<Option<Taint>, PedigreeError>,

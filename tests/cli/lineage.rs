@@ -145,14 +145,25 @@ fn a_name_means_the_candidate_of_the_plan_that_is_named() {
 fn what_is_revoked_taints_all_that_descends_from_it() {
     let space = two_cycles();
     let average = lineage(&space, "average")["record"].as_str().unwrap().to_owned();
+    let pool = space.read(".studbook/runs/tiny/12-recipe/pool.toml");
+    let model = pool.lines().find_map(|line| line.strip_prefix("artifact = \"")).unwrap();
+    let known = format!(" (tiny/average, its model is BLAKE3 {})", &model[..12]);
     let said = space.studbook(&["revoke", &average, "--reason", "found to be copied"]).exits(0);
-    let said = said.says("candidate ").says("tainted: tiny/average").says("tainted: second/child");
+    let said = said
+        .says(&format!("candidate {}{known} is revoked by", &average[..12]))
+        .says("tainted: tiny/average")
+        .says("tainted: second/child");
     assert!(said.out.contains("its parent `average` is tainted: it is the candidate"), "{}", said.out);
     assert!(said.out.contains("released in registry/second"), "{}", said.out);
     let child = lineage(&space, "child");
     let marks = [&child["revoked"], &child["parents"][0]["revoked"]].map(|mark| mark.as_str().unwrap_or("-"));
     assert!(marks[0].starts_with("its parent `average` is tainted: "), "{marks:?}");
     assert!(marks[1].starts_with("it is the candidate") && marks[1].contains("ledger entry 5"), "{marks:?}");
+    assert!(
+        marks[0].ends_with(&format!(" (the model of tiny/average, BLAKE3 {})", &model[..12])),
+        "{marks:?}"
+    );
+    assert!(marks[1].ends_with(&known), "{marks:?}");
     assert_eq!(child["parents"][1].get("revoked"), None);
     let shown =
         space.studbook(&["lineage", "child"]).exits(0).says("[admitted]  revoked: it is the candidate");
@@ -169,8 +180,10 @@ fn what_is_revoked_taints_all_that_descends_from_it() {
         run.out,
         run.err
     );
+    run.complains(&format!("BLAKE3 {})", &model[..12]));
     let run = space.studbook(&["run", "plan.toml"]).exits(3);
     assert!(run.out.contains("not-revoked: it is the candidate"), "{}", run.out);
+    run.says(&format!("which ledger entry 5 revokes{known}"));
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
     assert!(!space.read(".studbook/registry/second/selector.json").contains("child"));
     space.studbook(&["verify", "plan.toml"]).exits(0);
@@ -193,6 +206,7 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
     assert_eq!(run(&"ab".repeat(32), "unknown"), 0);
     // All three of the first cycle were measured on it, and the second's child descends from one.
     assert_eq!(run(&suite, "suite"), 4);
+    space.studbook(&["lineage", "average"]).exits(0).says("revokes (the suite `digits`)");
     // `tasks` was made without it.
     let [record, artifact] = ["record", "artifact"].map(|digest| three[digest].as_str().unwrap());
     assert_eq!(run(record, "source"), 3);
