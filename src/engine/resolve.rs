@@ -42,6 +42,15 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// What a person gave, whatever stages made.
+    pub(super) fn given(&self, from: &From) -> Result<Option<Digest>, StoreError> {
+        match from {
+            From::File(path) => Ok(Some(self.file(path)?)),
+            From::Blob(digest) => Ok(Some(*digest)),
+            From::Stage(..) | From::Brought(..) => Ok(None),
+        }
+    }
+
     fn digest(&self, from: &From, results: &Results) -> Result<Option<Digest>, StoreError> {
         let output = |stage: &StageIndex, name: &str| {
             let result = results[stage.index()].as_ref()?;

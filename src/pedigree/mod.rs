@@ -18,7 +18,7 @@
 //! * [`decided`]: what was decided of bytes, under whatever manifest.
 //! * [`bred`]: whether a file is a model of this store.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
-//! * [`tried`]: which other plans of a cycle were entered.
+//! * [`tried`]: which other plans were entered, of a cycle or about the same cases.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
 mod answers;
