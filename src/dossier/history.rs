@@ -6,6 +6,7 @@ use super::evidence::Evidence;
 use super::{approvers, layout};
 use crate::base::digest::Sha256;
 use crate::base::wording::count;
+use crate::evaluate::{self, Suite};
 use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError, Proof, refusal_of};
 use crate::pedigree::tried::{Elsewhere, elsewhere, other_plans};
 use crate::record::Record;
@@ -185,6 +186,9 @@ fn bound(evidence: &Evidence) -> Vec<(Sha256, String)> {
     }
     for suite in &evidence.lineage().body.suites {
         all.extend(suite.sha256.map(|cases| (cases, format!("the suite `{}`", suite.name))));
+        let cases = evidence.suites.get(&suite.name).zip(evaluate::find(&suite.kind));
+        let cases = cases.and_then(|(bytes, evaluator)| Suite::parse(evaluator, bytes).ok());
+        all.extend(cases.map(|cases| (cases.asked(), format!("the cases of the suite `{}`", suite.name))));
     }
     for data in &manifest.body.data {
         all.push((Sha256::of(data.as_bytes()), format!("the data set {data:?}")));

@@ -129,7 +129,8 @@ fn revoked(
     let Some(template) = promotion_of(graph, store, results, candidate)? else { return Ok(String::new()) };
     let mut closed = template.gates.iter().filter(|gate| gate.gate.as_str() == NOT_REVOKED);
     let subject = closed.find_map(|gate| gate.evidence.first());
-    let known = subject.and_then(|subject| shared(store, |pedigree| pedigree.known_as(*subject)).ok()?);
+    let known =
+        subject.and_then(|subject| shared(store, |pedigree| pedigree.known_as(store, *subject)).ok()?);
     Ok(known.map_or_else(String::new, |known| format!(" ({known})")))
 }
 

@@ -17,6 +17,7 @@
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
 //! * [`decided`]: what was decided of bytes, under whatever manifest.
 //! * [`bred`]: whether a file is a model of this store.
+//! * [`cases`]: suites that ask the same.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tried`]: which other plans were entered, of a cycle or about the same cases.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
@@ -24,6 +25,7 @@
 mod answers;
 pub mod approvals;
 pub mod bred;
+pub mod cases;
 pub mod champion;
 pub mod decided;
 pub mod named;

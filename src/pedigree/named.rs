@@ -5,22 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Pedigree, Taint};
+use super::Pedigree;
 use crate::base::digest::Sha256;
+use crate::store::Store;
 
 impl Pedigree {
-    /// What a taint says, and what its digest is of, as far as records tell.
-    pub fn told(&self, taint: &Taint) -> String {
-        match self.known_as(taint.subject) {
-            Some(known) => format!("{taint} ({known})"),
-            None => taint.to_string(),
-        }
-    }
-
     /// What people call that which has this digest: everything in this store that has it.
-    pub fn known_as(&self, subject: Sha256) -> Option<String> {
+    pub fn known_as(&self, store: &Store, subject: Sha256) -> Option<String> {
         let found: BTreeSet<String> =
-            [self.as_record(subject), self.as_model(subject), self.as_said(subject)]
+            [self.as_record(subject), self.as_model(subject), self.as_said(store, subject)]
                 .into_iter()
                 .flatten()
                 .collect();
@@ -61,11 +54,17 @@ impl Pedigree {
             .collect()
     }
 
-    /// A suite, or a data set that somebody declared.
-    fn as_said(&self, subject: Sha256) -> Vec<String> {
+    /// A suite or what it asks, or a data set that somebody declared.
+    fn as_said(&self, store: &Store, subject: Sha256) -> Vec<String> {
+        let asking = self.suites_asking(store, subject);
         let suites = self.lineages.values().flat_map(|body| &body.suites);
-        let suites = suites.filter(|suite| suite.sha256 == Some(subject));
-        let mut found: Vec<String> = suites.map(|suite| format!("the suite `{}`", suite.name)).collect();
+        let mut found: Vec<String> = suites
+            .filter_map(|suite| match suite.sha256? {
+                file if file == subject => Some(format!("the suite `{}`", suite.name)),
+                file if asking.contains(&file) => Some(format!("what the suite `{}` asks", suite.name)),
+                _ => None,
+            })
+            .collect();
         let bred = self.manifests.values().flat_map(|body| &body.data);
         let mut data = bred.chain(self.sources.values().flat_map(|body| &body.origin.data));
         found

@@ -1,7 +1,7 @@
 //! What was taken back, and whom that reaches.
 //!
 //! A revocation names one digest; that of a candidate comes with one of its bytes right behind it, so that they are
-//! known even where the manifest is gone. It reaches a candidate whose manifest or artifact that is, whose suites
+//! known even where the manifest is gone, and that of a suite with one of what it asks. It reaches a candidate whose manifest or artifact that is, whose suites
 //! or declared data it is among, one whose records were signed by that key, everybody who descends
 //! from one it reaches, and whoever has the same bytes. Nothing is removed: what is tainted stays on record
 //! as tainted. Whom it reaches is for [`super::tracer`] to find.

@@ -12,7 +12,7 @@
 //! What is tainted is found by looking, so what cannot be looked at is never passed over: a record that is
 //! named and is not here is an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::{Answer, Answers, Asked};
 use super::approvals::unapproved;
@@ -40,13 +40,16 @@ pub struct Tracer<'a> {
     path: BTreeSet<Sha256>,
     /// Of records and artifacts that were asked already, however many descend from them.
     answers: Answers,
+    /// What people call that which was taken back.
+    names: BTreeMap<Sha256, Option<String>>,
 }
 
 impl<'a> Tracer<'a> {
     /// A tracer over these records; `store` is asked who signed them.
     pub fn new(pedigree: &'a Pedigree, revoked: &'a Revoked, store: &'a Store) -> Self {
-        let (replaced, path, answers) = (Vec::new(), BTreeSet::new(), Answers::default());
-        Self { pedigree, revoked, store, replaced, path, answers }
+        let (replaced, path) = (Vec::new(), BTreeSet::new());
+        let (answers, names) = (Answers::default(), BTreeMap::new());
+        Self { pedigree, revoked, store, replaced, path, answers, names }
     }
 
     /// For a run: what a revoked key signed is signed anew at its end, where there is another key of the role.
@@ -57,6 +60,15 @@ impl<'a> Tracer<'a> {
         self.replaced =
             roles.into_iter().filter(|role| is_replaced(self.store, self.revoked, *role)).collect();
         self
+    }
+
+    /// What a taint says, and what its digest is of, as far as records tell.
+    pub fn told(&mut self, taint: &Taint) -> String {
+        let name = || self.pedigree.known_as(self.store, taint.subject);
+        match self.names.entry(taint.subject).or_insert_with(name) {
+            Some(known) => format!("{taint} ({known})"),
+            None => taint.to_string(),
+        }
     }
 
     /// What reaches the records that gates rest on.
@@ -234,10 +246,13 @@ impl<'a> Tracer<'a> {
     fn said_of(&self, sha256: Sha256, body: &CandidateManifest) -> Result<Option<Taint>, PedigreeError> {
         let (pedigree, revoked) = (self.pedigree, self.revoked);
         let lineage = pedigree.lineages.get(&body.lineage);
-        let mut suites = lineage.into_iter().flat_map(|lineage| &lineage.suites);
-        let found = suites.find_map(|suite| revoked.hit(suite.sha256?, "it was measured on suite"));
-        if found.is_some() {
-            return Ok(found);
+        let suites = lineage.into_iter().flat_map(|lineage| &lineage.suites);
+        for suite in suites.filter_map(|suite| suite.sha256) {
+            let asked = || revoked.hit(pedigree.asked_by(self.store, suite)?, "it was measured on the cases");
+            let found = revoked.hit(suite, "it was measured on suite").or_else(asked);
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         let made = [sha256, body.receipt].into_iter().chain(lineage.map(|lineage| lineage.compatibility));
         for record in made {

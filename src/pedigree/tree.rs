@@ -188,7 +188,7 @@ impl Ancestry {
         };
         // Whoever looks for what is wrong with a store gets its pedigree all the same.
         match taint {
-            Ok(taint) => self.revoked = taint.map(|taint| pedigree.told(&taint)),
+            Ok(taint) => self.revoked = taint.map(|taint| tracer.told(&taint)),
             Err(error) => self.untraced = Some(error.to_string()),
         }
         for parent in &mut self.parents {

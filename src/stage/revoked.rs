@@ -89,7 +89,9 @@ impl Context<'_> {
 
     /// What a taint says, for people: records have its own words, or they would change with what a store holds.
     pub(super) fn told(&self, taint: &Taint) -> Result<String, StageError> {
-        shared(self.store, |pedigree| pedigree.told(taint)).map_err(stage_error)
+        let revoked = self.revoked()?;
+        shared(self.store, |pedigree| Tracer::new(pedigree, &revoked, self.store).told(taint))
+            .map_err(stage_error)
     }
 
     fn traced(

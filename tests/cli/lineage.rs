@@ -224,6 +224,50 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
     space.studbook(&["run", "plan.toml"]).exits(1);
 }
 
+/// Another order of lines is another file, and the same cases.
+#[test]
+fn a_revoked_suite_does_not_come_back_in_another_order() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let suite = |name: &str| studbook::base::digest::Sha256::of(space.read(name).as_bytes()).to_hex();
+    let turned = |name: &str, from: &str| {
+        let lines: Vec<String> =
+            space.read("suite.jsonl").lines().rev().map(|case| format!("{case}\n")).collect();
+        space.write(name, lines.concat().replace("\"id\":\"c", from).as_bytes());
+    };
+    // One that was there before, and one that comes after.
+    turned("turned.jsonl", "\"id\":\"t");
+    let other = |cycle: &str, file: &str| {
+        let plan = space.read("plan.toml").replace("name = \"tiny\"", &format!("name = \"{cycle}\""));
+        space.write(&format!("{cycle}.toml"), plan.replace("suite.jsonl", file).as_bytes());
+        space.studbook(&["run", &format!("{cycle}.toml"), "--quiet"])
+    };
+    other("turned", "turned.jsonl").exits(3);
+    space.studbook(&["export", "turned.toml", "average", "--out", "d"]).exits(0);
+    let said = space.studbook(&["revoke", &suite("suite.jsonl"), "--reason", "leaked"]).exits(0);
+    said.says("tainted: tiny/average").says("tainted: turned/average");
+    let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0);
+    assert!(log.out.contains(&suite("turned.jsonl")), "{}", log.out);
+    space
+        .studbook(&["verify", "d", "--ledger", ".studbook/ledger"])
+        .exits(4)
+        .says("revokes the suite `digits`");
+    turned("later.jsonl", "\"id\":\"l");
+    let refused = other("later", "later.jsonl").says("refused  not-revoked: it was measured on the cases ");
+    refused.says("revokes (what the suite `digits` asks)");
+    // Other cases are others.
+    space.write("fresh.jsonl", space.read("suite.jsonl").replace("p0=", "q0=").as_bytes());
+    other("fresh", "fresh.jsonl").says("average    admitted");
+    // Whose file is not what it was, is known by its digest alone.
+    let fresh = suite("fresh.jsonl");
+    space.edit("fresh.jsonl", "q0=", "r0=");
+    space
+        .studbook(&["revoke", &fresh, "--reason", "leaked"])
+        .exits(0)
+        .says("tainted: fresh/average")
+        .complains("its cases are not at hand as they were");
+}
+
 #[test]
 fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     let space = two_cycles();
