@@ -84,8 +84,8 @@ impl Answers {
     }
 
     /// Keeps what was found, if it is whole.
-    pub(super) fn close(&mut self, open: Open, found: &Answer) {
-        let Open { point, depth, left_out } = open;
+    pub(super) fn close(&mut self, open: &Open, found: &Answer) {
+        let Open { point, depth, left_out } = *open;
         self.depth = depth;
         let earlier = self.left_out.take().filter(|left_out| *left_out < depth);
         self.left_out = left_out;

@@ -166,7 +166,7 @@ impl<'a> Tracer<'a> {
         }
         let open = self.answers.open((sha256, asked));
         let found = look(self);
-        self.answers.close(open, &found);
+        self.answers.close(&open, &found);
         if asked == Asked::Use {
             self.path.remove(&sha256);
         }
