@@ -35,6 +35,11 @@ pub struct Collected {
 }
 
 /// Collects everything of a candidate that was decided.
+///
+/// # Errors
+///
+/// [`DossierError::NotReady`] if the candidate is not decided yet or was taken back since; else if a record or file
+/// of it cannot be read.
 pub fn collect(
     graph: &StageGraph,
     store: &Store,

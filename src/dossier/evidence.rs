@@ -151,6 +151,10 @@ impl Evidence {
 
     /// Reads all documents but those that are derived. Gives back the places it took, too. The reason is
     /// a sentence.
+    ///
+    /// # Errors
+    ///
+    /// If a document is missing, is not what its place asks for, or names others that are not there.
     pub fn read(documents: &BTreeMap<String, Vec<u8>>) -> Result<(Self, BTreeSet<String>), String> {
         let desk = Desk { documents, taken: RefCell::default() };
         let evidence = desk.evidence()?;

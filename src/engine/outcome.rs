@@ -57,6 +57,10 @@ pub struct CandidateOutcome {
 }
 
 /// Every candidate's outcome, in plan order.
+///
+/// # Errors
+///
+/// If the promotion template of a candidate cannot be read.
 pub fn outcomes(
     plan: &Plan,
     graph: &StageGraph,

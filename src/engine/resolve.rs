@@ -26,6 +26,10 @@ impl<'a> Resolver<'a> {
     }
 
     /// The action of a stage whose needs have all ended with these results.
+    ///
+    /// # Errors
+    ///
+    /// If a file that the stage is given, or what was brought for its gate, cannot be read.
     pub fn action(&self, index: StageIndex, results: &Results) -> Result<Action, StoreError> {
         let node = self.graph.node(index);
         let mut inputs = BTreeMap::new();

@@ -39,6 +39,10 @@ pub struct Pedigree {
 
 impl Pedigree {
     /// Reads a store, whatever cycle its records are of. Records that are gone or damaged are not there.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be listed, or its ledger not be read.
     pub fn load(store: &Store) -> Result<Self, PedigreeError> {
         let mut pedigree = Self::default();
         for result in store.every_result()? {

@@ -55,6 +55,10 @@ static READ: Mutex<Option<(PathBuf, Sha256, Arc<Revoked>)>> = Mutex::new(None);
 
 impl Revoked {
     /// What a ledger takes back. The whole log is checked on the way.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger cannot be read or does not hold.
     pub fn of(ledger: &Ledger) -> Result<Arc<Self>, PedigreeError> {
         let head = ledger.head()?;
         let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);

@@ -72,6 +72,10 @@ impl<'a> Tracer<'a> {
     }
 
     /// What reaches the records that gates rest on.
+    ///
+    /// # Errors
+    ///
+    /// If an attestation is there and cannot be read.
     pub fn evidence(&self, gates: &[GateStatus]) -> Result<Option<Taint>, PedigreeError> {
         // Compatibility is the lineage's, and some other role's.
         for gate in gates.iter().filter(|gate| gate.gate.as_str() != "compatibility") {
@@ -87,6 +91,11 @@ impl<'a> Tracer<'a> {
     }
 
     /// What reaches a source record; the nearest cause first.
+    ///
+    /// # Errors
+    ///
+    /// [`PedigreeError::Unreadable`] if it rests on a record that is not here, [`PedigreeError::Circle`] if it rests
+    /// on itself.
     pub fn source(&mut self, sha256: Sha256, body: &SourceArtifact) -> Result<Option<Taint>, PedigreeError> {
         if !self.begin() {
             return Ok(None);
@@ -99,6 +108,10 @@ impl<'a> Tracer<'a> {
     }
 
     /// What reaches a candidate; the nearest cause first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::source`], and if a candidate was revoked whose bytes only its lost manifest tells.
     pub fn candidate(
         &mut self,
         sha256: Sha256,

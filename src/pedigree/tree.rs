@@ -77,6 +77,10 @@ const MAX_GENERATIONS: usize = 1000;
 
 impl Pedigree {
     /// The pedigree of a candidate, by its manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`PedigreeError::Circle`] if somebody is among his own ancestors, or these are too many to have been bred.
     pub fn ancestry(&self, manifest: Sha256) -> Result<Ancestry, PedigreeError> {
         self.of_candidate(manifest, None, &mut Walk::default())
     }
