@@ -12,7 +12,6 @@ use crate::engine::resolve::{Resolver, Results};
 use crate::engine::tried::{Others, registrations};
 use crate::evaluate::outcome::MAX_OUTCOMES;
 use crate::ledger::{Leaf, NoteKey, NoteKind};
-use crate::pedigree::Pedigree;
 use crate::pedigree::tried::{other_plans, same_cases};
 use crate::record::admission::AdmissionRecord;
 use crate::record::attest::bundle;
@@ -235,10 +234,10 @@ impl Collector<'_> {
         };
         let registration = self.registration(plan)?;
         let body: PlanRegistration = record::from_bytes(&registration)?;
-        let (pedigree, known) = (Pedigree::load(self.store)?, registrations(self.store)?);
+        let known = registrations(self.store)?;
         let others = Others {
             here: other_plans(&leaves, &body, Some(plan.index), decision.index),
-            elsewhere: same_cases(&pedigree, &known, &leaves, &body, decision.index),
+            elsewhere: same_cases(self.store, &known, &leaves, &body, decision.index)?,
         };
         self.put(layout::REGISTRATION.to_owned(), registration);
         let (decision, plan) = (ledger.prove(decision.index)?, ledger.prove(plan.index)?);

@@ -57,10 +57,12 @@ pub fn others(
         let here = all().filter(|index| *index != entry).collect();
         return Ok(Others { here, elsewhere: Vec::new() });
     };
-    let pedigree = Pedigree::load(store)?;
     let mut here = tried::other_plans(leaves, own, Some(entry), u64::MAX);
-    here.retain(|other| registration(other).is_none_or(|other| tried::differ(&pedigree, own, other)));
-    Ok(Others { here, elsewhere: tried::same_cases(&pedigree, &known, leaves, own, u64::MAX) })
+    if !here.is_empty() {
+        let pedigree = Pedigree::load(store)?;
+        here.retain(|other| registration(other).is_none_or(|other| tried::differ(&pedigree, own, other)));
+    }
+    Ok(Others { here, elsewhere: tried::same_cases(store, &known, leaves, own, u64::MAX)? })
 }
 
 /// Every registration that can be read, by its digest.

@@ -12,13 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Pedigree;
+use super::{Pedigree, PedigreeError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::base::wording::count;
 use crate::ledger::{EntryKind, Leaf};
 use crate::record::plan::PlanRegistration;
 use crate::record::{self, Record};
+use crate::store::Store;
 
 /// The entries of other plans of a cycle before the entry `before`, as far as the ledger alone tells: all that are not
 /// `own` and not of this very registration.
@@ -55,24 +56,43 @@ pub struct Elsewhere {
 
 /// The plans of other cycles before the entry `before` whose gates ask cases that this one's ask, too, and that try
 /// something else. `known` are registrations by their digests: one that is gone might ask anything.
+///
+/// # Errors
+///
+/// If records are needed and the store cannot be read.
 pub fn same_cases(
-    pedigree: &Pedigree,
+    store: &Store,
     known: &BTreeMap<Sha256, PlanRegistration>,
     leaves: &[Leaf],
     plan: &PlanRegistration,
     before: u64,
-) -> Vec<Elsewhere> {
-    let asked = asked(plan);
-    if asked.is_empty() {
+) -> Result<Vec<Elsewhere>, PedigreeError> {
+    let sharing = sharing(known, leaves, plan, before);
+    if sharing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pedigree = Pedigree::load(store)?;
+    let others = sharing
+        .into_iter()
+        .filter(|leaf| known.get(&leaf.record).is_none_or(|other| differ(&pedigree, plan, other)));
+    Ok(others.map(|leaf| Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone() }).collect())
+}
+
+/// The same, whatever they try.
+fn sharing<'l>(
+    known: &BTreeMap<Sha256, PlanRegistration>,
+    leaves: &'l [Leaf],
+    plan: &PlanRegistration,
+    before: u64,
+) -> Vec<&'l Leaf> {
+    let own = asked(plan);
+    if own.is_empty() {
         return Vec::new();
     }
-    let counts = |leaf: &&Leaf| {
-        let Some(other) = known.get(&leaf.record) else { return true };
-        let shares = self::asked(other).iter().any(|cases| asked.contains(cases));
-        shares && differ(pedigree, plan, other)
+    let shares = |leaf: &&Leaf| {
+        known.get(&leaf.record).is_none_or(|other| asked(other).iter().any(|cases| own.contains(cases)))
     };
-    let others = elsewhere(leaves, &plan.cycle).filter(|leaf| leaf.index < before).filter(counts);
-    others.map(|leaf| Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone() }).collect()
+    elsewhere(leaves, &plan.cycle).filter(|leaf| leaf.index < before).filter(shares).collect()
 }
 
 /// The cases that a plan's gates ask, by digest.
@@ -253,9 +273,10 @@ mod tests {
         leaves.push(leaf(5, EntryKind::Plan, "lost", PlanRegistration::TYPE));
         leaves.push(leaf(6, EntryKind::Plan, "lost", FinalUse::TYPE));
         let known: BTreeMap<_, _> = others.iter().map(|other| (digest(other), other.clone())).collect();
-        let pedigree = Pedigree::default();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
         let found = |plan: &PlanRegistration, before| {
-            let found = same_cases(&pedigree, &known, &leaves, plan, before);
+            let found = same_cases(&store, &known, &leaves, plan, before).unwrap();
             found.iter().map(|plan| format!("{} {}", plan.entry, plan.cycle)).collect::<Vec<_>>()
         };
         assert_eq!(
