@@ -138,7 +138,17 @@ impl Findings {
 
     /// How many are errors.
     pub fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
+        self.mistakes().count()
+    }
+
+    /// What was damaged or lost, where nothing else is wrong.
+    pub fn damage(&self) -> Option<Vec<&Diagnostic>> {
+        let all: Vec<_> = self.mistakes().collect();
+        (!all.is_empty() && all.iter().all(|found| found.damage)).then_some(all)
+    }
+
+    fn mistakes(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|found| found.severity == Severity::Error)
     }
 }
 

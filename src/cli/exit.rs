@@ -97,7 +97,8 @@ pub(super) fn tell(error: &anyhow::Error, terminal: &Terminal) -> Exit {
     if let Some(LoadError::Plan(findings)) = error.downcast_ref::<LoadError>() {
         let _ = writeln!(err, "{}", findings.render(terminal.colour()));
         let _ = writeln!(err, "{error}");
-        return Exit::Usage;
+        // What was lost since is no mistake of whoever wrote the plan.
+        return if findings.damage().is_some() { Exit::Unverified } else { Exit::Usage };
     }
     let _ = writeln!(err, "{} {error}", terminal.paint("error:", Terminal::RED));
     let mut told = error.to_string();

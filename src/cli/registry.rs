@@ -129,7 +129,10 @@ fn taken_back(store: &Store, selector: &Selector) -> anyhow::Result<Vec<(Name, S
         let own = leaf.and_then(|leaf| ledger::taken_back(leaf, &leaves));
         let why = match (own, pedigree.manifests.get(&entry.manifest)) {
             (Some(own), _) => Some(format!("ledger entry {} took it back", own.index)),
-            (None, Some(body)) => tracer.candidate(entry.manifest, body)?.map(|taint| taint.to_string()),
+            (None, Some(body)) => {
+                let taint = tracer.candidate(entry.manifest, body)?;
+                taint.map(|taint| tracer.told(&taint))
+            }
             (None, None) if revoked.is_empty() => None,
             (None, None) => Some(
                 "its manifest cannot be read in this store, so nobody can tell whether what the ledger takes \

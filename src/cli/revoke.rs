@@ -51,15 +51,27 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     let mut all = vec![Revocation { what: what.to_owned(), subject, dataset, reason: reason.clone() }];
     // Whose bytes a manifest is of, only its record tells, and that can be lost.
     let bytes = candidate.map(|body| body.artifact.sha256);
-    all.extend(bytes.map(|subject| Revocation {
-        what: "artifact".to_owned(),
+    let more = |what: &str, subject| Revocation {
+        what: what.to_owned(),
         subject,
         dataset: None,
-        reason,
-    }));
+        reason: reason.clone(),
+    };
+    all.extend(bytes.map(|subject| more("artifact", subject)));
+    // The same cases in another order are another file.
+    let asked = pedigree.asked_by(&store, subject).filter(|_| what == "suite");
+    if let Some(asked) = asked {
+        let others = pedigree.suites_asking(&store, asked).into_iter().filter(|suite| *suite != subject);
+        all.extend(others.map(|suite| more("suite", suite)));
+        all.push(more("cases", asked));
+    }
     let entries = all.iter().map(|one| entry(&store, candidate, EntryKind::Revocation, one.subject, one));
-    let index = append(&store, entries.collect::<anyhow::Result<_>>()?)?;
-    let tainted = tainted(&store, &pedigree, (subject, index))?;
+    let entered = append(&store, entries.collect::<anyhow::Result<_>>()?)?;
+    let index = entered[0];
+    // Whoever has a candidate's bytes is found by the candidate itself.
+    let reaching = if candidate.is_some() { 1 } else { all.len() };
+    let subjects = all.iter().map(|one| one.subject).zip(entered).take(reaching).collect();
+    let tainted = tainted(&store, &pedigree, subjects)?;
     close(&store, &pedigree, index, &tainted)?;
     if command.format == Format::Json {
         terminal.json(&serde_json::json!({
@@ -68,7 +80,8 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
         return Ok(Exit::Complete);
     }
     let mut out = terminal.out();
-    writeln!(out, "{what} {} is revoked by ledger entry {index}", subject.short())?;
+    let known = pedigree.known_as(&store, subject).map_or_else(String::new, |known| format!(" ({known})"));
+    writeln!(out, "{what} {}{known} is revoked by ledger entry {index}", subject.short())?;
     for found in &tainted {
         writeln!(
             out,
@@ -84,6 +97,11 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     }
     if tainted.is_empty() {
         writeln!(out, "nothing in this store descends from it")?;
+    }
+    if what == "suite" && asked.is_none() {
+        terminal.warn(
+            "its cases are not at hand as they were, so the same ones in another file or order are not known by this",
+        )?;
     }
     if what == "unknown" {
         terminal.warn(
@@ -102,10 +120,28 @@ pub(super) fn retire(args: &Args, command: &Retire, terminal: &Terminal) -> anyh
             UsageError::new(format!("`{}` is not admitted: there is nothing to retire", command.candidate));
         return Err(error.into());
     }
+    let mut out = terminal.out();
+    if let Some(entry) = retired_by(subject, &store.ledger()?.leaves()?) {
+        writeln!(
+            out,
+            "{} is retired already, by ledger entry {entry}: nothing is entered",
+            command.candidate
+        )?;
+        return Ok(Exit::Complete);
+    }
     let retirement = Retirement { subject, reason: reason(&command.reason)? };
     let index = enter(&store, &pedigree, EntryKind::Retirement, subject, &retirement)?;
-    writeln!(terminal.out(), "{} is retired by ledger entry {index}", command.candidate)?;
+    writeln!(out, "{} is retired by ledger entry {index}", command.candidate)?;
     Ok(Exit::Complete)
+}
+
+/// The entry by which a candidate is retired, unless it was admitted once more since. Another reason changes nothing:
+/// who is retired is not blamed.
+fn retired_by(subject: Sha256, leaves: &[Leaf]) -> Option<u64> {
+    let about = |kind| move |leaf: &&Leaf| leaf.kind == kind && leaf.subject == Some(subject);
+    let admitted = leaves.iter().filter(about(EntryKind::Admission)).map(|leaf| leaf.index).max();
+    let retired = leaves.iter().filter(about(EntryKind::Retirement)).map(|leaf| leaf.index);
+    retired.filter(|entry| admitted.is_none_or(|admitted| admitted < *entry)).min()
 }
 
 pub(super) fn reason(text: &str) -> anyhow::Result<String> {
@@ -164,7 +200,7 @@ pub(super) fn enter<T: Record>(
     subject: Sha256,
     body: &T,
 ) -> anyhow::Result<u64> {
-    append(store, vec![entry(store, pedigree.manifests.get(&subject), kind, subject, body)?])
+    Ok(append(store, vec![entry(store, pedigree.manifests.get(&subject), kind, subject, body)?])?[0])
 }
 
 /// Stores the record; its entry is about a candidate's name if it is about one.
@@ -189,22 +225,26 @@ fn entry<T: Record>(
     })
 }
 
-/// Enters all at once; where the first one is, is the answer.
-fn append(store: &Store, entries: Vec<NewEntry>) -> anyhow::Result<u64> {
+/// Enters all at once; says where each is.
+fn append(store: &Store, entries: Vec<NewEntry>) -> anyhow::Result<Vec<u64>> {
     store.settle()?;
-    Ok(store.ledger()?.append(entries, &now)?[0].index)
+    Ok(store.ledger()?.append(entries, &now)?.iter().map(|leaf| leaf.index).collect())
 }
 
 /// Every candidate that this revocation reaches.
-fn tainted(store: &Store, pedigree: &Pedigree, revocation: (Sha256, u64)) -> anyhow::Result<Vec<Tainted>> {
+fn tainted(
+    store: &Store,
+    pedigree: &Pedigree,
+    subjects: BTreeMap<Sha256, u64>,
+) -> anyhow::Result<Vec<Tainted>> {
     let admitted = Revoked::of(&store.ledger()?)?.admitted.clone();
-    let revoked = Revoked { subjects: [revocation].into(), admitted, ..Revoked::default() };
+    let revoked = Revoked { subjects, admitted, ..Revoked::default() };
     let mut tracer = Tracer::new(pedigree, &revoked, store);
     let mut all = Vec::new();
     for (manifest, body) in &pedigree.manifests {
         let why = match tracer.candidate(*manifest, body) {
             Ok(None) => continue,
-            Ok(Some(taint)) => taint.to_string(),
+            Ok(Some(taint)) => tracer.told(&taint),
             // It is entered already, and closed is what this one is.
             Err(error @ PedigreeError::Unreadable { .. }) => error.to_string(),
             Err(error) => return Err(error.into()),
@@ -275,4 +315,21 @@ fn releases(store: &Store, manifest: Sha256) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::decision::tests::log;
+
+    #[test]
+    fn who_is_retired_is_so_until_the_next_admission() {
+        use EntryKind::{Admission, Retirement};
+        let by = |told: &[(EntryKind, &str)]| retired_by(Sha256::of(b"a"), &log(told));
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "b")]), None);
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Retirement, "a")]), Some(1));
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Admission, "b")]), Some(1));
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Admission, "a")]), None);
+        assert_eq!(by(&[(Admission, "a"), (Retirement, "a"), (Admission, "a"), (Retirement, "a")]), Some(3));
+    }
 }

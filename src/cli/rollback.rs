@@ -61,6 +61,7 @@ fn unfit(
     if let Some(entry) = revoked.retired.get(&subject).copied().or(retired) {
         return Ok(Some(format!("ledger entry {entry} retires it")));
     }
-    let taint = Tracer::new(pedigree, &revoked, store).candidate(subject, body)?;
-    Ok(taint.map(|taint| taint.to_string()))
+    let mut tracer = Tracer::new(pedigree, &revoked, store);
+    let taint = tracer.candidate(subject, body)?;
+    Ok(taint.map(|taint| tracer.told(&taint)))
 }

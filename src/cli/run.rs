@@ -15,9 +15,9 @@ use crate::engine::failure::Fault;
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, Outcome, outcomes};
 use crate::engine::resolve::Results;
-use crate::engine::tried as registered;
+use crate::engine::tried::{self as registered, Others};
 use crate::pedigree::signing::refuse_revoked_keys;
-use crate::pedigree::tried;
+use crate::pedigree::tried::{self, Elsewhere};
 use crate::report::table::Table;
 
 #[derive(Serialize)]
@@ -32,6 +32,8 @@ struct Output<'a> {
     pending_gates: &'a [PendingGate],
     /// Ledger entries of other plans of the cycle.
     other_plans: &'a [u64],
+    /// Plans of other cycles that ask the same cases.
+    same_cases: &'a [Elsewhere],
     records: String,
 }
 
@@ -100,7 +102,7 @@ struct Ended<'a> {
     report: &'a Report,
     candidates: &'a [CandidateOutcome],
     gates: &'a [PendingGate],
-    others: &'a [u64],
+    others: &'a Others,
 }
 
 fn json(ended: &Ended<'_>, terminal: &Terminal) -> anyhow::Result<()> {
@@ -115,7 +117,8 @@ fn json(ended: &Ended<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         stopped: report.stopped.map(stopped_word),
         candidates,
         pending_gates: gates,
-        other_plans: others,
+        other_plans: &others.here,
+        same_cases: &others.elsewhere,
         records: loaded.store.view_folder(&loaded.plan.cycle.name).display().to_string(),
     })
 }
@@ -150,18 +153,18 @@ fn text(ended: &Ended<'_>, took: Duration, terminal: &Terminal) -> anyhow::Resul
     Ok(())
 }
 
-/// The ledger entries of other plans of the cycle, if gates ask what those may have asked.
-pub(super) fn other_plans(loaded: &Loaded, results: &Results) -> anyhow::Result<Vec<u64>> {
+/// Other plans in the ledger, if gates ask what those may have asked.
+pub(super) fn other_plans(loaded: &Loaded, results: &Results) -> anyhow::Result<Others> {
     if !registered::asks(&loaded.plan) {
-        return Ok(Vec::new());
+        return Ok(Others::default());
     }
     let leaves = loaded.store.ledger()?.leaves()?;
-    Ok(registered::other_plans(&loaded.graph, &loaded.store, results, &leaves)?)
+    Ok(registered::others(&loaded.graph, &loaded.store, results, &leaves)?)
 }
 
 /// What the gates' corrections do not count, if there is anything.
-pub(super) fn print_others(out: &mut impl Write, others: &[u64]) -> std::io::Result<()> {
-    tried::told(others).map_or(Ok(()), |told| writeln!(out, "\n{told}."))
+pub(super) fn print_others(out: &mut impl Write, others: &Others) -> std::io::Result<()> {
+    tried::told(&others.here, &others.elsewhere).map_or(Ok(()), |told| writeln!(out, "\n{told}."))
 }
 
 /// What became of every candidate.

@@ -13,6 +13,7 @@ use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, outcomes};
 use crate::engine::preview::{Outlook, preview};
 use crate::engine::schedule::End;
+use crate::pedigree::tried::Elsewhere;
 use crate::report::table::Table;
 use crate::stage::{KINDS, Kind};
 use crate::store::Happened;
@@ -30,6 +31,8 @@ struct Output<'a> {
     pending_gates: &'a [PendingGate],
     /// Ledger entries of other plans of the cycle.
     other_plans: &'a [u64],
+    /// Plans of other cycles that ask the same cases.
+    same_cases: &'a [Elsewhere],
 }
 
 #[derive(Serialize)]
@@ -86,7 +89,8 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
             failed,
             candidates: &candidates,
             pending_gates: &gates,
-            other_plans: &others,
+            other_plans: &others.here,
+            same_cases: &others.elsewhere,
         };
         terminal.json(&output)?;
         return Ok(Exit::Complete);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{Args, Format, Verify};
 use super::context::{Terminal, load_to_verify, now, typed};
 use super::exit::{Exit, UsageError};
-use crate::base::diagnostic::{Diagnostic, Severity};
+use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
 use crate::dossier;
 use crate::engine::verify::{Checked, Options, verify};
@@ -94,11 +94,7 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
 /// What is damaged, if a plan cannot be understood for nothing else: then nobody can tell what it makes.
 fn damaged(error: &anyhow::Error, told: &mut Told<'_>) -> Option<Vec<Checked>> {
     let Some(LoadError::Plan(findings)) = error.downcast_ref::<LoadError>() else { return None };
-    let mistakes = findings.diagnostics.iter().filter(|found| found.severity == Severity::Error);
-    let mistakes: Vec<_> = mistakes.collect();
-    if mistakes.is_empty() || !mistakes.iter().all(|found| found.damage) {
-        return None;
-    }
+    let mistakes = findings.damage()?;
     let rest = "nothing else was checked, for without it nobody can tell what the plan makes";
     let finding = |found: &&Diagnostic| format!("{}; {rest}", found.message);
     let checked = |found| Checked { what: "parent".to_owned(), ok: false, finding: finding(found) };

@@ -29,6 +29,11 @@ pub struct Options {
 
 /// Checks a dossier; `told` hears every finding as it is made. A folder that cannot be made sense of gives
 /// one finding; else everything that is wrong is told.
+///
+/// # Errors
+///
+/// If the disk fails while the folder is read or its records are derived again; what is wrong with the dossier is a
+/// finding.
 pub fn verify(
     folder: &Path,
     options: &Options,

@@ -9,14 +9,16 @@ use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::{Resolver, Results};
+use crate::engine::tried::{Others, registrations};
 use crate::evaluate::outcome::MAX_OUTCOMES;
 use crate::ledger::{Leaf, NoteKey, NoteKind};
-use crate::pedigree::tried::other_plans;
+use crate::pedigree::tried::{other_plans, same_cases};
 use crate::record::admission::AdmissionRecord;
 use crate::record::attest::bundle;
 use crate::record::candidate::CandidateManifest;
 use crate::record::comparison::GateComparisons;
 use crate::record::lineage::LineageTemplate;
+use crate::record::plan::PlanRegistration;
 use crate::record::{self, Record};
 use crate::stage::{Action, Kind};
 use crate::store::Store;
@@ -32,6 +34,11 @@ pub struct Collected {
 }
 
 /// Collects everything of a candidate that was decided.
+///
+/// # Errors
+///
+/// [`DossierError::NotReady`] if the candidate is not decided yet or was taken back since; else if a record or file
+/// of it cannot be read.
 pub fn collect(
     graph: &StageGraph,
     store: &Store,
@@ -79,12 +86,13 @@ impl Collector<'_> {
         self.relatives(&lineage)?;
         self.inputs(&lineage)?;
         self.model()?;
-        let other_plans = self.ledger(sha256)?;
+        let others = self.ledger(sha256)?;
         let index = Index {
             cycle: self.graph.cycle.clone(),
             candidate: name.clone(),
             manifest: made,
-            other_plans: Some(other_plans),
+            other_plans: Some(others.here),
+            same_cases: others.elsewhere,
         };
         self.put(layout::INDEX.to_owned(), record::to_bytes(&index)?);
         self.keys()
@@ -203,9 +211,9 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// The registered plan, and both proofs against the checkpoint of now; gives back the entries of other plans
-    /// of the cycle. What was taken back has no dossier.
-    fn ledger(&mut self, admission: Sha256) -> Result<Vec<u64>, DossierError> {
+    /// The registered plan, and both proofs against the checkpoint of now; gives back the other plans before the
+    /// decision. What was taken back has no dossier.
+    fn ledger(&mut self, admission: Sha256) -> Result<Others, DossierError> {
         let ledger = self.store.ledger()?;
         self.take(Kind::Admission, self.candidate.as_str())?;
         let found = ledger.find_record(admission)?;
@@ -225,8 +233,12 @@ impl Collector<'_> {
             return not_ready("the entry of its plan is not in the ledger".to_owned());
         };
         let registration = self.registration(plan)?;
-        let others =
-            other_plans(&leaves, &record::from_bytes(&registration)?, Some(plan.index), decision.index);
+        let body: PlanRegistration = record::from_bytes(&registration)?;
+        let known = registrations(self.store)?;
+        let others = Others {
+            here: other_plans(&leaves, &body, Some(plan.index), decision.index),
+            elsewhere: same_cases(self.store, &known, &leaves, &body, decision.index)?,
+        };
         self.put(layout::REGISTRATION.to_owned(), registration);
         let (decision, plan) = (ledger.prove(decision.index)?, ledger.prove(plan.index)?);
         self.put(layout::CHECKPOINT.to_owned(), decision.checkpoint.to_text().into_bytes());

@@ -53,6 +53,10 @@ pub(super) fn listed(files: &Files) -> Vec<Listed> {
 }
 
 /// Writes all of them. The reason is a sentence.
+///
+/// # Errors
+///
+/// If the evidence has no time of its decision, or a document cannot be written as JSON.
 pub fn documents(evidence: &Evidence, files: &Files) -> Result<BTreeMap<&'static str, Vec<u8>>, String> {
     let time = super::check::decided_at(evidence)?;
     let mut listed = listed(files);

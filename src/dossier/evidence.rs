@@ -16,6 +16,7 @@ use crate::base::name::Name;
 use crate::evaluate::Evaluator;
 use crate::evaluate::harness::External;
 use crate::ledger::Proof;
+use crate::pedigree::tried::Elsewhere;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::comparison::GateComparisons;
@@ -45,6 +46,10 @@ pub struct Index {
     /// asked when the dossier was made. See [`Evidence::other_plans`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_plans: Option<Vec<u64>>,
+    /// The plans of other cycles before the decision whose gates asked cases that its gates ask, as the store had it:
+    /// a ledger alone does not tell which cases a plan asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_cases: Vec<Elsewhere>,
 }
 
 impl Index {
@@ -146,6 +151,10 @@ impl Evidence {
 
     /// Reads all documents but those that are derived. Gives back the places it took, too. The reason is
     /// a sentence.
+    ///
+    /// # Errors
+    ///
+    /// If a document is missing, is not what its place asks for, or names others that are not there.
     pub fn read(documents: &BTreeMap<String, Vec<u8>>) -> Result<(Self, BTreeSet<String>), String> {
         let desk = Desk { documents, taken: RefCell::default() };
         let evidence = desk.evidence()?;

@@ -70,6 +70,11 @@ impl From<DiskError> for Unreadable {
 }
 
 /// Reads a folder.
+///
+/// # Errors
+///
+/// [`Unreadable::Refused`] of what no dossier holds: links, second names, files that are too many or too large;
+/// [`Unreadable::Disk`] if the disk fails.
 pub fn read(root: &Path) -> Result<Files, Unreadable> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(root, flags, Mode::empty()).map_err(std::io::Error::from);
@@ -90,6 +95,10 @@ pub fn read(root: &Path) -> Result<Files, Unreadable> {
 
 /// Why a folder may not be replaced by a dossier, as the rest of a sentence that begins with "it": whatever is
 /// in it and no file of a dossier by its own list. Nothing if it may.
+///
+/// # Errors
+///
+/// If the folder or its list cannot be read.
 pub fn why_not(folder: &Path) -> Result<Option<String>, DiskError> {
     // Other people's folders have such a list, too.
     let sums = match folder.join(layout::INDEX).exists() {
@@ -217,6 +226,10 @@ impl Reader<'_> {
 }
 
 /// Hashes a file of a model through the handle it was opened by.
+///
+/// # Errors
+///
+/// If the file cannot be mapped, or changes meanwhile.
 pub fn hash(file: File, name: &str, path: PathBuf) -> Result<ModelFile, DiskError> {
     let mapped = Mapped::of_file(file, &path)?;
     let (sha256, blake3) = (Sha256::of(mapped.as_ref()), tree::digest_of(&mapped));

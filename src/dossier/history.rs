@@ -5,8 +5,10 @@ use std::path::Path;
 use super::evidence::Evidence;
 use super::{approvers, layout};
 use crate::base::digest::Sha256;
+use crate::base::wording::count;
+use crate::evaluate::{self, Suite};
 use crate::ledger::{DEFAULT_ORIGIN, EntryKind, Head, Leaf, Ledger, LedgerError, Proof, refusal_of};
-use crate::pedigree::tried::other_plans;
+use crate::pedigree::tried::{Elsewhere, elsewhere, other_plans};
 use crate::record::Record;
 use crate::record::admission::AdmissionRecord;
 use crate::record::plan::PlanRegistration;
@@ -38,6 +40,12 @@ pub(super) fn check(evidence: &Evidence, keys: &[PublicKey]) -> Result<String, S
     let before = |other: &&u64| **other >= decision.index || **other == plan.index;
     if let Some(wrong) = evidence.other_plans().unwrap_or_default().iter().find(before) {
         return Err(format!("entry {wrong} is named as another plan before the decision, and is none"));
+    }
+    let late = |other: &&Elsewhere| other.entry >= decision.index || other.cycle == evidence.index.cycle;
+    if let Some(Elsewhere { entry, cycle }) = evidence.index.same_cases.iter().find(late) {
+        return Err(format!(
+            "entry {entry} is named as a plan of `{cycle}` before the decision, and is none"
+        ));
     }
     let signed = if keys.is_empty() { "unsigned, so whoever made it could make another" } else { "signed" };
     Ok(format!(
@@ -111,16 +119,17 @@ fn others(evidence: &Evidence, leaves: &[Leaf]) -> Result<String, String> {
     let at = |proof: &Proof| Leaf::from_bytes(&proof.entry).map(|leaf| leaf.index);
     let (plan, decision) = (at(&evidence.plan)?, at(&evidence.decision)?);
     let found = other_plans(leaves, &evidence.registration.body, Some(plan), decision);
+    let there = in_other_cycles(evidence, leaves, decision)?;
     let told = |entries: &[u64]| match entries {
         [] => "none".to_owned(),
         some => format!("the entries {}", some.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
     };
     match evidence.other_plans() {
-        Some(named) if *named == found => Ok(String::new()),
-        None if found.is_empty() => Ok(String::new()),
+        Some(named) if *named == found => Ok(there),
+        None if found.is_empty() => Ok(there),
         None => Ok(format!(
             "; of other plans of the cycle before the decision the ledger has {}, which was not asked yet when the \
-             dossier was made",
+             dossier was made{there}",
             told(&found)
         )),
         Some(named) => Err(format!(
@@ -129,6 +138,32 @@ fn others(evidence: &Evidence, leaves: &[Leaf]) -> Result<String, String> {
             told(named)
         )),
     }
+}
+
+/// What the ledger says of plans of other cycles: that those which the dossier names are there, and how many others
+/// might ask the same cases, too.
+fn in_other_cycles(evidence: &Evidence, leaves: &[Leaf], decision: u64) -> Result<String, String> {
+    let all: Vec<&Leaf> =
+        elsewhere(leaves, &evidence.index.cycle).filter(|leaf| leaf.index < decision).collect();
+    let named = &evidence.index.same_cases;
+    for plan in named {
+        if !all.iter().any(|leaf| (leaf.index, &leaf.cycle) == (plan.entry, &plan.cycle)) {
+            return Err(format!(
+                "ledger entry {} is no plan of `{}` before the decision",
+                plan.entry, plan.cycle
+            ));
+        }
+    }
+    let is_named = |leaf: &&&Leaf| named.iter().any(|plan| plan.entry == leaf.index);
+    let rest = all.len() - all.iter().filter(is_named).count();
+    if rest == 0 {
+        return Ok(String::new());
+    }
+    Ok(format!(
+        "; before the decision it has {} of other cycles that the dossier does not name, and whether they ask the same \
+         cases only the store that bred it tells",
+        count(rest, "plan")
+    ))
 }
 
 /// The entry that refused the candidate that the dossier says was admitted.
@@ -151,6 +186,9 @@ fn bound(evidence: &Evidence) -> Vec<(Sha256, String)> {
     }
     for suite in &evidence.lineage().body.suites {
         all.extend(suite.sha256.map(|cases| (cases, format!("the suite `{}`", suite.name))));
+        let cases = evidence.suites.get(&suite.name).zip(evaluate::find(&suite.kind));
+        let cases = cases.and_then(|(bytes, evaluator)| Suite::parse(evaluator, bytes).ok());
+        all.extend(cases.map(|cases| (cases.asked(), format!("the cases of the suite `{}`", suite.name))));
     }
     for data in &manifest.body.data {
         all.push((Sha256::of(data.as_bytes()), format!("the data set {data:?}")));

@@ -109,7 +109,7 @@ fn gates(evidence: &Evidence) -> String {
         )
     };
     let rows: Vec<String> = evidence.promotion.body.gates.iter().map(row).collect();
-    let others = told(evidence.other_plans().unwrap_or_default());
+    let others = told(evidence.other_plans().unwrap_or_default(), &evidence.index.same_cases);
     let others =
         others.map_or(String::new(), |told| format!("<p>Before this was decided: {}.</p>\n", html(&told)));
     table(&["gate", "state", "finding"], &rows) + &others

@@ -28,6 +28,11 @@ pub struct Exported {
 }
 
 /// Writes the dossier of a candidate that was decided; `replace` allows it to take the place of a dossier.
+///
+/// # Errors
+///
+/// If something is in the place that may not be replaced, as [`collect`] does, if the key of the model was revoked,
+/// or if what was written would not pass its own check.
 pub fn export(
     graph: &StageGraph,
     store: &Store,

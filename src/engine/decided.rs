@@ -4,10 +4,11 @@
 //! the store: it is entered, signed and published, by whoever has the keys. So who may only write to the store
 //! must not be able to put one in place. Admission, promotion, comparisons and compatibility are made again from the
 //! records below them, unless this very run made them. What was measured is counted again from its outcomes, and its
-//! cases are looked for again in the training texts; of a smoke run it is held that all it was to ask was asked, and
-//! that it came to what it says. That takes no model, and so it is not held here whether outcomes, and what a smoke
-//! run found of each prompt, are what the model would do: `verify --recompute` asks it again. Nor is it what
-//! this run made out of answers that were cached. What the ledger has already is settled.
+//! cases are looked for again in the training texts; of a smoke run it is held that all it was to ask was asked, that
+//! it came to what it says, and that the model's file, opened, says the same of whether it runs and of its cache. No
+//! model is run for that, and so it is not held here whether outcomes, and what a smoke run found of each prompt, are
+//! what the model would do: `verify --recompute` asks it again. Nor is it what this run made out of answers that were
+//! cached. What the ledger has already is settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

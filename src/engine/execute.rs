@@ -103,6 +103,10 @@ enum Message {
 }
 
 /// Runs a graph.
+///
+/// # Errors
+///
+/// If the store cannot be read or written by the run itself; what fails in a stage is in the report.
 pub fn execute(
     graph: &StageGraph,
     store: &Arc<Store>,

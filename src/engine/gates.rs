@@ -30,6 +30,10 @@ pub struct PendingGate {
 }
 
 /// Every gate that is pending, in plan order; `typed` is the plan in a command. A refused candidate has none: nothing waits for them.
+///
+/// # Errors
+///
+/// As [`promotion_of`], and if what was brought for a gate cannot be read.
 pub fn pending(
     plan: &Plan,
     graph: &StageGraph,
@@ -78,6 +82,10 @@ pub fn pending(
 
 /// A candidate's promotion template, if it was made. One that cannot be read is not none: what a gate found
 /// would be forgotten.
+///
+/// # Errors
+///
+/// [`StoreError::Unreadable`] if the template is no promotion template; else if its bytes cannot be read.
 pub fn promotion_of(
     graph: &StageGraph,
     store: &Store,

@@ -18,6 +18,10 @@ pub struct Interrupts {
 
 impl Interrupts {
     /// Listens; on a runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives out no signals.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }

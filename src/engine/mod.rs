@@ -16,7 +16,7 @@
 //! * `attest`: signed statements about records, after a run.  `build`: what this process is, for them.
 //! * [`gates`]: which gates are pending, and what would satisfy each.
 //! * [`outcome`]: what became of every candidate.
-//! * [`tried`]: which other plans of the cycle were entered.
+//! * [`tried`]: which other plans were entered.  `upgraded`: what an earlier version of the program made of this one.
 //! * [`verify`]: re-hashes everything a cycle binds, and recomputes its operators.
 
 mod attest;
@@ -34,6 +34,7 @@ pub mod preview;
 pub mod resolve;
 pub mod schedule;
 pub mod tried;
+mod upgraded;
 pub mod verify;
 mod view;
 mod work;

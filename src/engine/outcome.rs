@@ -7,8 +7,9 @@ use super::graph::StageGraph;
 use super::resolve::Results;
 use super::schedule::End;
 use crate::base::name::Name;
+use crate::pedigree::shared;
 use crate::plan::{Plan, RESERVED_GATES};
-use crate::record::promotion::GateState;
+use crate::record::promotion::{GateState, NOT_REVOKED};
 use crate::stage::Kind;
 use crate::store::{Store, StoreError, Verdict};
 
@@ -56,6 +57,10 @@ pub struct CandidateOutcome {
 }
 
 /// Every candidate's outcome, in plan order.
+///
+/// # Errors
+///
+/// If the promotion template of a candidate cannot be read.
 pub fn outcomes(
     plan: &Plan,
     graph: &StageGraph,
@@ -84,7 +89,10 @@ fn outcome(
     if let Some(result) = &results[admission.index()] {
         return Ok(match &result.verdict {
             Verdict::Pass => (Outcome::Admitted, passed(graph, store, results, candidate)?),
-            Verdict::Reject(reasons) => (Outcome::Refused, told(reasons.iter().map(String::as_str))),
+            Verdict::Reject(reasons) => {
+                let known = revoked(graph, store, results, candidate)?;
+                (Outcome::Refused, told(reasons.iter().map(String::as_str)) + &known)
+            }
             Verdict::Wait(reasons) => (Outcome::Pending, reasons.join("; ")),
         });
     }
@@ -112,6 +120,22 @@ fn outcome(
             Ok((Outcome::Unfinished, format!("{} of its stages are done", done.count())))
         }
     }
+}
+
+/// What people call that which closed the gate of what was taken back: the record has its SHA-256 alone. Where ledger
+/// and store cannot be read nobody is kept from the reason for want of a name.
+fn revoked(
+    graph: &StageGraph,
+    store: &Store,
+    results: &Results,
+    candidate: &Name,
+) -> Result<String, StoreError> {
+    let Some(template) = promotion_of(graph, store, results, candidate)? else { return Ok(String::new()) };
+    let mut closed = template.gates.iter().filter(|gate| gate.gate.as_str() == NOT_REVOKED);
+    let subject = closed.find_map(|gate| gate.evidence.first());
+    let known =
+        subject.and_then(|subject| shared(store, |pedigree| pedigree.known_as(store, *subject)).ok()?);
+    Ok(known.map_or_else(String::new, |known| format!(" ({known})")))
 }
 
 /// What the plan's own gates found.

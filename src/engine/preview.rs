@@ -81,6 +81,10 @@ impl Preview {
 }
 
 /// Looks ahead.
+///
+/// # Errors
+///
+/// If the store or the run log of the cycle cannot be read. A file that is gone blocks its stage and is no error.
 pub fn preview(graph: &StageGraph, store: &Store) -> Result<Preview, StoreError> {
     let resolver = Resolver::new(graph, store);
     let last = store.last_events(&graph.cycle)?;
@@ -222,6 +226,10 @@ impl FieldDifference {
 }
 
 /// Every field in which an action differs from the one the log last saw.
+///
+/// # Errors
+///
+/// If the last action is not in the store, or is no action.
 pub fn differences(
     store: &Store,
     last: &crate::store::Event,
@@ -265,6 +273,10 @@ pub struct Why {
 }
 
 /// Explains one stage.
+///
+/// # Errors
+///
+/// As [`preview`] and [`differences`].
 pub fn why(graph: &StageGraph, store: &Store, index: StageIndex) -> Result<Why, StoreError> {
     let preview = preview(graph, store)?;
     let place = graph.order.iter().position(|other| *other == index).expect("the stage is of this graph");

@@ -26,6 +26,10 @@ impl<'a> Resolver<'a> {
     }
 
     /// The action of a stage whose needs have all ended with these results.
+    ///
+    /// # Errors
+    ///
+    /// If a file that the stage is given, or what was brought for its gate, cannot be read.
     pub fn action(&self, index: StageIndex, results: &Results) -> Result<Action, StoreError> {
         let node = self.graph.node(index);
         let mut inputs = BTreeMap::new();
@@ -40,6 +44,15 @@ impl<'a> Resolver<'a> {
             params: node.params.clone(),
             inputs,
         })
+    }
+
+    /// What a person gave, whatever stages made.
+    pub(super) fn given(&self, from: &From) -> Result<Option<Digest>, StoreError> {
+        match from {
+            From::File(path) => Ok(Some(self.file(path)?)),
+            From::Blob(digest) => Ok(Some(*digest)),
+            From::Stage(..) | From::Brought(..) => Ok(None),
+        }
     }
 
     fn digest(&self, from: &From, results: &Results) -> Result<Option<Digest>, StoreError> {

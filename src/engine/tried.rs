@@ -1,18 +1,29 @@
-//! Which other plans of this cycle are in the ledger, where gates ask for what only one of them had to pass.
+//! Which other plans are in the ledger, where gates ask for what only one of them had to pass.
 
 use std::collections::BTreeMap;
 
-use super::graph::StageGraph;
+use super::graph::{StageGraph, StageIndex};
 use super::resolve::Results;
+use super::upgraded::Before;
 use crate::base::digest::Sha256;
 use crate::ledger::{EntryKind, Leaf};
-use crate::pedigree::{Pedigree, PedigreeError, tried};
+use crate::pedigree::tried::{self, Elsewhere};
+use crate::pedigree::{Pedigree, PedigreeError};
 use crate::plan::{GateRule, Plan};
 use crate::record;
 use crate::record::ledger::LedgerExtract;
 use crate::record::plan::PlanRegistration;
 use crate::stage::Kind;
-use crate::store::{Store, StoreError};
+use crate::store::{ActionResult, Store, StoreError};
+
+/// Other plans whose tests a gate's correction does not count.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Ledger entries of other plans of the cycle.
+    pub here: Vec<u64>,
+    /// Plans of other cycles whose gates ask the same cases.
+    pub elsewhere: Vec<Elsewhere>,
+}
 
 /// Whether a gate of a plan asks suites.
 pub fn asks(plan: &Plan) -> bool {
@@ -20,38 +31,46 @@ pub fn asks(plan: &Plan) -> bool {
     plan.gates.iter().any(|gate| asks(&gate.rule))
 }
 
-/// The entries of other plans of the cycle in a ledger with these leaves: of all of them until this plan is entered.
+/// The other plans in a ledger with these leaves: of the cycle all of them until this plan is entered, of other cycles
+/// none until then, for which cases its gates ask is said by its registration.
 ///
 /// # Errors
 ///
 /// If the store cannot be read. A registration that is gone is that of another plan.
-pub fn other_plans(
+pub fn others(
     graph: &StageGraph,
     store: &Store,
     results: &Results,
     leaves: &[Leaf],
-) -> Result<Vec<u64>, PedigreeError> {
+) -> Result<Others, PedigreeError> {
     let all = || tried::plans(leaves, &graph.cycle).map(|leaf| leaf.index);
-    let Some(entry) = own_entry(graph, store, results)? else { return Ok(all().collect()) };
-    if all().all(|index| index == entry) {
-        return Ok(Vec::new());
+    let Some(entry) = own_entry(graph, store, results)? else {
+        return Ok(Others { here: all().collect(), elsewhere: Vec::new() });
+    };
+    if all().all(|index| index == entry) && tried::elsewhere(leaves, &graph.cycle).next().is_none() {
+        return Ok(Others::default());
     }
     let known = registrations(store)?;
     let records: BTreeMap<u64, Sha256> = leaves.iter().map(|leaf| (leaf.index, leaf.record)).collect();
     let registration = |index: &u64| known.get(records.get(index)?);
     let Some(own) = registration(&entry) else {
-        return Ok(all().filter(|index| *index != entry).collect());
+        let here = all().filter(|index| *index != entry).collect();
+        return Ok(Others { here, elsewhere: Vec::new() });
     };
-    let mut others = tried::other_plans(leaves, own, Some(entry), u64::MAX);
-    if !others.is_empty() {
+    let mut here = tried::other_plans(leaves, own, Some(entry), u64::MAX);
+    if !here.is_empty() {
         let pedigree = Pedigree::load(store)?;
-        others.retain(|other| registration(other).is_none_or(|other| tried::differ(&pedigree, own, other)));
+        here.retain(|other| registration(other).is_none_or(|other| tried::differ(&pedigree, own, other)));
     }
-    Ok(others)
+    Ok(Others { here, elsewhere: tried::same_cases(store, &known, leaves, own, u64::MAX)? })
 }
 
 /// Every registration that can be read, by its digest.
-fn registrations(store: &Store) -> Result<BTreeMap<Sha256, PlanRegistration>, StoreError> {
+///
+/// # Errors
+///
+/// If the store cannot be read.
+pub fn registrations(store: &Store) -> Result<BTreeMap<Sha256, PlanRegistration>, StoreError> {
     let mut known = BTreeMap::new();
     for result in store.every_result()? {
         let Some(blob) = result.outputs.get("registration") else { continue };
@@ -61,15 +80,27 @@ fn registrations(store: &Store) -> Result<BTreeMap<Sha256, PlanRegistration>, St
     Ok(known)
 }
 
-/// Where this plan was entered; none if it was not yet.
+/// Where this plan was entered; none if it was not yet. Right after an upgrade that is where the plan was entered before
+/// it, if it says the same.
 fn own_entry(graph: &StageGraph, store: &Store, results: &Results) -> Result<Option<u64>, StoreError> {
-    let stage = graph.find(&format!("{}:plan", Kind::Ledger.name()));
-    let result = stage.and_then(|index| results[index.index()].as_ref());
-    let Some(blob) = result.and_then(|result| result.record()) else { return Ok(None) };
+    let Some(stage) = graph.find(&format!("{}:plan", Kind::Ledger.name())) else { return Ok(None) };
+    let result = match &results[stage.index()] {
+        Some(result) => Some(result.clone()),
+        None => before_upgrade(graph, store, stage)?,
+    };
+    let Some(blob) = result.as_ref().and_then(ActionResult::record) else { return Ok(None) };
     let extract: LedgerExtract = record::from_bytes(&store.read(&blob.digest)?).map_err(|error| {
         let what = "the record of where this plan was entered".to_owned();
         StoreError::Unreadable { what, digest: blob.digest, why: error.to_string() }
     })?;
     let own = extract.entries.iter().find(|place| place.kind == EntryKind::Plan.word());
     Ok(own.map(|place| place.index))
+}
+
+fn before_upgrade(
+    graph: &StageGraph,
+    store: &Store,
+    stage: StageIndex,
+) -> Result<Option<ActionResult>, StoreError> {
+    Before::new(graph, store)?.result(stage)
 }

@@ -54,6 +54,10 @@ pub struct Checked {
 }
 
 /// Checks a cycle; `told` hears every finding as it is made.
+///
+/// # Errors
+///
+/// If the store cannot be listed or its log not be read; what is wrong in it is a finding.
 pub fn verify(
     graph: &StageGraph,
     store: &Arc<Store>,

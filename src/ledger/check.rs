@@ -293,6 +293,10 @@ fn compare(tree: &Tree, head: &Head, remembered: Option<&Head>) -> Result<Trust,
 impl Memory {
     /// Checks `ledger` against what is remembered of it, and remembers its head if it holds. Whoever may only
     /// read can check, too; that nothing was remembered is reported.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::Ledger::check`], and if the memory cannot be read, or not be written where it may be.
     pub fn check(&self, ledger: &super::Ledger) -> Result<CheckReport, LedgerError> {
         let remembered = self.recall(&ledger.head()?.origin)?;
         let mut report = ledger.check(remembered.as_ref())?;

@@ -57,6 +57,10 @@ impl Head {
     }
 
     /// Reads the text of a note; the reason is a phrase.
+    ///
+    /// # Errors
+    ///
+    /// If a line is missing, malformed, too many, or written otherwise than [`Self::to_text`] writes it.
     pub fn from_text(text: &str) -> Result<Self, String> {
         let mut lines = text.split_terminator('\n');
         let mut line = |what: &str| lines.next().ok_or_else(|| format!("has no {what}"));

@@ -87,6 +87,10 @@ impl NoteKey {
     }
 
     /// Checks this key's signature on a note: false if there is none. One that is there must hold.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::BadSignature`] if there is one that does not hold, or more than one.
     pub fn signed(&self, note: &Note) -> Result<bool, LedgerError> {
         let id = self.id();
         let mut lines = note.signatures.iter().filter(|line| line.key == id && line.name == self.name);
@@ -149,6 +153,10 @@ impl Note {
     }
 
     /// Reads a note; the reason is a phrase.
+    ///
+    /// # Errors
+    ///
+    /// If it is too long, has control characters, or has no text, blank line and signatures in that order.
     pub fn parse(file: &str) -> Result<Self, String> {
         if file.len() > MAX_NOTE {
             return Err(format!("has more than {MAX_NOTE} bytes"));

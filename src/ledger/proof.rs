@@ -73,6 +73,11 @@ fn bad(why: impl Into<String>) -> LedgerError {
 impl Proof {
     /// Checks everything: the entry, its path to the root, the checkpoint's signature by one of `keys`
     /// (none at all demand none), and the origin, if one is expected.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Origin`] of another log, [`LedgerError::Unsigned`] if none of the keys signed,
+    /// [`LedgerError::BadSignature`] or [`LedgerError::BadProof`] if something in it does not hold.
     pub fn verify(&self, origin: Option<&str>, keys: &[PublicKey]) -> Result<(Head, Leaf), LedgerError> {
         let head = Head::from_text(&self.checkpoint.text)
             .map_err(|why| bad(format!("has a checkpoint that {why}")))?;
@@ -113,6 +118,10 @@ impl Proof {
     }
 
     /// Reads a proof from a file, as [`Self::parse`] does.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, it is too large or no text, and as [`Self::parse`].
     pub fn read(path: &Path) -> Result<Self, LedgerError> {
         match read_bounded(path, MAX_PROOF as u64)? {
             None => Err(std::io::Error::from(std::io::ErrorKind::NotFound)).at("read the proof", path)?,
@@ -122,6 +131,10 @@ impl Proof {
     }
 
     /// Reads a proof file. Nothing is checked yet but its form.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::BadProof`] with what is wrong with its form.
     pub fn parse(file: &str) -> Result<Self, LedgerError> {
         if file.len() > MAX_PROOF {
             return Err(bad(format!("has more than {MAX_PROOF} bytes")));

@@ -37,6 +37,11 @@ pub(super) fn leaves(folder: &Path, size: u64, from: u64, last: Sha256) -> Resul
 impl Ledger {
     /// The proof that entry `index` is in the log that the checkpoint is over. It is made from a few
     /// tiles, without reading the log, and checked before it is given out.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::BeyondEnd`] if there is no such entry, as [`Self::refuse_led_back`], and if a tile cannot be
+    /// read or does not hold.
     pub fn prove(&self, index: u64) -> Result<Proof, LedgerError> {
         self.refuse_led_back()?;
         let (head, checkpoint) = self.checkpoint()?;
@@ -56,6 +61,10 @@ impl Ledger {
 
     /// Refuses a log that is older or other than the one remembered, without reading it: sizes and a few tiles
     /// tell.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::RolledBack`] or [`LedgerError::Replaced`] if it is; else if log or memory cannot be read.
     pub fn refuse_led_back(&self) -> Result<(), LedgerError> {
         match self.remembered()? {
             Some(remembered) if remembered != self.head()? => self.prove_extends(&remembered).map(drop),
@@ -64,6 +73,11 @@ impl Ledger {
     }
 
     /// The proof that the log of now extends an earlier head.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Origin`], [`LedgerError::RolledBack`] or [`LedgerError::Replaced`] if it does not extend it;
+    /// else if a tile cannot be read.
     pub fn prove_extends(&self, old: &Head) -> Result<Consistency, LedgerError> {
         let (head, checkpoint) = self.checkpoint()?;
         if old.origin != head.origin {
@@ -83,6 +97,11 @@ impl Ledger {
 
     /// Whether a proof that holds in itself is of this log, and by a key that still counted then: two logs may
     /// have one name and one key.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::BadProof`] if it is of another log; if its key was revoked before it, and as
+    /// [`Self::prove_extends`].
     pub fn confirm(&self, proof: &Proof) -> Result<(), LedgerError> {
         let bad = |why: String| LedgerError::BadProof { why };
         let head = Head::from_text(&proof.checkpoint.text)

@@ -28,6 +28,10 @@ pub fn empty_root() -> Sha256 {
 /// Hashes of complete subtrees.
 pub trait Hashes {
     /// The hash over leaves `index * 2^level .. (index + 1) * 2^level`.
+    ///
+    /// # Errors
+    ///
+    /// If the hash cannot be read.
     fn hash(&self, level: u32, index: u64) -> Result<Sha256, LedgerError>;
 }
 
@@ -51,11 +55,19 @@ fn range(hashes: &impl Hashes, start: u64, end: u64) -> Result<Sha256, LedgerErr
 }
 
 /// The root of the first `size` leaves.
+///
+/// # Errors
+///
+/// If a hash cannot be read.
 pub fn root(hashes: &impl Hashes, size: u64) -> Result<Sha256, LedgerError> {
     range(hashes, 0, size)
 }
 
 /// The proof that leaf `index` is among the first `size`, from its sibling up.
+///
+/// # Errors
+///
+/// If a hash cannot be read.
 pub fn prove_inclusion(hashes: &impl Hashes, index: u64, size: u64) -> Result<Vec<Sha256>, LedgerError> {
     let (mut start, mut end) = (0, size);
     let mut path = Vec::new();
@@ -74,6 +86,10 @@ pub fn prove_inclusion(hashes: &impl Hashes, index: u64, size: u64) -> Result<Ve
 }
 
 /// The proof that the first `old` of `new` leaves are those that an earlier root was over.
+///
+/// # Errors
+///
+/// If a hash cannot be read.
 pub fn prove_consistency(hashes: &impl Hashes, old: u64, new: u64) -> Result<Vec<Sha256>, LedgerError> {
     let (mut start, mut end) = (0, new);
     let mut path = Vec::new();

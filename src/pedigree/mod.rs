@@ -13,18 +13,22 @@
 //! A pool offers candidates, and parents that are passed on; of the latter the source record is named.
 //!
 //! * [`records`]: every record of a store that pedigrees are made of. [`mod@shared`]: read once for a whole run.
-//! * [`taint`]: what was taken back. [`tracer`]: whom that reaches.
+//! * [`taint`]: what was taken back. [`tracer`]: whom that reaches, `answers`: found once. [`named`]: what people call it.
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
 //! * [`decided`]: what was decided of bytes, under whatever manifest.
 //! * [`bred`]: whether a file is a model of this store.
+//! * [`cases`]: suites that ask the same.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
-//! * [`tried`]: which other plans of a cycle were entered.
+//! * [`tried`]: which other plans were entered, of a cycle or about the same cases.
 //! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
 
+mod answers;
 pub mod approvals;
 pub mod bred;
+pub mod cases;
 pub mod champion;
 pub mod decided;
+pub mod named;
 pub mod offered;
 pub mod records;
 pub mod shared;

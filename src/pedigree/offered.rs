@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Decided, Pedigree, PedigreeError};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
-use crate::ledger::{EntryKind, Leaf, refusal_of};
+use crate::ledger::{EntryKind, refusal_of};
 use crate::record::candidate::TRAINED;
 use crate::store::Store;
 
@@ -89,8 +89,13 @@ fn bred_as(pedigree: &Pedigree, record: Sha256) -> Result<Sha256, PedigreeError>
 ///
 /// # Errors
 ///
-/// If store or ledger cannot be read: what cannot be looked up is not offered.
-pub fn offered(store: &Store, record: Sha256) -> Result<Result<Offered, String>, PedigreeError> {
+/// If store or ledger cannot be read: what cannot be looked up is not offered. So is a record that is gone and was here
+/// once: the ledger admitted its candidate, or the pool that names it is of this store (`written`).
+pub fn offered(
+    store: &Store,
+    record: Sha256,
+    written: bool,
+) -> Result<Result<Offered, String>, PedigreeError> {
     let pedigree = Pedigree::load(store)?;
     if let Some(source) = pedigree.sources.get(&record) {
         let origin = &source.origin;
@@ -102,12 +107,18 @@ pub fn offered(store: &Store, record: Sha256) -> Result<Result<Offered, String>,
             trained: origin.source_kind == TRAINED,
         }));
     }
-    let Some(manifest) = pedigree.manifests.get(&record) else {
-        return Ok(Err("its record is not in this store".to_owned()));
-    };
     let leaves = store.ledger()?.leaves()?;
-    let admits = |leaf: &Leaf| leaf.kind == EntryKind::Admission && leaf.subject == Some(record);
-    if !leaves.iter().any(admits) {
+    let admission =
+        leaves.iter().find(|leaf| leaf.kind == EntryKind::Admission && leaf.subject == Some(record));
+    let Some(manifest) = pedigree.manifests.get(&record) else {
+        let whose = match admission {
+            Some(leaf) => format!("candidate that ledger entry {} admits", leaf.index),
+            None if written => "parent that a pool of this store offers".to_owned(),
+            None => return Ok(Err("its record is not in this store".to_owned())),
+        };
+        return Err(PedigreeError::Unreadable { what: "record", record, whose });
+    };
+    if admission.is_none() {
         return Ok(Err("the ledger of this store did not admit it".to_owned()));
     }
     if let Some(refusal) = refusal_of(record, &leaves) {

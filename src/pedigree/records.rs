@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::PedigreeError;
+use super::cases::Cases;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::EntryKind;
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
+use crate::record::evaluation::EvaluationSidecar;
 use crate::record::lineage::LineageTemplate;
 use crate::record::promotion::PromotionTemplate;
 use crate::record::source::SourceArtifact;
@@ -31,10 +33,16 @@ pub struct Pedigree {
     pub(super) decided: BTreeMap<Sha256, bool>,
     /// The state of their gates.
     pub promotions: BTreeMap<Sha256, PromotionTemplate>,
+    /// The suites that somebody was measured on.
+    pub(super) suites: BTreeMap<Sha256, Cases>,
 }
 
 impl Pedigree {
     /// Reads a store, whatever cycle its records are of. Records that are gone or damaged are not there.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be listed, or its ledger not be read.
     pub fn load(store: &Store) -> Result<Self, PedigreeError> {
         let mut pedigree = Self::default();
         for result in store.every_result()? {
@@ -76,6 +84,10 @@ impl Pedigree {
             self.sources.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
         } else if is(PromotionTemplate::TYPE) {
             self.promotions.extend(record::from_bytes(bytes).ok().map(|body| (sha256, body)));
+        } else if is(EvaluationSidecar::TYPE)
+            && let Ok(body) = record::from_bytes::<EvaluationSidecar>(bytes)
+        {
+            self.note(&body.suite);
         } else if is(AdmissionRecord::TYPE)
             && let Ok(body) = record::from_bytes::<AdmissionRecord>(bytes)
             && let Some(manifest) = body.manifest

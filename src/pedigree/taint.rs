@@ -1,7 +1,7 @@
 //! What was taken back, and whom that reaches.
 //!
 //! A revocation names one digest; that of a candidate comes with one of its bytes right behind it, so that they are
-//! known even where the manifest is gone. It reaches a candidate whose manifest or artifact that is, whose suites
+//! known even where the manifest is gone, and that of a suite with one of what it asks. It reaches a candidate whose manifest or artifact that is, whose suites
 //! or declared data it is among, one whose records were signed by that key, everybody who descends
 //! from one it reaches, and whoever has the same bytes. Nothing is removed: what is tainted stays on record
 //! as tainted. Whom it reaches is for [`super::tracer`] to find.
@@ -55,6 +55,10 @@ static READ: Mutex<Option<(PathBuf, Sha256, Arc<Revoked>)>> = Mutex::new(None);
 
 impl Revoked {
     /// What a ledger takes back. The whole log is checked on the way.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger cannot be read or does not hold.
     pub fn of(ledger: &Ledger) -> Result<Arc<Self>, PedigreeError> {
         let head = ledger.head()?;
         let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);

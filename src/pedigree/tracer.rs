@@ -12,8 +12,9 @@
 //! What is tainted is found by looking, so what cannot be looked at is never passed over: a record that is
 //! named and is not here is an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::answers::{Answer, Answers, Asked};
 use super::approvals::unapproved;
 use super::signing::is_replaced;
 use super::taint::{Revoked, Taint};
@@ -27,15 +28,6 @@ use crate::record::source::SourceArtifact;
 use crate::store::Store;
 use crate::trust::Role;
 
-/// What is asked of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Asked {
-    /// Whether it may be used.
-    Use,
-    /// Whether its bytes may be, whoever has them.
-    Bytes,
-}
-
 /// Looks for what reaches records of a pedigree.
 pub struct Tracer<'a> {
     pedigree: &'a Pedigree,
@@ -46,15 +38,18 @@ pub struct Tracer<'a> {
     replaced: Vec<Role>,
     /// Records on the way here.
     path: BTreeSet<Sha256>,
-    /// Records and artifacts that were asked already: once is enough, however many descend from them.
-    seen: BTreeSet<(Sha256, Asked)>,
+    /// Of records and artifacts that were asked already, however many descend from them.
+    answers: Answers,
+    /// What people call that which was taken back.
+    names: BTreeMap<Sha256, Option<String>>,
 }
 
 impl<'a> Tracer<'a> {
     /// A tracer over these records; `store` is asked who signed them.
     pub fn new(pedigree: &'a Pedigree, revoked: &'a Revoked, store: &'a Store) -> Self {
-        let (replaced, path, seen) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { pedigree, revoked, store, replaced, path, seen }
+        let (replaced, path) = (Vec::new(), BTreeSet::new());
+        let (answers, names) = (Answers::default(), BTreeMap::new());
+        Self { pedigree, revoked, store, replaced, path, answers, names }
     }
 
     /// For a run: what a revoked key signed is signed anew at its end, where there is another key of the role.
@@ -67,7 +62,20 @@ impl<'a> Tracer<'a> {
         self
     }
 
+    /// What a taint says, and what its digest is of, as far as records tell.
+    pub fn told(&mut self, taint: &Taint) -> String {
+        let name = || self.pedigree.known_as(self.store, taint.subject);
+        match self.names.entry(taint.subject).or_insert_with(name) {
+            Some(known) => format!("{taint} ({known})"),
+            None => taint.to_string(),
+        }
+    }
+
     /// What reaches the records that gates rest on.
+    ///
+    /// # Errors
+    ///
+    /// If an attestation is there and cannot be read.
     pub fn evidence(&self, gates: &[GateStatus]) -> Result<Option<Taint>, PedigreeError> {
         // Compatibility is the lineage's, and some other role's.
         for gate in gates.iter().filter(|gate| gate.gate.as_str() != "compatibility") {
@@ -83,14 +91,27 @@ impl<'a> Tracer<'a> {
     }
 
     /// What reaches a source record; the nearest cause first.
+    ///
+    /// # Errors
+    ///
+    /// [`PedigreeError::Unreadable`] if it rests on a record that is not here, [`PedigreeError::Circle`] if it rests
+    /// on itself.
     pub fn source(&mut self, sha256: Sha256, body: &SourceArtifact) -> Result<Option<Taint>, PedigreeError> {
         if !self.begin() {
             return Ok(None);
         }
-        self.of_source(sha256, body, Asked::Use)
+        let found = self.of_source(sha256, body, Asked::Use)?;
+        if found.is_none() {
+            self.answers.found_nothing();
+        }
+        Ok(found)
     }
 
     /// What reaches a candidate; the nearest cause first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::source`], and if a candidate was revoked whose bytes only its lost manifest tells.
     pub fn candidate(
         &mut self,
         sha256: Sha256,
@@ -102,6 +123,7 @@ impl<'a> Tracer<'a> {
         let found = self.of_candidate(sha256, body, Asked::Use)?;
         // What gates are opened for, might be the bytes of somebody of whom only the digest is left.
         if found.is_none() {
+            self.answers.found_nothing();
             self.every_revoked_is_known()?;
         }
         Ok(found)
@@ -117,10 +139,15 @@ impl<'a> Tracer<'a> {
         Err(PedigreeError::Unreadable { what: "manifest", record: *record, whose })
     }
 
+    #[cfg(test)]
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
     /// Forgets the question before; whether there is anything to ask.
     fn begin(&mut self) -> bool {
         self.path.clear();
-        self.seen.clear();
+        self.answers.begin();
         !self.revoked.is_empty()
     }
 
@@ -139,31 +166,31 @@ impl<'a> Tracer<'a> {
         Ok(self.revoked.hit(bundle.keyid(), "its record was signed by key"))
     }
 
-    /// Whether a record is to be asked: not twice. One that leads back to itself is forged.
-    fn enters(&mut self, sha256: Sha256, asked: Asked) -> Result<bool, PedigreeError> {
-        if asked == Asked::Use {
-            if !self.path.insert(sha256) {
-                return Err(PedigreeError::Circle(sha256));
-            }
-            // Whoever may be used has bytes that may be.
-            self.seen.insert((sha256, Asked::Bytes));
+    /// Asks a record or an artifact, unless it was asked already. A record that leads back to itself is forged.
+    fn ask(&mut self, sha256: Sha256, asked: Asked, look: impl FnOnce(&mut Self) -> Answer) -> Answer {
+        if asked == Asked::Use && self.path.contains(&sha256) {
+            return Err(PedigreeError::Circle(sha256));
         }
-        let first = self.seen.insert((sha256, asked));
-        if !first && asked == Asked::Use {
+        if let Some(answer) = self.answers.find((sha256, asked)) {
+            return answer;
+        }
+        if asked == Asked::Use {
+            self.path.insert(sha256);
+        }
+        let open = self.answers.open((sha256, asked));
+        let found = look(self);
+        self.answers.close(&open, &found);
+        if asked == Asked::Use {
             self.path.remove(&sha256);
         }
-        Ok(first)
+        found
     }
 
-    fn of_source(
-        &mut self,
-        sha256: Sha256,
-        body: &SourceArtifact,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
-        if !self.enters(sha256, asked)? {
-            return Ok(None);
-        }
+    fn of_source(&mut self, sha256: Sha256, body: &SourceArtifact, asked: Asked) -> Answer {
+        self.ask(sha256, asked, |tracer| tracer.reaches_source(sha256, body, asked))
+    }
+
+    fn reaches_source(&mut self, sha256: Sha256, body: &SourceArtifact, asked: Asked) -> Answer {
         let revoked = self.revoked;
         let mut found = revoked
             .hit(sha256, "it is the source")
@@ -178,17 +205,11 @@ impl<'a> Tracer<'a> {
         if found.is_none() {
             found = self.of_bytes(body.artifact.sha256)?;
         }
-        self.path.remove(&sha256);
         Ok(found)
     }
 
     /// What reaches the record that a pool offered: of a candidate, or of a parent that was passed on.
-    fn of_origin(
-        &mut self,
-        sha256: Sha256,
-        body: &SourceArtifact,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
+    fn of_origin(&mut self, sha256: Sha256, body: &SourceArtifact, asked: Asked) -> Answer {
         let pedigree = self.pedigree;
         let Some(bred) = body.origin.manifest else { return Ok(None) };
         match (pedigree.manifests.get(&bred), pedigree.sources.get(&bred)) {
@@ -207,15 +228,11 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    fn of_candidate(
-        &mut self,
-        sha256: Sha256,
-        body: &CandidateManifest,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
-        if !self.enters(sha256, asked)? {
-            return Ok(None);
-        }
+    fn of_candidate(&mut self, sha256: Sha256, body: &CandidateManifest, asked: Asked) -> Answer {
+        self.ask(sha256, asked, |tracer| tracer.reaches_candidate(sha256, body, asked))
+    }
+
+    fn reaches_candidate(&mut self, sha256: Sha256, body: &CandidateManifest, asked: Asked) -> Answer {
         let revoked = self.revoked;
         let mut found = revoked
             .hit(sha256, "it is the candidate")
@@ -235,7 +252,6 @@ impl<'a> Tracer<'a> {
             let mut admissions = revoked.admitted.get(&sha256).into_iter().flatten();
             found = admissions.find_map(|record| revoked.hit(*record, "it was admitted by record"));
         }
-        self.path.remove(&sha256);
         Ok(found)
     }
 
@@ -243,10 +259,13 @@ impl<'a> Tracer<'a> {
     fn said_of(&self, sha256: Sha256, body: &CandidateManifest) -> Result<Option<Taint>, PedigreeError> {
         let (pedigree, revoked) = (self.pedigree, self.revoked);
         let lineage = pedigree.lineages.get(&body.lineage);
-        let mut suites = lineage.into_iter().flat_map(|lineage| &lineage.suites);
-        let found = suites.find_map(|suite| revoked.hit(suite.sha256?, "it was measured on suite"));
-        if found.is_some() {
-            return Ok(found);
+        let suites = lineage.into_iter().flat_map(|lineage| &lineage.suites);
+        for suite in suites.filter_map(|suite| suite.sha256) {
+            let asked = || revoked.hit(pedigree.asked_by(self.store, suite)?, "it was measured on the cases");
+            let found = revoked.hit(suite, "it was measured on suite").or_else(asked);
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         let made = [sha256, body.receipt].into_iter().chain(lineage.map(|lineage| lineage.compatibility));
         for record in made {
@@ -284,12 +303,7 @@ impl<'a> Tracer<'a> {
         Ok(None)
     }
 
-    fn of_parents(
-        &mut self,
-        sha256: Sha256,
-        body: &CandidateManifest,
-        asked: Asked,
-    ) -> Result<Option<Taint>, PedigreeError> {
+    fn of_parents(&mut self, sha256: Sha256, body: &CandidateManifest, asked: Asked) -> Answer {
         let pedigree = self.pedigree;
         let unreadable = |what, record| PedigreeError::Unreadable {
             what,
@@ -324,10 +338,11 @@ impl<'a> Tracer<'a> {
     }
 
     /// What reaches bytes: by anybody who has them.
-    fn of_bytes(&mut self, artifact: Sha256) -> Result<Option<Taint>, PedigreeError> {
-        if !self.seen.insert((artifact, Asked::Bytes)) {
-            return Ok(None);
-        }
+    fn of_bytes(&mut self, artifact: Sha256) -> Answer {
+        self.ask(artifact, Asked::Bytes, |tracer| tracer.reaches_bytes(artifact))
+    }
+
+    fn reaches_bytes(&mut self, artifact: Sha256) -> Answer {
         let pedigree = self.pedigree;
         for (sha256, body) in pedigree.manifests.iter().filter(|(_, it)| it.artifact.sha256 == artifact) {
             if let Some(taint) = self.of_candidate(*sha256, body, Asked::Bytes)? {

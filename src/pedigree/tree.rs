@@ -77,6 +77,10 @@ const MAX_GENERATIONS: usize = 1000;
 
 impl Pedigree {
     /// The pedigree of a candidate, by its manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`PedigreeError::Circle`] if somebody is among his own ancestors, or these are too many to have been bred.
     pub fn ancestry(&self, manifest: Sha256) -> Result<Ancestry, PedigreeError> {
         self.of_candidate(manifest, None, &mut Walk::default())
     }
@@ -188,7 +192,7 @@ impl Ancestry {
         };
         // Whoever looks for what is wrong with a store gets its pedigree all the same.
         match taint {
-            Ok(taint) => self.revoked = taint.map(|taint| taint.to_string()),
+            Ok(taint) => self.revoked = taint.map(|taint| tracer.told(&taint)),
             Err(error) => self.untraced = Some(error.to_string()),
         }
         for parent in &mut self.parents {
@@ -274,7 +278,7 @@ impl Ancestry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::base::digest::Digest;
     use crate::model::ModelConfig;
@@ -286,11 +290,11 @@ mod tests {
     use crate::record::lineage::{Ancestor, BoundBudget, BoundOperator, Expected, LineageTemplate};
     use crate::record::source::{Origin, SourceArtifact};
 
-    fn digest(text: &str) -> Sha256 {
+    pub(in crate::pedigree) fn digest(text: &str) -> Sha256 {
         Sha256::of(text.as_bytes())
     }
 
-    fn manifest(lineage: Sha256) -> CandidateManifest {
+    pub(in crate::pedigree) fn manifest(lineage: Sha256) -> CandidateManifest {
         let identity = Identity {
             architecture: Some(ModelConfig {
                 variant: Variant::PLAIN,
@@ -327,7 +331,7 @@ mod tests {
         }
     }
 
-    fn lineage(source: Sha256) -> LineageTemplate {
+    pub(in crate::pedigree) fn lineage(source: Sha256) -> LineageTemplate {
         let tail = Ancestor {
             name: "tail".parse().unwrap(),
             source,
@@ -366,7 +370,7 @@ mod tests {
         }
     }
 
-    fn source(bred: Sha256) -> SourceArtifact {
+    pub(in crate::pedigree) fn source(bred: Sha256) -> SourceArtifact {
         SourceArtifact {
             name: "tail".parse().unwrap(),
             role: "parent".to_owned(),

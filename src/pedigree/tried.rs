@@ -3,16 +3,23 @@
 //! The correction for many tests counts those of one plan. Who edits a plan until something passes makes as many
 //! tests as before, each as if it were the first. Nobody is kept from that, since a plan may be edited for any
 //! reason; but every plan is in the ledger before it runs, so their number can be told.
+//!
+//! A cycle under another name is no fresh start either, where its gates ask the same cases. Which cases a plan asks is in
+//! its registration and not in the ledger, so only who has the store can tell of those.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Pedigree;
+use super::{Pedigree, PedigreeError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::base::wording::count;
 use crate::ledger::{EntryKind, Leaf};
 use crate::record::plan::PlanRegistration;
 use crate::record::{self, Record};
+use crate::store::Store;
 
 /// The entries of other plans of a cycle before the entry `before`, as far as the ledger alone tells: all that are not
 /// `own` and not of this very registration.
@@ -24,9 +31,77 @@ pub fn other_plans(leaves: &[Leaf], plan: &PlanRegistration, own: Option<u64>, b
 
 /// The entries of a cycle's plans.
 pub fn plans<'l>(leaves: &'l [Leaf], cycle: &Name) -> impl Iterator<Item = &'l Leaf> {
-    leaves.iter().filter(move |leaf| {
-        leaf.kind == EntryKind::Plan && leaf.predicate_type == PlanRegistration::TYPE && leaf.cycle == *cycle
-    })
+    every_plan(leaves).filter(move |leaf| leaf.cycle == *cycle)
+}
+
+/// The entries of plans of other cycles.
+pub fn elsewhere<'l>(leaves: &'l [Leaf], cycle: &Name) -> impl Iterator<Item = &'l Leaf> {
+    every_plan(leaves).filter(move |leaf| leaf.cycle != *cycle)
+}
+
+fn every_plan(leaves: &[Leaf]) -> impl Iterator<Item = &Leaf> {
+    let is = |leaf: &&Leaf| leaf.kind == EntryKind::Plan && leaf.predicate_type == PlanRegistration::TYPE;
+    leaves.iter().filter(is)
+}
+
+/// A plan of another cycle whose gates ask cases that this one's ask, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// Its entry.
+    pub entry: u64,
+    /// The cycle.
+    pub cycle: Name,
+}
+
+/// The plans of other cycles before the entry `before` whose gates ask cases that this one's ask, too, and that try
+/// something else. `known` are registrations by their digests: one that is gone might ask anything.
+///
+/// # Errors
+///
+/// If records are needed and the store cannot be read.
+pub fn same_cases(
+    store: &Store,
+    known: &BTreeMap<Sha256, PlanRegistration>,
+    leaves: &[Leaf],
+    plan: &PlanRegistration,
+    before: u64,
+) -> Result<Vec<Elsewhere>, PedigreeError> {
+    let sharing = sharing(known, leaves, plan, before);
+    if sharing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pedigree = Pedigree::load(store)?;
+    let others = sharing
+        .into_iter()
+        .filter(|leaf| known.get(&leaf.record).is_none_or(|other| differ(&pedigree, plan, other)));
+    Ok(others.map(|leaf| Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone() }).collect())
+}
+
+/// The same, whatever they try.
+fn sharing<'l>(
+    known: &BTreeMap<Sha256, PlanRegistration>,
+    leaves: &'l [Leaf],
+    plan: &PlanRegistration,
+    before: u64,
+) -> Vec<&'l Leaf> {
+    let own = asked(plan);
+    if own.is_empty() {
+        return Vec::new();
+    }
+    let shares = |leaf: &&Leaf| {
+        known.get(&leaf.record).is_none_or(|other| asked(other).iter().any(|cases| own.contains(cases)))
+    };
+    elsewhere(leaves, &plan.cycle).filter(|leaf| leaf.index < before).filter(shares).collect()
+}
+
+/// The cases that a plan's gates ask, by digest.
+fn asked(plan: &PlanRegistration) -> BTreeSet<Sha256> {
+    let gates = plan.gates.as_array().into_iter().flatten();
+    let suites = gates.filter_map(|gate| gate.pointer("/gate/rule/metric/suites")?.as_array()).flatten();
+    let names: BTreeSet<&str> = suites.filter_map(Value::as_str).collect();
+    let asked = plan.suites.iter().filter(|suite| names.contains(suite.name.as_str()));
+    asked.filter_map(|suite| suite.sha256).collect()
 }
 
 /// The digests that a registration has, and had before what ranks and how many are chosen was registered: a plan
@@ -37,7 +112,7 @@ pub fn spellings(plan: &PlanRegistration) -> Vec<Sha256> {
 }
 
 /// Whether a plan could pass where another fails: it differs in what is made, from what or by which seed, or in what
-/// is asked. Limits that no candidate is held to, what an approver reads and what ranks afterwards are not that. What
+/// is asked. What its cycle is called, limits that no candidate is held to, what an approver reads and what ranks afterwards are not that. What
 /// cannot be read is taken for another plan.
 pub fn differ(pedigree: &Pedigree, one: &PlanRegistration, other: &PlanRegistration) -> bool {
     let (one, other) = (tries(pedigree, one), tries(pedigree, other));
@@ -70,6 +145,8 @@ fn blank(value: &mut Value) {
             // Digests of records that have the rest of it.
             members.remove("compatibility");
             members.remove("source");
+            // Nothing is drawn by it.
+            members.remove("cycle");
             if let Some(Value::Object(budget)) = members.get_mut("budget") {
                 budget.retain(|limit, _| limit == "artifact");
             }
@@ -83,16 +160,26 @@ fn blank(value: &mut Value) {
 }
 
 /// What other plans mean for a gate, as a sentence; none if there are none.
-pub fn told(others: &[u64]) -> Option<String> {
-    if others.is_empty() {
+pub fn told(others: &[u64], elsewhere: &[Elsewhere]) -> Option<String> {
+    let listed = |entries: Vec<String>| entries.join(", ");
+    let mut parts = Vec::new();
+    if !others.is_empty() {
+        let (plans, are) = (count(others.len(), "other plan"), if others.len() == 1 { "is" } else { "are" });
+        let entries = listed(others.iter().map(u64::to_string).collect());
+        parts.push(format!("{plans} of this cycle {are} in the ledger (by entry: {entries})"));
+    }
+    if !elsewhere.is_empty() {
+        let (plans, ask) =
+            (count(elsewhere.len(), "plan"), if elsewhere.len() == 1 { "asks" } else { "ask" });
+        let entry = |plan: &Elsewhere| format!("{} of `{}`", plan.entry, plan.cycle);
+        let entries = listed(elsewhere.iter().map(entry).collect());
+        parts.push(format!("{plans} of other cycles {ask} the same cases (by entry: {entries})"));
+    }
+    if parts.is_empty() {
         return None;
     }
-    let entries = others.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    let (plans, are) = (count(others.len(), "other plan"), if others.len() == 1 { "is" } else { "are" });
-    Some(format!(
-        "{plans} of this cycle {are} in the ledger (by entry: {entries}); a gate's correction for many tests counts \
-         those of its own plan alone"
-    ))
+    let parts = parts.join("; ");
+    Some(format!("{parts}; a gate's correction for many tests counts those of its own plan alone"))
 }
 
 #[cfg(test)]
@@ -100,7 +187,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::evaluate::Options;
     use crate::ledger::NewEntry;
+    use crate::record::lineage::BoundSuite;
     use crate::record::plan::FinalUse;
 
     fn leaf(index: u64, kind: EntryKind, cycle: &str, predicate_type: &str) -> Leaf {
@@ -151,6 +240,55 @@ mod tests {
     }
 
     #[test]
+    fn a_cycle_under_another_name_asks_the_same_cases() {
+        let plan = |cycle: &str, cases: &str, asks: bool| {
+            let suites: &[&str] = if asks { &["sums"] } else { &[] };
+            PlanRegistration {
+                cycle: cycle.parse().unwrap(),
+                suites: vec![BoundSuite {
+                    name: "sums".parse().unwrap(),
+                    kind: "exact_match".to_owned(),
+                    sha256: Some(Sha256::of(cases.as_bytes())),
+                    options: Options::default(),
+                    r#use: "both".to_owned(),
+                }],
+                gates: json!([{ "candidates": [], "gate": { "rule": { "metric": { "suites": suites } } } }]),
+                ..registration()
+            }
+        };
+        let spring = plan("spring", "cases", true);
+        let others = [
+            plan("spring", "cases", true),
+            PlanRegistration { seed: "another".to_owned(), ..plan("autumn", "cases", true) },
+            plan("renamed", "cases", true),
+            PlanRegistration { seed: "another".to_owned(), ..plan("other-cases", "others", true) },
+            PlanRegistration { seed: "another".to_owned(), ..plan("asks-nothing", "cases", false) },
+        ];
+        let digest = |plan: &PlanRegistration| Sha256::of(&record::to_bytes(plan).unwrap());
+        let mut leaves: Vec<Leaf> = Vec::new();
+        for (index, other) in (0..).zip(&others) {
+            let leaf = leaf(index, EntryKind::Plan, other.cycle.as_str(), PlanRegistration::TYPE);
+            leaves.push(Leaf { record: digest(other), ..leaf });
+        }
+        leaves.push(leaf(5, EntryKind::Plan, "lost", PlanRegistration::TYPE));
+        leaves.push(leaf(6, EntryKind::Plan, "lost", FinalUse::TYPE));
+        let known: BTreeMap<_, _> = others.iter().map(|other| (digest(other), other.clone())).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let found = |plan: &PlanRegistration, before| {
+            let found = same_cases(&store, &known, &leaves, plan, before).unwrap();
+            found.iter().map(|plan| format!("{} {}", plan.entry, plan.cycle)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            found(&spring, u64::MAX),
+            ["1 autumn", "5 lost"],
+            "nothing else tries another thing on these"
+        );
+        assert_eq!(found(&spring, 5), ["1 autumn"]);
+        assert!(found(&plan("spring", "cases", false), u64::MAX).is_empty(), "whose gates ask no cases");
+    }
+
+    #[test]
     fn only_plans_of_the_cycle_that_were_entered_before_count() {
         let plan = PlanRegistration::TYPE;
         let leaves = [
@@ -170,8 +308,16 @@ mod tests {
         let record = Sha256::of(&record::to_bytes(&old).unwrap());
         let again = [&leaves[..5], &[Leaf { record, ..leaves[5].clone() }]].concat();
         assert_eq!(other_plans(&again, &spring, Some(4), u64::MAX), [0]);
-        assert_eq!(told(&[]), None);
-        assert!(told(&[0]).unwrap().starts_with("1 other plan of this cycle is in the ledger (by entry: 0)"));
-        assert!(told(&[0, 5]).unwrap().starts_with("2 other plans of this cycle are in"));
+        assert_eq!(told(&[], &[]), None);
+        let alone = told(&[0], &[]).unwrap();
+        assert!(alone.starts_with("1 other plan of this cycle is in the ledger (by entry: 0); a gate's"));
+        assert!(told(&[0, 5], &[]).unwrap().starts_with("2 other plans of this cycle are in"));
+        let there = Elsewhere { entry: 2, cycle: "autumn".parse().unwrap() };
+        let both = told(&[0], std::slice::from_ref(&there)).unwrap();
+        assert!(
+            both.contains("; 1 plan of other cycles asks the same cases (by entry: 2 of `autumn`); a"),
+            "{both}"
+        );
+        assert!(told(&[], &[there]).unwrap().starts_with("1 plan of other cycles asks"));
     }
 }

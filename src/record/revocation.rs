@@ -9,9 +9,10 @@ use crate::base::digest::Sha256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
-    /// `candidate`, `source`, `artifact`, `suite`, `key`, `dataset`, `admission`, or `unknown` to this store.
+    /// `candidate`, `source`, `artifact`, `suite`, `cases`, `key`, `dataset`, `admission`, or `unknown` to this store.
     pub what: String,
-    /// Its digest: of a data set, the SHA-256 of its declared name; of a key, its id.
+    /// Its digest: of a data set, the SHA-256 of its declared name; of a key, its id; of cases, what is asked in
+    /// whatever order.
     pub subject: Sha256,
     /// The declared name, of a data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

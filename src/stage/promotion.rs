@@ -111,7 +111,7 @@ fn taken_back_since(context: &Context<'_>) -> Result<Option<String>, StageError>
         return Ok(None);
     };
     if let Some(taint) = context.taint_of_candidate(subject.sha256, &manifest)? {
-        return Ok(Some(taint.to_string()));
+        return Ok(Some(context.told(&taint)?));
     }
     let params: Params = context.params()?;
     let refused = context.refused((subject.sha256, &manifest), &asking_somebody(&params.gates))?;

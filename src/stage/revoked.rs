@@ -87,6 +87,13 @@ impl Context<'_> {
         Ok(own.into_iter().chain(rejected).min_by_key(|(entry, ..)| *entry))
     }
 
+    /// What a taint says, for people: records have its own words, or they would change with what a store holds.
+    pub(super) fn told(&self, taint: &Taint) -> Result<String, StageError> {
+        let revoked = self.revoked()?;
+        shared(self.store, |pedigree| Tracer::new(pedigree, &revoked, self.store).told(taint))
+            .map_err(stage_error)
+    }
+
     fn traced(
         &self,
         ask: impl FnOnce(&mut Tracer<'_>) -> Result<Option<Taint>, PedigreeError>,

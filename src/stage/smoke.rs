@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Whole;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::model::ModelConfig;
 use crate::record::candidate::CandidateManifest;
 use crate::record::receipt::OperatorReceipt;
 use crate::record::smoke::{Evaluated, PromptRun, RuntimeSmoke};
@@ -90,9 +92,7 @@ impl Stage for SmokeStage {
             Ok(checkpoint) => checkpoint,
             Err(why) => return cannot_run(context, subject, artifact_bytes, &why),
         };
-        let config = &checkpoint.config;
-        let cache = 2 * 4 * u64::from(config.layer_count) * u64::from(config.max_context);
-        let cache_bytes = cache * u64::from(config.kv_head_count) * u64::from(config.head_dim);
+        let cache_bytes = cache_bytes(&checkpoint.config);
         let model = Model::new(Arc::new(checkpoint))?;
         let mut prompts = Vec::new();
         for prompt in &params.prompts {
@@ -133,6 +133,9 @@ impl Stage for SmokeStage {
         if !smoke.prompts.iter().map(|run| &run.prompt).eq(prompts) || smoke.quality_claim != claim {
             return refuse("the record is of other prompts");
         }
+        if let Some(why) = opened_otherwise(context, &params.name, &smoke)? {
+            return refuse(&why);
+        }
         let clean = smoke.prompts.iter().all(|run| run.complaint().is_none());
         if smoke.passed != (clean && smoke.cannot_run.is_none()) {
             return refuse("the prompts come to something else than the record says");
@@ -142,6 +145,36 @@ impl Stage for SmokeStage {
         }
         Ok(())
     }
+}
+
+/// Bytes of keys and values for one full context, in f32.
+fn cache_bytes(config: &ModelConfig) -> u64 {
+    let numbers = 2 * u64::from(config.layer_count) * u64::from(config.max_context);
+    4 * numbers * u64::from(config.kv_head_count) * u64::from(config.head_dim)
+}
+
+/// What a record says of a model otherwise than its file, which is opened for that and not run. An adapter changes no
+/// dimensions, so the model it is added to is enough; whether the two can be run together is not asked.
+fn opened_otherwise(
+    context: &Context<'_>,
+    name: &Name,
+    smoke: &RuntimeSmoke,
+) -> Result<Option<String>, StageError> {
+    let adapted = context.optional("base").is_some();
+    let model = context.model(if adapted { "base" } else { "artifact" })?;
+    let (cache, as_said) = match (Whole { model, adapter: None }.runnable(name)?, &smoke.cannot_run) {
+        (Ok(checkpoint), None) => (cache_bytes(&checkpoint.config), true),
+        (Ok(_), Some(_)) => (0, adapted),
+        (Err(_), said) => (0, said.is_some()),
+    };
+    Ok(if !as_said {
+        Some("whether the model can be run here is not what the record says".to_owned())
+    } else if smoke.cache_bytes != cache {
+        let found = smoke.cache_bytes;
+        Some(format!("the model's keys and values take {cache} bytes, the record says {found}"))
+    } else {
+        None
+    })
 }
 
 /// What may be claimed of a model that ran, and of one that did not.

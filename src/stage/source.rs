@@ -103,7 +103,8 @@ impl Stage for SourceStage {
         let bytes = crate::record::to_bytes(&record)
             .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;
         if let Some(taint) = context.taint_of_source(Sha256::of(&bytes), &record)? {
-            return Err(StageError::Refused(format!("`{}` cannot be a parent: {taint}", record.name)));
+            let why = context.told(&taint)?;
+            return Err(StageError::Refused(format!("`{}` cannot be a parent: {why}", record.name)));
         }
         let mut made = context.made(&record, Verdict::Pass, summary)?;
         // Later stages and later cycles find the files of a folder by this list.
@@ -124,7 +125,10 @@ impl Stage for SourceStage {
             Some((body, subject)) => context.taint_of_source(subject.sha256, &body)?,
             None => None,
         };
-        let why = taint.map_or_else(String::new, |taint| format!(": {taint}"));
+        let why = match taint {
+            Some(taint) => format!(": {}", context.told(&taint)?),
+            None => String::new(),
+        };
         Ok(format!("it was taken back since and cannot be a parent any more{why}"))
     }
 }

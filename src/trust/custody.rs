@@ -18,6 +18,10 @@ pub struct Custody {
 
 impl Custody {
     /// What lies in a plan's folder: `trust.toml`, and `keys/` unless another folder is named.
+    ///
+    /// # Errors
+    ///
+    /// If there is a trust file that cannot be read or has a mistake.
     pub fn of(folder: &Path, keys: Option<&Path>) -> Result<Self, TrustError> {
         let file = folder.join(TRUST_FILE);
         // A dangling link is a trust file that is gone, not one that never was.
@@ -42,6 +46,10 @@ impl Custody {
 
     /// The key of a role, if there is one. One that the trust file does not know is refused: what it
     /// signed would be refused later.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be read, others can read it, or the trust file does not have it for what the role signs.
     pub fn signer(&self, role: Role) -> Result<Option<SecretKey>, TrustError> {
         let Some(key) = self.keyring.as_ref().map(|ring| ring.secret(role)).transpose()?.flatten() else {
             return Ok(None);
@@ -56,6 +64,10 @@ impl Custody {
 
     /// Every public key there is: those of the trust file, or without one those of the folder of keys, each
     /// for what its role may sign.
+    ///
+    /// # Errors
+    ///
+    /// If the folder of keys or a key in it cannot be read.
     pub fn public_keys(&self) -> Result<Trust, TrustError> {
         if let Some(trust) = &self.trust {
             return Ok(trust.clone());
@@ -71,6 +83,10 @@ impl Custody {
     }
 
     /// Every key of a role, `ROLE` and `ROLE.NAME`, by stem, with its secret half where that is at hand.
+    ///
+    /// # Errors
+    ///
+    /// If the folder of keys or a key of the role cannot be read, or others can read a secret one.
     pub fn keys_of(&self, role: Role) -> Result<Vec<(Name, PublicKey, Option<SecretKey>)>, TrustError> {
         let Some(ring) = &self.keyring else { return Ok(Vec::new()) };
         let mut keys = Vec::new();

@@ -77,11 +77,19 @@ struct Entry {
 
 impl Trust {
     /// Reads a trust file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::text`] and [`Self::parse`].
     pub fn load(path: &Path) -> Result<Self, TrustError> {
         Self::parse(&Self::text(path)?, path)
     }
 
     /// The text of a trust file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened, is no text, or is too long.
     pub fn text(path: &Path) -> Result<String, TrustError> {
         let mut text = String::new();
         let file = std::fs::File::open(path).at("open the trust file", path)?;
@@ -94,6 +102,10 @@ impl Trust {
     }
 
     /// Reads the text of a trust file; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::File`] with the place of the first mistake.
     pub fn parse(text: &str, path: &Path) -> Result<Self, TrustError> {
         let wrong = |at: usize, why: String| {
             let (line, column) = line_column(text, at);
@@ -143,6 +155,10 @@ impl Trust {
     }
 
     /// Trust in these approvers and nobody else: what a gate names. The reason is a phrase.
+    ///
+    /// # Errors
+    ///
+    /// If a key cannot be read, is of another kind, or is there twice.
     pub fn in_approvers(keys: impl IntoIterator<Item = (Name, String)>) -> Result<Self, String> {
         let mut trusted: Vec<TrustedKey> = Vec::new();
         for (name, public) in keys {
@@ -186,6 +202,10 @@ impl Trust {
     }
 
     /// The key with this id, if it may sign this.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::UnknownKey`], or [`TrustError::WrongRole`] if it signs other things.
     pub fn allowed(&self, id: Sha256, claim: Claim) -> Result<&TrustedKey, TrustError> {
         let key = self.keys.iter().find(|key| key.public.id() == id).ok_or(TrustError::UnknownKey(id))?;
         if key.claims.contains(&claim) {

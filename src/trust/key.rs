@@ -48,6 +48,10 @@ enum Public {
 
 impl PublicKey {
     /// The Ed25519 key with these 32 bytes; the reason is a phrase.
+    ///
+    /// # Errors
+    ///
+    /// If they are no point of the curve, or a weak one.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, String> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes);
         let key = key.map_err(|_| "is no point of the curve".to_owned())?;
@@ -56,11 +60,19 @@ impl PublicKey {
     }
 
     /// Reads the SPKI PEM of a `.pub.pem` file.
+    ///
+    /// # Errors
+    ///
+    /// If it is no PEM of a public key, or no key of a kind that is used here.
     pub fn from_pem(text: &str) -> Result<Self, String> {
         Self::from_spki(&pem::read_public(text)?)
     }
 
     /// Reads base64 of SPKI DER: what stands between the lines of the PEM file.
+    ///
+    /// # Errors
+    ///
+    /// If it is not base64, or no key of a kind that is used here.
     pub fn from_base64(text: &str) -> Result<Self, String> {
         Self::from_spki(&base64::decode(text).ok_or_else(|| "is not base64".to_owned())?)
     }
@@ -113,6 +125,10 @@ impl PublicKey {
     }
 
     /// Checks a signature strictly: no malleable, mixed-order or small-order ones.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::BadSignature`] if it is not this key's over these bytes.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), TrustError> {
         let holds = match &self.0 {
             Public::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
@@ -150,11 +166,19 @@ enum Secret {
 
 impl SecretKey {
     /// A new Ed25519 key from the operating system's randomness.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no random bytes.
     pub fn generate() -> Result<Self, DiskError> {
         Self::generate_for(Algorithm::Ed25519)
     }
 
     /// A new key from the operating system's randomness.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no random bytes.
     pub fn generate_for(algorithm: Algorithm) -> Result<Self, DiskError> {
         let source = "/dev/urandom";
         loop {
@@ -185,6 +209,10 @@ impl SecretKey {
     }
 
     /// Reads the PKCS#8 PEM of a `.pem` file.
+    ///
+    /// # Errors
+    ///
+    /// If it is no PEM of a secret key, or its public half is not its own.
     pub fn from_pem(text: &str) -> Result<Self, String> {
         match pem::read_secret(text)? {
             pem::Scalar::Ed25519(seed) => Ok(Self::from_seed(&seed)),

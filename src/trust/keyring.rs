@@ -56,6 +56,10 @@ impl Keyring {
     }
 
     /// Makes a key. One that is there is never replaced: what it signed would lose its name.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::Exists`] if there is a key of that name; else if the folder cannot be written.
     pub fn generate(&self, role: Role, name: Option<&Name>) -> Result<KeyFile, TrustError> {
         let stem = stem(role, name)?;
         let key = SecretKey::generate_for(role.algorithm())?;
@@ -77,6 +81,10 @@ impl Keyring {
     }
 
     /// Every key, by stem.
+    ///
+    /// # Errors
+    ///
+    /// If the folder or a public key in it cannot be read.
     pub fn list(&self) -> Result<Vec<KeyFile>, TrustError> {
         let mut keys = Vec::new();
         let entries = match std::fs::read_dir(&self.folder) {
@@ -97,6 +105,10 @@ impl Keyring {
     }
 
     /// The secret key of a role without a name; none if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_secret`] but for a file that is not there, and if it is a key of another kind than the role has.
     pub fn secret(&self, role: Role) -> Result<Option<SecretKey>, TrustError> {
         let path = self.secret_path(&stem(role, None)?);
         match read_secret(&path) {
@@ -124,6 +136,10 @@ fn stem(role: Role, name: Option<&Name>) -> Result<Name, TrustError> {
 }
 
 /// Reads a secret key; one that others can read is refused.
+///
+/// # Errors
+///
+/// [`TrustError::Exposed`] if others can read it, [`TrustError::BadKey`] if it is none; else if it cannot be read.
 pub fn read_secret(path: &Path) -> Result<SecretKey, TrustError> {
     let mut file = open(path)?;
     let mode = file.metadata().at("examine", path)?.mode() & 0o777;
@@ -135,6 +151,10 @@ pub fn read_secret(path: &Path) -> Result<SecretKey, TrustError> {
 }
 
 /// Reads a public key.
+///
+/// # Errors
+///
+/// [`TrustError::BadKey`] if it is none; else if it cannot be read.
 pub fn read_public(path: &Path) -> Result<PublicKey, TrustError> {
     let text = read(&mut open(path)?, path)?;
     PublicKey::from_pem(&text).map_err(|why| bad(path, &why))

@@ -348,12 +348,17 @@ fn the_threat_of_a_forged_sidecar_that_a_decision_would_rest_on() {
 #[test]
 fn the_threat_of_forged_records_behind_the_gates_of_everybody() {
     type Forgery = (&'static str, fn(&mut Value), &'static str);
-    let forgeries: [Forgery; 4] = [
+    let forgeries: [Forgery; 5] = [
         ("02-compat/ties.json", |body| body["checks"] = json!([]), "compat:ties does not follow"),
         (
             "06-smoke/ties.json",
             |body| body["prompts"][0]["prompt"] = json!("an easier one"),
             "the record is of other prompts",
+        ),
+        (
+            "06-smoke/ties.json",
+            |body| body["cache_bytes"] = json!(1),
+            "keys and values take 2048 bytes, the record says 1",
         ),
         (
             "07-eval/ties.digits.json",
@@ -376,6 +381,22 @@ fn the_threat_of_forged_records_behind_the_gates_of_everybody() {
         said.complains("the decision on `ties` is not entered").complains(why);
         assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
     }
+}
+
+/// A refusal is the last word, so nobody is refused for not running who could.
+#[test]
+fn the_threat_of_a_smoke_run_that_is_said_to_be_impossible() {
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "06-smoke/ties.json", |body| {
+        (body["prompts"], body["passed"]) = (json!([]), json!(false));
+        (body["quality_claim"], body["cannot_run"]) = (json!("not-run"), json!("too old"));
+        body["cache_bytes"] = json!(0);
+    });
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("the decision on `ties` is not entered")
+        .complains("whether the model can be run here is not what the record says");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
 }
 
 /// What a gate found is not forgotten because it cannot be read.

@@ -145,14 +145,25 @@ fn a_name_means_the_candidate_of_the_plan_that_is_named() {
 fn what_is_revoked_taints_all_that_descends_from_it() {
     let space = two_cycles();
     let average = lineage(&space, "average")["record"].as_str().unwrap().to_owned();
+    let pool = space.read(".studbook/runs/tiny/12-recipe/pool.toml");
+    let model = pool.lines().find_map(|line| line.strip_prefix("artifact = \"")).unwrap();
+    let known = format!(" (tiny/average, its model is BLAKE3 {})", &model[..12]);
     let said = space.studbook(&["revoke", &average, "--reason", "found to be copied"]).exits(0);
-    let said = said.says("candidate ").says("tainted: tiny/average").says("tainted: second/child");
+    let said = said
+        .says(&format!("candidate {}{known} is revoked by", &average[..12]))
+        .says("tainted: tiny/average")
+        .says("tainted: second/child");
     assert!(said.out.contains("its parent `average` is tainted: it is the candidate"), "{}", said.out);
     assert!(said.out.contains("released in registry/second"), "{}", said.out);
     let child = lineage(&space, "child");
     let marks = [&child["revoked"], &child["parents"][0]["revoked"]].map(|mark| mark.as_str().unwrap_or("-"));
     assert!(marks[0].starts_with("its parent `average` is tainted: "), "{marks:?}");
     assert!(marks[1].starts_with("it is the candidate") && marks[1].contains("ledger entry 5"), "{marks:?}");
+    assert!(
+        marks[0].ends_with(&format!(" (the model of tiny/average, BLAKE3 {})", &model[..12])),
+        "{marks:?}"
+    );
+    assert!(marks[1].ends_with(&known), "{marks:?}");
     assert_eq!(child["parents"][1].get("revoked"), None);
     let shown =
         space.studbook(&["lineage", "child"]).exits(0).says("[admitted]  revoked: it is the candidate");
@@ -169,8 +180,10 @@ fn what_is_revoked_taints_all_that_descends_from_it() {
         run.out,
         run.err
     );
+    run.complains(&format!("BLAKE3 {})", &model[..12]));
     let run = space.studbook(&["run", "plan.toml"]).exits(3);
     assert!(run.out.contains("not-revoked: it is the candidate"), "{}", run.out);
+    run.says(&format!("which ledger entry 5 revokes{known}"));
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
     assert!(!space.read(".studbook/registry/second/selector.json").contains("child"));
     space.studbook(&["verify", "plan.toml"]).exits(0);
@@ -193,6 +206,7 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
     assert_eq!(run(&"ab".repeat(32), "unknown"), 0);
     // All three of the first cycle were measured on it, and the second's child descends from one.
     assert_eq!(run(&suite, "suite"), 4);
+    space.studbook(&["lineage", "average"]).exits(0).says("revokes (the suite `digits`)");
     // `tasks` was made without it.
     let [record, artifact] = ["record", "artifact"].map(|digest| three[digest].as_str().unwrap());
     assert_eq!(run(record, "source"), 3);
@@ -210,6 +224,50 @@ fn a_source_a_model_a_suite_and_a_dataset_can_be_revoked() {
     space.studbook(&["run", "plan.toml"]).exits(1);
 }
 
+/// Another order of lines is another file, and the same cases.
+#[test]
+fn a_revoked_suite_does_not_come_back_in_another_order() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let suite = |name: &str| studbook::base::digest::Sha256::of(space.read(name).as_bytes()).to_hex();
+    let turned = |name: &str, from: &str| {
+        let lines: Vec<String> =
+            space.read("suite.jsonl").lines().rev().map(|case| format!("{case}\n")).collect();
+        space.write(name, lines.concat().replace("\"id\":\"c", from).as_bytes());
+    };
+    // One that was there before, and one that comes after.
+    turned("turned.jsonl", "\"id\":\"t");
+    let other = |cycle: &str, file: &str| {
+        let plan = space.read("plan.toml").replace("name = \"tiny\"", &format!("name = \"{cycle}\""));
+        space.write(&format!("{cycle}.toml"), plan.replace("suite.jsonl", file).as_bytes());
+        space.studbook(&["run", &format!("{cycle}.toml"), "--quiet"])
+    };
+    other("turned", "turned.jsonl").exits(3);
+    space.studbook(&["export", "turned.toml", "average", "--out", "d"]).exits(0);
+    let said = space.studbook(&["revoke", &suite("suite.jsonl"), "--reason", "leaked"]).exits(0);
+    said.says("tainted: tiny/average").says("tainted: turned/average");
+    let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0);
+    assert!(log.out.contains(&suite("turned.jsonl")), "{}", log.out);
+    space
+        .studbook(&["verify", "d", "--ledger", ".studbook/ledger"])
+        .exits(4)
+        .says("revokes the suite `digits`");
+    turned("later.jsonl", "\"id\":\"l");
+    let refused = other("later", "later.jsonl").says("refused  not-revoked: it was measured on the cases ");
+    refused.says("revokes (what the suite `digits` asks)");
+    // Other cases are others.
+    space.write("fresh.jsonl", space.read("suite.jsonl").replace("p0=", "q0=").as_bytes());
+    other("fresh", "fresh.jsonl").says("average    admitted");
+    // Whose file is not what it was, is known by its digest alone.
+    let fresh = suite("fresh.jsonl");
+    space.edit("fresh.jsonl", "q0=", "r0=");
+    space
+        .studbook(&["revoke", &fresh, "--reason", "leaked"])
+        .exits(0)
+        .says("tainted: fresh/average")
+        .complains("its cases are not at hand as they were");
+}
+
 #[test]
 fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     let space = two_cycles();
@@ -218,7 +276,14 @@ fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     let shown = ".studbook/runs/tiny/12-recipe/pool.toml";
     space.write("pool.toml", space.read(shown).as_bytes());
     space.edit("second.toml", shown, "pool.toml");
-    space.studbook(&["retire", "average", "--reason", "superseded"]).exits(0).says("by ledger entry 5");
+    let retire = |reason| space.studbook(&["retire", "average", "--reason", reason]).exits(0);
+    retire("superseded").says("average is retired by ledger entry 5");
+    let entries = || space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let before = entries();
+    for reason in ["superseded", "there is a better one"] {
+        retire(reason).says("average is retired already, by ledger entry 5: nothing is entered");
+    }
+    assert_eq!(entries(), before);
     space.studbook(&["run", "plan.toml"]).exits(3).complains("; without average, retired by ledger entry 5");
     assert!(!space.read(shown).contains("average"), "{}", space.read(shown));
     assert!(space.read(".studbook/runs/tiny/12-recipe/tiny.json").contains("retired by ledger entry 5"));
@@ -303,15 +368,25 @@ fn a_pool_parent_that_is_damaged_or_lost_is_a_finding() {
         }
         let said = space.studbook(&["verify", "second.toml"]).exits(4).says("FAIL  parent: ");
         said.says("nothing else was checked").says("1 checked, 1 failed");
-        space.studbook(&["check", "second.toml"]).exits(2);
+        space.studbook(&["check", "second.toml"]).exits(4);
     }
+    std::fs::write(&object, &bytes).unwrap();
+    // So is one whose record is lost: the store had it when it wrote the pool.
+    let object = space.path(&object_of(&space, "tiny/05-candidate/average.json"));
+    std::fs::remove_file(&object).unwrap();
+    let lost = "the pool of `tiny` cannot offer `average`: the record ";
+    for command in ["check", "run", "plan"] {
+        let said = space.studbook(&[command, "second.toml"]).exits(4).complains(lost);
+        said.complains("of the candidate that ledger entry 1 admits cannot be read in this store");
+    }
+    space.studbook(&["verify", "second.toml"]).exits(4).says("FAIL  parent: the pool of `tiny` cannot offer");
     // A mistake of the plan is one.
     space.edit("second.toml", "operator = \"blend\"", "operator = \"blond\"");
     space.studbook(&["verify", "second.toml"]).exits(2).complains("blond");
 }
 
 /// The file of the store with the bytes of a record that is shown.
-fn object(space: &Space, shown: &str) -> String {
+fn object_of(space: &Space, shown: &str) -> String {
     let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();
     let digest = studbook::base::digest::Digest::of(&bytes).to_hex();
     format!(".studbook/objects/{}/{}", &digest[..2], &digest[2..])
@@ -324,7 +399,7 @@ fn an_ancestor_that_cannot_be_looked_at_closes_the_gate() {
     let three = lineage(&space, "child")["parents"][1]["artifact"].as_str().unwrap().to_owned();
     let one = lineage(&space, "average")["parents"][0]["artifact"].as_str().unwrap().to_owned();
     assert_ne!(one, three);
-    let lost = object(&space, "tiny/03-lineage/average.json");
+    let lost = object_of(&space, "tiny/03-lineage/average.json");
     std::fs::remove_file(space.path(&lost)).unwrap();
     // While nothing is revoked there is nothing to look for.
     space.studbook(&["run", "second.toml"]).exits(0);
@@ -369,7 +444,7 @@ fn a_lost_manifest_gives_the_bytes_of_a_revoked_candidate_to_nobody() {
     let space = two_cycles();
     let bytes = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
     space.write("copy.slm", &bytes);
-    let lost = object(&space, "tiny/05-candidate/average.json");
+    let lost = object_of(&space, "tiny/05-candidate/average.json");
     space.studbook(&["revoke", "tiny/average", "--reason", "bad"]).exits(0).says("by ledger entry 5");
     std::fs::remove_file(space.path(&lost)).unwrap();
     let from = "from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"";
@@ -388,7 +463,7 @@ fn a_revocation_closes_whoever_cannot_be_looked_at() {
     space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
     let revoke = |data: &str| space.studbook(&["revoke", "--dataset", data, "--reason", "r"]).exits(0);
     revoke("a").says("nothing in this store descends from it");
-    let manifest = object(&space, "tiny/05-candidate/average.json");
+    let manifest = object_of(&space, "tiny/05-candidate/average.json");
     std::fs::remove_file(space.path(&manifest)).unwrap();
     let why = "its manifest cannot be read in this store, so nobody can tell whether this reaches it";
     revoke("b").says("tainted: tiny/average ").says(why).says("released in registry/tiny");

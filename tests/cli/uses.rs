@@ -61,6 +61,76 @@ fn other_plans_of_a_cycle_are_told_wherever_its_gates_are() {
     space.studbook(&["verify", "first", "--ledger", ".studbook/ledger"]).exits(0);
 }
 
+/// Who calls the cycle otherwise makes as many tests of the same cases.
+#[test]
+fn plans_of_other_cycles_that_ask_the_same_cases_are_told_wherever_gates_are() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let renamed = |name: &str| PLAN.replace("name = \"tiny\"", &format!("name = \"{name}\""));
+    let run = |plan: &str| {
+        space.write("renamed.toml", plan.as_bytes());
+        space.studbook(&["run", "renamed.toml", "--quiet"]).exits(3)
+    };
+    // Under another name alone it comes to the same.
+    assert!(!run(&renamed("again")).out.contains("same cases"));
+    let told = "2 plans of other cycles ask the same cases (by entry: 0 of `tiny`, 3 of `again`); a gate's correction";
+    run(&renamed("afresh").replace("min = 0.5", "min = 0.4")).says(told);
+    space.studbook(&["status", "renamed.toml"]).exits(0).says(told);
+    let json = space.studbook(&["status", "renamed.toml", "--format", "json"]).exits(0).json();
+    assert_eq!(json["other_plans"], serde_json::json!([]));
+    assert_eq!(json["same_cases"][0], serde_json::json!({ "entry": 0, "cycle": "tiny" }));
+    space.studbook(&["export", "renamed.toml", "average", "--out", "d"]).exits(0);
+    assert!(space.read("d/index.html").contains("2 plans of other cycles ask the same cases"));
+    let verify = || space.studbook(&["verify", "d", "--ledger", ".studbook/ledger"]);
+    assert!(!verify().exits(0).out.contains("does not name"));
+    // The first one was decided before them.
+    space.studbook(&["export", "plan.toml", "average", "--out", "first"]).exits(0);
+    assert!(!space.read("first/dossier.json").contains("same_cases"));
+    // Other cases are another question, of which a ledger alone cannot know.
+    space.write("others.jsonl", space.read("suite.jsonl").replace("p0=", "q0=").as_bytes());
+    let others = renamed("others").replace("suite.jsonl", "others.jsonl").replace("min = 0.5", "min = 0.4");
+    assert!(!run(&others).out.contains("same cases"));
+    space.studbook(&["export", "renamed.toml", "average", "--out", "others"]).exits(0);
+    space
+        .studbook(&["verify", "others", "--ledger", ".studbook/ledger"])
+        .exits(0)
+        .says("3 plans of other cycles that the dossier does not name");
+    // Nobody is named who is not there.
+    space.edit("d/dossier.json", "\"cycle\":\"again\",\"entry\":3", "\"cycle\":\"gone\",\"entry\":3");
+    verify().exits(4).says("ledger entry 3 is no plan of `gone` before the decision");
+}
+
+/// A stage of another version has another key, and the plan is the same all the same.
+#[test]
+fn a_plan_is_known_right_after_an_upgrade() {
+    use studbook::base::canonical;
+    use studbook::base::key::WriteKey;
+    use studbook::stage::Action;
+    use studbook::store::Store;
+
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let cycle = "tiny".parse().unwrap();
+    // As an earlier version of two stages left it.
+    for stage in ["lineage:ties", "ledger:plan"] {
+        let store = Store::open(&space.path(".studbook")).unwrap();
+        let mut event = store.last_events(&cycle).unwrap().remove(stage).unwrap();
+        let mut action: Action = canonical::from_slice(&store.read(&event.action).unwrap()).unwrap();
+        let result = store.lookup(&event.key).unwrap().unwrap();
+        std::fs::remove_file(store.action_path(&event.key)).unwrap();
+        action.version -= 1;
+        event.key = action.action_key();
+        event.action = store.put(&canonical::to_vec(&action).unwrap()).unwrap().digest;
+        store.record_action(&event.key, &result).unwrap();
+        store.append_log(&cycle).unwrap().append(&event).unwrap();
+    }
+    let status =
+        || space.studbook(&["status", "plan.toml"]).exits(0).says("Go on with: studbook run plan.toml");
+    assert!(!status().out.contains("other plan"));
+    space.edit("plan.toml", "density = 0.5", "density = 0.75");
+    status().says("1 other plan of this cycle is in the ledger (by entry: 0)");
+}
+
 /// A plan that tries nothing else is no other try.
 #[test]
 fn a_plan_that_was_not_changed_in_what_it_tries_is_no_other_plan() {
@@ -165,7 +235,7 @@ fn a_pool_whose_cases_or_models_are_not_in_the_store_is_refused() {
     std::fs::remove_file(space.path(&object)).unwrap();
     space
         .studbook(&["check", "next.toml"])
-        .exits(2)
+        .exits(4)
         .complains("the model of `average` is not in this store")
         .complains("run the plan of the cycle `tiny` with this store");
 }

@@ -4,10 +4,10 @@
 //! a ledger that cannot be read, or a model that is gone, is a mistake and never "nobody".
 
 use super::Resolver;
+use super::unfit::Unfit;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::digest::Sha256;
 use crate::base::located::Located;
-use crate::pedigree::PedigreeError;
 use crate::pedigree::champion::{Champion as Standing, last_admitted, named};
 use crate::plan::file::ChampionSection;
 use crate::plan::pool::PoolParent;
@@ -44,8 +44,9 @@ impl Resolver<'_> {
                 let champion = standing.map(champion);
                 self.champion = champion.filter(|champion| self.is_here(champion, &span));
             }
-            Err(Some(why)) => self.mistake(
+            Err(Some(Unfit { why, lost })) => self.mistake(
                 Diagnostic::error(format!("there is no telling who the champion is: {why}"), span)
+                    .damage(lost)
                     .expected("expected a candidate that the ledger of this store admitted and that stands"),
             ),
             Err(None) => {}
@@ -89,12 +90,14 @@ impl Resolver<'_> {
     fn by_ledger(&self) -> Found {
         // A cycle without a name is a mistake of its own.
         let name = self.file.cycle.as_ref().and_then(|cycle| cycle.name.as_ref()).ok_or(None)?;
-        last_admitted(self.store, &name.value).map_err(|error| told(&error))
+        last_admitted(self.store, &name.value).map_err(|error| Some(error.into()))
     }
 
     fn by_manifest(&self, manifest: &Located<String>) -> Found {
-        let sha256: Sha256 =
-            manifest.value.parse().map_err(|error| Some(format!("`manifest` is no SHA-256: {error}")))?;
+        let sha256: Sha256 = manifest
+            .value
+            .parse()
+            .map_err(|error| Some(format!("`manifest` is no SHA-256: {error}").into()))?;
         self.standing(sha256)
     }
 
@@ -105,7 +108,8 @@ impl Resolver<'_> {
     }
 
     fn standing(&self, manifest: Sha256) -> Found {
-        named(self.store, manifest).map_err(|error| told(&error))?.map(Some).map_err(Some)
+        let found = named(self.store, manifest).map_err(|error| Some(error.into()))?;
+        found.map(Some).map_err(|why| Some(why.into()))
     }
 
     /// Whether its model is in the store.
@@ -115,6 +119,7 @@ impl Resolver<'_> {
         let message = format!("the model of the champion `{}` is not in this store: {error}", parent.name);
         self.mistake(
             Diagnostic::error(message, span.clone())
+                .damage(true)
                 .expected("expected the model of an admitted candidate")
                 .help(format!("run the plan of the cycle `{cycle}` with this store")),
         );
@@ -123,11 +128,7 @@ impl Resolver<'_> {
 }
 
 /// Who it is, if there is one; or why that is not known, unless it was told already.
-type Found = Result<Option<Standing>, Option<String>>;
-
-fn told(error: &PedigreeError) -> Option<String> {
-    Some(error.to_string())
-}
+type Found = Result<Option<Standing>, Option<Unfit>>;
 
 fn champion(Standing { manifest, body }: Standing) -> Champion {
     let trained = body.claims.is_trained();

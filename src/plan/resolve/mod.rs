@@ -8,7 +8,7 @@
 //! about where something unreadable stands in its place.
 //!
 //! * `names`: what is declared, and what to say of a name that is not.
-//! * `parents`: models and adapters opened, pools of earlier cycles looked up. `children`: how what is
+//! * `parents`: models and adapters opened, pools of earlier cycles looked up; `unfit`: why one is not. `children`: how what is
 //!   made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `slices`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
@@ -55,6 +55,7 @@ mod sweep;
 #[cfg(test)]
 pub(super) mod testing;
 mod texts;
+mod unfit;
 mod unused;
 mod uses;
 mod vocabularies;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Resolver;
 use super::children::{ChildFacts, NoChild};
+use super::unfit::Unfit;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::digest::Digest;
 use crate::base::located::Located;
@@ -192,15 +193,16 @@ impl Resolver<'_> {
         let pool = self.pool(recipe)?;
         let parent = self.place(section.place.as_ref(), recipe, &pool)?;
         let cycle = pool.cycle.clone();
-        if let Err(why) = self.vouched(&parent).and_then(|()| self.as_written(&pool)) {
+        if let Err(Unfit { why, lost }) = self.vouched(&parent, &pool) {
             let message = format!("the pool of `{cycle}` cannot offer `{}`: {why}", parent.name);
-            self.mistake(
-                Diagnostic::error(message, recipe.span.clone())
-                    .expected("expected a pool as its cycle wrote it")
-                    .help(format!(
-                        "take the pool.toml of `{cycle}` again, unedited, with the store it ran in"
-                    )),
-            );
+            let refused = Diagnostic::error(message, recipe.span.clone()).damage(lost);
+            self.mistake(if lost {
+                refused.expected("expected a pool of whose parents this store has the records")
+            } else {
+                refused.expected("expected a pool as its cycle wrote it").help(format!(
+                    "take the pool.toml of `{cycle}` again, unedited, with the store it ran in"
+                ))
+            });
             return None;
         }
         self.chosen_by.extend(pool.chosen_by);
@@ -222,9 +224,11 @@ impl Resolver<'_> {
         }
     }
 
-    /// What a pool says of a parent is what the parent's own record says. The reason is a phrase.
-    fn vouched(&self, parent: &PoolParent) -> Result<(), String> {
-        let found = offered(self.store, parent.manifest).map_err(|error| error.to_string())??;
+    /// What a pool says of a parent is what the parent's own record says; what it says besides, a recipe stage of this
+    /// store said.
+    fn vouched(&self, parent: &PoolParent, pool: &ParentPool) -> Result<(), Unfit> {
+        let written = self.wrote(pool)?;
+        let found = offered(self.store, parent.manifest, written)??;
         let said = Offered {
             artifact: parent.artifact,
             bytes: parent.bytes,
@@ -232,9 +236,10 @@ impl Resolver<'_> {
             data: parent.data.clone(),
             trained: parent.trained,
         };
-        let differs = |what: &str| Err(format!("its record says otherwise about its {what}"));
+        let differs = |what: &str| Err(format!("its record says otherwise about its {what}").into());
         match () {
-            () if said == found => Ok(()),
+            () if said == found && written => Ok(()),
+            () if said == found => Err("no cycle of this store wrote the pool as it is".to_owned().into()),
             () if (said.artifact, said.bytes) != (found.artifact, found.bytes) => differs("bytes"),
             () if said.licences != found.licences => differs("licences"),
             () if said.data != found.data => differs("data"),
@@ -242,15 +247,12 @@ impl Resolver<'_> {
         }
     }
 
-    /// What is said besides of whom it offers, a recipe stage of this store said so. The reason is a phrase.
-    fn as_written(&self, pool: &ParentPool) -> Result<(), String> {
+    /// Whether a recipe stage of this store wrote a pool as it is.
+    fn wrote(&self, pool: &ParentPool) -> Result<bool, String> {
         let digest = Digest::of(pool.to_toml().as_bytes());
         let results = self.store.every_result().map_err(|error| error.to_string())?;
         let wrote = |result: &ActionResult| result.outputs.get("pool").is_some_and(|it| it.digest == digest);
-        match results.iter().any(wrote) {
-            true => Ok(()),
-            false => Err("no cycle of this store wrote the pool as it is".to_owned()),
-        }
+        Ok(results.iter().any(wrote))
     }
 
     pub(super) fn pool(&mut self, recipe: &Located<String>) -> Option<ParentPool> {

@@ -1,0 +1,23 @@
+//! Why a model of the store is not taken, and whose fault that is.
+
+use crate::pedigree::PedigreeError;
+
+/// A reason, as a phrase.
+pub(super) struct Unfit {
+    pub(super) why: String,
+    /// Whether what is missing was here once: then it is no mistake of whoever wrote the plan.
+    pub(super) lost: bool,
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self { why, lost: false }
+    }
+}
+
+impl From<PedigreeError> for Unfit {
+    fn from(error: PedigreeError) -> Self {
+        let lost = matches!(error, PedigreeError::Unreadable { .. } | PedigreeError::Unknown(_));
+        Self { why: error.to_string(), lost }
+    }
+}
