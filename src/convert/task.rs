@@ -13,6 +13,7 @@ use crate::operator::{OperatorError, Source, Tensors, beyond};
 use crate::tensor::shape::Shape;
 
 use super::rows::Rows;
+use super::shifted::Shifted;
 
 /// Why a model cannot be converted.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +167,8 @@ pub struct Move {
     pub shape: Shape,
     /// How its rows move.
     pub permutation: Option<Permutation>,
+    /// What is added to its numbers.
+    pub shift: i8,
 }
 
 impl Move {
@@ -174,9 +177,13 @@ impl Move {
         let source = tensors.source(&self.from)?;
         // A bias has one number for each row of its matrix.
         let columns = if self.shape.dims().len() == 1 { 1 } else { self.shape.columns() };
-        Some(match self.permutation {
+        let source: Box<dyn Source + 't> = match self.permutation {
             None => source,
             Some(permutation) => Box::new(Rows { source, columns, permutation }),
+        };
+        Some(match self.shift {
+            0 => source,
+            shift => Box::new(Shifted { source, by: f32::from(shift) }),
         })
     }
 }
@@ -206,7 +213,8 @@ impl<'a> Task<'a> {
                     return Err(ConvertError::Shape { tensor: there, found, expected });
                 }
                 let permutation = from.permutation(to, &spec.name, config);
-                Ok(Move { from: there, to: here, shape: spec.shape, permutation })
+                let shift = from.shift(to, &spec.name, config);
+                Ok(Move { from: there, to: here, shape: spec.shape, permutation, shift })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let task = Self { package, moves };
@@ -238,6 +246,7 @@ impl<'a> Task<'a> {
             to: info.name.clone(),
             shape: info.shape.clone(),
             permutation: None,
+            shift: 0,
         };
         Self { package, moves: package.own_tensors().map(as_it_is).collect() }
     }

@@ -77,7 +77,7 @@ fn of_known(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Unlike> {
 }
 
 fn same_biases(ours: &Variant, theirs: &Variant) -> bool {
-    let of = |variant: &Variant| Variant { rope: RopeScale::Plain, ..*variant };
+    let of = |variant: &Variant| Variant { rope: RopeScale::Plain, windows: None, ..variant.clone() };
     of(ours) == of(theirs)
 }
 

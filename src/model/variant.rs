@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::config::ConfigError;
 use super::norms::Norms;
+use super::windows::Windows;
 
-/// Biases, rotary frequencies and norms of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Biases, rotary frequencies, norms and more of a network. What is unsaid in a record is as llama has it, as in every
+/// record from before anything else was known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// Whether the query, key and value projections have biases.
@@ -29,9 +31,39 @@ pub struct Variant {
     pub ffn_bias: bool,
     /// How rotary frequencies are scaled.
     pub rope: RopeScale,
-    /// What is normed. Unsaid where that is what llama norms, as in every record from before others were known.
+    /// What is normed.
     #[serde(default, skip_serializing_if = "Norms::are_plain")]
     pub norms: Norms,
+    /// What stands between the feed-forward matrices.
+    #[serde(default, skip_serializing_if = "Activation::is_silu")]
+    pub activation: Activation,
+    /// Whether embeddings are multiplied by the root of their width.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scaled_embeddings: bool,
+    /// Scores are divided by the root of this, where it is not the width of a head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_width: Option<u32>,
+    /// Layers that look back over a window only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
+}
+
+/// What stands between the feed-forward matrices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `x / (1 + exp(-x))`
+    #[default]
+    Silu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`
+    GeluTanh,
+}
+
+impl Activation {
+    /// Whether it is that of llama.
+    pub fn is_silu(&self) -> bool {
+        *self == Self::Silu
+    }
 }
 
 /// How rotary frequencies are scaled.
@@ -75,13 +107,24 @@ pub enum RopeScale {
 }
 
 impl Variant {
-    /// No biases, frequencies as they are, norms as llama has them.
+    /// No biases, frequencies as they are, everything as llama has it.
     pub const PLAIN: Self = Self {
         qkv_bias: false,
         output_bias: false,
         ffn_bias: false,
         rope: RopeScale::Plain,
         norms: Norms::PLAIN,
+        activation: Activation::Silu,
+        scaled_embeddings: false,
+        score_width: None,
+        windows: None,
+    };
+    /// gemma3, its windows apart.
+    pub const GEMMA3: Self = Self {
+        norms: Norms::GEMMA3,
+        activation: Activation::GeluTanh,
+        scaled_embeddings: true,
+        ..Self::PLAIN
     };
 
     /// Whether SLM1 can say it.
@@ -89,8 +132,19 @@ impl Variant {
         *self == Self::PLAIN
     }
 
-    /// Checks every number.
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    /// What all networks of a family have in common: their norms, what stands between their feed-forward matrices,
+    /// and whether their embeddings are scaled.
+    pub fn build(&self) -> (Norms, Activation, bool) {
+        (self.norms, self.activation, self.scaled_embeddings)
+    }
+
+    /// Checks every number, of a network of so many layers.
+    pub(super) fn validate(&self, layers: u32) -> Result<(), ConfigError> {
+        if self.score_width == Some(0) {
+            let (found, expected) = ("0".to_owned(), "at least 1".to_owned());
+            return Err(ConfigError { field: "query_pre_attn_scalar", found, expected });
+        }
+        self.windows.as_ref().map_or(Ok(()), |windows| windows.validate(layers))?;
         let numbers = match self.rope {
             RopeScale::Plain => Vec::new(),
             RopeScale::Linear { factor } => vec![("rope factor", factor)],
@@ -133,7 +187,19 @@ impl std::fmt::Display for Variant {
         let biases: Vec<_> = biases.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
         let biases = if biases.is_empty() { "none".to_owned() } else { biases.join(", ") };
         write!(f, "biases {biases}, frequencies {}", self.rope)?;
-        if self.norms.are_plain() { Ok(()) } else { write!(f, ", norms {}", self.norms) }
+        if !self.norms.are_plain() {
+            write!(f, ", norms {}", self.norms)?;
+        }
+        if self.activation == Activation::GeluTanh {
+            f.write_str(", GELU (tanh)")?;
+        }
+        if self.scaled_embeddings {
+            f.write_str(", embeddings scaled")?;
+        }
+        if let Some(width) = self.score_width {
+            write!(f, ", scores of width {width}")?;
+        }
+        self.windows.as_ref().map_or(Ok(()), |windows| write!(f, ", windows {windows}"))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::config::{ModelConfig, tensor_table};
 use crate::model::norms::Norms;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::{RopeScale, Variant};
+use crate::model::windows::Windows;
 use crate::model::writer::{ModelWriter, Planned, WriteError};
 use crate::tensor::shape::Shape;
 
@@ -96,12 +97,14 @@ fn a_configuration_comes_back() {
         Variant { rope: architecture::usual_yarn(4.0, 1024.0), ..Variant::PLAIN },
         Variant { norms: Norms::QWEN3, ..Variant::PLAIN },
         Variant { norms: Norms::OLMO2, ..Variant::PLAIN },
+        Variant::GEMMA3,
+        Variant { windows: Some(Windows { size: 3, rope_theta: 2e4, full: vec![] }), ..Variant::GEMMA3 },
     ];
     for variant in variants {
-        let has_norms = |architecture: &Architecture| architecture.norms() == variant.norms;
+        let has_norms = |architecture: &Architecture| architecture.variant().build() == variant.build();
         for architecture in Architecture::ALL.into_iter().filter(has_norms) {
             for (head_dim, tied_output) in [(4, false), (6, true)] {
-                let config = ModelConfig { variant, head_dim, tied_output, ..tiny() };
+                let config = ModelConfig { variant: variant.clone(), head_dim, tied_output, ..tiny() };
                 assert_eq!(back(architecture, &config).as_ref(), Ok(&config), "{architecture:?}");
             }
         }
@@ -115,7 +118,7 @@ fn what_has_no_meaning_is_named() {
     other.push("gemma.block_count", Fact::Unsigned(3));
     assert_eq!(
         meaning::config(&other, none).unwrap_err().to_string(),
-        "the architecture is `gemma`; `llama`, `qwen2`, `qwen3` and `olmo2` are known here"
+        "the architecture is `gemma`; `llama`, `qwen2`, `qwen3`, `olmo2` and `gemma3` are known here"
     );
     assert_eq!(
         meaning::config(&general("qwen2"), none).unwrap_err().to_string(),
