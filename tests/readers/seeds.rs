@@ -120,6 +120,15 @@ fn gguf_of(mut facts: studbook::model::gguf::facts::Facts, planned: &[Planned]) 
     file
 }
 
+/// With a window in every layer but the first.
+fn windowed(mut facts: studbook::model::gguf::facts::Facts) -> studbook::model::gguf::facts::Facts {
+    let layers = facts.unsigned("gemma3.block_count").unwrap();
+    let windowed = (0..layers).map(|layer| Fact::Bool(layer > 0)).collect();
+    facts.push("gemma3.attention.sliding_window", Fact::Unsigned(2));
+    facts.push("gemma3.attention.sliding_window_pattern", Fact::List(windowed));
+    facts
+}
+
 fn models() -> Vec<Seed> {
     let btok = Tokenizer::Btok;
     let four = [DType::F32, DType::F16, DType::BF16, DType::F64]
@@ -147,6 +156,7 @@ fn models() -> Vec<Seed> {
         ("gguf", "meaning_qwen2", gguf_of(facts(Architecture::Qwen2), &quantised[..1])),
         ("gguf", "meaning_qwen3", gguf_of(facts(Architecture::Qwen3), &quantised[..1])),
         ("gguf", "meaning_olmo2", gguf_of(facts(Architecture::Olmo2), &quantised[..1])),
+        ("gguf", "meaning_gemma3", gguf_of(windowed(facts(Architecture::Gemma3)), &quantised[..1])),
         ("gguf", "pairs", include_bytes!("../fixtures/gguf/pairs.gguf").to_vec()),
     ]
 }

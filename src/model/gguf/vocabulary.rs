@@ -305,8 +305,20 @@ mod tests {
         Fact::List(texts.map(|text| Fact::Text(text.to_owned())).collect())
     }
 
-    /// What sentencepiece made, as a file of the llama family has it.
+    /// What sentencepiece made, as a file of llama has it.
     fn llama() -> (Facts, Vec<Case>) {
+        sentencepiece(include_str!("../../../tests/fixtures/gguf_vocabulary.json"), [1, 2])
+    }
+
+    /// The same without a space in front, as a file of gemma has it.
+    fn gemma() -> (Facts, Vec<Case>) {
+        let text = include_str!("../../../tests/fixtures/gguf_vocabulary_gemma.json");
+        let (mut facts, cases) = sentencepiece(text, [2, 1]);
+        facts.push("tokenizer.ggml.add_space_prefix", Fact::Bool(false));
+        (facts, cases)
+    }
+
+    fn sentencepiece(text: &str, [bos, eos]: [u64; 2]) -> (Facts, Vec<Case>) {
         #[derive(Deserialize)]
         struct Made {
             tokens: Vec<String>,
@@ -314,7 +326,6 @@ mod tests {
             types: Vec<i64>,
             cases: Vec<Case>,
         }
-        let text = include_str!("../../../tests/fixtures/gguf_vocabulary.json");
         let made: Made = serde_json::from_str(text).unwrap();
         let mut facts = Facts::default();
         let mut say = |name: &str, fact| facts.push(format!("tokenizer.ggml.{name}"), fact);
@@ -322,8 +333,8 @@ mod tests {
         say("tokens", texts(made.tokens.iter().map(String::as_str)));
         say("scores", Fact::List(made.scores.into_iter().map(Fact::F32).collect()));
         say("token_type", Fact::List(made.types.into_iter().map(Fact::Signed).collect()));
-        say("bos_token_id", Fact::Unsigned(1));
-        say("eos_token_id", Fact::Unsigned(2));
+        say("bos_token_id", Fact::Unsigned(bos));
+        say("eos_token_id", Fact::Unsigned(eos));
         (facts, made.cases)
     }
 
@@ -346,6 +357,18 @@ mod tests {
             // After a token that stands in the text as it is, ggml's runtimes begin anew, with a space.
             let anew = text.contains("<sep>");
             assert!(found == ids || anew, "{text:?} is {found:?}, should be {ids:?}");
+        }
+    }
+
+    #[test]
+    fn no_space_is_put_in_front_where_a_file_says_so() {
+        let (facts, cases) = gemma();
+        let ours = Tokenizer::HuggingFace(hf(&facts));
+        assert!(cases.len() > 20);
+        for Case { text, ids, decoded } in cases {
+            let expected: Vec<u32> = [2].into_iter().chain(ids.iter().copied()).collect();
+            assert_eq!(ours.encode(&text).unwrap(), expected, "{text:?}");
+            assert_eq!(ours.decode(&ids).unwrap(), decoded, "{text:?}");
         }
     }
 

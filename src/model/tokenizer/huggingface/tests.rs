@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::HfTokenizer;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
-/// Files of eight kinds, as the library wrote them.
-const FILES: [(&str, &str); 8] = [
+/// Files of nine kinds, as the library wrote them.
+const FILES: [(&str, &str); 9] = [
     ("gpt2", include_str!("../../../../tests/fixtures/tokenizers/gpt2.json")),
     ("prefix", include_str!("../../../../tests/fixtures/tokenizers/prefix.json")),
     ("llama3", include_str!("../../../../tests/fixtures/tokenizers/llama3.json")),
@@ -16,6 +16,7 @@ const FILES: [(&str, &str); 8] = [
     ("smollm", include_str!("../../../../tests/fixtures/tokenizers/smollm.json")),
     ("llama2", include_str!("../../../../tests/fixtures/tokenizers/llama2.json")),
     ("mistral", include_str!("../../../../tests/fixtures/tokenizers/mistral.json")),
+    ("gemma3", include_str!("../../../../tests/fixtures/tokenizers/gemma3.json")),
     ("metaspace", include_str!("../../../../tests/fixtures/tokenizers/metaspace.json")),
 ];
 
