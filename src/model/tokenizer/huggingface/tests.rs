@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::HfTokenizer;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
-/// Files of nine kinds, as the library wrote them.
-const FILES: [(&str, &str); 9] = [
+/// Files of ten kinds, as the library wrote them.
+const FILES: [(&str, &str); 10] = [
     ("gpt2", include_str!("../../../../tests/fixtures/tokenizers/gpt2.json")),
     ("prefix", include_str!("../../../../tests/fixtures/tokenizers/prefix.json")),
     ("llama3", include_str!("../../../../tests/fixtures/tokenizers/llama3.json")),
@@ -17,6 +17,7 @@ const FILES: [(&str, &str); 9] = [
     ("llama2", include_str!("../../../../tests/fixtures/tokenizers/llama2.json")),
     ("mistral", include_str!("../../../../tests/fixtures/tokenizers/mistral.json")),
     ("gemma3", include_str!("../../../../tests/fixtures/tokenizers/gemma3.json")),
+    ("gemma", include_str!("../../../../tests/fixtures/tokenizers/gemma.json")),
     ("metaspace", include_str!("../../../../tests/fixtures/tokenizers/metaspace.json")),
 ];
 
@@ -241,6 +242,7 @@ fn what_is_not_carried_out_is_named() {
         (refused("gpt2", "/model/merges/0", serde_json::json!(["a", "qqq"])), "\"qqq\" is not in"),
         (refused("gpt2", "/model/vocab/a", (1_u64 << 40).into()), "`/model/vocab/a`: should be an id"),
         (refused("gpt2", "/model/vocab/a", 5.into()), "the id 5 has two tokens"),
+        (refused("llama2", "/model/vocab/<0xC3>", 419.into()), "the id 419 has two tokens"),
         (refused("llama2", "/model/unk_token", "<no>".into()), "\"<no>\" is no token"),
         (refused("llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "(".into()), "/pattern`"),
         (refused("llama3", "/pre_tokenizer/pretokenizers/0/behavior", "Odd".into()), "behavior`"),
