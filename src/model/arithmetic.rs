@@ -67,7 +67,7 @@ fn of_known(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Unlike> {
         let bearing = match found.field.rsplit('.').next().unwrap_or_default() {
             "vocab_size" | "special_token_count" | "layer_count" | "tied_output" => Bearing::Extent,
             "max_context" | "rope_theta" | "rms_norm_epsilon" => Bearing::Constant,
-            "variant" if same_biases(&ours.variant, &theirs.variant) => Bearing::Constant,
+            "variant" if same_computation(&ours.variant, &theirs.variant) => Bearing::Constant,
             _ => Bearing::Network,
         };
         let Difference { field, ours, theirs, .. } = found;
@@ -76,8 +76,14 @@ fn of_known(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Unlike> {
     found.collect()
 }
 
-fn same_biases(ours: &Variant, theirs: &Variant) -> bool {
-    let of = |variant: &Variant| Variant { rope: RopeScale::Plain, windows: None, ..variant.clone() };
+/// Whether they differ in constants alone.
+fn same_computation(ours: &Variant, theirs: &Variant) -> bool {
+    let of = |variant: &Variant| Variant {
+        rope: RopeScale::Plain,
+        windows: None,
+        score_width: None,
+        ..variant.clone()
+    };
     of(ours) == of(theirs)
 }
 
@@ -305,6 +311,13 @@ mod tests {
         let mistral = LLAMA.replace("\"llama\"", "\"mistral\"");
         let windowed = only(&mistral, "\"head_dim\"", "\"sliding_window\": 64, \"head_dim\"");
         assert_eq!(windowed, ("architecture.sliding_window".to_owned(), Bearing::Constant));
+        let gemma3 = LLAMA.replace("\"llama\"", "\"gemma3_text\"");
+        for more in ["sliding_window", "query_pre_attn_scalar", "rope_local_base_freq"] {
+            let other = only(&gemma3, "\"head_dim\"", &format!("\"{more}\": 64, \"head_dim\""));
+            assert_eq!(other, ("architecture.variant".to_owned(), Bearing::Constant), "{more}");
+        }
+        let fields: Vec<_> = found(LLAMA, "\"llama\"", "\"gemma3_text\"").into_iter().collect();
+        assert!(fields.contains(&("architecture.variant".to_owned(), Bearing::Network)), "{fields:?}");
     }
 
     #[test]

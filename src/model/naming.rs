@@ -7,10 +7,12 @@
 //! | `norm.weight`, `output.weight` | `model.norm.weight`, `lm_head.weight` | `output_norm.weight`, `output.weight` |
 //!
 //! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF's `llama` take
-//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2`, `qwen3`,
-//! `olmo2` and `gemma3` take `i` and `i + d/2` of a head of width `d`. The turned vectors are the same up to the order of their elements, so the rows of
-//! the query and key matrices (and their biases, and the gains of the norms of their heads) are reordered on
-//! the way ([`Permutation`]), and every score stays what it was.
+//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's other architectures take `i` and `i + d/2` of a
+//! head of width `d`. The turned vectors are the same up to the order of their elements, so the rows of the query
+//! and key matrices (and their biases, and the gains of the norms of their heads) are reordered on the way
+//! ([`Permutation`]), and every score stays what it was.
+//!
+//! The gains of gemma3 lie less one in Hugging Face folders, and as they are in GGUF ([`Naming::shift`]).
 
 use crate::model::config::ModelConfig;
 use crate::model::norms::HeadNorms;
