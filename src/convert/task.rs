@@ -277,8 +277,8 @@ impl<'a> Task<'a> {
             (None, Err(why)) => return Err(ConvertError::Tokenizer { format, why: why.clone() }),
         };
         let (ids, model) = (tokenizer.vocab_size(), self.config(format)?.vocab_size);
-        // Other people's matrices have rows to spare; SLM1's have none.
-        let fits = if tokenizer.is_slm1() { ids == model } else { ids <= model };
+        // Other people's matrices have rows to spare, or none for a token that no text has; SLM1's have neither.
+        let fits = if tokenizer.is_slm1() { ids == model } else { tokenizer.rows() <= model };
         if fits { Ok(tokenizer) } else { Err(ConvertError::Vocabulary { tokenizer: ids, model }) }
     }
 

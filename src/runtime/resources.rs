@@ -12,9 +12,10 @@ use crate::tensor::view::TensorView;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Bytes held when the last token is made: weights as they are stored, keys and values of every token
-    /// in f32, one row of logits. Activations of the prompt are not in it; they depend on how it is cut.
+    /// in f32 (of windowed layers, too: a session may be rewound), one row of logits. Activations of the prompt
+    /// are not in it; they depend on how it is cut.
     pub memory: u64,
-    /// Bytes read to make all new tokens, one at a time: weights, keys and values.
+    /// Bytes read to make all new tokens, one at a time: weights, and the keys and values that each layer sees.
     pub read: u64,
 }
 

@@ -96,6 +96,23 @@ fn prompts_open_a_sequence_and_ends_are_the_models_own() {
 }
 
 #[test]
+fn a_special_token_behind_all_others_needs_no_row() {
+    let with = |special: bool| {
+        let mut value: Value = serde_json::from_str(file("gemma3")).unwrap();
+        let token =
+            serde_json::json!({ "id": 420, "content": "<image>", "special": special, "normalized": false });
+        value["added_tokens"].as_array_mut().unwrap().push(token);
+        HfTokenizer::from_json(value.to_string().as_bytes()).unwrap()
+    };
+    let rows = |tokenizer: &HfTokenizer| (tokenizer.vocab_size(), tokenizer.rows());
+    assert_eq!(rows(&HfTokenizer::from_json(file("gemma3").as_bytes()).unwrap()), (420, 420));
+    assert_eq!(rows(&with(true)), (421, 420));
+    assert_eq!(rows(&with(false)), (421, 421));
+    assert_eq!(rows(&with(true).with_ends(vec![420])), (421, 421));
+    assert_eq!(rows(&with(true).with_begin(Some(420))), (421, 421));
+}
+
+#[test]
 fn the_digest_sees_meaning_and_not_layout() {
     let digest = |text: &str| HfTokenizer::from_json(text.as_bytes()).unwrap().digest();
     let mut value: Value = serde_json::from_str(file("gpt2")).unwrap();
