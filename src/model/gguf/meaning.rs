@@ -110,7 +110,7 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
         head_dim,
         ffn_size: own.size("feed_forward_length")?,
         max_context,
-        rope_theta: own.number("rope.freq_base")?.unwrap_or(10_000.0),
+        rope_theta: own.theta(architecture)?,
         rms_norm_epsilon: own.number(epsilon)?.ok_or_else(|| own.missing(epsilon))?,
         tied_output: !stored("output.weight"),
         variant: Variant {
@@ -188,6 +188,19 @@ impl<'f> Own<'f> {
         Ok(key)
     }
 
+    /// Base of the rotary frequencies. Some files of gemma3 call it otherwise, and one that does not say it at all
+    /// cannot mean the usual one.
+    fn theta(&self, architecture: Architecture) -> Result<f32, MeaningError> {
+        const THETA: &str = "rope.freq_base";
+        match (self.number(THETA)?, architecture) {
+            (Some(theta), _) => Ok(theta),
+            (None, Architecture::Gemma3) => {
+                self.number("rope.global.freq_base")?.ok_or_else(|| self.missing(THETA))
+            }
+            (None, _) => Ok(10_000.0),
+        }
+    }
+
     /// Which layers look back over a window: all but every sixth one, unless the file says otherwise.
     fn windows(&self, layers: u32) -> Result<Option<Windows>, MeaningError> {
         const PATTERN: &str = "attention.sliding_window_pattern";
@@ -208,7 +221,8 @@ impl<'f> Own<'f> {
             Some(Fact::List(_)) => return Err(self.unsupported(PATTERN)),
             Some(_) => Windows::every(self.size(PATTERN)?, layers),
         };
-        let rope_theta = self.number("rope.freq_base_swa")?.unwrap_or(10_000.0);
+        let rope_theta = self.number("rope.freq_base_swa")?.or(self.number("rope.local.freq_base")?);
+        let rope_theta = rope_theta.unwrap_or(10_000.0);
         Ok(Some(Windows { size, rope_theta, full }).filter(|windows| windows.full.len() < layers as usize))
     }
 

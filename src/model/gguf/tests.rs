@@ -112,6 +112,69 @@ fn a_configuration_comes_back() {
 }
 
 #[test]
+fn windows_of_gemma3_are_said_in_several_ways() {
+    let windows = Windows { size: 4, rope_theta: 1e4, full: vec![5, 11] };
+    let variant = Variant { windows: Some(windows.clone()), ..Variant::GEMMA3 };
+    let config = ModelConfig { variant, layer_count: 13, ..tiny() };
+    // Without the facts that begin so, with another one.
+    let said = |without: &[&str], name: &str, fact: Fact| {
+        let mut facts = Facts::default();
+        let written = meaning::facts(Architecture::Gemma3, &config, None);
+        let kept = |(name, _): &(&str, &Fact)| !without.iter().any(|part| name.ends_with(part));
+        written.iter().filter(kept).for_each(|(name, fact)| facts.push(name, fact.clone()));
+        facts.push(format!("gemma3.{name}"), fact);
+        meaning::config(&facts, |_| false).map_err(|error| error.to_string())
+    };
+    let read = |without: &[&str], name: &str, fact: Fact| said(without, name, fact).unwrap().variant.windows;
+    let pattern = "attention.sliding_window_pattern";
+    assert_eq!(read(&[], "x", Fact::Bool(true)), Some(windows.clone()));
+    let full = |found: Option<Windows>| found.map(|windows| windows.full);
+    assert_eq!(full(read(&[], pattern, Fact::Unsigned(4))), Some(vec![3, 7, 11]));
+    assert_eq!(read(&[], pattern, Fact::Unsigned(1)), None);
+    let ways = Fact::List((0..13).map(|layer| Fact::Bool(layer != 2)).collect());
+    assert_eq!(full(read(&[], pattern, ways)), Some(vec![2]));
+    assert_eq!(read(&["attention.sliding_window"], "x", Fact::Bool(true)), None);
+    let swa = &["freq_base_swa"];
+    assert_eq!(read(swa, "x", Fact::Bool(true)), Some(windows.clone()));
+    let local = read(swa, "rope.local.freq_base", Fact::F32(2e4)).unwrap();
+    assert_eq!(local, Windows { rope_theta: 2e4, ..windows });
+    let base = &["rope.freq_base"];
+    assert_eq!(said(base, "rope.global.freq_base", Fact::F32(1e6)).unwrap().rope_theta, 1e6);
+    for (without, name, fact, named) in [
+        (&base[..], "x", Fact::Bool(true), "`gemma3.rope.freq_base` is missing"),
+        (&[], pattern, Fact::List(vec![Fact::Bool(true)]), "sliding_window_pattern`, which is not computed"),
+        (&[], pattern, Fact::Unsigned(0), "sliding_window_pattern` is missing or is no number"),
+        (&[], "final_logit_softcapping", Fact::F32(30.0), "final_logit_softcapping`, which is not computed"),
+        (&[], "attn_logit_softcapping", Fact::F32(50.0), "attn_logit_softcapping`, which is not computed"),
+        (
+            &[],
+            "rope.scaling.type",
+            Fact::Text("yarn".to_owned()),
+            "rope.scaling.type`, which is not computed",
+        ),
+        (&["block_count"], "block_count", Fact::Unsigned(1 << 20), "`gemma3.block_count`"),
+    ] {
+        let error = said(without, name, fact).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+    // The one whose scores are of another width is known by its depth.
+    let deep = |heads: u64| {
+        let without = ["block_count", "embedding_length", "attention.head_count"];
+        let mut facts = Facts::default();
+        let written = meaning::facts(Architecture::Gemma3, &config, None);
+        let kept = |(name, _): &(&str, &Fact)| !without.iter().any(|part| name.ends_with(part));
+        written.iter().filter(kept).for_each(|(name, fact)| facts.push(name, fact.clone()));
+        let sizes = [62, 32, heads];
+        without.into_iter().zip(sizes).for_each(|(name, size)| {
+            facts.push(format!("gemma3.{name}"), Fact::Unsigned(size));
+        });
+        facts.push("gemma3.attention.key_length", Fact::Unsigned(4));
+        meaning::config(&facts, |_| false).unwrap().variant.score_width
+    };
+    assert_eq!((deep(2), deep(8)), (Some(16), None));
+}
+
+#[test]
 fn what_has_no_meaning_is_named() {
     let none = |_: &str| false;
     let mut other = general("gemma");
