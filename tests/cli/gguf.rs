@@ -247,6 +247,28 @@ fn speaks_with_its_own_vocabulary(name: &str, class: &str, has: &str) {
     }
 }
 
+/// A vocabulary of pieces and scores, as files of gemma have it, goes to a folder and back.
+#[test]
+fn pieces_and_scores_go_to_a_folder_and_back() {
+    let space = Space::empty();
+    let file = fixtures().join("gguf/pieces.gguf");
+    let file = file.to_str().unwrap();
+    space.studbook(&["convert", file, "g", "--to", "hugging-face"]).exits(0);
+    space.studbook(&["convert", "g", "back.gguf"]).exits(0);
+    let words = |name: &str| {
+        let options = ["--prompt", "the quick  fox", "--max-tokens", "12", "--temperature", "1.5"];
+        space.studbook(&[&["generate", name], &options[..]].concat()).exits(0).out
+    };
+    assert_eq!((words("g"), words("back.gguf")), (words(file), words(file)));
+    let (theirs, ours) =
+        (open(Path::new(file)).facts.unwrap(), open(&space.path("back.gguf")).facts.unwrap());
+    for key in ["model", "pre", "tokens", "token_type", "bos_token_id", "eos_token_id", "add_space_prefix"] {
+        let key = format!("tokenizer.ggml.{key}");
+        assert_eq!(ours.get(&key), theirs.get(&key), "{key}");
+    }
+    space.studbook(&["diff", file, "back.gguf", "--exit-code"]).exits(0).says("the same tensors");
+}
+
 /// What a chat begins and ends with stands in files of their own on one side, in facts on the other.
 #[test]
 fn templates_and_names_of_special_tokens_go_along() {

@@ -29,6 +29,8 @@ pub mod chat;
 pub mod exact;
 pub mod facts;
 pub mod meaning;
+#[cfg(feature = "engine")]
+mod pieces;
 pub mod read;
 pub mod rope_freqs;
 #[cfg(feature = "engine")]

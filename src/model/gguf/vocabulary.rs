@@ -290,13 +290,13 @@ pub(super) fn byte_level_with(facts: &Facts, cut: Cut) -> Result<Value, MeaningE
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde::Deserialize;
 
     #[derive(Deserialize)]
-    struct Case {
-        text: String,
+    pub(in super::super) struct Case {
+        pub(in super::super) text: String,
         ids: Vec<u32>,
         decoded: String,
     }
@@ -306,12 +306,12 @@ mod tests {
     }
 
     /// What sentencepiece made, as a file of llama has it.
-    fn llama() -> (Facts, Vec<Case>) {
+    pub(in super::super) fn llama() -> (Facts, Vec<Case>) {
         sentencepiece(include_str!("../../../tests/fixtures/gguf_vocabulary.json"), [1, 2])
     }
 
     /// The same without a space in front, as a file of gemma has it.
-    fn gemma() -> (Facts, Vec<Case>) {
+    pub(in super::super) fn gemma() -> (Facts, Vec<Case>) {
         let text = include_str!("../../../tests/fixtures/gguf_vocabulary_gemma.json");
         let (mut facts, cases) = sentencepiece(text, [2, 1]);
         facts.push("tokenizer.ggml.add_space_prefix", Fact::Bool(false));
@@ -338,7 +338,7 @@ mod tests {
         (facts, made.cases)
     }
 
-    fn hf(facts: &Facts) -> std::sync::Arc<HfTokenizer> {
+    pub(in super::super) fn hf(facts: &Facts) -> std::sync::Arc<HfTokenizer> {
         match tokenizer(facts).unwrap() {
             Some(Tokenizer::HuggingFace(tokenizer)) => tokenizer,
             other => panic!("{other:?}"),
