@@ -2,7 +2,7 @@
 //! [`super::vocabulary`].
 //!
 //! Byte-level pairs can be said there, where text is cut in a way that has a name (`tokenizer.ggml.pre`)
-//! and added tokens have no conditions; pieces of characters, where scores say how they are joined ([`super::pieces`]).
+//! and added tokens have no conditions; pieces of characters, where scores say how they are joined (`pieces`).
 //! Everything else is refused, since a file with another cut gives
 //! other ids. What was written is read back, and must come back the same.
 
