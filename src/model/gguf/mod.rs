@@ -10,14 +10,14 @@
 //! Read here: F32, F16, BF16, F64 and Q8_0 tensors; other quantisations are refused by their names.
 //! The same are written.
 //!
-//! The architectures `llama`, `qwen2`, `qwen3` and `olmo2` are given a meaning.
+//! The architectures `llama`, `qwen2`, `qwen3`, `olmo2` and `gemma3` are given a meaning.
 //!
 //! * [`architecture`]: what each of them can say, and how its rows lie.
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `exact`: to one of SLM1's;
-//!   `tables`: from one. `chat`: templates and the names of special tokens.
+//!   `tables`, and `pieces` of characters: from one. `chat`: templates and the names of special tokens.
 //!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it and to it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
