@@ -21,6 +21,8 @@ use studbook::model::config::ModelConfig;
 use studbook::model::slm1::write::write_values;
 use studbook::model::slm1::{Encoding, Layout};
 use studbook::model::tokenizer::Tokenizer;
+use studbook::model::variant::{Activation, Variant};
+use studbook::model::windows::Windows;
 use studbook::runtime::{GenerateOptions, Model, Sampling, Session, generate_batch};
 use studbook::tensor::dtype::DType;
 use studbook::tensor::kernel::dot;
@@ -28,10 +30,15 @@ use studbook::tensor::kernel::dot;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("dot {}", dots());
     for encoding in [Encoding::new(DType::F32), Encoding::new(DType::Q8_0), Encoding::q4(10)] {
-        let model = model(encoding)?;
+        let model = model(encoding, Variant::PLAIN)?;
         println!("{} logits {}", encoding.dtype, logits(&model)?);
         println!("{} text {}", encoding.dtype, text(&model)?);
     }
+    // What other networks compute on the same weights: another function, and windows.
+    let windows = Some(Windows { size: 7, rope_theta: 100.0, full: vec![1] });
+    let other =
+        Variant { activation: Activation::GeluTanh, scaled_embeddings: true, windows, ..Variant::PLAIN };
+    println!("gelu logits {}", logits(&model(Encoding::new(DType::F32), other)?)?);
     Ok(())
 }
 
@@ -47,7 +54,7 @@ fn dots() -> Digest {
 }
 
 /// A small model whose widths are no multiples of any vector's.
-fn model(encoding: Encoding) -> Result<Model, Box<dyn Error>> {
+fn model(encoding: Encoding, variant: Variant) -> Result<Model, Box<dyn Error>> {
     let config = ModelConfig {
         vocab_size: 260,
         special_token_count: 4,
@@ -61,7 +68,7 @@ fn model(encoding: Encoding) -> Result<Model, Box<dyn Error>> {
         rope_theta: 10_000.0,
         rms_norm_epsilon: 1e-5,
         tied_output: false,
-        variant: studbook::model::variant::Variant::PLAIN,
+        variant: Variant::PLAIN,
     };
     let layout = Layout::new(&config, &Tokenizer::Btok, encoding)?;
     let mut file = Vec::new();
@@ -73,7 +80,9 @@ fn model(encoding: Encoding) -> Result<Model, Box<dyn Error>> {
         }
         Ok::<(), WriteError>(())
     })?;
-    Ok(Model::new(Arc::new(studbook::model::slm1::read::read(Arc::new(file))?))?)
+    let mut checkpoint = studbook::model::slm1::read::read(Arc::new(file))?;
+    checkpoint.config.variant = variant;
+    Ok(Model::new(Arc::new(checkpoint))?)
 }
 
 /// Logits after every token of a text.

@@ -71,25 +71,34 @@ fn compared([first, second]: &[Given; 2]) -> anyhow::Result<(Comparison, Option<
         adapted.as_ref().map_or(&package.weights as &dyn Tensors, |adapted| adapted)
     });
     let as_they_lie = || compare(&one.weights, &other.weights);
-    let naming = common_naming(one, other);
+    let naming = compared_naming(one, other);
     if naming.is_none() && adapted.iter().all(Option::is_none) {
         return Ok((as_they_lie()?, None));
     }
     let format = one.weights.format();
-    let theirs = match View::new(other, theirs, naming, format) {
-        Ok(view) => view,
+    let views = View::new(other, theirs, naming, format)
+        .and_then(|theirs| Ok((View::new(one, ours, naming, other.weights.format())?, theirs)));
+    // What follows from the rest is in one family a tensor, in another none.
+    let (ours, theirs) = match views {
+        Ok(views) => views,
         Err(why) if adapted.iter().all(Option::is_none) => {
             return Ok((as_they_lie()?, Some(why.to_string())));
         }
         Err(why) => return Err(why.into()),
     };
-    // What follows from the rest is in one family a tensor, in another none.
-    let ours = View::new(one, ours, None, format)?;
     let stored = |package: &Package, name: Option<&str>| {
         name.and_then(|name| package.weights.info(name)).map_or(DType::F32, |info| info.dtype)
     };
-    let stored = |name: &str| [stored(one, Some(name)), stored(other, theirs.name_there(name))];
+    let stored = |name: &str| [stored(one, ours.name_there(name)), stored(other, theirs.name_there(name))];
     Ok((compare_as(&ours, &theirs, &stored)?, None))
+}
+
+/// The names in which two models are compared: the first one's, unless its gains lie there less one, and in the
+/// second one's as they are computed with.
+fn compared_naming(first: &Package, second: &Package) -> Option<Naming> {
+    let common = common_naming(first, second)?;
+    let less_one = first.config.as_ref().is_ok_and(|config| common.gains_less_one(config));
+    if less_one { second.naming } else { Some(common) }
 }
 
 /// The first model's names, if both belong to families and those differ.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::task::{ConvertError, Task};
 use crate::base::name::Name;
 use crate::model::buffer::{Buffer, BufferError};
-use crate::model::config::ModelConfig;
+use crate::model::config::{ConfigError, ModelConfig};
+use crate::model::gguf::Architecture;
 use crate::model::gguf::facts::{Fact, Facts};
 use crate::model::huggingface::CONFIG;
 use crate::model::huggingface::mend::{Changes, LayerOf};
@@ -24,6 +25,8 @@ use crate::tensor::shape::Shape;
 
 /// What GGUF calls the number of layers, behind the name of the architecture.
 const BLOCKS: &str = ".block_count";
+/// What it calls which layers look back over a window, where that is not what goes without saying.
+const PATTERN: &str = ".attention.sliding_window_pattern";
 
 /// A model like `like`, with the layers that `slices` say of `models`; `tokens_of_base` is whether it has the
 /// rows of that one's tokens, whatever theirs are.
@@ -58,16 +61,35 @@ pub fn outline<'m>(
     let parts_weights = parts.values().map(|part| &part.package.weights);
     let weights: Vec<&Weights> = parts_weights.chain([&like.weights]).collect();
     let count = layers(slices).count();
-    let config = like.config.clone().map(|config| ModelConfig { layer_count: count as u32, ..config });
+    let config = like.config.clone().map(|config| of_layers(config, slices, models));
     let buffers = around_layers(like)?;
     Ok(Package {
         weights: Weights::gathered(like.weights.format(), &weights, tensors).with_buffers(buffers),
         naming: like.naming,
-        config,
         tokenizer: like.tokenizer.clone(),
         companions: companions(like, slices, models)?,
-        facts: like.facts.as_ref().map(|facts| facts_of(like, facts, count)).transpose()?.map(Arc::new),
+        facts: like.facts.as_ref().map(|facts| facts_of(&config, facts, count)).transpose()?.map(Arc::new),
+        config,
     })
+}
+
+/// A network with the layers that `slices` say: each looks back as far as it did.
+fn of_layers<'m>(
+    like: ModelConfig,
+    slices: &[Slice],
+    models: &dyn Fn(&Name) -> Option<&'m Package>,
+) -> ModelConfig {
+    let mut config = ModelConfig { layer_count: layers(slices).count() as u32, ..like };
+    if let Some(windows) = &mut config.variant.windows {
+        let sees_everything = |(parent, layer): (&Name, usize)| {
+            let network = models(parent).and_then(|model| model.config.as_ref().ok());
+            let windows = network.and_then(|network| network.variant.windows.as_ref());
+            windows.is_none_or(|windows| windows.of_layer(layer).is_none())
+        };
+        let numbered = (0..).zip(layers(slices));
+        windows.full = numbered.filter(|(_, of)| sees_everything(*of)).map(|(layer, _)| layer).collect();
+    }
+    config
 }
 
 /// What a child is laid out like: the model that it is like, or the outline of its layers.
@@ -175,14 +197,21 @@ fn companions<'m>(
     Ok(companions)
 }
 
-/// The facts of a GGUF file with another number of layers. What they say of single layers is only known
-/// where the network is.
-fn facts_of(like: &Package, facts: &Facts, layers: usize) -> Result<Facts, ConvertError> {
-    if let Err(why) = &like.config {
-        return Err(ConvertError::Config { format: gguf::NAME, why: why.clone() });
+/// The facts of a GGUF file with the layers of a network. What they say of single layers is only known where the
+/// network is, and which of them look back over a window has to be what other programs take it for.
+fn facts_of(
+    config: &Result<ModelConfig, String>,
+    facts: &Facts,
+    layers: usize,
+) -> Result<Facts, ConvertError> {
+    let config =
+        config.as_ref().map_err(|why| ConvertError::Config { format: gguf::NAME, why: why.clone() })?;
+    if config.variant.windows.is_some() {
+        let words = |error: ConfigError| ConvertError::Words { format: gguf::NAME, why: error.to_string() };
+        Architecture::of(config).check(config).map_err(words)?;
     }
     let mut stacked = Facts::default();
-    for (name, fact) in facts.iter() {
+    for (name, fact) in facts.iter().filter(|(name, _)| !name.ends_with(PATTERN)) {
         let counts = name.strip_suffix(BLOCKS) == facts.text("general.architecture");
         let fact = if counts { Fact::Unsigned(layers as u64) } else { fact.clone() };
         stacked.push(name, fact);

@@ -13,6 +13,7 @@ use crate::operator::{OperatorError, Source, Tensors, beyond};
 use crate::tensor::shape::Shape;
 
 use super::rows::Rows;
+use super::shifted::Shifted;
 
 /// Why a model cannot be converted.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +184,8 @@ pub struct Move {
     pub shape: Shape,
     /// How its rows move.
     pub permutation: Option<Permutation>,
+    /// What is added to its numbers.
+    pub shift: i8,
 }
 
 impl Move {
@@ -191,9 +194,13 @@ impl Move {
         let source = tensors.source(&self.from)?;
         // A bias has one number for each row of its matrix.
         let columns = if self.shape.dims().len() == 1 { 1 } else { self.shape.columns() };
-        Some(match self.permutation {
+        let source: Box<dyn Source + 't> = match self.permutation {
             None => source,
             Some(permutation) => Box::new(Rows { source, columns, permutation }),
+        };
+        Some(match self.shift {
+            0 => source,
+            shift => Box::new(Shifted { source, by: f32::from(shift) }),
         })
     }
 }
@@ -224,7 +231,8 @@ impl<'a> Task<'a> {
                     return Err(ConvertError::Shape { tensor: there, found, expected, why });
                 }
                 let permutation = from.permutation(to, &spec.name, config);
-                Ok(Move { from: there, to: here, shape: spec.shape, permutation })
+                let shift = from.shift(to, &spec.name, config);
+                Ok(Move { from: there, to: here, shape: spec.shape, permutation, shift })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let task = Self { package, moves };
@@ -256,6 +264,7 @@ impl<'a> Task<'a> {
             to: info.name.clone(),
             shape: info.shape.clone(),
             permutation: None,
+            shift: 0,
         };
         Self { package, moves: package.own_tensors().map(as_it_is).collect() }
     }
@@ -286,8 +295,8 @@ impl<'a> Task<'a> {
             (None, Err(why)) => return Err(ConvertError::Tokenizer { format, why: why.clone() }),
         };
         let (ids, model) = (tokenizer.vocab_size(), self.config(format)?.vocab_size);
-        // Other people's matrices have rows to spare; SLM1's have none.
-        let fits = if tokenizer.is_slm1() { ids == model } else { ids <= model };
+        // Other people's matrices have rows to spare, or none for a token that no text has; SLM1's have neither.
+        let fits = if tokenizer.is_slm1() { ids == model } else { tokenizer.rows() <= model };
         if fits { Ok(tokenizer) } else { Err(ConvertError::Vocabulary { tokenizer: ids, model }) }
     }
 

@@ -15,6 +15,7 @@ use super::huggingface::folder::CONFIG;
 use super::huggingface::mend::COUNTS;
 use super::identity::{Difference, DifferenceKind, architecture_differences};
 use super::package::Package;
+use super::variant::{ROPE, SCORES, WINDOWS};
 
 /// Something that two networks do not do alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ fn of_known(ours: &ModelConfig, theirs: &ModelConfig) -> Vec<Unlike> {
     let found = architecture_differences(ours, theirs).into_iter().map(|found| {
         let bearing = match found.field.rsplit('.').next().unwrap_or_default() {
             "vocab_size" | "special_token_count" | "layer_count" | "tied_output" => Bearing::Extent,
-            "max_context" | "rope_theta" | "rms_norm_epsilon" | "rope_scaling" => Bearing::Constant,
+            "max_context" | "rope_theta" | "rms_norm_epsilon" | ROPE | SCORES | WINDOWS => Bearing::Constant,
             _ => Bearing::Network,
         };
         let Difference { field, ours, theirs, .. } = found;
@@ -296,6 +297,13 @@ mod tests {
         let mistral = LLAMA.replace("\"llama\"", "\"mistral\"");
         let windowed = only(&mistral, "\"head_dim\"", "\"sliding_window\": 64, \"head_dim\"");
         assert_eq!(windowed, ("architecture.sliding_window".to_owned(), Bearing::Constant));
+        let gemma3 = LLAMA.replace("\"llama\"", "\"gemma3_text\"");
+        for (more, field) in [(WINDOWS, WINDOWS), (SCORES, SCORES), ("rope_local_base_freq", WINDOWS)] {
+            let other = only(&gemma3, "\"head_dim\"", &format!("\"{more}\": 64, \"head_dim\""));
+            assert_eq!(other, (format!("architecture.{field}"), Bearing::Constant), "{more}");
+        }
+        let fields: Vec<_> = found(LLAMA, "\"llama\"", "\"gemma3_text\"").into_iter().collect();
+        assert!(fields.contains(&("architecture.norm".to_owned(), Bearing::Network)), "{fields:?}");
     }
 
     #[test]

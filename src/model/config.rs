@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::norms::{HeadNorms, NormPlace};
+use super::norms::HeadNorms;
 use super::variant::Variant;
 use crate::tensor::shape::{Shape, ShapeError};
 
@@ -63,10 +63,12 @@ pub struct TensorSpec {
     pub shape: Shape,
 }
 
-/// Tensors of one block, biases and norms of heads apart: on either side there are two norms.
+/// Tensors of one block, biases and norms of heads apart, with norms on one side of attention and feed-forward.
 const PER_LAYER: u64 = 9;
 /// The norms of heads of one block: of queries, of keys.
 const HEAD_NORMS: u64 = 2;
+/// Norms on the other side, too: of attention, of feed-forward.
+const OTHER_SIDE: u64 = 2;
 
 impl ModelConfig {
     /// Checks every field and every relation between fields.
@@ -97,7 +99,7 @@ impl ModelConfig {
         ensure(positive(self.rope_theta), "rope_theta", self.rope_theta, "a positive finite number")?;
         let epsilon = self.rms_norm_epsilon;
         ensure(positive(epsilon), "rms_norm_epsilon", epsilon, "a positive finite number")?;
-        self.variant.validate()
+        self.variant.validate(self.layer_count)
     }
 
     /// Checks, too, that it is a network SLM1 has words for: it is of the plain variant, and its heads are as
@@ -121,7 +123,11 @@ impl ModelConfig {
     pub fn tensor_count(&self) -> u64 {
         let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = self.variant;
         let biases = 3 * u64::from(qkv_bias) + u64::from(output_bias) + 3 * u64::from(ffn_bias);
-        let per_layer = PER_LAYER + biases + HEAD_NORMS * u64::from(norms.heads != HeadNorms::None);
+        let around = norms.place.is_before() && norms.place.is_behind();
+        let per_layer = PER_LAYER
+            + biases
+            + HEAD_NORMS * u64::from(norms.heads != HeadNorms::None)
+            + OTHER_SIDE * u64::from(around);
         u64::from(self.layer_count) * per_layer + if self.tied_output { 2 } else { 3 }
     }
 
@@ -163,9 +169,9 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = config.variant;
     let head_norms = norms.heads.widths(config.head_dim as usize, query, kv);
     let [query_norm, key_norm] = head_norms.unwrap_or_default();
-    let before = norms.place == NormPlace::Before;
+    let [before, behind] = [norms.place.is_before(), norms.place.is_behind()];
     // Name, dimensions, whether it is there, whether it has a bias.
-    let layer: [(&str, &[usize], bool, bool); 12] = [
+    let layer: [(&str, &[usize], bool, bool); 13] = [
         ("attn_norm", &[hidden], before, false),
         ("wq", &[query, hidden], true, qkv_bias),
         ("wk", &[kv, hidden], true, qkv_bias),
@@ -174,10 +180,11 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
         ("k_norm", &[key_norm], head_norms.is_some(), false),
         ("wo", &[hidden, query], true, output_bias),
         ("ffn_norm", &[hidden], true, false),
+        ("ffn_pre_norm", &[hidden], before && behind, false),
         ("w1", &[ffn, hidden], true, ffn_bias),
         ("w2", &[hidden, ffn], true, ffn_bias),
         ("w3", &[ffn, hidden], true, ffn_bias),
-        ("ffn_post_norm", &[hidden], !before, false),
+        ("ffn_post_norm", &[hidden], behind, false),
     ];
     let mut table = Vec::new();
     let mut push = |name: String, dims: &[usize]| {
@@ -279,7 +286,13 @@ pub(crate) mod tests {
     fn norms_stand_where_they_are_read() {
         let listed = |norms| {
             let variant = Variant { norms, ..Variant::PLAIN };
-            let config = ModelConfig { variant, head_dim: 6, kv_head_count: 1, layer_count: 3, ..tiny() };
+            let config = ModelConfig {
+                variant: variant.clone(),
+                head_dim: 6,
+                kv_head_count: 1,
+                layer_count: 3,
+                ..tiny()
+            };
             let table = tensor_table(&config).unwrap();
             assert_eq!(table.len() as u64, config.tensor_count());
             let error = config.validate_plain().unwrap_err().to_string();
@@ -297,6 +310,10 @@ pub(crate) mod tests {
         assert_eq!(
             listed(Norms::OLMO2),
             "wq 12x8, wk 6x8, wv 6x8, q_norm 12, k_norm 6, wo 8x12, ffn_norm 8, w1 16x8, w2 8x16, w3 16x8, ffn_post_norm 8"
+        );
+        assert_eq!(
+            listed(Norms::GEMMA3),
+            "attn_norm 8, wq 12x8, wk 6x8, wv 6x8, q_norm 6, k_norm 6, wo 8x12, ffn_norm 8, ffn_pre_norm 8, w1 16x8, w2 8x16, w3 16x8, ffn_post_norm 8"
         );
     }
 
@@ -321,9 +338,12 @@ pub(crate) mod tests {
         assert!(ModelConfig { hidden_size: 10, ..tiny() }.validate().is_ok());
         assert_eq!(plain(ModelConfig { hidden_size: 10, ..tiny() }), "hidden_size");
         let biased = Variant { qkv_bias: true, ..Variant::PLAIN };
-        assert_eq!(plain(ModelConfig { variant: biased, ..tiny() }), "bias");
+        assert_eq!(plain(ModelConfig { variant: biased.clone(), ..tiny() }), "bias");
         let rope = RopeScale::Linear { factor: 0.0 };
-        assert_eq!(refused(ModelConfig { variant: Variant { rope, ..biased }, ..tiny() }), "rope factor");
+        assert_eq!(
+            refused(ModelConfig { variant: Variant { rope, ..biased.clone() }, ..tiny() }),
+            "rope factor"
+        );
         assert_eq!(refused(ModelConfig { rope_theta: f32::NAN, ..tiny() }), "rope_theta");
         assert_eq!(refused(ModelConfig { rms_norm_epsilon: 0.0, ..tiny() }), "rms_norm_epsilon");
     }

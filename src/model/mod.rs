@@ -56,6 +56,7 @@ pub mod trained;
 pub mod values;
 pub mod variant;
 pub mod weights;
+pub mod windows;
 pub mod writer;
 
 pub use checkpoint::Checkpoint;

@@ -7,10 +7,12 @@
 //! | `norm.weight`, `output.weight` | `model.norm.weight`, `lm_head.weight` | `output_norm.weight`, `output.weight` |
 //!
 //! Rotary position turns pairs of elements of each query and key head. SLM1 and GGUF's `llama` take
-//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's `qwen2`, `qwen3` and
-//! `olmo2` take `i` and `i + d/2` of a head of width `d`. The turned vectors are the same up to the order of their elements, so the rows of
-//! the query and key matrices (and their biases, and the gains of the norms of their heads) are reordered on
-//! the way ([`Permutation`]), and every score stays what it was.
+//! neighbours, elements `2i` and `2i + 1`; Hugging Face and GGUF's other architectures take `i` and `i + d/2` of a
+//! head of width `d`. The turned vectors are the same up to the order of their elements, so the rows of the query
+//! and key matrices (and their biases, and the gains of the norms of their heads) are reordered on the way
+//! ([`Permutation`]), and every score stays what it was.
+//!
+//! The gains of gemma3 lie less one in Hugging Face folders, and as they are in GGUF ([`Naming::shift`]).
 
 use crate::model::config::ModelConfig;
 use crate::model::norms::HeadNorms;
@@ -26,12 +28,13 @@ pub enum Naming {
     Gguf,
     /// The same names, with rows as Hugging Face has them: the architectures `qwen2` and `qwen3`.
     GgufHalves,
-    /// The same again, but for a norm that is called after what it stands behind: the architecture `olmo2`.
+    /// The same again, but for a norm that is called after what it stands behind: the architectures `olmo2` and
+    /// `gemma3`.
     GgufBehind,
 }
 
 /// The parts of a layer, in SLM1, Hugging Face, GGUF.
-const LAYER: [[&str; 3]; 12] = [
+const LAYER: [[&str; 3]; 13] = [
     ["attn_norm", "input_layernorm", "attn_norm"],
     ["wq", "self_attn.q_proj", "attn_q"],
     ["wk", "self_attn.k_proj", "attn_k"],
@@ -40,6 +43,7 @@ const LAYER: [[&str; 3]; 12] = [
     ["k_norm", "self_attn.k_norm", "attn_k_norm"],
     ["wo", "self_attn.o_proj", "attn_output"],
     [BETWEEN, "post_attention_layernorm", "ffn_norm"],
+    [BEFORE_FFN, "pre_feedforward_layernorm", "ffn_norm"],
     ["w1", "mlp.gate_proj", "ffn_gate"],
     ["w2", "mlp.down_proj", "ffn_down"],
     ["w3", "mlp.up_proj", "ffn_up"],
@@ -48,6 +52,8 @@ const LAYER: [[&str; 3]; 12] = [
 
 /// The norm between attention and feed-forward, which is of either ([`super::norms`]).
 const BETWEEN: &str = "ffn_norm";
+/// The norm of what goes into feed-forward, where there is one behind attention, too: elsewhere there is no such tensor.
+const BEFORE_FFN: &str = "ffn_pre_norm";
 /// What it is called in GGUF where it is of attention.
 const BEHIND_ATTENTION: &str = "post_attention_norm";
 
@@ -73,9 +79,13 @@ impl Naming {
         }
     }
 
-    /// What it calls a part of a layer.
-    fn part(self, row: &[&'static str; 3]) -> &'static str {
-        if self == Self::GgufBehind && row[0] == BETWEEN { BEHIND_ATTENTION } else { row[self.column()] }
+    /// What it calls a part of a layer, if it has it.
+    fn part(self, row: &[&'static str; 3]) -> Option<&'static str> {
+        match (self, row[0]) {
+            (Self::GgufBehind, BETWEEN) => Some(BEHIND_ATTENTION),
+            (Self::Gguf | Self::GgufHalves, BEFORE_FFN) => None,
+            _ => Some(row[self.column()]),
+        }
     }
 
     /// The family that a list of names belongs to: the one that knows the embeddings among them.
@@ -104,9 +114,10 @@ impl Naming {
         let (layer, part) = name.strip_prefix(PREFIX[from])?.split_once('.')?;
         let number: u32 = layer.parse().ok()?;
         let (part, kind) = part.rsplit_once('.').filter(|(_, kind)| ["weight", "bias"].contains(kind))?;
-        let row = LAYER.iter().find(|row| other.part(row) == part)?;
+        let row = LAYER.iter().find(|row| other.part(row) == Some(part))?;
+        let part = self.part(row)?;
         // A number has one spelling.
-        (number.to_string() == layer).then(|| format!("{}{number}.{}.{kind}", PREFIX[to], self.part(row)))
+        (number.to_string() == layer).then(|| format!("{}{number}.{part}.{kind}", PREFIX[to]))
     }
 
     /// Whether these are names of GGUF.
@@ -117,6 +128,17 @@ impl Naming {
     /// Whether rotary pairs lie half a head apart, and not side by side.
     pub fn halves(self) -> bool {
         matches!(self, Self::HuggingFace | Self::GgufHalves | Self::GgufBehind)
+    }
+
+    /// Whether the gains of this network's norms lie there less one.
+    pub fn gains_less_one(self, config: &ModelConfig) -> bool {
+        self == Self::HuggingFace && config.variant.norms.centred
+    }
+
+    /// What is added to the numbers of the tensor that SLM1 calls `name` on the way from `self` to `to`.
+    pub fn shift(self, to: Self, name: &str, config: &ModelConfig) -> i8 {
+        let less = |naming: Self| i8::from(naming.gains_less_one(config));
+        if name.ends_with("norm.weight") { less(self) - less(to) } else { 0 }
     }
 
     /// How the rows of the tensor that SLM1 calls `name` move on the way from `self` to `to`.
@@ -176,10 +198,14 @@ mod tests {
 
     #[test]
     fn every_tensor_has_a_name_everywhere_and_comes_back() {
-        for norms in [Norms::PLAIN, Norms::QWEN3, Norms::OLMO2] {
+        for norms in [Norms::PLAIN, Norms::QWEN3, Norms::OLMO2, Norms::GEMMA3] {
             let variant = Variant { norms, ..Variant::PLAIN };
             for spec in tensor_table(&ModelConfig { variant, ..tiny() }).unwrap() {
                 for to in Naming::ALL {
+                    if spec.name.contains(BEFORE_FFN) && matches!(to, Naming::Gguf | Naming::GgufHalves) {
+                        assert_eq!(to.from_slm1(&spec.name), None);
+                        continue;
+                    }
                     let there = to.from_slm1(&spec.name).unwrap();
                     assert_eq!(Naming::Slm1.translate(to, &there).as_deref(), Some(spec.name.as_str()));
                 }
@@ -192,6 +218,7 @@ mod tests {
         assert_eq!(name(Naming::GgufHalves, "layers.3.ffn_norm.weight"), "blk.3.ffn_norm.weight");
         assert_eq!(name(Naming::GgufBehind, "layers.3.ffn_norm.weight"), "blk.3.post_attention_norm.weight");
         assert_eq!(name(Naming::GgufBehind, "layers.3.ffn_post_norm.weight"), "blk.3.post_ffw_norm.weight");
+        assert_eq!(name(Naming::GgufBehind, "layers.3.ffn_pre_norm.weight"), "blk.3.ffn_norm.weight");
         assert_eq!(
             Naming::GgufBehind.translate(Naming::Gguf, "blk.3.ffn_norm.weight").unwrap(),
             "blk.3.post_attention_norm.weight"
@@ -218,6 +245,19 @@ mod tests {
         assert_eq!(moved, [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]);
         for row in 0..12 {
             assert_eq!(to.source_row(back.source_row(row)), row);
+        }
+    }
+
+    #[test]
+    fn gains_around_nought_are_those_of_gemma3_in_folders() {
+        let gemma3 = ModelConfig { variant: Variant::GEMMA3, ..tiny() };
+        let (folder, file) = (Naming::HuggingFace, Naming::GgufBehind);
+        for name in ["layers.0.attn_norm.weight", "layers.0.k_norm.weight", "norm.weight"] {
+            assert_eq!((folder.shift(file, name, &gemma3), file.shift(folder, name, &gemma3)), (1, -1));
+            assert_eq!((folder.shift(folder, name, &gemma3), folder.shift(file, name, &tiny())), (0, 0));
+        }
+        for name in ["layers.0.wq.weight", "tok_embeddings.weight", "layers.0.wq.bias"] {
+            assert_eq!(folder.shift(file, name, &gemma3), 0);
         }
     }
 

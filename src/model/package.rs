@@ -114,7 +114,7 @@ impl Package {
         let tokenizer = self.tokenizer.clone().map_err(Unrunnable::Tokenizer)?;
         let naming = self.naming.ok_or(Unrunnable::Names)?;
         let (ids, vocab) = (tokenizer.vocab_size(), config.vocab_size);
-        if ids > vocab {
+        if tokenizer.rows() > vocab {
             return Err(Unrunnable::Vocabulary { ids, vocab });
         }
         self.carried_buffers()?;

@@ -12,13 +12,28 @@
 //! | `llama3` | slow ones divided, fast ones kept, those between blended |
 //! | `yarn` | a ramp from kept to divided; cosines and sines are scaled, too (Peng et al. 2023) |
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::ConfigError;
 use super::norms::Norms;
+use super::windows::Windows;
 
-/// Biases, rotary frequencies and norms of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// What differences in biases are told as.
+pub const BIAS: &str = "bias";
+/// And in how rotary frequencies are scaled.
+pub const ROPE: &str = "rope_scaling";
+/// And in what scores are divided by the root of.
+pub const SCORES: &str = "query_pre_attn_scalar";
+/// And in windows.
+pub const WINDOWS: &str = "sliding_window";
+/// And in what all networks of a family have in common, biases apart.
+pub const BUILD: [&str; 3] = ["norm", "hidden_activation", "embeddings"];
+
+/// Biases, rotary frequencies, norms and more of a network. What is unsaid in a record is as llama has it, as in every
+/// record from before anything else was known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     /// Whether the query, key and value projections have biases.
@@ -29,9 +44,48 @@ pub struct Variant {
     pub ffn_bias: bool,
     /// How rotary frequencies are scaled.
     pub rope: RopeScale,
-    /// What is normed. Unsaid where that is what llama norms, as in every record from before others were known.
+    /// What is normed.
     #[serde(default, skip_serializing_if = "Norms::are_plain")]
     pub norms: Norms,
+    /// What stands between the feed-forward matrices.
+    #[serde(default, skip_serializing_if = "Activation::is_silu")]
+    pub activation: Activation,
+    /// Whether embeddings are multiplied by the root of their width.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scaled_embeddings: bool,
+    /// Scores are divided by the root of this, where it is not the width of a head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_width: Option<u32>,
+    /// Layers that look back over a window only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
+}
+
+/// What stands between the feed-forward matrices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `x / (1 + exp(-x))`
+    #[default]
+    Silu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`
+    GeluTanh,
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silu => "silu",
+            Self::GeluTanh => "gelu (tanh)",
+        })
+    }
+}
+
+impl Activation {
+    /// Whether it is that of llama.
+    pub fn is_silu(&self) -> bool {
+        *self == Self::Silu
+    }
 }
 
 /// How rotary frequencies are scaled.
@@ -75,13 +129,24 @@ pub enum RopeScale {
 }
 
 impl Variant {
-    /// No biases, frequencies as they are, norms as llama has them.
+    /// No biases, frequencies as they are, everything as llama has it.
     pub const PLAIN: Self = Self {
         qkv_bias: false,
         output_bias: false,
         ffn_bias: false,
         rope: RopeScale::Plain,
         norms: Norms::PLAIN,
+        activation: Activation::Silu,
+        scaled_embeddings: false,
+        score_width: None,
+        windows: None,
+    };
+    /// gemma3, its windows apart.
+    pub const GEMMA3: Self = Self {
+        norms: Norms::GEMMA3,
+        activation: Activation::GeluTanh,
+        scaled_embeddings: true,
+        ..Self::PLAIN
     };
 
     /// Whether SLM1 can say it.
@@ -89,19 +154,50 @@ impl Variant {
         *self == Self::PLAIN
     }
 
+    /// What all networks of a family have in common: their norms, what stands between their feed-forward matrices,
+    /// and whether their embeddings are scaled.
+    pub fn build(&self) -> (Norms, Activation, bool) {
+        (self.norms, self.activation, self.scaled_embeddings)
+    }
+
     /// What two networks do not have in common: the field, what this one has, what the other has.
     pub fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
-        let fields = |it: &Self| {
-            [("bias", it.bias()), ("rope_scaling", it.rope.to_string()), ("norm", it.norms.to_string())]
-        };
-        let pairs = fields(self).into_iter().zip(fields(other));
-        let found = pairs.filter(|((_, ours), (_, theirs))| ours != theirs);
-        let mut found: Vec<_> = found.map(|((field, ours), (_, theirs))| (field, ours, theirs)).collect();
-        // What is told apart here and not above is told all the same.
-        if found.is_empty() && self != other {
-            found.push(("variant", format!("{self:?}"), format!("{other:?}")));
-        }
-        found
+        let pairs = self.fields().into_iter().zip(other.fields()).zip(self.are_same(other));
+        let found = pairs.filter(|(_, same)| !same);
+        found.map(|(((field, ours), (_, theirs)), _)| (field, ours, theirs)).collect()
+    }
+
+    /// Every field by the word that configurations have for it, and what it says, for people. What makes a family
+    /// comes first.
+    fn fields(&self) -> [(&'static str, String); 7] {
+        let Self { rope, norms, activation, scaled_embeddings, score_width, windows, .. } = self;
+        let scaled = if *scaled_embeddings { "times the root of their width" } else { "as they are" };
+        let width = score_width.map_or_else(|| "the width of a head".to_owned(), |width| width.to_string());
+        let windows = windows.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let [norm, act, embeddings] = BUILD;
+        [
+            (norm, norms.to_string()),
+            (act, activation.to_string()),
+            (embeddings, scaled.to_owned()),
+            (BIAS, self.bias()),
+            (ROPE, rope.to_string()),
+            (SCORES, width),
+            (WINDOWS, windows),
+        ]
+    }
+
+    /// Whether they are the same in each of these fields: two that print alike need not be.
+    fn are_same(&self, other: &Self) -> [bool; 7] {
+        let biases = |it: &Self| [it.qkv_bias, it.output_bias, it.ffn_bias];
+        [
+            self.norms == other.norms,
+            self.activation == other.activation,
+            self.scaled_embeddings == other.scaled_embeddings,
+            biases(self) == biases(other),
+            self.rope == other.rope,
+            self.score_width == other.score_width,
+            self.windows == other.windows,
+        ]
     }
 
     /// The projections that have biases.
@@ -115,8 +211,13 @@ impl Variant {
         if places.is_empty() { "none".to_owned() } else { format!("on {}", places.join(", ")) }
     }
 
-    /// Checks every number.
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    /// Checks every number, of a network of so many layers.
+    pub(super) fn validate(&self, layers: u32) -> Result<(), ConfigError> {
+        if self.score_width == Some(0) {
+            let (found, expected) = ("0".to_owned(), "at least 1".to_owned());
+            return Err(ConfigError { field: SCORES, found, expected });
+        }
+        self.windows.as_ref().map_or(Ok(()), |windows| windows.validate(layers))?;
         let numbers = match self.rope {
             RopeScale::Plain => Vec::new(),
             RopeScale::Linear { factor } => vec![("rope factor", factor)],
@@ -153,15 +254,18 @@ impl Default for Variant {
     }
 }
 
-impl std::fmt::Display for Variant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "bias {}; rope_scaling {}", self.bias(), self.rope)?;
-        if self.norms.are_plain() { Ok(()) } else { write!(f, "; norm {}", self.norms) }
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Biases and frequencies are told of every network, the rest of those that have it otherwise than llama.
+        let told = self.fields().into_iter().zip(self.are_same(&Self::PLAIN));
+        let told = told.filter(|((field, _), plain)| [BIAS, ROPE].contains(field) || !plain);
+        let told: Vec<String> = told.map(|((field, own), _)| format!("{field} {own}")).collect();
+        f.write_str(&told.join("; "))
     }
 }
 
-impl std::fmt::Display for RopeScale {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for RopeScale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain => f.write_str("none"),
             Self::Linear { factor } => write!(f, "linear / {factor}"),

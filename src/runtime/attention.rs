@@ -1,5 +1,7 @@
 //! Keys and values, and attention over them. Memory is taken as positions come.
 
+use std::ops::Range;
+
 use super::config::Dimensions;
 use crate::base::wide::wide;
 use crate::tensor::kernel::{LANES, dots, exp};
@@ -27,11 +29,11 @@ impl Memory {
         self.values.truncate(numbers);
     }
 
-    /// Attention of all heads of one query at `position` over itself and everything before it. `scores` is
-    /// room to work in.
+    /// Attention of all heads of one query over the positions it sees: its own, which is the last of them, and those
+    /// before it. `scores` is room to work in.
     pub fn attend(
         &self,
-        position: usize,
+        seen: Range<usize>,
         query: &[f32],
         out: &mut [f32],
         dimensions: &Dimensions,
@@ -39,13 +41,12 @@ impl Memory {
     ) {
         let &Dimensions { head, kv, .. } = dimensions;
         let share = dimensions.heads / dimensions.kv_heads;
-        let scale = 1.0 / libm::sqrtf(head as f32);
-        let (chunks, known) = ((position + 1).div_ceil(LANES), position + 1);
+        let (chunks, known) = (seen.len().div_ceil(LANES), seen.len());
         scores.resize(chunks * LANES, 0.0);
         let heads = query.chunks_exact(head).zip(out.chunks_exact_mut(head));
         for (index, (query, out)) in heads.enumerate() {
-            let start = index / share * head;
-            likenesses(query, &self.keys[start..], kv, scale, &mut scores[..known]);
+            let start = seen.start * kv + index / share * head;
+            likenesses(query, &self.keys[start..], kv, dimensions.score_scale, &mut scores[..known]);
             scores[known..].fill(f32::NEG_INFINITY);
             softmax(scores.as_chunks_mut().0);
             weigh(&scores[..known], &self.values[start..], kv, out);

@@ -33,7 +33,11 @@ pub struct Dimensions {
     pub epsilon: f32,
     /// Whether the output matrix is the embedding matrix.
     pub tied: bool,
-    /// Biases, rotary frequencies, norms.
+    /// What scores are multiplied by.
+    pub score_scale: f32,
+    /// What embeddings are multiplied by, if by anything: always in f32, whatever they are stored as.
+    pub embedding_scale: Option<f32>,
+    /// Biases, rotary frequencies, norms, windows.
     pub variant: Variant,
     /// Whether rotary pairs lie half a head apart, and not side by side.
     pub halves: bool,
@@ -59,9 +63,18 @@ impl Dimensions {
             theta: config.rope_theta,
             epsilon: config.rms_norm_epsilon,
             tied: config.tied_output,
-            variant: config.variant,
+            score_scale: 1.0 / libm::sqrtf(config.variant.score_width.unwrap_or(config.head_dim) as f32),
+            embedding_scale: config.variant.scaled_embeddings.then(|| libm::sqrtf(hidden as f32)),
+            variant: config.variant.clone(),
             halves,
         })
+    }
+}
+
+impl Dimensions {
+    /// How many positions a token sees in a layer, its own among them, where those are not all.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        self.variant.windows.as_ref()?.of_layer(layer)
     }
 }
 

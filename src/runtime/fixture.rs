@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::config::ModelConfig;
 use crate::model::naming::Naming;
-use crate::model::norms::{NormPlace, Norms};
+use crate::model::norms::Norms;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::Variant;
 use crate::model::weights::{TensorInfo, Weights};
+use crate::model::windows::Windows;
 use crate::runtime::Model;
 use crate::tensor::dtype::DType;
 use crate::tensor::quantize;
@@ -42,6 +43,17 @@ pub(super) fn config_with(norms: Norms) -> ModelConfig {
     ModelConfig { variant: Variant { norms, ..Variant::PLAIN }, ..config() }
 }
 
+/// Every kind of network: what differs in norms, and all that gemma3 does, with a window of so many positions.
+pub(super) fn networks() -> Vec<ModelConfig> {
+    NORMS.into_iter().map(config_with).chain([1, 3, 8].map(windowed)).collect()
+}
+
+/// The same network as gemma3 has it; its first layer looks back over a window.
+pub(super) fn windowed(size: u32) -> ModelConfig {
+    let windows = Some(Windows { size, rope_theta: 100.0, full: vec![1] });
+    ModelConfig { variant: Variant { windows, score_width: Some(6), ..Variant::GEMMA3 }, ..config() }
+}
+
 /// A model of this configuration and encoding.
 pub(super) fn model(config: &ModelConfig, dtype: DType) -> Model {
     Model::new(Arc::new(Tensors::of(config, dtype).checkpoint())).unwrap()
@@ -71,7 +83,8 @@ impl Tensors {
         let norms = config.variant.norms;
         let heads = norms.heads.widths(size(config.head_dim), query, kv);
         // Before attention, or behind feed-forward; the third is called the same on either side.
-        let first = if norms.place == NormPlace::Before { "attn_norm" } else { "ffn_post_norm" };
+        let first = if norms.place.is_before() { "attn_norm" } else { "ffn_post_norm" };
+        let around = norms.place.is_before() && norms.place.is_behind();
         tensors.add("tok_embeddings.weight", &[vocab, hidden], dtype);
         for layer in 0..config.layer_count {
             for (name, dims) in [
@@ -86,6 +99,9 @@ impl Tensors {
                 ("w3", vec![ffn, hidden]),
             ] {
                 tensors.add(&format!("layers.{layer}.{name}.weight"), &dims, dtype);
+            }
+            for name in ["ffn_pre_norm", "ffn_post_norm"].into_iter().filter(|_| around) {
+                tensors.add(&format!("layers.{layer}.{name}.weight"), &[hidden], dtype);
             }
             for (name, width) in ["q_norm", "k_norm"].into_iter().zip(heads.iter().flatten()) {
                 tensors.add(&format!("layers.{layer}.{name}.weight"), &[*width], dtype);

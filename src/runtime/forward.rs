@@ -253,7 +253,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::norms::Norms;
+    use crate::model::config::ModelConfig;
+    use crate::model::variant::Variant;
+    use crate::model::windows::Windows;
     use crate::runtime::fixture;
     use crate::tensor::dtype::DType;
 
@@ -265,8 +267,8 @@ mod tests {
         prop::collection::vec(0_u32..260, 1..20)
     }
 
-    fn norms() -> impl Strategy<Value = Norms> {
-        prop::sample::select(fixture::NORMS.to_vec())
+    fn network() -> impl Strategy<Value = ModelConfig> {
+        prop::sample::select(fixture::networks())
     }
 
     fn dtype() -> impl Strategy<Value = DType> {
@@ -278,9 +280,9 @@ mod tests {
 
         #[test]
         fn a_prompt_has_the_bits_of_its_tokens_however_it_is_cut(
-            dtype in dtype(), norms in norms(), tokens in tokens(), cuts in prop::collection::vec(1_usize..6, 20),
+            dtype in dtype(), network in network(), tokens in tokens(), cuts in prop::collection::vec(1_usize..6, 20),
         ) {
-            let model = fixture::model(&fixture::config_with(norms), dtype);
+            let model = fixture::model(&network, dtype);
             let mut whole = Session::new(&model, 32).unwrap();
             let all = whole.feed_all(&tokens).unwrap().to_vec();
             let (mut cut, mut singles) = (Session::new(&model, 32).unwrap(), Session::new(&model, 32).unwrap());
@@ -299,10 +301,10 @@ mod tests {
 
         #[test]
         fn a_batch_has_the_bits_of_its_sequences_alone(
-            dtype in dtype(), norms in norms(), prompts in prop::collection::vec(tokens(), 1..40), spread: bool,
+            dtype in dtype(), network in network(), prompts in prop::collection::vec(tokens(), 1..40), spread: bool,
             next in 0_u32..260,
         ) {
-            let model = fixture::model(&fixture::config_with(norms), dtype);
+            let model = fixture::model(&network, dtype);
             let mut sessions: Vec<_> = prompts.iter().map(|_| Session::new(&model, 32).unwrap()).collect();
             let mut together: Vec<_> = sessions.iter_mut().collect();
             let inputs: Vec<_> = prompts.iter().map(Vec::as_slice).collect();
@@ -314,6 +316,31 @@ mod tests {
                 prop_assert!(same_bits(alone.feed_all(prompt).unwrap(), first));
                 prop_assert!(same_bits(alone.step(next).unwrap(), session.logits()));
             }
+        }
+    }
+
+    /// What a token sees of the past, layer by layer: with one windowed layer of two, what the last token is told by a
+    /// position that left the window comes through the other layer alone; with both, not at all.
+    #[test]
+    fn a_window_hides_what_is_behind_it() {
+        let last = |full: &[u32], tokens: &[u32]| {
+            let config = fixture::windowed(3);
+            let windows = config.variant.windows.clone().unwrap();
+            let windows = Some(Windows { full: full.to_vec(), ..windows });
+            let config = ModelConfig { variant: Variant { windows, ..config.variant }, ..config };
+            let model = fixture::model(&config, DType::F32);
+            Session::new(&model, 32).unwrap().feed(tokens).unwrap().to_vec()
+        };
+        // Two layers of three positions reach four back.
+        let (one, other) = ([9, 256, 1, 2, 3, 4], [7, 256, 1, 2, 3, 4]);
+        assert!(same_bits(&last(&[], &one), &last(&[], &other)));
+        let (one, other) = (&one[..5], &other[..5]);
+        assert!(!same_bits(&last(&[], one), &last(&[], other)), "the last of four is seen");
+        for full in [&[0][..], &[1], &[0, 1]] {
+            assert!(
+                !same_bits(&last(full, &[9, 256, 1, 2, 3, 4]), &last(full, &[7, 256, 1, 2, 3, 4])),
+                "{full:?}"
+            );
         }
     }
 
@@ -400,19 +427,19 @@ mod tests {
             pool.install(|| model.feed(&mut [&mut session], &[&tokens], Wanted::All, spread)).unwrap();
             session.logits().to_vec()
         };
-        for norms in fixture::NORMS {
+        for network in fixture::networks() {
             let config = crate::model::config::ModelConfig {
                 hidden_size: 128,
                 head_dim: 32,
                 ffn_size: 352,
                 max_context: 100,
-                ..fixture::config_with(norms)
+                ..network
             };
             let model = fixture::model(&config, DType::Q8_0);
             let alone = logits(&model, 1, false);
             for threads in [1, 2, 7] {
                 let same = same_bits(&logits(&model, threads, true), &alone);
-                assert!(same, "{threads} threads, norms {norms}");
+                assert!(same, "{threads} threads, {}", config.variant);
             }
         }
     }

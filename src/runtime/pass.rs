@@ -7,9 +7,10 @@
 //! logits = output * rms_norm(x)
 //! ```
 //!
-//! Where a network has other norms ([`crate::model::norms`]), `a` and `f` are x itself and what is added to x is
-//! normed, or wq * a and wk * a are normed before they are turned. Which norms there are is asked once a pass and
-//! layer, not for each number.
+//! Where a network has other norms ([`crate::model::norms`]), `a` and `f` are x itself, or what is added to x is
+//! normed, or wq * a and wk * a are normed before they are turned. Embeddings may be scaled, another function may
+//! stand for silu, and a layer's attention may look back over a window ([`crate::model::variant`]). What a network
+//! does is asked once a pass and layer, not for each number.
 //!
 //! Several matrices that are multiplied with the same numbers are multiplied together: threads meet once.
 
@@ -19,11 +20,15 @@ use super::config::Dimensions;
 use super::forward::Session;
 use super::weights::{Layer, Linear, Weights};
 use crate::base::wide::wide;
+use crate::model::variant::Activation;
 use crate::tensor::blocks;
 use crate::tensor::kernel::{dots, exp, multiply};
 
 /// Numbers of an activation worth handing to another thread.
 const PIECE: usize = 1 << 13;
+
+/// In the hyperbolic tangent of GELU.
+const ROOT_OF_2_OVER_PI: f32 = 0.797_884_6;
 
 /// One token of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +55,7 @@ impl Pass<'_> {
         let embedding = self.weights.embedding();
         for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
             embedding.copy_row(row.token as usize, x);
+            self.dimensions.embedding_scale.iter().for_each(|scale| x.iter_mut().for_each(|x| *x *= scale));
         }
         for index in 0..self.weights.layers() {
             let layer = self.weights.layer(index);
@@ -68,6 +74,7 @@ impl Pass<'_> {
         x: &mut [f32],
     ) {
         let &Dimensions { query: width, kv, .. } = self.dimensions;
+        let window = self.dimensions.window(index);
         let normed = self.normed(x, layer.attention_norm);
         let [mut queries, mut keys, values] =
             self.products([&layer.query, &layer.key, &layer.value], &normed);
@@ -76,8 +83,8 @@ impl Pass<'_> {
         for (place, row) in rows.iter().enumerate() {
             let session = &mut *sessions[row.session];
             let (key, value) = (&mut keys[place * kv..][..kv], &values[place * kv..][..kv]);
-            session.rope.turn(row.position, &mut queries[place * width..][..width]);
-            session.rope.turn(row.position, key);
+            session.rope.turn(row.position, window.is_some(), &mut queries[place * width..][..width]);
+            session.rope.turn(row.position, window.is_some(), key);
             session.memories[index].push(key, value);
         }
         let memories: Vec<_> = sessions.iter().map(|session| &session.memories[index]).collect();
@@ -87,7 +94,8 @@ impl Pass<'_> {
             for (place, out) in out.chunks_exact_mut(width).enumerate().map(|(at, out)| (first + at, out)) {
                 let Row { session, position, .. } = rows[place];
                 let query = &queries[place * width..][..width];
-                memories[session].attend(position, query, out, self.dimensions, &mut scores);
+                let seen = (position + 1).saturating_sub(window.unwrap_or(usize::MAX))..position + 1;
+                memories[session].attend(seen, query, out, self.dimensions, &mut scores);
             }
         });
         let [mut output] = self.products([&layer.output], &attended);
@@ -98,6 +106,10 @@ impl Pass<'_> {
     fn feed_forward(&self, layer: &Layer<'_>, x: &mut [f32]) {
         let normed = self.normed(x, layer.ffn_norm);
         let [mut gate, up] = self.products([&layer.gate, &layer.up], &normed);
+        let let_through = match self.dimensions.variant.activation {
+            Activation::Silu => let_through_silu,
+            Activation::GeluTanh => let_through_gelu,
+        };
         self.pieces(&mut gate, 1, |first, gate| let_through(gate, &up[first..]));
         let [mut down] = self.products([&layer.down], &gate);
         self.norm(&mut down, layer.ffn_post_norm);
@@ -183,9 +195,45 @@ wide! {
     }
 
     /// `silu(gate) * up`, in the place of `gate`.
-    fn let_through<'a>(gate: &'a mut [f32], up: &'a [f32]) {
+    fn let_through_silu<'a>(gate: &'a mut [f32], up: &'a [f32]) {
         for (gate, up) in gate.iter_mut().zip(up) {
             *gate = *gate / (1.0 + exp(-*gate)) * up;
         }
+    }
+
+    /// `gelu(gate) * up` of the kind with a hyperbolic tangent, in the place of `gate`. Half of 1 + tanh(z) is
+    /// 1 / (1 + exp(-2z)), which takes the exponential that is the same everywhere, and cancels nothing.
+    fn let_through_gelu<'a>(gate: &'a mut [f32], up: &'a [f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            let x = *gate;
+            let z = ROOT_OF_2_OVER_PI * (x + 0.044_715 * (x * x * x));
+            *gate = x / (1.0 + exp(-2.0 * z)) * up;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition, word for word, in double precision.
+    #[test]
+    fn gelu_is_that_with_a_hyperbolic_tangent() {
+        for step in -1200..=1200 {
+            let x = step as f32 / 100.0;
+            let mut gate = [x];
+            let_through_gelu(&mut gate, &[2.0]);
+            let wide = f64::from(x);
+            let z = libm::sqrt(2.0 / std::f64::consts::PI) * (wide + 0.044_715 * wide * wide * wide);
+            let expected = wide * (1.0 + libm::tanh(z));
+            assert!(
+                (f64::from(gate[0]) - expected).abs() <= 1e-6 * expected.abs().max(1e-3),
+                "{x}: {} {expected}",
+                gate[0]
+            );
+        }
+        let mut ends = [f32::MAX, f32::MIN, 0.0, -40.0];
+        let_through_gelu(&mut ends, &[1.0; 4]);
+        assert_eq!(ends, [f32::MAX, -0.0, 0.0, -0.0]);
     }
 }

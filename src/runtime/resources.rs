@@ -12,9 +12,10 @@ use crate::tensor::view::TensorView;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Bytes held when the last token is made: weights as they are stored, keys and values of every token
-    /// in f32, one row of logits. Activations of the prompt are not in it; they depend on how it is cut.
+    /// in f32 (of windowed layers, too: a session may be rewound), one row of logits. Activations of the prompt
+    /// are not in it; they depend on how it is cut.
     pub memory: u64,
-    /// Bytes read to make all new tokens, one at a time: weights, keys and values.
+    /// Bytes read to make all new tokens, one at a time: weights, and the keys and values that each layer sees.
     pub read: u64,
 }
 
@@ -37,20 +38,49 @@ pub fn resources(model: &Model, prompt: u64, new: u64) -> Result<Resources, Runt
     let embedding = checkpoint.naming.from_slm1("tok_embeddings.weight");
     let embedding = embedding.filter(|_| !dimensions.tied).and_then(|name| checkpoint.tensor(&name));
     let unread = embedding.map_or(0, |tensor| stored(tensor) - stored(tensor) / dimensions.vocab as u64);
-    let remembered = (2 * dimensions.layers * dimensions.kv * size_of::<f32>()) as u64;
+    // Keys and values of a token, in one layer.
+    let remembered = (2 * dimensions.kv * size_of::<f32>()) as u64;
     let logits = (dimensions.vocab * size_of::<f32>()) as u64;
     // The last token made is never fed back; the i-th is made with `prompt` + i tokens behind it.
-    let behind = prompt * new + new * new.saturating_sub(1) / 2;
+    let all = prompt * new + new * new.saturating_sub(1) / 2;
+    let seen = (0..dimensions.layers).map(|layer| match dimensions.window(layer) {
+        None => all,
+        Some(window) => seen_in(window as u64, prompt, new),
+    });
     Ok(Resources {
-        memory: weights + remembered * tokens + logits,
-        read: (weights - unread) * new + remembered * behind,
+        memory: weights + remembered * dimensions.layers as u64 * tokens + logits,
+        read: (weights - unread) * new + remembered * seen.sum::<u64>(),
     })
+}
+
+/// The positions that all new tokens together see through a window: as many as there are, at most the window.
+fn seen_in(window: u64, prompt: u64, new: u64) -> u64 {
+    let growing = window.saturating_sub(prompt).min(new);
+    prompt.min(window) * growing + growing * growing.saturating_sub(1) / 2 + window * (new - growing)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::model::config::ModelConfig;
+    use crate::model::variant::Variant;
+
+    #[test]
+    fn through_a_window_no_more_is_read_than_it_shows() {
+        for (window, prompt, new) in [(1, 1, 1), (4, 1, 9), (4, 4, 3), (4, 9, 2), (100, 3, 5), (5, 2, 3)] {
+            let expected: u64 = (0..new).map(|made| (prompt + made).min(window)).sum();
+            assert_eq!(seen_in(window, prompt, new), expected, "{window} {prompt} {new}");
+        }
+        let config = fixture::windowed(3);
+        let model = fixture::model(&config, crate::tensor::dtype::DType::F32);
+        let plain = ModelConfig { variant: Variant { windows: None, ..config.variant.clone() }, ..config };
+        let whole = fixture::model(&plain, crate::tensor::dtype::DType::F32);
+        let [narrow, wide] = [&model, &whole].map(|model| resources(model, 3, 3).unwrap());
+        // One layer of two looks back over three positions, where it could over 3, 4 and 5.
+        let token = 2 * model.dimensions().kv as u64 * 4;
+        assert_eq!((wide.read - narrow.read, wide.memory), (3 * token, narrow.memory));
+    }
 
     #[test]
     fn it_is_the_sum_of_what_is_there() {

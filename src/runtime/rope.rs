@@ -15,12 +15,14 @@ use std::sync::Arc;
 use super::config::Dimensions;
 use crate::model::variant::RopeScale;
 
-/// Cosine and sine of every position and pair.
+/// Cosine and sine of every position and pair: in layers that see everything, and in windowed ones, which have
+/// frequencies of their own ([`crate::model::windows`]).
 #[derive(Debug, Clone, Default)]
 pub struct Rope {
     pairs: usize,
     halves: bool,
     turns: Vec<[f32; 2]>,
+    windowed: Vec<[f32; 2]>,
 }
 
 impl Rope {
@@ -32,20 +34,30 @@ impl Rope {
         }
         // Doubling: a session that grows token by token must not rebuild the table each time.
         let positions = positions.next_power_of_two().min(dimensions.context);
-        let (frequencies, scale) = frequencies(dimensions);
-        let mut turns = self.turns.clone();
-        for position in turns.len() / pairs..positions {
-            turns.extend(frequencies.iter().map(|frequency| {
-                let angle = position as f64 * frequency;
-                [(libm::cos(angle) * scale) as f32, (libm::sin(angle) * scale) as f32]
-            }));
-        }
-        Arc::new(Self { pairs, halves: dimensions.halves, turns })
+        let extended = |turns: &[[f32; 2]], (frequencies, scale): (Vec<f64>, f64)| {
+            let mut turns = turns.to_vec();
+            for position in turns.len() / pairs..positions {
+                turns.extend(frequencies.iter().map(|frequency| {
+                    let angle = position as f64 * frequency;
+                    [(libm::cos(angle) * scale) as f32, (libm::sin(angle) * scale) as f32]
+                }));
+            }
+            turns
+        };
+        let own = dimensions.variant.windows.as_ref();
+        let own = own.map(|windows| (plain(windows.rope_theta, dimensions.head).collect(), 1.0));
+        Arc::new(Self {
+            pairs,
+            halves: dimensions.halves,
+            turns: extended(&self.turns, frequencies(dimensions)),
+            windowed: own.map(|own| extended(&self.windowed, own)).unwrap_or_default(),
+        })
     }
 
-    /// Rotates every head in `heads`, the queries or keys at `position`.
-    pub fn turn(&self, position: usize, heads: &mut [f32]) {
-        let turns = &self.turns[position * self.pairs..(position + 1) * self.pairs];
+    /// Rotates every head in `heads`, the queries or keys at `position` of a layer that is windowed or sees everything.
+    pub fn turn(&self, position: usize, windowed: bool, heads: &mut [f32]) {
+        let turns = if windowed { &self.windowed } else { &self.turns };
+        let turns = &turns[position * self.pairs..(position + 1) * self.pairs];
         for head in heads.chunks_exact_mut(2 * self.pairs) {
             if self.halves {
                 let (evens, odds) = head.split_at_mut(self.pairs);
@@ -66,12 +78,16 @@ fn rotate(even: &mut f32, odd: &mut f32, [cos, sin]: &[f32; 2]) {
     (*even, *odd) = (*even * cos - *odd * sin, *even * sin + *odd * cos);
 }
 
+/// The frequency of every pair as it is before any scaling.
+fn plain(theta: f32, head: usize) -> impl Iterator<Item = f64> {
+    // Likeliest reading of SLM1's prose; one genuine model would settle it.
+    (0..head / 2).map(move |pair| libm::pow(f64::from(theta), -2.0 * pair as f64 / head as f64))
+}
+
 /// The frequency of every pair, and what cosines and sines are multiplied by.
 fn frequencies(dimensions: &Dimensions) -> (Vec<f64>, f64) {
     let theta = f64::from(dimensions.theta);
-    let plain = (0..dimensions.head / 2)
-        // Likeliest reading of SLM1's prose; one genuine model would settle it.
-        .map(|pair| libm::pow(theta, -2.0 * pair as f64 / dimensions.head as f64));
+    let plain = plain(dimensions.theta, dimensions.head);
     match dimensions.variant.rope {
         RopeScale::Plain => (plain.collect(), 1.0),
         RopeScale::Linear { factor } => (plain.map(|frequency| frequency / factor).collect(), 1.0),
@@ -105,6 +121,7 @@ fn frequencies(dimensions: &Dimensions) -> (Vec<f64>, f64) {
 mod tests {
     use super::*;
     use crate::model::variant::Variant;
+    use crate::model::windows::Windows;
     use crate::runtime::fixture;
 
     fn dimensions() -> Dimensions {
@@ -119,11 +136,11 @@ mod tests {
             let rope = Arc::new(Rope::default()).grown(3, &dimensions);
             let mut heads: Vec<f32> = (0..dimensions.query).map(|i| i as f32).collect();
             let before = heads.clone();
-            rope.turn(0, &mut heads);
+            rope.turn(0, false, &mut heads);
             assert_eq!(heads, before);
             let mut head = vec![0.0; dimensions.head];
             head[0] = 1.0;
-            rope.turn(2, &mut head);
+            rope.turn(2, false, &mut head);
             let odd = if halves { dimensions.head / 2 } else { 1 };
             assert!((f64::from(head[0]) - (-0.416_146_836_547_142_4)).abs() < 1e-7, "cos 2");
             assert!((f64::from(head[odd]) - 0.909_297_426_825_681_7).abs() < 1e-7, "sin 2");
@@ -132,13 +149,17 @@ mod tests {
 
     #[test]
     fn a_grown_table_has_the_bits_of_a_long_one() {
-        let dimensions = dimensions();
+        let windows = Windows { size: 3, rope_theta: 100.0, full: vec![1] };
+        let variant = Variant { windows: Some(windows), ..Variant::PLAIN };
+        let dimensions = Dimensions { variant, ..dimensions() };
         let long = Arc::new(Rope::default()).grown(32, &dimensions);
         let mut short = Arc::new(Rope::default());
         for positions in [1, 2, 3, 9, 32] {
             short = short.grown(positions, &dimensions);
         }
         assert_eq!(short.turns, long.turns);
+        assert_eq!(short.windowed, long.windowed);
+        assert_ne!(long.windowed, long.turns);
     }
 
     /// The ends of each ramp; what lies between is compared with another program's logits.

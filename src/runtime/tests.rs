@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::config::ModelConfig;
 use crate::model::norms::HeadNorms;
+use crate::model::variant::Activation;
 use crate::model::weights::{TensorInfo, Weights};
 use crate::model::{Checkpoint, Package, Tokenizer, open_package};
 use crate::runtime::{Model, Session};
@@ -42,7 +44,7 @@ fn package(name: &str) -> Package {
 #[test]
 fn logits_agree_with_transformers() {
     let Reference { tokens, rows, cases } = reference();
-    assert_eq!(cases.len(), 13);
+    assert_eq!(cases.len(), 16);
     for case in cases {
         let model = Model::new(Arc::new(package(&case.name).checkpoint().unwrap())).unwrap();
         let mut session = Session::new(&model, 48).unwrap();
@@ -57,7 +59,7 @@ fn logits_agree_with_transformers() {
     }
 }
 
-/// Norms of one of the two families left out or in another place, taken for one another, or with the gains of another
+/// Norms of one of the families left out or in another place, taken for one another, or with the gains of another
 /// layer: each is another model, by far more than what rounding differs in.
 #[test]
 fn every_norm_counts() {
@@ -66,7 +68,7 @@ fn every_norm_counts() {
         let model = Model::new(Arc::new(checkpoint)).unwrap();
         Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
     };
-    for name in ["qwen3", "olmo2"] {
+    for name in ["qwen3", "olmo2", "gemma3-listed"] {
         let right = package(name).checkpoint().unwrap();
         let expected = logits(right.clone());
         let off = |wrong: Checkpoint| {
@@ -87,8 +89,45 @@ fn every_norm_counts() {
             }
         }
         // Five are as wide as the residual stream, in qwen3 four as a head. In olmo2 queries are as wide as the
-        // stream, too, and keys half of that.
-        assert_eq!(pairs, if name == "qwen3" { 10 + 6 } else { 21 + 1 });
+        // stream, too, and keys half of that. gemma3 has thirteen, and six as wide as a head.
+        let expected = match name {
+            "qwen3" => 10 + 6,
+            "olmo2" => 21 + 1,
+            _ => 78 + 15,
+        };
+        assert_eq!(pairs, expected);
+    }
+}
+
+/// Everything that gemma3 does otherwise, left out or a little off.
+#[test]
+fn everything_that_gemma3_does_counts() {
+    let Reference { tokens, .. } = reference();
+    let logits = |checkpoint: Checkpoint| {
+        let model = Model::new(Arc::new(checkpoint)).unwrap();
+        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
+    };
+    let right = package("gemma3-listed").checkpoint().unwrap();
+    let expected = logits(right.clone());
+    let windows = right.config.variant.windows.clone().unwrap();
+    assert_eq!((windows.size, windows.full.as_slice()), (9, &[0][..]));
+    type Damage = fn(&mut ModelConfig);
+    let damages: [(&str, Damage); 9] = [
+        ("activation", |config| config.variant.activation = Activation::Silu),
+        ("embeddings", |config| config.variant.scaled_embeddings = false),
+        ("scores", |config| config.variant.score_width = None),
+        ("gains", |config| config.variant.norms.centred = false),
+        ("frequencies", |config| config.rope_theta = 100.0),
+        ("other frequencies", |config| config.variant.windows.as_mut().unwrap().rope_theta = 5000.0),
+        ("a wider window", |config| config.variant.windows.as_mut().unwrap().size = 10),
+        ("a narrower window", |config| config.variant.windows.as_mut().unwrap().size = 8),
+        ("another layer", |config| config.variant.windows.as_mut().unwrap().full = vec![2]),
+    ];
+    for (name, damage) in damages {
+        let mut wrong = right.clone();
+        damage(&mut wrong.config);
+        let off = logits(wrong).iter().zip(&expected).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(off > 1e-3, "{name}: off by {off:e}");
     }
 }
 

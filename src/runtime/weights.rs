@@ -11,7 +11,6 @@ use super::config::Dimensions;
 use super::error::RuntimeError;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::naming::Naming;
-use crate::model::norms::NormPlace;
 use crate::model::variant::Variant;
 use crate::tensor::dtype::DType;
 use crate::tensor::kernel::Matrix;
@@ -90,14 +89,14 @@ impl Layout {
     /// count costs nothing.
     pub fn new(checkpoint: &Checkpoint, dimensions: &Dimensions) -> Result<Self, RuntimeError> {
         let finder = Finder::new(checkpoint);
-        let &Dimensions { vocab, hidden, head, query, kv, ffn, variant, .. } = dimensions;
-        let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = variant;
+        let &Dimensions { vocab, hidden, head, query, kv, ffn, .. } = dimensions;
+        let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = dimensions.variant;
         let [query_norm, key_norm] = norms.heads.widths(head, query, kv).unwrap_or_default();
         // How wide a norm is that stands before, or behind; zero where it does not.
-        let [before, behind] = match norms.place {
-            NormPlace::Before => [hidden, 0],
-            NormPlace::Behind => [0, hidden],
-        };
+        let [before, behind] =
+            [norms.place.is_before(), norms.place.is_behind()].map(|there| if there { hidden } else { 0 });
+        // The norm that is called after what it stands between is behind attention where one is.
+        let ffn_norm = if norms.place.is_behind() { "ffn_pre_norm" } else { "ffn_norm" };
         let mut layers = Vec::new();
         for layer in 0..dimensions.layers {
             let linear = |name: &str, rows, columns, bias| {
@@ -105,7 +104,7 @@ impl Layout {
             };
             let norm = |name: &str, width| match width {
                 0 => Ok(Vec::new()),
-                width => finder.vector(&format!("layers.{layer}.{name}.weight"), width),
+                width => finder.gains(&format!("layers.{layer}.{name}.weight"), width),
             };
             layers.push(LayerPlaces {
                 attention_norm: norm("attn_norm", before)?,
@@ -116,7 +115,7 @@ impl Layout {
                 query_norm: norm("q_norm", query_norm)?,
                 key_norm: norm("k_norm", key_norm)?,
                 output: linear("wo", hidden, query, output_bias)?,
-                ffn_norm: norm("ffn_norm", before)?,
+                ffn_norm: norm(ffn_norm, before)?,
                 ffn_post_norm: norm("ffn_post_norm", behind)?,
                 gate: linear("w1", ffn, hidden, ffn_bias)?,
                 down: linear("w2", hidden, ffn, ffn_bias)?,
@@ -127,7 +126,7 @@ impl Layout {
         Ok(Self {
             embedding: finder.linear("tok_embeddings", vocab, hidden, false)?,
             layers,
-            norm: finder.vector("norm.weight", hidden)?,
+            norm: finder.gains("norm.weight", hidden)?,
             output: if dimensions.tied { None } else { Some(untied()?) },
         })
     }
@@ -189,6 +188,8 @@ impl<'a> Weights<'a> {
 }
 
 struct Finder<'a> {
+    /// What gains are more than what is stored.
+    gains: f32,
     naming: Naming,
     by_name: BTreeMap<&'a str, (usize, TensorView<'a>)>,
 }
@@ -196,7 +197,8 @@ struct Finder<'a> {
 impl<'a> Finder<'a> {
     fn new(checkpoint: &'a Checkpoint) -> Self {
         let named = checkpoint.tensors().enumerate().map(|(index, view)| (view.name, (index, view)));
-        Self { naming: checkpoint.naming, by_name: named.collect() }
+        let gains = if checkpoint.naming.gains_less_one(&checkpoint.config) { 1.0 } else { 0.0 };
+        Self { gains, naming: checkpoint.naming, by_name: named.collect() }
     }
 
     /// The tensor that SLM1 calls `name`.
@@ -222,6 +224,15 @@ impl<'a> Finder<'a> {
             Some(_) => Ok(place),
             None => Err(RuntimeError::Layout { name: view.name.to_owned(), dtype: view.dtype }),
         }
+    }
+
+    /// The gains of a norm.
+    fn gains(&self, name: &str, width: usize) -> Result<Vec<f32>, RuntimeError> {
+        let mut gains = self.vector(name, width)?;
+        if self.gains != 0.0 {
+            gains.iter_mut().for_each(|gain| *gain += self.gains);
+        }
+        Ok(gains)
     }
 
     /// A vector is one row, whatever its encoding.

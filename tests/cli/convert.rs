@@ -303,7 +303,7 @@ fn a_network_that_is_not_known_is_stored_anew_as_it_is() {
         .studbook(&["convert", "m", "out.slm"])
         .exits(2)
         .complains("the network is not known")
-        .complains("config.json says `model_type` `something`; what is run here is `llama`, `mistral`, `qwen2`, `qwen3`, `olmo2`")
+        .complains("config.json says `model_type` `something`; what is run here is `llama`, `mistral`, `qwen2`, `qwen3`, `olmo2`, `gemma3_text`")
         .complains("merging works for any other, too");
     space.edit("m/config.json", "\"model_type\": \"something\", ", "");
     space

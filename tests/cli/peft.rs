@@ -154,16 +154,21 @@ fn an_adapter_on_a_downloaded_model_is_run_and_measured() {
     for name in ["config.json", "model.safetensors", "tokenizer.json"] {
         space.write(&format!("base/{name}"), &std::fs::read(folder.join(name)).unwrap());
     }
-    for (name, file) in [("base.gguf", "gguf/qwen2.gguf"), ("qwen3.gguf", "gguf/qwen3.gguf")] {
+    for (name, file) in [
+        ("base.gguf", "gguf/qwen2.gguf"),
+        ("qwen3.gguf", "gguf/qwen3.gguf"),
+        ("gemma3.gguf", "gguf/gemma3.gguf"),
+    ] {
         space.write(name, &std::fs::read(fixtures.join(file)).unwrap());
     }
     space.studbook(&["convert", "qwen3.gguf", "qwen3", "--to", "hugging-face"]).exits(0);
+    space.studbook(&["convert", "gemma3.gguf", "gemma3", "--to", "hugging-face"]).exits(0);
     // All are 16 wide and 24 inside; one is tied.
     space.write("lora/adapter_model.safetensors", &factors("F32", &[("layers.1.mlp.up_proj", 24, 16, 2)]));
     let settings = r#"{"peft_type":"LORA","r":2,"lora_alpha":40,"target_modules":["up_proj"]}"#;
     space.write("lora/adapter_config.json", settings.as_bytes());
     space.write("cases.jsonl", b"{\"id\":\"c\",\"prompt\":\"the \",\"expected\":\"x\"}\n");
-    for base in ["base", "base.gguf", "qwen3", "qwen3.gguf"] {
+    for base in ["base", "base.gguf", "qwen3", "qwen3.gguf", "gemma3", "gemma3.gguf"] {
         let whole = format!("whole-{base}");
         let is_file = base.ends_with(".gguf");
         let to = if is_file { "gguf" } else { "hugging-face" };

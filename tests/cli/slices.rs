@@ -137,6 +137,46 @@ fn lists_of_layers_that_a_file_does_not_have_are_known_or_named() {
     }
 }
 
+/// Each layer of a gemma3 keeps how far it looks back, whatever becomes its number; a period would say it of others.
+#[test]
+fn stacked_layers_look_back_as_far_as_they_did() {
+    let space = space(STACK);
+    space.studbook(&["convert", "one.slm", "one", "--to", "hugging-face", "--dtype", "f32"]).exits(0);
+    let fixtures =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/transformers/gemma3");
+    for file in ["config.json", "model.safetensors"] {
+        space.write(&format!("one/{file}"), &std::fs::read(fixtures.join(file)).unwrap());
+    }
+    let mut config: serde_json::Value = serde_json::from_str(&space.read("one/config.json")).unwrap();
+    config.as_object_mut().unwrap().remove("layer_types");
+    config["eos_token_id"] = 257.into();
+    config["bos_token_id"] = 256.into();
+    space.write("one/config.json", config.to_string().as_bytes());
+    space.studbook(&["convert", "one", "one.gguf"]).exits(0);
+    let slices = "slices = [{ parent = \"one\", layers = [0, 6] }, { parent = \"one\", layers = [5, 7] }]\n";
+    let stack = format!("[candidates.deep]\noperator = \"passthrough\"\nparents = [\"one\"]\n{slices}");
+    let plan = space.read("plan.toml").replace(STACK, &stack);
+    let plan = plan.replace("\n[parents.two]\nsource = \"two.slm\"\n", "");
+    let plan = plan.replace("max = 100000", "max = 1000000");
+    space.write("plan.toml", plan.replace("one.slm", "one").as_bytes());
+    space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+    space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0).says("recomputed: MATCH");
+    let full = |name: &str| {
+        let network = open_package(&space.path(name)).unwrap().package.config.unwrap();
+        network.variant.windows.unwrap().full
+    };
+    assert_eq!(full("one"), [5]);
+    assert_eq!(full(".studbook/runs/tiny/04-operator/deep"), [5, 6]);
+    // Programs that run a file take every sixth layer for one that sees everything.
+    space.write("plan.toml", plan.replace("one.slm", "one.gguf").as_bytes());
+    let said = space.studbook(&["check", "plan.toml"]).exits(2);
+    said.complains("but in layers 5, 6; expected each layer but every sixth one");
+    space.edit("plan.toml", "layers = [5, 7]", "layers = [0, 6]");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("admitted");
+    assert_eq!(full(".studbook/runs/tiny/04-operator/deep.gguf"), [5, 11]);
+    space.studbook(&["convert", "one", "none.slm"]).exits(2).complains("norm is before and behind");
+}
+
 #[test]
 fn other_networks_and_layers_that_are_not_there_are_named() {
     let space = space(STACK);

@@ -120,6 +120,15 @@ fn gguf_of(mut facts: studbook::model::gguf::facts::Facts, planned: &[Planned]) 
     file
 }
 
+/// With a window in every layer but the first.
+fn windowed(mut facts: studbook::model::gguf::facts::Facts) -> studbook::model::gguf::facts::Facts {
+    let layers = facts.unsigned("gemma3.block_count").unwrap();
+    let windowed = (0..layers).map(|layer| Fact::Bool(layer > 0)).collect();
+    facts.push("gemma3.attention.sliding_window", Fact::Unsigned(2));
+    facts.push("gemma3.attention.sliding_window_pattern", Fact::List(windowed));
+    facts
+}
+
 fn models() -> Vec<Seed> {
     let btok = Tokenizer::Btok;
     let four = [DType::F32, DType::F16, DType::BF16, DType::F64]
@@ -147,6 +156,7 @@ fn models() -> Vec<Seed> {
         ("gguf", "meaning_qwen2", gguf_of(facts(Architecture::Qwen2), &quantised[..1])),
         ("gguf", "meaning_qwen3", gguf_of(facts(Architecture::Qwen3), &quantised[..1])),
         ("gguf", "meaning_olmo2", gguf_of(facts(Architecture::Olmo2), &quantised[..1])),
+        ("gguf", "meaning_gemma3", gguf_of(windowed(facts(Architecture::Gemma3)), &quantised[..1])),
         ("gguf", "pairs", include_bytes!("../fixtures/gguf/pairs.gguf").to_vec()),
     ]
 }
@@ -223,6 +233,7 @@ fn folders() -> Vec<Seed> {
     let two = safetensors_of(&[planned("model.embed_tokens.weight", &[260, 2], DType::BF16)], &none);
     let index = br#"{"metadata":{"total_size":1048},"weight_map":{"model.norm.weight":"model-00001-of-00002.safetensors","model.embed_tokens.weight":"model-00002-of-00002.safetensors"}}"#;
     let other = br#"{"model_type":"mistral","vocab_size":300,"hidden_size":8,"intermediate_size":16,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":64,"sliding_window":32,"rms_norm_eps":1e-05,"rope_theta":1000000.0,"rope_parameters":{"rope_type":"default"},"tie_word_embeddings":false,"torch_dtype":"bfloat16"}"#;
+    let gemma3 = br#"{"model_type":"gemma3_text","vocab_size":300,"hidden_size":8,"intermediate_size":16,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":4,"query_pre_attn_scalar":4,"max_position_embeddings":64,"sliding_window":3,"sliding_window_pattern":2,"layer_types":["sliding_attention","full_attention"],"rms_norm_eps":1e-06,"rope_theta":1000000.0,"rope_local_base_freq":1e4,"rope_parameters":{"full_attention":{"rope_type":"linear","factor":8.0},"sliding_attention":{"rope_type":"default"}},"final_logit_softcapping":null,"torch_dtype":"bfloat16"}"#;
     let lora = br#"{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["q_proj","v_proj"],"rank_pattern":{"v_proj":1},"use_rslora":false}"#;
     let regex = br#"{"peft_type":"LORA","r":2,"lora_alpha":4.0,"target_modules":".*q_proj","use_rslora":true,"fan_in_fan_out":false}"#;
     let factor = |module: &str, letter: &str, dims: &[usize]| {
@@ -235,6 +246,7 @@ fn folders() -> Vec<Seed> {
     vec![
         ("huggingface", "config", settings.clone()),
         ("huggingface", "mistral", other.to_vec()),
+        ("huggingface", "gemma3", gemma3.to_vec()),
         ("huggingface", "index", index.to_vec()),
         ("huggingface", "one_file", joined(&[&settings, b"", &one])),
         (

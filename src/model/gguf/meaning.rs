@@ -8,6 +8,7 @@
 //! | `attention.key_length`, `attention.value_length`, `rope.dimension_count` | width of a head, where it is not the usual one |
 //! | `context_length` | longest sequence |
 //! | `rope.freq_base`, `attention.layer_norm_rms_epsilon` | constants |
+//! | `attention.sliding_window`, `attention.sliding_window_pattern`, `rope.freq_base_swa` | windows of gemma3 |
 //! | `rope.scaling.type`, `rope.scaling.factor`, `rope.scaling.original_context_length` | scaled frequencies |
 //!
 //! Biases are there if their tensors are, norms where the architecture has them. Older files state a factor, or `rope.scale_linear`, without a type,
@@ -18,13 +19,14 @@
 //! without a vocabulary (`tokenizer.ggml.model` is `none`). Another program's vocabulary is read as one of
 //! SLM1's where that makes the same ids of every text, as a Hugging Face folder's is, else as what it is.
 
-use super::architecture::{Architecture, usual_yarn};
+use super::architecture::{Architecture, PERIOD, usual_yarn};
 use super::facts::{Fact, Facts};
 use super::rope_freqs;
 use super::write::general;
 use crate::model::config::ModelConfig;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::{RopeScale, Variant};
+use crate::model::windows::Windows;
 
 /// Our fact: an SLM1 tokenizer section.
 pub const TOKENIZER: &str = "studbook.tokenizer.slm1";
@@ -77,6 +79,12 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
     if architecture == Architecture::Olmo2 && own.get(window).is_some() {
         return Err(own.unsupported(window));
     }
+    if architecture == Architecture::Gemma3 {
+        let capped = ["attn_logit_softcapping", "final_logit_softcapping", "attention.scale"];
+        if let Some(name) = capped.into_iter().find(|name| own.get(name).is_some()) {
+            return Err(own.unsupported(name));
+        }
+    }
     let (hidden_size, head_count) = (own.size("embedding_length")?, own.size("attention.head_count")?);
     let kv_head_count = own.stated_size("attention.head_count_kv")?.unwrap_or(head_count);
     let vocab_size = match own.stated_size("vocab_size")? {
@@ -84,18 +92,25 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
         None => vocabulary(facts).ok_or_else(|| own.missing("vocab_size"))?,
     };
     let max_context = own.size("context_length")?;
+    let layer_count = own.size("block_count")?;
+    let head_dim = own.head_dim(hidden_size / head_count)?;
+    let windows = match architecture {
+        Architecture::Gemma3 => own.windows(layer_count)?,
+        _ => None,
+    };
+    let scores = architecture.score_width(layer_count, hidden_size, head_count);
     let epsilon = "attention.layer_norm_rms_epsilon";
     Ok(ModelConfig {
         vocab_size,
         special_token_count: u32::try_from(facts.unsigned(SPECIALS).unwrap_or(4)).unwrap_or(4),
         hidden_size,
-        layer_count: own.size("block_count")?,
+        layer_count,
         head_count,
         kv_head_count,
-        head_dim: own.head_dim(hidden_size / head_count)?,
+        head_dim,
         ffn_size: own.size("feed_forward_length")?,
         max_context,
-        rope_theta: own.number("rope.freq_base")?.unwrap_or(10_000.0),
+        rope_theta: own.theta(architecture)?,
         rms_norm_epsilon: own.number(epsilon)?.ok_or_else(|| own.missing(epsilon))?,
         tied_output: !stored("output.weight"),
         variant: Variant {
@@ -103,10 +118,15 @@ pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfi
             output_bias: stored("blk.0.attn_output.bias"),
             ffn_bias: stored("blk.0.ffn_gate.bias"),
             rope: own.rope(max_context)?,
-            norms: architecture.norms(),
+            score_width: scores.filter(|width| *width != head_dim),
+            windows,
+            ..architecture.variant()
         },
     })
 }
+
+/// More layers than any network has: those that see everything are listed.
+const MOST_LAYERS: u32 = 1 << 16;
 
 /// Facts about scaled frequencies that change nothing as long as they are these.
 const USUAL: [(&str, f32); 5] = [
@@ -168,6 +188,44 @@ impl<'f> Own<'f> {
         Ok(key)
     }
 
+    /// Base of the rotary frequencies. Some files of gemma3 call it otherwise, and one that does not say it at all
+    /// cannot mean the usual one.
+    fn theta(&self, architecture: Architecture) -> Result<f32, MeaningError> {
+        const THETA: &str = "rope.freq_base";
+        match (self.number(THETA)?, architecture) {
+            (Some(theta), _) => Ok(theta),
+            (None, Architecture::Gemma3) => {
+                self.number("rope.global.freq_base")?.ok_or_else(|| self.missing(THETA))
+            }
+            (None, _) => Ok(10_000.0),
+        }
+    }
+
+    /// Which layers look back over a window: all but every sixth one, unless the file says otherwise.
+    fn windows(&self, layers: u32) -> Result<Option<Windows>, MeaningError> {
+        const PATTERN: &str = "attention.sliding_window_pattern";
+        let Some(size) = self.stated_size("attention.sliding_window")? else { return Ok(None) };
+        if layers > MOST_LAYERS {
+            return Err(self.missing("block_count"));
+        }
+        let full = match self.get(PATTERN) {
+            None => Windows::every(PERIOD, layers),
+            Some(Fact::List(ways)) if ways.len() == layers as usize => {
+                let sees_everything = |(layer, way): (u32, &Fact)| match way {
+                    Fact::Bool(windowed) => Ok((!windowed).then_some(layer)),
+                    _ => Err(self.unsupported(PATTERN)),
+                };
+                let full: Vec<_> = (0..layers).zip(ways).map(sees_everything).collect::<Result<_, _>>()?;
+                full.into_iter().flatten().collect()
+            }
+            Some(Fact::List(_)) => return Err(self.unsupported(PATTERN)),
+            Some(_) => Windows::every(self.size(PATTERN)?, layers),
+        };
+        let rope_theta = self.number("rope.freq_base_swa")?.or(self.number("rope.local.freq_base")?);
+        let rope_theta = rope_theta.unwrap_or(10_000.0);
+        Ok(Some(Windows { size, rope_theta, full }).filter(|windows| windows.full.len() < layers as usize))
+    }
+
     fn rope(&self, max_context: u32) -> Result<RopeScale, MeaningError> {
         const KIND: &str = "rope.scaling.type";
         const FACTOR: &str = "rope.scaling.factor";
@@ -188,7 +246,7 @@ impl<'f> Own<'f> {
             None if factor.is_none() => Ok(RopeScale::Plain),
             None | Some("linear") if factor.as_ref().is_some_and(plain) => Ok(RopeScale::Plain),
             None | Some("linear") => Ok(RopeScale::Linear { factor: needed()? }),
-            Some("yarn") => {
+            Some("yarn") if self.architecture != Architecture::Gemma3.name() => {
                 let original = self.stated_size("rope.scaling.original_context_length")?;
                 Ok(usual_yarn(needed()?, f64::from(original.unwrap_or(max_context))))
             }
@@ -253,6 +311,11 @@ pub fn facts(architecture: Architecture, config: &ModelConfig, tokenizer: Option
     number("rope.dimension_count", config.head_dim);
     facts.push(own("rope.freq_base"), Fact::F32(config.rope_theta));
     facts.push(own("attention.layer_norm_rms_epsilon"), Fact::F32(config.rms_norm_epsilon));
+    // That every sixth layer sees everything need not be said, and older programs do not listen.
+    if let Some(windows) = &config.variant.windows {
+        facts.push(own("attention.sliding_window"), Fact::Unsigned(u64::from(windows.size)));
+        facts.push(own("rope.freq_base_swa"), Fact::F32(windows.rope_theta));
+    }
     scaling(&config.variant.rope, &own, &mut facts);
     if let Some(tokenizer) = tokenizer {
         facts.push("tokenizer.ggml.model", Fact::Text("none".to_owned()));

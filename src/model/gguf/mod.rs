@@ -10,15 +10,15 @@
 //! Read here: F32, F16, BF16, F64 and Q8_0 tensors; other quantisations are refused by their names.
 //! The same are written.
 //!
-//! The architectures `llama`, `qwen2`, `qwen3` and `olmo2` are given a meaning.
+//! The architectures `llama`, `qwen2`, `qwen3`, `olmo2` and `gemma3` are given a meaning.
 //!
 //! * [`architecture`]: what each of them can say, and how its rows lie.
 //! * [`facts`]: the facts, parsed with every length checked against the bytes there are.
 //! * [`mod@read`]: a whole file to tensors and facts.
 //! * [`mod@write`]: every offset known before the first byte; then tensors in pieces.
 //! * [`meaning`]: facts to a configuration and back. `vocabulary`: to a tokenizer; `exact`: to one of SLM1's;
-//!   `tables`: from one. `chat`: templates and the names of special tokens; `generation`: how answers are
-//!   drawn.
+//!   `tables`, and `pieces` of characters: from one. `chat`: templates and the names of special tokens;
+//!   `generation`: how answers are drawn.
 //!   [`rope_freqs`]: how rotary frequencies are scaled, from the tensor that says it and to it.
 //!
 //! Source: the GGUF specification in ggml's documentation, version 3.
@@ -32,6 +32,8 @@ pub mod facts;
 #[cfg(feature = "engine")]
 pub mod generation;
 pub mod meaning;
+#[cfg(feature = "engine")]
+mod pieces;
 pub mod read;
 pub mod rope_freqs;
 #[cfg(feature = "engine")]

@@ -2,13 +2,15 @@
 //! [`super::vocabulary`].
 //!
 //! Byte-level pairs can be said there, where text is cut in a way that has a name (`tokenizer.ggml.pre`)
-//! and added tokens have no conditions. Everything else is refused, since a file with another cut gives
+//! and added tokens have no conditions; pieces of characters, where scores say how they are joined (`pieces`).
+//! Everything else is refused, since a file with another cut gives
 //! other ids. What was written is read back, and must come back the same.
 
 use serde_json::{Map, Value};
 
 use super::facts::{Fact, Facts};
 use super::meaning::MeaningError;
+use super::pieces;
 use super::vocabulary::{self, CUTS, cut, kind};
 use crate::model::tokenizer::{HfTokenizer, Tokenizer};
 
@@ -23,7 +25,7 @@ pub enum TablesError {
     Back(#[from] MeaningError),
 }
 
-fn unsaid<T>(why: impl Into<String>) -> Result<T, TablesError> {
+pub(super) fn unsaid<T>(why: impl Into<String>) -> Result<T, TablesError> {
     Err(TablesError::Unsaid(why.into()))
 }
 
@@ -34,14 +36,26 @@ pub fn write(tokenizer: &HfTokenizer, rows: u32, facts: &mut Facts) -> Result<()
     };
     let file = Value::Object(file);
     let first = facts.iter().count();
-    facts.push("tokenizer.ggml.model", Fact::Text("gpt2".to_owned()));
-    facts.push("tokenizer.ggml.pre", Fact::Text(name_of_cut(&file)?.to_owned()));
-    tokens(&file, rows as usize, facts)?;
-    facts.push("tokenizer.ggml.merges", Fact::List(merges(&file)?));
+    let of_characters = pieces::are_characters(&file);
+    if of_characters {
+        pieces::write_model(&file, facts)?;
+    } else {
+        facts.push("tokenizer.ggml.model", Fact::Text("gpt2".to_owned()));
+        facts.push("tokenizer.ggml.pre", Fact::Text(name_of_cut(&file)?.to_owned()));
+    }
+    let texts = tokens(&file, rows as usize, facts)?;
+    if of_characters {
+        pieces::write_scores(&file, &texts, facts)?;
+    } else {
+        facts.push("tokenizer.ggml.merges", Fact::List(merges(&file)?));
+    }
     ends(tokenizer, facts)?;
     let mut own = Facts::default();
     facts.iter().skip(first).for_each(|(name, fact)| own.push(name, fact.clone()));
     match vocabulary::tokenizer(&own)? {
+        Some(Tokenizer::HuggingFace(back)) if of_characters && !pieces::joins_alike(&file, &back) => {
+            unsaid("its pieces are characters, and scores do not say the order in which it joins them")
+        }
         Some(Tokenizer::HuggingFace(back)) if is_same(tokenizer, &back) => Ok(()),
         _ => unsaid("what was written would be read as another tokenizer"),
     }
@@ -53,6 +67,7 @@ fn is_same(tokenizer: &HfTokenizer, back: &HfTokenizer) -> bool {
     let mut ends = [tokenizer.ends().to_vec(), back.ends().to_vec()];
     ends.iter_mut().for_each(|ends| ends.sort_unstable());
     tokenizer.around() == back.around()
+        && tokenizer.strips_space() == back.strips_space()
         && tokenizer.begin() == back.begin()
         && ends[0] == ends[1]
         && (0..tokenizer.vocab_size().max(back.vocab_size())).all(bytes)
@@ -62,9 +77,6 @@ fn is_same(tokenizer: &HfTokenizer, back: &HfTokenizer) -> bool {
 fn name_of_cut(file: &Value) -> Result<&'static str, TablesError> {
     let model = &file["model"];
     let whole = model["ignore_merges"] == true;
-    if model["byte_fallback"] == true {
-        return unsaid("its pieces are characters, and it does not say their scores");
-    }
     let composed = match &file["normalizer"] {
         Value::Null => false,
         one if steps(one, "normalizers").iter().all(|step| step["type"] == "NFC") => true,
@@ -87,7 +99,7 @@ fn name_of_cut(file: &Value) -> Result<&'static str, TablesError> {
 }
 
 /// The steps of a list, or of a sequence under `key`, or the one step there is.
-fn steps<'v>(value: &'v Value, key: &str) -> Vec<&'v Value> {
+pub(super) fn steps<'v>(value: &'v Value, key: &str) -> Vec<&'v Value> {
     match value.as_array().or_else(|| value[key].as_array()) {
         Some(steps) => steps.iter().collect(),
         None if value.is_null() => Vec::new(),
@@ -110,8 +122,8 @@ fn essence(step: &Value) -> Value {
     }
 }
 
-/// Every token and its type; rows beyond them are no token's.
-fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<(), TablesError> {
+/// Every token and its type; rows beyond them are no token's. The texts are those of the table.
+fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<Vec<Fact>, TablesError> {
     let mut table: Vec<Option<(String, u64)>> = vec![None; rows];
     let mut put = |id: &Value, text: &str, kind: u64| {
         match id.as_u64().and_then(|id| table.get_mut(usize::try_from(id).ok()?)) {
@@ -121,7 +133,8 @@ fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<(), TablesErro
         Ok(())
     };
     for (text, id) in file["model"]["vocab"].as_object().into_iter().flatten() {
-        put(id, text, kind::NORMAL)?;
+        let of_characters = pieces::are_characters(file);
+        put(id, text, if of_characters { pieces::kind_of(file, text) } else { kind::NORMAL })?;
     }
     for token in steps(&file["added_tokens"], "") {
         let text = token["content"].as_str().unwrap_or_default();
@@ -132,7 +145,13 @@ fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<(), TablesErro
         if let Some(condition) = conditions {
             return unsaid(format!("the added token {text:?} is `{condition}`, which GGUF cannot say"));
         }
-        put(&token["id"], text, if on("special", false) { kind::CONTROL } else { kind::USER_DEFINED })?;
+        let is_unknown = pieces::are_characters(file) && file["model"]["unk_token"] == text;
+        let kind = match on("special", false) {
+            true if is_unknown => kind::UNKNOWN,
+            true => kind::CONTROL,
+            false => kind::USER_DEFINED,
+        };
+        put(&token["id"], text, kind)?;
     }
     let text = |(id, token): (usize, &Option<(String, u64)>)| {
         Fact::Text(token.as_ref().map_or_else(|| format!("[PAD{id}]"), |(text, _)| text.clone()))
@@ -140,9 +159,10 @@ fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<(), TablesErro
     let kind = |token: &Option<(String, u64)>| {
         Fact::Signed(token.as_ref().map_or(kind::UNUSED, |(_, kind)| *kind) as i64)
     };
-    facts.push("tokenizer.ggml.tokens", Fact::List(table.iter().enumerate().map(text).collect()));
+    let texts: Vec<Fact> = table.iter().enumerate().map(text).collect();
+    facts.push("tokenizer.ggml.tokens", Fact::List(texts.clone()));
     facts.push("tokenizer.ggml.token_type", Fact::List(table.iter().map(kind).collect()));
-    Ok(())
+    Ok(texts)
 }
 
 fn merges(file: &Value) -> Result<Vec<Fact>, TablesError> {
@@ -246,7 +266,7 @@ mod tests {
         let refused = |file: &Value| tables(file, Vec::new()).unwrap_err();
         let error = refused(&file("gpt2"));
         assert!(error.contains("is `lstrip`") || error.contains("is `single_word`"), "{error}");
-        assert!(refused(&file("mistral")).contains("does not say their scores"));
+        assert!(refused(&file("mistral")).contains("and its normaliser is not that of sentencepiece's"));
         let mut other = plain("gpt2");
         other["pre_tokenizer"] = json!({ "type": "ByteLevel", "add_prefix_space": true, "use_regex": true });
         assert!(refused(&other).contains("cuts text has no name"));

@@ -12,6 +12,7 @@ use crate::model::config::{ModelConfig, tensor_table};
 use crate::model::norms::Norms;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::variant::{RopeScale, Variant};
+use crate::model::windows::Windows;
 use crate::model::writer::{ModelWriter, Planned, WriteError};
 use crate::tensor::shape::Shape;
 
@@ -96,16 +97,81 @@ fn a_configuration_comes_back() {
         Variant { rope: architecture::usual_yarn(4.0, 1024.0), ..Variant::PLAIN },
         Variant { norms: Norms::QWEN3, ..Variant::PLAIN },
         Variant { norms: Norms::OLMO2, ..Variant::PLAIN },
+        Variant::GEMMA3,
+        Variant { windows: Some(Windows { size: 3, rope_theta: 2e4, full: vec![] }), ..Variant::GEMMA3 },
     ];
     for variant in variants {
-        let has_norms = |architecture: &Architecture| architecture.norms() == variant.norms;
+        let has_norms = |architecture: &Architecture| architecture.variant().build() == variant.build();
         for architecture in Architecture::ALL.into_iter().filter(has_norms) {
             for (head_dim, tied_output) in [(4, false), (6, true)] {
-                let config = ModelConfig { variant, head_dim, tied_output, ..tiny() };
+                let config = ModelConfig { variant: variant.clone(), head_dim, tied_output, ..tiny() };
                 assert_eq!(back(architecture, &config).as_ref(), Ok(&config), "{architecture:?}");
             }
         }
     }
+}
+
+#[test]
+fn windows_of_gemma3_are_said_in_several_ways() {
+    let windows = Windows { size: 4, rope_theta: 1e4, full: vec![5, 11] };
+    let variant = Variant { windows: Some(windows.clone()), ..Variant::GEMMA3 };
+    let config = ModelConfig { variant, layer_count: 13, ..tiny() };
+    // Without the facts that begin so, with another one.
+    let said = |without: &[&str], name: &str, fact: Fact| {
+        let mut facts = Facts::default();
+        let written = meaning::facts(Architecture::Gemma3, &config, None);
+        let kept = |(name, _): &(&str, &Fact)| !without.iter().any(|part| name.ends_with(part));
+        written.iter().filter(kept).for_each(|(name, fact)| facts.push(name, fact.clone()));
+        facts.push(format!("gemma3.{name}"), fact);
+        meaning::config(&facts, |_| false).map_err(|error| error.to_string())
+    };
+    let read = |without: &[&str], name: &str, fact: Fact| said(without, name, fact).unwrap().variant.windows;
+    let pattern = "attention.sliding_window_pattern";
+    assert_eq!(read(&[], "x", Fact::Bool(true)), Some(windows.clone()));
+    let full = |found: Option<Windows>| found.map(|windows| windows.full);
+    assert_eq!(full(read(&[], pattern, Fact::Unsigned(4))), Some(vec![3, 7, 11]));
+    assert_eq!(read(&[], pattern, Fact::Unsigned(1)), None);
+    let ways = Fact::List((0..13).map(|layer| Fact::Bool(layer != 2)).collect());
+    assert_eq!(full(read(&[], pattern, ways)), Some(vec![2]));
+    assert_eq!(read(&["attention.sliding_window"], "x", Fact::Bool(true)), None);
+    let swa = &["freq_base_swa"];
+    assert_eq!(read(swa, "x", Fact::Bool(true)), Some(windows.clone()));
+    let local = read(swa, "rope.local.freq_base", Fact::F32(2e4)).unwrap();
+    assert_eq!(local, Windows { rope_theta: 2e4, ..windows });
+    let base = &["rope.freq_base"];
+    assert_eq!(said(base, "rope.global.freq_base", Fact::F32(1e6)).unwrap().rope_theta, 1e6);
+    for (without, name, fact, named) in [
+        (&base[..], "x", Fact::Bool(true), "`gemma3.rope.freq_base` is missing"),
+        (&[], pattern, Fact::List(vec![Fact::Bool(true)]), "sliding_window_pattern`, which is not computed"),
+        (&[], pattern, Fact::Unsigned(0), "sliding_window_pattern` is missing or is no number"),
+        (&[], "final_logit_softcapping", Fact::F32(30.0), "final_logit_softcapping`, which is not computed"),
+        (&[], "attn_logit_softcapping", Fact::F32(50.0), "attn_logit_softcapping`, which is not computed"),
+        (
+            &[],
+            "rope.scaling.type",
+            Fact::Text("yarn".to_owned()),
+            "rope.scaling.type`, which is not computed",
+        ),
+        (&["block_count"], "block_count", Fact::Unsigned(1 << 20), "`gemma3.block_count`"),
+    ] {
+        let error = said(without, name, fact).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+    // The one whose scores are of another width is known by its depth.
+    let deep = |heads: u64| {
+        let without = ["block_count", "embedding_length", "attention.head_count"];
+        let mut facts = Facts::default();
+        let written = meaning::facts(Architecture::Gemma3, &config, None);
+        let kept = |(name, _): &(&str, &Fact)| !without.iter().any(|part| name.ends_with(part));
+        written.iter().filter(kept).for_each(|(name, fact)| facts.push(name, fact.clone()));
+        let sizes = [62, 32, heads];
+        without.into_iter().zip(sizes).for_each(|(name, size)| {
+            facts.push(format!("gemma3.{name}"), Fact::Unsigned(size));
+        });
+        facts.push("gemma3.attention.key_length", Fact::Unsigned(4));
+        meaning::config(&facts, |_| false).unwrap().variant.score_width
+    };
+    assert_eq!((deep(2), deep(8)), (Some(16), None));
 }
 
 #[test]
@@ -115,7 +181,7 @@ fn what_has_no_meaning_is_named() {
     other.push("gemma.block_count", Fact::Unsigned(3));
     assert_eq!(
         meaning::config(&other, none).unwrap_err().to_string(),
-        "the architecture is `gemma`; `llama`, `qwen2`, `qwen3` and `olmo2` are known here"
+        "the architecture is `gemma`; `llama`, `qwen2`, `qwen3`, `olmo2` and `gemma3` are known here"
     );
     assert_eq!(
         meaning::config(&general("qwen2"), none).unwrap_err().to_string(),

@@ -295,13 +295,13 @@ pub(super) fn byte_level_with(facts: &Facts, cut: Cut) -> Result<Value, MeaningE
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde::Deserialize;
 
     #[derive(Deserialize)]
-    struct Case {
-        text: String,
+    pub(in super::super) struct Case {
+        pub(in super::super) text: String,
         ids: Vec<u32>,
         decoded: String,
     }
@@ -310,8 +310,20 @@ mod tests {
         Fact::List(texts.map(|text| Fact::Text(text.to_owned())).collect())
     }
 
-    /// What sentencepiece made, as a file of the llama family has it.
-    fn llama() -> (Facts, Vec<Case>) {
+    /// What sentencepiece made, as a file of llama has it.
+    pub(in super::super) fn llama() -> (Facts, Vec<Case>) {
+        sentencepiece(include_str!("../../../tests/fixtures/gguf_vocabulary.json"), [1, 2])
+    }
+
+    /// The same without a space in front, as a file of gemma has it.
+    pub(in super::super) fn gemma() -> (Facts, Vec<Case>) {
+        let text = include_str!("../../../tests/fixtures/gguf_vocabulary_gemma.json");
+        let (mut facts, cases) = sentencepiece(text, [2, 1]);
+        facts.push("tokenizer.ggml.add_space_prefix", Fact::Bool(false));
+        (facts, cases)
+    }
+
+    fn sentencepiece(text: &str, [bos, eos]: [u64; 2]) -> (Facts, Vec<Case>) {
         #[derive(Deserialize)]
         struct Made {
             tokens: Vec<String>,
@@ -319,7 +331,6 @@ mod tests {
             types: Vec<i64>,
             cases: Vec<Case>,
         }
-        let text = include_str!("../../../tests/fixtures/gguf_vocabulary.json");
         let made: Made = serde_json::from_str(text).unwrap();
         let mut facts = Facts::default();
         let mut say = |name: &str, fact| facts.push(format!("tokenizer.ggml.{name}"), fact);
@@ -327,12 +338,12 @@ mod tests {
         say("tokens", texts(made.tokens.iter().map(String::as_str)));
         say("scores", Fact::List(made.scores.into_iter().map(Fact::F32).collect()));
         say("token_type", Fact::List(made.types.into_iter().map(Fact::Signed).collect()));
-        say("bos_token_id", Fact::Unsigned(1));
-        say("eos_token_id", Fact::Unsigned(2));
+        say("bos_token_id", Fact::Unsigned(bos));
+        say("eos_token_id", Fact::Unsigned(eos));
         (facts, made.cases)
     }
 
-    fn hf(facts: &Facts) -> std::sync::Arc<HfTokenizer> {
+    pub(in super::super) fn hf(facts: &Facts) -> std::sync::Arc<HfTokenizer> {
         match tokenizer(facts).unwrap() {
             Some(Tokenizer::HuggingFace(tokenizer)) => tokenizer,
             other => panic!("{other:?}"),
@@ -351,6 +362,18 @@ mod tests {
             // After a token that stands in the text as it is, ggml's runtimes begin anew, with a space.
             let anew = text.contains("<sep>");
             assert!(found == ids || anew, "{text:?} is {found:?}, should be {ids:?}");
+        }
+    }
+
+    #[test]
+    fn no_space_is_put_in_front_where_a_file_says_so() {
+        let (facts, cases) = gemma();
+        let ours = Tokenizer::HuggingFace(hf(&facts));
+        assert!(cases.len() > 20);
+        for Case { text, ids, decoded } in cases {
+            let expected: Vec<u32> = [2].into_iter().chain(ids.iter().copied()).collect();
+            assert_eq!(ours.encode(&text).unwrap(), expected, "{text:?}");
+            assert_eq!(ours.decode(&ids).unwrap(), decoded, "{text:?}");
         }
     }
 

@@ -6,13 +6,17 @@
 
 use serde::Deserialize;
 
+use super::gemma3::{self, Gemma3};
 use super::rope::RopeScaling;
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::norms::Norms;
-use crate::model::variant::Variant;
+use crate::model::variant::{Activation, Variant};
 
 /// The values of `model_type` that are read: networks of one build that differ in numbers only.
-pub const FAMILY: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "olmo2"];
+pub const FAMILY: [&str; 6] = ["llama", "mistral", "qwen2", "qwen3", "olmo2", GEMMA3];
+
+/// The `model_type` of the text model of gemma3.
+const GEMMA3: &str = "gemma3_text";
 
 /// Width of a head of qwen3 if the file does not say.
 const QWEN3_HEAD: u32 = 128;
@@ -33,7 +37,8 @@ pub struct HfConfig {
     pub num_attention_heads: u32,
     /// Key and value heads; divides `num_attention_heads`. As many as those if the file does not say.
     pub num_key_value_heads: u32,
-    /// Width of a head; if the file does not say, `hidden_size / num_attention_heads`, but in qwen3 128.
+    /// Width of a head; if the file does not say, `hidden_size / num_attention_heads`, but in qwen3 128 and in gemma3
+    /// 256.
     pub head_dim: u32,
     /// Width of the feed-forward layer.
     pub intermediate_size: u32,
@@ -43,20 +48,21 @@ pub struct HfConfig {
     pub max_position_embeddings: u32,
     /// Added to the mean square before its root.
     pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies; 10,000 if the file does not say.
+    /// Base of the rotary frequencies; 10,000 if the file does not say, in gemma3 a million.
     pub rope_theta: f64,
     /// How the rotary frequencies are changed for longer sequences.
     pub rope_scaling: RopeScaling,
-    /// Whether the output matrix is the embedding matrix; no if the file does not say.
+    /// Whether the output matrix is the embedding matrix; no if the file does not say, but in gemma3 yes.
     pub tie_word_embeddings: bool,
-    /// Whether the attention projections of llama, qwen3 and olmo2 have biases; no if the file does not say.
+    /// Whether the attention projections of llama, qwen3, olmo2 and gemma3 have biases; no if the file does not say.
     /// Those of query, key and value always have in qwen2, none in mistral.
     pub attention_bias: bool,
     /// Whether llama's feed-forward matrices have biases; no if the file does not say.
     pub mlp_bias: bool,
-    /// What stands between the feed-forward matrices; `silu` if the file does not say.
+    /// What stands between the feed-forward matrices; `silu` if the file does not say. gemma3 calls it
+    /// `hidden_activation`.
     pub hidden_act: String,
-    /// How far back attention sees, where that is limited.
+    /// How far back attention sees, where that is limited; of gemma3, see `gemma3`.
     pub sliding_window: Option<u32>,
     /// Which share of a head is turned; all of it if the file does not say.
     pub partial_rotary_factor: Option<f64>,
@@ -64,6 +70,8 @@ pub struct HfConfig {
     pub quantized: bool,
     /// What the weights were saved as, in the library's words.
     pub torch_dtype: Option<String>,
+    /// What only gemma3 says.
+    pub gemma3: Option<Gemma3>,
 }
 
 /// Why a file is no configuration.
@@ -87,7 +95,9 @@ impl HfConfig {
         match model_type {
             Some(model_type) if FAMILY.contains(&model_type.as_str()) => {
                 let raw: Raw = serde_json::from_slice(bytes)?;
-                raw.check(model_type).map(Some)
+                let is_gemma3 = model_type == GEMMA3;
+                let own = is_gemma3.then(|| serde_json::from_slice(bytes)).transpose()?;
+                raw.check(model_type, own).map(Some)
             }
             _ => Ok(None),
         }
@@ -104,12 +114,30 @@ impl HfConfig {
         serde_json::from_slice::<Kind>(bytes).ok()?.model_type
     }
 
+    /// What each layer sees, in the library's words, where not every one sees the same for all that is known here.
+    #[cfg(feature = "engine")]
+    pub fn layer_types(&self) -> Option<Vec<&'static str>> {
+        let own = self.gemma3.as_ref()?;
+        Some(gemma3::layer_types(own.windows.as_ref(), self.num_hidden_layers))
+    }
+
     /// The network as it is computed here, or what it does that is not.
     ///
     /// Attention that sees a limited way back is whole attention up to that length, so the longest
-    /// sequence is no longer. The file does not say which ids are no text; four is the least.
+    /// sequence is no longer, but in gemma3, whose windows are computed. The file does not say which ids are no text; four is the least.
     pub fn network(&self) -> Result<ModelConfig, String> {
-        if !["silu", "swish"].contains(&self.hidden_act.as_str()) {
+        let is = |family: &str| self.model_type == family;
+        let family = match self.model_type.as_str() {
+            "qwen3" => Variant { norms: Norms::QWEN3, ..Variant::PLAIN },
+            "olmo2" => Variant { norms: Norms::OLMO2, ..Variant::PLAIN },
+            GEMMA3 => Variant::GEMMA3,
+            _ => Variant::PLAIN,
+        };
+        let activation: &[&str] = match family.activation {
+            Activation::Silu => &["silu", "swish"],
+            Activation::GeluTanh => &["gelu_pytorch_tanh"],
+        };
+        if !activation.contains(&self.hidden_act.as_str()) {
             return Err(format!("`hidden_act` is `{}`, which is not computed here", self.hidden_act));
         }
         if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
@@ -118,18 +146,19 @@ impl HfConfig {
         if self.quantized {
             return Err("`quantization_config` packs the weights in a way that is not read here".to_owned());
         }
-        let is = |family: &str| self.model_type == family;
+        if let Some(unknown) = self.gemma3.as_ref().and_then(|own| own.unknown.as_ref()) {
+            return Err(format!("{unknown}, which is not computed here"));
+        }
+        let scores = self.gemma3.as_ref().map(|own| own.query_pre_attn_scalar);
         let attention_bias = !is("mistral") && !is("qwen2") && self.attention_bias;
         let variant = Variant {
             qkv_bias: is("qwen2") || attention_bias,
             output_bias: attention_bias,
             ffn_bias: is("llama") && self.mlp_bias,
             rope: self.rope_scaling.scale()?,
-            norms: match self.model_type.as_str() {
-                "qwen3" => Norms::QWEN3,
-                "olmo2" => Norms::OLMO2,
-                _ => Norms::PLAIN,
-            },
+            score_width: scores.filter(|width| *width != self.head_dim),
+            windows: self.gemma3.as_ref().and_then(|own| own.windows.clone()),
+            ..family
         };
         let config = ModelConfig {
             vocab_size: self.vocab_size,
@@ -191,16 +220,20 @@ struct Raw {
 }
 
 impl Raw {
-    fn check(self, model_type: String) -> Result<HfConfig, HfConfigError> {
+    fn check(self, model_type: String, own: Option<gemma3::Raw>) -> Result<HfConfig, HfConfigError> {
         let hidden_size = size("hidden_size", self.hidden_size)?;
         let heads = size("num_attention_heads", self.num_attention_heads)?;
-        let kv_heads = size("num_key_value_heads", self.num_key_value_heads.or(Some(heads.into())))?;
+        let (usual_head, usual_kv) = match model_type.as_str() {
+            "qwen3" => (Some(QWEN3_HEAD), heads),
+            GEMMA3 => (Some(gemma3::Raw::USUAL.0), gemma3::Raw::USUAL.1),
+            _ => (None, heads),
+        };
+        let kv_heads = size("num_key_value_heads", self.num_key_value_heads.or(Some(usual_kv.into())))?;
         if !heads.is_multiple_of(kv_heads) {
             let expected = format!("a divisor of num_attention_heads {heads}");
             return Err(wrong("num_key_value_heads", kv_heads, expected).into());
         }
-        let head_dim = match self.head_dim {
-            None if model_type == "qwen3" => QWEN3_HEAD,
+        let head_dim = match self.head_dim.or(usual_head.map(u64::from)) {
             None if !hidden_size.is_multiple_of(heads) => {
                 let expected = format!("a multiple of num_attention_heads {heads}, for want of a head_dim");
                 return Err(wrong("hidden_size", hidden_size, expected).into());
@@ -210,7 +243,16 @@ impl Raw {
         };
         let layers = size("num_hidden_layers", self.num_hidden_layers)?;
         let window = self.sliding_window.filter(|_| self.is_windowed(&model_type, layers));
-        let theta = self.rope_theta.or(self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta));
+        let own = own.map(|own| own.check(layers)).transpose()?;
+        let theta = match &own {
+            Some(own) => own.rope_theta,
+            None => self.rope_theta.or(self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta)),
+        };
+        let scaling = match &own {
+            Some(own) => own.rope_scaling.clone(),
+            None => self.rope_scaling.or(self.rope_parameters).unwrap_or_default(),
+        };
+        let hidden_act = own.as_ref().map(|own| own.hidden_act.clone()).or(self.hidden_act);
         Ok(HfConfig {
             hidden_size,
             num_hidden_layers: layers,
@@ -222,15 +264,16 @@ impl Raw {
             max_position_embeddings: size("max_position_embeddings", self.max_position_embeddings)?,
             rms_norm_eps: positive("rms_norm_eps", self.rms_norm_eps)?,
             rope_theta: positive("rope_theta", theta.or(Some(10_000.0)))?,
-            rope_scaling: self.rope_scaling.or(self.rope_parameters).unwrap_or_default(),
-            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(false),
+            rope_scaling: scaling,
+            tie_word_embeddings: self.tie_word_embeddings.unwrap_or(own.is_some()),
             attention_bias: self.attention_bias.unwrap_or(false),
             mlp_bias: self.mlp_bias.unwrap_or(false),
-            hidden_act: self.hidden_act.unwrap_or_else(|| "silu".to_owned()),
+            hidden_act: hidden_act.unwrap_or_else(|| "silu".to_owned()),
             sliding_window: window.map(|window| size("sliding_window", Some(window))).transpose()?,
             partial_rotary_factor: self.partial_rotary_factor,
             quantized: self.quantization_config.is_some(),
             torch_dtype: self.torch_dtype.or(self.dtype),
+            gemma3: own.map(|own| own.own),
             model_type,
         })
     }
@@ -239,6 +282,9 @@ impl Raw {
     fn is_windowed(&self, model_type: &str, layers: u32) -> bool {
         if model_type == "mistral" {
             return self.use_sliding_window.unwrap_or(true);
+        }
+        if model_type == GEMMA3 {
+            return false;
         }
         let from = self.max_window_layers.unwrap_or(28);
         let any = match &self.layer_types {
@@ -249,7 +295,7 @@ impl Raw {
     }
 }
 
-fn size(field: &'static str, found: Option<u64>) -> Result<u32, HfConfigError> {
+pub(super) fn size(field: &'static str, found: Option<u64>) -> Result<u32, HfConfigError> {
     let found = found.ok_or(HfConfigError::Missing(field))?;
     match u32::try_from(found) {
         Ok(size) if size != 0 && found <= MOST => Ok(size),
@@ -257,7 +303,7 @@ fn size(field: &'static str, found: Option<u64>) -> Result<u32, HfConfigError> {
     }
 }
 
-fn positive(field: &'static str, found: Option<f64>) -> Result<f64, HfConfigError> {
+pub(super) fn positive(field: &'static str, found: Option<f64>) -> Result<f64, HfConfigError> {
     let found = found.ok_or(HfConfigError::Missing(field))?;
     if found.is_finite() && found > 0.0 {
         return Ok(found);
@@ -265,7 +311,7 @@ fn positive(field: &'static str, found: Option<f64>) -> Result<f64, HfConfigErro
     Err(wrong(field, found, "a positive number".to_owned()).into())
 }
 
-fn wrong(field: &'static str, found: impl ToString + Copy, expected: String) -> ConfigError {
+pub(super) fn wrong(field: &'static str, found: impl ToString + Copy, expected: String) -> ConfigError {
     ConfigError { field, found: found.to_string(), expected }
 }
 
@@ -322,6 +368,7 @@ mod tests {
             partial_rotary_factor: None,
             quantized: false,
             torch_dtype: Some("bfloat16".to_owned()),
+            gemma3: None,
         };
         assert_eq!(config, expected);
     }

@@ -43,7 +43,9 @@ impl LayerOf {
     fn sees_everything(&self) -> bool {
         let windowless = |config: &Vec<u8>| {
             let known = HfConfig::parse(config).ok().flatten();
-            known.is_some_and(|config| config.sliding_window.is_none())
+            known.is_some_and(|config| {
+                config.sliding_window.is_none() && config.gemma3.is_none_or(|own| own.windows.is_none())
+            })
         };
         self.config.as_ref().is_none_or(windowless)
     }
@@ -122,6 +124,7 @@ impl Changes {
 fn stack(config: &mut Map<String, Value>, layers: &[LayerOf]) -> Result<(), MendError> {
     let count = COUNTS.into_iter().find_map(|key| Some((key, config.get(key)?.as_u64()?)));
     let (key, had) = count.ok_or(MendError::Layers)?;
+    spell_out(config)?;
     config.insert(key.to_owned(), layers.len().into());
     let is_listed = |(key, value): &(&String, &Value)| {
         key.contains("layer") && value.as_array().is_some_and(|list| list.len() as u64 == had)
@@ -150,7 +153,22 @@ fn stack(config: &mut Map<String, Value>, layers: &[LayerOf]) -> Result<(), Mend
 /// What the model of a layer says; nothing if it has no such file.
 fn settings(layer: &LayerOf) -> Result<Map<String, Value>, MendError> {
     let Some(bytes) = &layer.config else { return Ok(Map::new()) };
-    serde_json::from_slice(bytes).map_err(|why| MendError::Other { model: layer.model.clone(), why })
+    let other = |why| MendError::Other { model: layer.model.clone(), why };
+    let mut settings = serde_json::from_slice(bytes).map_err(other)?;
+    spell_out(&mut settings).map_err(other)?;
+    Ok(settings)
+}
+
+/// Lists what each layer sees where a period says it: in a child of other layers it would be of others.
+fn spell_out(config: &mut Map<String, Value>) -> Result<(), serde_json::Error> {
+    if config.get(LAYER_TYPES).is_some_and(|list| !list.is_null()) {
+        return Ok(());
+    }
+    let known = HfConfig::parse(&serde_json::to_vec(config)?).ok().flatten();
+    if let Some(types) = known.and_then(|known| known.layer_types()) {
+        config.insert(LAYER_TYPES.to_owned(), types.into());
+    }
+    Ok(())
 }
 
 /// What a list that a model does not have would say of its layer, where that is known: what the child's
@@ -220,6 +238,22 @@ mod tests {
         assert_eq!(types(sliding, Some(older)), None);
         // One that is too short is no list that is not there.
         assert_eq!(types(full, Some(r#"{"layer_types": []}"#)), None);
+    }
+
+    /// Its period would be of other layers in the child.
+    #[test]
+    fn windows_that_a_period_says_are_listed_when_layers_are_stacked() {
+        let gemma3 = r#"{"model_type": "gemma3_text", "hidden_size": 8, "num_hidden_layers": 3, "vocab_size": 32,
+            "num_attention_heads": 4, "intermediate_size": 16, "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-6, "sliding_window": 4, "sliding_window_pattern": 2}"#;
+        let layer =
+            |number| LayerOf { model: "other".to_owned(), config: Some(gemma3.as_bytes().to_vec()), number };
+        let layers = Some(vec![layer(0), layer(1), layer(1), layer(2)]);
+        let config = mended(&Changes { layers, ..Changes::default() }, gemma3);
+        let [near, far] = ["sliding_attention", FULL_ATTENTION];
+        assert_eq!(config["layer_types"], serde_json::json!([near, far, far, near]));
+        let network = HfConfig::parse(config.to_string().as_bytes()).unwrap().unwrap().network().unwrap();
+        assert_eq!(network.variant.windows.unwrap().full, [1, 2]);
     }
 
     #[test]

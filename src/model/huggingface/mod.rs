@@ -17,8 +17,8 @@
 //! the family that is known here; any other model is tensors and companions, and can be merged all
 //! the same.
 //!
-//! * [`config`]: `config.json` of the llama family; [`rope`]: its rotary frequencies; `settings`: a new one;
-//!   `mend`: a child's.
+//! * [`config`]: `config.json` of the llama family; [`rope`]: its rotary frequencies; [`gemma3`]: what only that says;
+//!   `settings`: a new one; `mend`: a child's.
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
 //! * `ids`: which ids begin a sequence and end an answer.
@@ -31,6 +31,7 @@ pub mod config;
 pub mod error;
 #[cfg(feature = "engine")]
 pub mod folder;
+pub mod gemma3;
 #[cfg(feature = "engine")]
 pub mod ids;
 pub mod index;

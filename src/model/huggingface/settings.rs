@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use super::gemma3::layer_types;
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::norms::Norms;
 use crate::model::tokenizer::{BOS, EOS, PAD, Tokenizer};
-use crate::model::variant::{RopeScale, Variant};
+use crate::model::variant::{Activation, BIAS, RopeScale, Variant};
 use crate::tensor::dtype::DType;
 
 /// What the library calls an encoding; f32 for what it has no word for.
@@ -29,12 +30,21 @@ enum Family {
     Qwen3,
     /// Norms behind attention and feed-forward; biases on all of attention, or nothing.
     Olmo2,
+    /// Everything that gemma3 does; biases on all of attention, or nothing.
+    Gemma3,
 }
 
 impl Family {
-    /// The family that has these biases and norms.
+    /// The family that has these biases and norms, and does all else that such a network does.
     fn of(variant: &Variant) -> Option<Self> {
         let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = *variant;
+        if variant.build() == Variant::GEMMA3.build() {
+            return (qkv_bias == output_bias && !ffn_bias).then_some(Self::Gemma3);
+        }
+        let plain = Variant { norms, ..Variant::PLAIN };
+        if variant.build() != plain.build() || variant.windows.is_some() || variant.score_width.is_some() {
+            return None;
+        }
         match (qkv_bias == output_bias, ffn_bias, norms) {
             (true, false, Norms::QWEN3) => Some(Self::Qwen3),
             (true, false, Norms::OLMO2) => Some(Self::Olmo2),
@@ -51,6 +61,7 @@ impl Family {
             Self::Qwen2 => ("qwen2", "Qwen2ForCausalLM"),
             Self::Qwen3 => ("qwen3", "Qwen3ForCausalLM"),
             Self::Olmo2 => ("olmo2", "Olmo2ForCausalLM"),
+            Self::Gemma3 => ("gemma3_text", "Gemma3ForCausalLM"),
         }
     }
 }
@@ -61,16 +72,26 @@ pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
     if Family::of(&config.variant).is_some() {
         return Ok(());
     }
-    let of_same_norms = Variant { norms: config.variant.norms, rope: config.variant.rope, ..Variant::PLAIN };
-    let biases = config.variant.differences(&of_same_norms).into_iter().next();
-    let (field, found) =
-        biases.map_or(("norm", config.variant.norms.to_string()), |(field, found, _)| (field, found));
-    let expected = if config.variant.norms.are_plain() {
-        "that of qwen2 (on queries, keys and values) or of llama (on all of attention, on all of feed-forward)"
-    } else {
-        "none, or on all of attention, as in qwen3 and olmo2, whose norms these are"
+    let Variant { norms, rope, .. } = config.variant;
+    let own = if norms == Norms::GEMMA3 { Variant::GEMMA3 } else { Variant { norms, ..Variant::PLAIN } };
+    let own = Variant { rope, ..own };
+    // Biases last: a family has some of them, where of the rest it has one way.
+    let mut differences = config.variant.differences(&own);
+    differences.sort_by_key(|(field, ..)| *field == BIAS);
+    let (field, found, own) =
+        differences.into_iter().next().unwrap_or_else(|| ("norm", norms.to_string(), "another".to_owned()));
+    let expected = match (field == BIAS, norms.are_plain()) {
+        (false, _) => format!("{own}, as the families with these norms have it"),
+        (true, true) => {
+            "that of qwen2 (on queries, keys and values) or of llama (on all of attention, on all of \
+                         feed-forward)"
+                .to_owned()
+        }
+        (true, false) => {
+            "none, or on all of attention, as in qwen3, olmo2 and gemma3, whose norms these are".to_owned()
+        }
     };
-    Err(ConfigError { field, found, expected: expected.to_owned() })
+    Err(ConfigError { field, found, expected })
 }
 
 /// The file of a network that came from elsewhere. The ids that begin and end texts are the tokenizer's.
@@ -88,7 +109,6 @@ pub fn write_with(config: &ModelConfig, dtype: DType, ids: &[(&'static str, Valu
     let mut file = serde_json::json!({
         "architectures": [class],
         "head_dim": config.head_dim,
-        "hidden_act": "silu",
         "hidden_size": config.hidden_size,
         "intermediate_size": config.ffn_size,
         "max_position_embeddings": config.max_context,
@@ -103,6 +123,9 @@ pub fn write_with(config: &ModelConfig, dtype: DType, ids: &[(&'static str, Valu
         "vocab_size": config.vocab_size,
     });
     let mut say = |key: &str, value: Value| file[key] = value;
+    if config.variant.activation == Activation::Silu {
+        say("hidden_act", Value::from("silu"));
+    }
     match family {
         Family::Llama => {
             say("attention_bias", Value::Bool(qkv_bias));
@@ -114,12 +137,31 @@ pub fn write_with(config: &ModelConfig, dtype: DType, ids: &[(&'static str, Valu
             say("use_sliding_window", Value::Bool(false));
         }
         Family::Olmo2 => say("attention_bias", Value::Bool(qkv_bias)),
+        Family::Gemma3 => {
+            say("attention_bias", Value::Bool(qkv_bias));
+            gemma3(config, &mut say);
+        }
     }
     scaling(&rope).into_iter().for_each(|scaling| say("rope_scaling", scaling));
     ids.iter().for_each(|(key, ids)| say(key, ids.clone()));
     let mut bytes = serde_json::to_vec_pretty(&file).expect("plain values");
     bytes.push(b'\n');
     bytes
+}
+
+/// What gemma3 says beyond the others: `hidden_act` under another name, and its windows.
+fn gemma3(config: &ModelConfig, say: &mut dyn FnMut(&str, Value)) {
+    let Variant { score_width, windows, .. } = &config.variant;
+    say("hidden_activation", Value::from("gelu_pytorch_tanh"));
+    say("layer_types", Value::from(layer_types(windows.as_ref(), config.layer_count)));
+    say("query_pre_attn_scalar", Value::from(score_width.unwrap_or(config.head_dim)));
+    if let Some(windows) = windows {
+        say("rope_local_base_freq", Value::from(decimal(windows.rope_theta)));
+        say("sliding_window", Value::from(windows.size));
+    }
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        say(key, Value::Null);
+    }
 }
 
 /// A way of scaling as the library reads it; nothing where there is none.
@@ -178,6 +220,7 @@ pub fn ids(tokenizer: Option<&Tokenizer>, pad: Option<u32>) -> Vec<(&'static str
 mod tests {
     use super::*;
     use crate::model::huggingface::{HfConfig, RopeScaling};
+    use crate::model::windows::Windows;
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -200,11 +243,29 @@ mod tests {
             ([true, true, false], RopeScale::Plain, Norms::OLMO2),
         ] {
             let [qkv_bias, output_bias, ffn_bias] = biases;
-            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope, norms };
+            let variant = Variant { qkv_bias, output_bias, ffn_bias, rope, norms, ..Variant::PLAIN };
             let config = ModelConfig { variant, head_dim: 6, ..tiny() };
             assert!(check(&config).is_ok());
             let written = write(&config, DType::BF16, None);
             assert_eq!(HfConfig::parse(&written).unwrap().unwrap().network().as_ref(), Ok(&config));
+        }
+        let windows = Windows { size: 5, rope_theta: 2e4, full: vec![1] };
+        for (windows, score_width, bias) in [(Some(windows), None, true), (None, Some(8), false)] {
+            let rope = RopeScale::Linear { factor: 8.0 };
+            let build = Variant { qkv_bias: bias, output_bias: bias, rope, ..Variant::GEMMA3 };
+            let variant = Variant { windows, score_width, ..build };
+            let config = ModelConfig { variant, head_dim: 6, layer_count: 3, tied_output: bias, ..tiny() };
+            assert!(check(&config).is_ok());
+            let written = write(&config, DType::BF16, None);
+            assert_eq!(HfConfig::parse(&written).unwrap().unwrap().network().as_ref(), Ok(&config));
+        }
+        for strange in [
+            Variant { windows: Some(Windows { size: 5, rope_theta: 2e4, full: vec![] }), ..Variant::PLAIN },
+            Variant { scaled_embeddings: true, ..Variant::PLAIN },
+            Variant { activation: Activation::GeluTanh, norms: Norms::QWEN3, ..Variant::PLAIN },
+            Variant { ffn_bias: true, ..Variant::GEMMA3 },
+        ] {
+            assert!(check(&ModelConfig { variant: strange, ..tiny() }).is_err());
         }
         let variant = Variant { output_bias: true, ..Variant::PLAIN };
         let error = check(&ModelConfig { variant, ..tiny() }).unwrap_err().to_string();

@@ -239,6 +239,16 @@ impl Tokenizer {
         }
     }
 
+    /// How many rows a matrix must have: one for each id, but for special tokens behind all others that stand
+    /// for nothing the model says or is told of itself. A text that names one of those has an id without a row.
+    pub fn rows(&self) -> u32 {
+        match self {
+            #[cfg(feature = "engine")]
+            Self::HuggingFace(tokenizer) => tokenizer.rows(),
+            _ => self.vocab_size(),
+        }
+    }
+
     /// The ids of `text` between those that open and close a sequence: BOS and EOS, or what a
     /// `tokenizer.json` puts around a text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {

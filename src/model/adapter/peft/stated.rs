@@ -54,7 +54,10 @@ const FAMILIES: [(&str, &[Said]); 11] = [
     (
         "gemma",
         &[
-            (&["gemma 3 1b", "gemma 3 4b", "gemma 3 12b", "gemma 3 27b", "gemma3"], &["gemma3"]),
+            (
+                &["gemma 3 270m", "gemma 3 1b", "gemma 3 4b", "gemma 3 12b", "gemma 3 27b", "gemma3"],
+                &["gemma3"],
+            ),
             (&["gemma 2 2b", "gemma 2 9b", "gemma 2 27b", "gemma2"], &["gemma2"]),
             (&["gemma"], &["gemma"]),
         ],
@@ -70,7 +73,7 @@ const FAMILIES: [(&str, &[Said]); 11] = [
 const MISTRALS: &[&str] = &["mistral", "ministral"];
 
 /// Networks of text alone that a model says it is of, and that a name can contradict.
-const NETWORKS: [&str; 16] = [
+const NETWORKS: [&str; 17] = [
     "llama",
     "llama4",
     "mistral",
@@ -83,6 +86,7 @@ const NETWORKS: [&str; 16] = [
     "gemma",
     "gemma2",
     "gemma3",
+    "gemma3text",
     "phi",
     "gpt2",
     "gptneox",
@@ -168,6 +172,9 @@ mod tests {
             ("EleutherAI/pythia-70m", "gpt_neox", false),
             ("google/gemma-2-2b", "gemma2", false),
             ("openai-community/gpt2", "llama", true),
+            ("google/gemma-3-270m", "gemma3_text", false),
+            ("google/gemma-3-270m", "gemma2", true),
+            ("Qwen/Qwen3-0.6B", "gemma3_text", true),
             ("google/gemma-2b", "gemma", false),
             ("google/gemma-2-2b", "gemma", true),
             ("somebody/my-qwen-3b", "qwen2", false),

@@ -120,6 +120,18 @@ impl HfTokenizer {
         u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
     }
 
+    /// One more than the largest id that is not of a special token alone: gemma3 has one for images behind all
+    /// others, and its models without images have no row for it.
+    pub fn rows(&self) -> u32 {
+        let unknown = self.bpe.unknown.map(|(id, _)| id);
+        let own = |id: u32| {
+            self.around.iter().flatten().chain(&self.ends).any(|own| *own == id)
+                || [unknown, self.begins].contains(&Some(id))
+        };
+        let needed = |id: &u32| own(*id) || self.bytes(*id).is_some_and(|bytes| !bytes.is_empty());
+        (0..self.vocab_size()).rev().find(needed).map_or(0, |id| id + 1)
+    }
+
     /// Ids put before those of a text, and after.
     pub fn around(&self) -> [&[u32]; 2] {
         [&self.around[0], &self.around[1]]

@@ -268,7 +268,13 @@ fn model(node: &Node<'_>, byte_level: bool) -> Result<Bpe, JsonError> {
     let vocab = vocabulary(&node.get("vocab"))?;
     let merges = merges(&node.get("merges"), &vocab)?;
     let fallback = node.get("byte_fallback").truth(false)?.then(|| {
-        let byte = |byte: u8| vocab.get(&format!("<0x{byte:02X}>")).copied();
+        let byte = |byte: u8| {
+            let own = vocab.get(&format!("<0x{byte:02X}>"));
+            // A character that is a token is never spelled in bytes, and these bytes are in no other one.
+            let character =
+                || vocab.get(char::from(byte).encode_utf8(&mut [0; 4])).filter(|_| byte.is_ascii());
+            own.or_else(character).copied()
+        };
         (0..=255).map(byte).collect::<Option<Vec<u32>>>()
     });
     if fallback == Some(None) {

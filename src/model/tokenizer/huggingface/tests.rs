@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::HfTokenizer;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
-/// Files of eight kinds, as the library wrote them.
-const FILES: [(&str, &str); 8] = [
+/// Files of ten kinds, as the library wrote them.
+const FILES: [(&str, &str); 10] = [
     ("gpt2", include_str!("../../../../tests/fixtures/tokenizers/gpt2.json")),
     ("prefix", include_str!("../../../../tests/fixtures/tokenizers/prefix.json")),
     ("llama3", include_str!("../../../../tests/fixtures/tokenizers/llama3.json")),
@@ -16,6 +16,8 @@ const FILES: [(&str, &str); 8] = [
     ("smollm", include_str!("../../../../tests/fixtures/tokenizers/smollm.json")),
     ("llama2", include_str!("../../../../tests/fixtures/tokenizers/llama2.json")),
     ("mistral", include_str!("../../../../tests/fixtures/tokenizers/mistral.json")),
+    ("gemma3", include_str!("../../../../tests/fixtures/tokenizers/gemma3.json")),
+    ("gemma", include_str!("../../../../tests/fixtures/tokenizers/gemma.json")),
     ("metaspace", include_str!("../../../../tests/fixtures/tokenizers/metaspace.json")),
 ];
 
@@ -91,6 +93,23 @@ fn prompts_open_a_sequence_and_ends_are_the_models_own() {
     assert!(other.is_end(9) && !other.is_end(8) && !tokenizer.is_end(9));
     // The same ids mean the same text, whatever ends an answer.
     assert_eq!(other.digest(), tokenizer.digest());
+}
+
+#[test]
+fn a_special_token_behind_all_others_needs_no_row() {
+    let with = |special: bool| {
+        let mut value: Value = serde_json::from_str(file("gemma3")).unwrap();
+        let token =
+            serde_json::json!({ "id": 420, "content": "<image>", "special": special, "normalized": false });
+        value["added_tokens"].as_array_mut().unwrap().push(token);
+        HfTokenizer::from_json(value.to_string().as_bytes()).unwrap()
+    };
+    let rows = |tokenizer: &HfTokenizer| (tokenizer.vocab_size(), tokenizer.rows());
+    assert_eq!(rows(&HfTokenizer::from_json(file("gemma3").as_bytes()).unwrap()), (420, 420));
+    assert_eq!(rows(&with(true)), (421, 420));
+    assert_eq!(rows(&with(false)), (421, 421));
+    assert_eq!(rows(&with(true).with_ends(vec![420])), (421, 421));
+    assert_eq!(rows(&with(true).with_begin(Some(420))), (421, 421));
 }
 
 #[test]
@@ -240,6 +259,7 @@ fn what_is_not_carried_out_is_named() {
         (refused("gpt2", "/model/merges/0", serde_json::json!(["a", "qqq"])), "\"qqq\" is not in"),
         (refused("gpt2", "/model/vocab/a", (1_u64 << 40).into()), "`/model/vocab/a`: should be an id"),
         (refused("gpt2", "/model/vocab/a", 5.into()), "the id 5 has two tokens"),
+        (refused("llama2", "/model/vocab/<0xC3>", 419.into()), "the id 419 has two tokens"),
         (refused("llama2", "/model/unk_token", "<no>".into()), "\"<no>\" is no token"),
         (refused("llama3", "/pre_tokenizer/pretokenizers/0/pattern/Regex", "(".into()), "/pattern`"),
         (refused("llama3", "/pre_tokenizer/pretokenizers/0/behavior", "Odd".into()), "behavior`"),
