@@ -187,6 +187,6 @@ fn network(config: &ModelConfig, bounded_by: &str, row: &mut dyn FnMut(&str, Str
     row("context", format!("{}, {bounded_by}", config.max_context));
     row("rope theta", config.rope_theta.to_string());
     row("norm epsilon", config.rms_norm_epsilon.to_string());
-    row("variant", config.variant.to_string());
+    config.variant.told().for_each(|(field, own)| row(&field.replace('_', " "), own));
     row("output", if config.tied_output { "tied to the embedding" } else { "its own matrix" }.to_owned());
 }

@@ -167,6 +167,14 @@ impl Variant {
         found.map(|(((field, ours), (_, theirs)), _)| (field, ours, theirs)).collect()
     }
 
+    /// What people are told of it: biases and frequencies of every network, the rest of those that have it otherwise
+    /// than llama.
+    pub fn told(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let fields = self.fields().into_iter().zip(self.are_same(&Self::PLAIN));
+        let told = fields.filter(|((field, _), plain)| [BIAS, ROPE].contains(field) || !plain);
+        told.map(|(told, _)| told)
+    }
+
     /// Every field by the word that configurations have for it, and what it says, for people. What makes a family
     /// comes first.
     fn fields(&self) -> [(&'static str, String); 7] {
@@ -256,10 +264,7 @@ impl Default for Variant {
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Biases and frequencies are told of every network, the rest of those that have it otherwise than llama.
-        let told = self.fields().into_iter().zip(self.are_same(&Self::PLAIN));
-        let told = told.filter(|((field, _), plain)| [BIAS, ROPE].contains(field) || !plain);
-        let told: Vec<String> = told.map(|((field, own), _)| format!("{field} {own}")).collect();
+        let told: Vec<String> = self.told().map(|(field, own)| format!("{field} {own}")).collect();
         f.write_str(&told.join("; "))
     }
 }
