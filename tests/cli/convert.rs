@@ -197,7 +197,9 @@ fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
     };
     generate(&["qwen"]).exits(2).complains("there is no tokenizer.json").complains("--tokenizer FILE");
     let shown = space.studbook(&["inspect", "qwen"]).exits(0);
-    shown.says("bias on queries, keys and values; rope_scaling none").says("no: the tokenizer is not known");
+    shown
+        .says("bias          on queries, keys and values\nrope scaling  none\n")
+        .says("no: the tokenizer is not known");
 
     // The byte tokenizer of another model, as a model and as a file; the same bits as any number of times.
     space.studbook(&["convert", "a.slm", "a", "--to", "hugging-face"]).exits(0);
