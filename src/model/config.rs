@@ -3,6 +3,8 @@
 //! The configuration decides which tensors there are: [`tensor_table`] lists their names and shapes
 //! in the order in which Studbook stores them, which is the order a forward pass reads them.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use super::norms::HeadNorms;
@@ -84,21 +86,20 @@ impl ModelConfig {
             ("max_context", self.max_context),
         ];
         for (field, size) in sizes {
-            ensure(size != 0, field, size, "at least 1")?;
+            ensure(size != 0, field, &size, &"at least 1")?;
         }
         let heads = self.head_count;
         let kv = self.kv_head_count;
         ensure(
             kv <= heads && heads.is_multiple_of(kv),
             "kv_head_count",
-            kv,
-            format_args!("a divisor of head_count {heads}"),
+            &kv,
+            &format_args!("a divisor of head_count {heads}"),
         )?;
-        ensure(self.head_dim.is_multiple_of(2), "head_dim", self.head_dim, "an even number")?;
-        let positive = |value: f32| value.is_finite() && value > 0.0;
-        ensure(positive(self.rope_theta), "rope_theta", self.rope_theta, "a positive finite number")?;
+        ensure(self.head_dim.is_multiple_of(2), "head_dim", &self.head_dim, &"an even number")?;
+        ensure_positive("rope_theta", f64::from(self.rope_theta), &self.rope_theta)?;
         let epsilon = self.rms_norm_epsilon;
-        ensure(positive(epsilon), "rms_norm_epsilon", epsilon, "a positive finite number")?;
+        ensure_positive("rms_norm_epsilon", f64::from(epsilon), &epsilon)?;
         self.variant.validate(self.layer_count)
     }
 
@@ -110,12 +111,23 @@ impl ModelConfig {
         if let Some((field, found, expected)) = self.variant.differences(&Variant::PLAIN).into_iter().next() {
             return Err(ConfigError { field, found, expected });
         }
+        self.validate_width()
+    }
+
+    /// Checks every field, and that heads are as wide together as the residual stream: what a header of SLM1, which
+    /// has no words for any other variant, can get wrong.
+    pub fn validate_header(&self) -> Result<(), ConfigError> {
+        self.validate()?;
+        self.validate_width()
+    }
+
+    fn validate_width(&self) -> Result<(), ConfigError> {
         let width = self.query_size();
         ensure(
             width == u64::from(self.hidden_size),
             "hidden_size",
-            self.hidden_size,
-            format_args!("head_count {} x head_dim {} = {width}", self.head_count, self.head_dim),
+            &self.hidden_size,
+            &format_args!("head_count {} x head_dim {} = {width}", self.head_count, self.head_dim),
         )
     }
 
@@ -206,16 +218,28 @@ pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError>
     Ok(table)
 }
 
-fn ensure(
+/// An error unless it holds. Pages load this: one function for whatever is found.
+#[inline(never)]
+pub(super) fn ensure(
     holds: bool,
     field: &'static str,
-    found: impl ToString + Copy,
-    expected: impl ToString + Copy,
+    found: &dyn Display,
+    expected: &dyn Display,
 ) -> Result<(), ConfigError> {
     if holds {
         return Ok(());
     }
     Err(ConfigError { field, found: found.to_string(), expected: expected.to_string() })
+}
+
+/// An error unless the number, found as it is written, is finite and above zero.
+#[inline(never)]
+pub(super) fn ensure_positive(
+    field: &'static str,
+    number: f64,
+    found: &dyn Display,
+) -> Result<(), ConfigError> {
+    ensure(number.is_finite() && number > 0.0, field, found, &"a positive finite number")
 }
 
 #[cfg(test)]

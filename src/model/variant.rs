@@ -16,7 +16,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::ConfigError;
+use super::config::{ConfigError, ensure, ensure_positive};
 use super::norms::Norms;
 use super::windows::Windows;
 
@@ -221,37 +221,25 @@ impl Variant {
 
     /// Checks every number, of a network of so many layers.
     pub(super) fn validate(&self, layers: u32) -> Result<(), ConfigError> {
-        if self.score_width == Some(0) {
-            let (found, expected) = ("0".to_owned(), "at least 1".to_owned());
-            return Err(ConfigError { field: SCORES, found, expected });
-        }
+        ensure(self.score_width != Some(0), SCORES, &0_u32, &"at least 1")?;
         self.windows.as_ref().map_or(Ok(()), |windows| windows.validate(layers))?;
-        let numbers = match self.rope {
-            RopeScale::Plain => Vec::new(),
-            RopeScale::Linear { factor } => vec![("rope factor", factor)],
+        let positive = |field, number: f64| ensure_positive(field, number, &number);
+        match self.rope {
+            RopeScale::Plain => Ok(()),
+            RopeScale::Linear { factor } => positive("rope factor", factor),
             RopeScale::Llama3 { factor, low, high, original } => {
-                vec![
-                    ("rope factor", factor),
-                    ("low_freq_factor", low),
-                    ("high_freq_factor - low_freq_factor", high - low),
-                    ("original_max_position_embeddings", original),
-                ]
+                positive("rope factor", factor)?;
+                positive("low_freq_factor", low)?;
+                positive("high_freq_factor - low_freq_factor", high - low)?;
+                positive("original_max_position_embeddings", original)
             }
-            RopeScale::Yarn { factor, fast, slow, original, attention, .. } => vec![
-                ("rope factor", factor),
-                ("beta_fast", fast),
-                ("beta_slow", slow),
-                ("original_max_position_embeddings", original),
-                ("attention_factor", attention),
-            ],
-        };
-        match numbers.into_iter().find(|(_, number)| !(number.is_finite() && *number > 0.0)) {
-            None => Ok(()),
-            Some((field, found)) => Err(ConfigError {
-                field,
-                found: found.to_string(),
-                expected: "a positive finite number".to_owned(),
-            }),
+            RopeScale::Yarn { factor, fast, slow, original, attention, .. } => {
+                positive("rope factor", factor)?;
+                positive("beta_fast", fast)?;
+                positive("beta_slow", slow)?;
+                positive("original_max_position_embeddings", original)?;
+                positive("attention_factor", attention)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::ConfigError;
+use super::config::{ConfigError, ensure, ensure_positive};
 
 /// The windows of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,24 +35,15 @@ impl Windows {
     }
 
     pub(super) fn validate(&self, layers: u32) -> Result<(), ConfigError> {
-        let wrong = |field, found: String, expected: &str| {
-            Err(ConfigError { field, found, expected: expected.to_owned() })
-        };
-        if self.size == 0 {
-            return wrong("sliding_window", "0".to_owned(), "at least 1");
+        ensure(self.size != 0, "sliding_window", &self.size, &"at least 1")?;
+        ensure_positive("rope_theta of windows", f64::from(self.rope_theta), &self.rope_theta)?;
+        let mut least = 0;
+        for layer in &self.full {
+            let is_next = (least..layers).contains(layer);
+            ensure(is_next, "layers that see everything", layer, &"a layer behind those before it")?;
+            least = layer + 1;
         }
-        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
-            return wrong("rope_theta of windows", self.rope_theta.to_string(), "a positive finite number");
-        }
-        let ascends = self.full.is_sorted_by(|one, next| one < next);
-        match self.full.last() {
-            Some(last) if !ascends || *last >= layers => wrong(
-                "layers that see everything",
-                format!("{:?}", self.full),
-                "numbers of layers, ascending",
-            ),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -91,7 +82,7 @@ mod tests {
         assert!(refused(0, 1.0, &[]).contains("sliding_window is 0"));
         assert!(refused(1, f32::NAN, &[]).contains("rope_theta of windows is NaN"));
         for full in [&[6][..], &[3, 2], &[2, 2]] {
-            assert!(refused(1, 1.0, full).contains("numbers of layers, ascending"));
+            assert!(refused(1, 1.0, full).contains("a layer behind those before it"));
         }
     }
 }

@@ -153,10 +153,18 @@ pub(super) fn check_config(config: &ModelConfig) -> Result<(), Slm1Error> {
     expect(specials >= MIN_SPECIALS, "special_token_count", 24, specials, "at least 4")?;
     let vocab = config.vocab_size;
     expect(vocab >= FIRST_PIECE, "vocab_size", 20, vocab, "at least 260")?;
-    config.validate_plain().map_err(|ConfigError { field, found, expected }| {
-        let at = CONFIG_FIELDS.iter().find(|(name, _)| *name == field).map_or(0, |(_, at)| *at);
-        Slm1Error::Field { field, at, found, expected }
-    })
+    config.validate_header().map_err(at_its_place)
+}
+
+/// And of one that is to be written: no header says anything of another variant.
+pub(super) fn check_written(config: &ModelConfig) -> Result<(), Slm1Error> {
+    check_config(config)?;
+    config.validate_plain().map_err(at_its_place)
+}
+
+fn at_its_place(ConfigError { field, found, expected }: ConfigError) -> Slm1Error {
+    let at = CONFIG_FIELDS.iter().find(|(name, _)| *name == field).map_or(0, |(_, at)| *at);
+    Slm1Error::Field { field, at, found, expected }
 }
 
 fn parse_config(header: &[u8; HEADER_LENGTH]) -> Result<ModelConfig, Slm1Error> {

@@ -22,7 +22,7 @@ use std::ops::Range;
 
 use super::checksum::{CHECKSUM_AT, Running};
 use super::directory::{ENTRY, Entry};
-use super::header::{HEADER_LENGTH, Header, check_config};
+use super::header::{HEADER_LENGTH, Header, check_written};
 use super::{DTYPES, NAME, Slm1Error, align};
 use crate::base::sink::ArtifactSink;
 use crate::model::config::{ModelConfig, TensorSpec, tensor_table};
@@ -76,7 +76,7 @@ impl Layout {
         tokenizer: &Tokenizer,
         encoding: impl Fn(&TensorSpec) -> Encoding,
     ) -> Result<Self, WriteError> {
-        check_config(config)?;
+        check_written(config)?;
         if config.vocab_size != tokenizer.vocab_size() {
             let (config, tokenizer) = (config.vocab_size, tokenizer.vocab_size());
             return Err(WriteError::Vocabulary { config, tokenizer });
