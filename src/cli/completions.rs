@@ -1,5 +1,7 @@
 //! `studbook completions`: a script for the shell.
 
+use std::io::Write;
+
 use clap::CommandFactory;
 
 use super::args::{Args, Completions};
@@ -7,6 +9,9 @@ use super::context::Terminal;
 use super::exit::Exit;
 
 pub(super) fn run(command: &Completions, terminal: &Terminal) -> anyhow::Result<Exit> {
-    clap_complete::generate(command.shell, &mut Args::command(), "studbook", &mut terminal.out());
+    // Into memory first: what makes scripts panics where the reader hangs up.
+    let mut script = Vec::new();
+    clap_complete::generate(command.shell, &mut Args::command(), "studbook", &mut script);
+    terminal.out().write_all(&script)?;
     Ok(Exit::Complete)
 }

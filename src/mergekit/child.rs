@@ -17,6 +17,7 @@ use super::merge::{Options, RECEIPT};
 use super::models::{Models, Opened};
 use super::networks::OtherConstant;
 use super::receipt::{Done, Receipt};
+use super::union::Grown;
 use crate::base::canonical;
 use crate::base::digest::Digest;
 use crate::convert::ConvertError;
@@ -25,7 +26,7 @@ use crate::disk::mmap::Mapped;
 use crate::disk::{IoContext, atomic, space};
 use crate::model::buffer::{Buffer, BufferError};
 use crate::model::huggingface::mend::{Changes, LayerOf};
-use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, SHARD, TOKENIZER, Written};
+use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, SHARD, Written};
 use crate::model::safetensors::{self, Metadata};
 use crate::model::{Companion, ModelWriter, Planned, Weights};
 use crate::operator::depth::layer_of;
@@ -48,8 +49,8 @@ pub(super) struct Child<'a> {
     pub(super) digests: &'a Underway<'a>,
     pub(super) constants: Vec<OtherConstant>,
     pub(super) changes: Changes,
-    /// Another tokenizer.json than that of the model it is like.
-    pub(super) tokenizer: Option<Vec<u8>>,
+    /// Another tokenizer than that of the model it is like.
+    pub(super) tokenizer: Option<Grown>,
 }
 
 impl Child<'_> {
@@ -167,8 +168,9 @@ impl Child<'_> {
 
     /// A companion as the child gets it: as it is, but for what became another number.
     fn companion(&self, companion: &Companion) -> Result<Vec<u8>, MergeError> {
-        if let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| companion.name == TOKENIZER) {
-            return Ok(tokenizer.clone());
+        let grown = self.tokenizer.as_ref();
+        if let Some(file) = grown.and_then(|grown| grown.companion(&companion.name, &companion.bytes)) {
+            return Ok(file);
         }
         if companion.name != CONFIG || self.changes.are_none() {
             return Ok(companion.bytes.clone());

@@ -19,7 +19,7 @@ use std::ops::Range;
 use super::assemble::Views;
 use super::config::{ByToken, Config, Slices, Source};
 use super::models::Models;
-use super::union;
+use super::union::{self, Grown};
 use crate::base::diagnostic::Diagnostic;
 use crate::base::located::Located;
 use crate::convert::{Row, Tokens, View};
@@ -37,8 +37,8 @@ pub(super) struct Rows {
     matrices: [String; 2],
     /// How many rows the child has, where those are not as many as the model it is like has.
     pub(super) resized: Option<usize>,
-    /// The child's tokenizer.json, where it has tokens that the model it is like lacks.
-    pub(super) tokenizer: Option<Vec<u8>>,
+    /// The child's tokenizer, where it has tokens that the model it is like lacks.
+    pub(super) tokenizer: Option<Grown>,
 }
 
 impl Rows {
@@ -173,8 +173,7 @@ pub(super) fn by_token(
     by_model.values_mut().for_each(|rows| rows.resize(total, Row::Padding));
     let others = speakers.iter().map(|speaker| speaker.name.to_owned()).collect();
     let resized = (total != height).then_some(total);
-    let tokenizer = grown.map(|grown| grown.file);
-    Ok(Rows { by_model, others, matrices, resized, tokenizer })
+    Ok(Rows { by_model, others, matrices, resized, tokenizer: grown })
 }
 
 /// Where a model has the row of a token from: its own, or the only one among the models of the matrix that has

@@ -18,7 +18,38 @@ pub(super) struct Grown {
     /// The tokens behind those of the base, by their ids.
     pub(super) tokens: Vec<String>,
     /// Its file.
-    pub(super) file: Vec<u8>,
+    file: Vec<u8>,
+    /// What it was added, as its file says it.
+    added: Vec<Value>,
+}
+
+/// The other files of a tokenizer that list added tokens: programs that find them there believe them.
+const SETTINGS: &str = "tokenizer_config.json";
+const LISTED: &str = "added_tokens.json";
+
+impl Grown {
+    /// A file of the base's tokenizer as it is with the new tokens; nothing if it says nothing of added ones.
+    pub(super) fn companion(&self, name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+        if name == TOKENIZER {
+            return Some(self.file.clone());
+        }
+        let mut file = serde_json::from_slice::<Map<String, Value>>(bytes).ok()?;
+        match name {
+            SETTINGS => {
+                let decoder = file.get_mut("added_tokens_decoder")?.as_object_mut()?;
+                for entry in &self.added {
+                    let mut own = entry.as_object()?.clone();
+                    let id = own.remove("id")?;
+                    decoder.insert(id.to_string(), Value::Object(own));
+                }
+            }
+            LISTED => file.extend(
+                self.added.iter().filter_map(|entry| Some((text(entry)?.to_owned(), entry["id"].clone()))),
+            ),
+            _ => return None,
+        }
+        serde_json::to_vec_pretty(&file).ok()
+    }
 }
 
 /// The tokenizer of the first model with the tokens of all; nothing if it has them already. An error is a sentence.
@@ -61,14 +92,13 @@ pub(super) fn grow(speakers: &[Speaker<'_>]) -> Result<Option<Grown>, String> {
         let why = "the base's tokenizer has ids without a row, where they would go";
         return Err(format!("another model has the token {:?}, and {why}", tokens[0]));
     }
-    let mut all = added[0].clone();
-    all.extend(entries.into_iter().zip(count..).map(|(mut entry, id)| {
+    for (entry, id) in entries.iter_mut().zip(count..) {
         entry["id"] = id.into();
-        entry
-    }));
+    }
+    let all = [added[0].as_slice(), &entries].concat();
     file.insert("added_tokens".to_owned(), Value::Array(all));
     let file = serde_json::to_vec(&file).map_err(|error| error.to_string())?;
-    Ok(Some(Grown { tokens, file }))
+    Ok(Some(Grown { tokens, file, added: entries }))
 }
 
 /// The added tokens of a model, by their ids.

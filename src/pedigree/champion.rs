@@ -4,7 +4,7 @@
 //! the moment its plan was first entered: running it again compares with the same one, and never with a
 //! child of its own.
 
-use super::{Pedigree, PedigreeError, Revoked, Tracer};
+use super::{Decided, Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::ledger::{EntryKind, Leaf, taken_back};
@@ -96,8 +96,9 @@ impl<'s> Hall<'s> {
             leaf.subject.and_then(|manifest| Some((manifest, self.pedigree.manifests.get(&manifest)?)));
         let Some((manifest, body)) = found else { return Err(PedigreeError::Unknown(leaf.index)) };
         let taint = Tracer::new(&self.pedigree, &self.revoked, self.store).candidate(manifest, body)?;
-        Ok(match taint {
-            Some(taint) => Err(taint.to_string()),
+        let against = Decided::of(self.store)?.against(&self.pedigree, (manifest, body))?;
+        Ok(match taint.map(|taint| taint.to_string()).or(against) {
+            Some(why) => Err(why),
             None => Ok(Champion { manifest, body: body.clone() }),
         })
     }

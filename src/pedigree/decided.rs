@@ -150,6 +150,29 @@ impl Decided {
         }
     }
 
+    /// Why a candidate is not put before others, whatever admitted it: its bytes are retired in its cycle, or somebody
+    /// rejected them at a gate that it was bound to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::retired`] and [`Self::rejected`].
+    pub fn against(
+        &self,
+        pedigree: &Pedigree,
+        (manifest, body): (Sha256, &CandidateManifest),
+    ) -> Result<Option<String>, PedigreeError> {
+        if let Some(entry) = self.retired(&body.cycle, body.artifact.sha256)? {
+            return Ok(Some(format!("ledger entry {entry} retires it")));
+        }
+        let gates = pedigree.lineages.get(&body.lineage).and_then(|lineage| lineage.gates.as_array());
+        let names = gates.into_iter().flatten().filter_map(|gate| gate["name"].as_str()?.parse().ok());
+        let names: BTreeSet<Name> = names.collect();
+        let rejection = self.rejected((manifest, body), &names.iter().collect())?;
+        let told =
+            |by: &Rejection| format!("ledger entry {} rejects the same bytes at `{}`", by.entry, by.gate);
+        Ok(rejection.map(told))
+    }
+
     /// Refuses to say that nothing was said where that cannot be known.
     fn whole(&self, cycle: &Name, kind: EntryKind) -> Result<(), PedigreeError> {
         let lost = self.lost.iter().find(|leaf| leaf.kind == kind && leaf.cycle == *cycle);

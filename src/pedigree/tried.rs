@@ -4,7 +4,7 @@
 //! tests as before, each as if it were the first. Nobody is kept from that, since a plan may be edited for any
 //! reason; but every plan is in the ledger before it runs, so their number can be told.
 //!
-//! A cycle under another name is no fresh start either, where its gates ask the same cases. Which cases a plan asks is in
+//! A cycle under another name is no fresh start either, where it measures on the same cases. Which cases a plan asks is in
 //! its registration and not in the ledger, so only who has the store can tell of those.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ fn every_plan(leaves: &[Leaf]) -> impl Iterator<Item = &Leaf> {
     leaves.iter().filter(is)
 }
 
-/// A plan of another cycle whose gates ask cases that this one's ask, too.
+/// A plan of another cycle that measures on cases which this one's gates ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Elsewhere {
@@ -54,8 +54,8 @@ pub struct Elsewhere {
     pub cycle: Name,
 }
 
-/// The plans of other cycles before the entry `before` whose gates ask cases that this one's ask, too, and that try
-/// something else. `known` are registrations by their digests: one that is gone might ask anything.
+/// The plans of other cycles before the entry `before` that measure on cases which this one's gates ask, whatever they
+/// measure for: who ranks by them has seen them, too; and that try something else. `known` are registrations by their digests: one that is gone might ask anything.
 ///
 /// # Errors
 ///
@@ -67,36 +67,25 @@ pub fn same_cases(
     plan: &PlanRegistration,
     before: u64,
 ) -> Result<Vec<Elsewhere>, PedigreeError> {
-    let sharing = sharing(known, leaves, plan, before);
-    if sharing.is_empty() {
+    let judging = judging(plan);
+    let others: Vec<&Leaf> = elsewhere(leaves, &plan.cycle).filter(|leaf| leaf.index < before).collect();
+    if judging.is_empty() || others.is_empty() {
         return Ok(Vec::new());
     }
     let pedigree = Pedigree::load(store)?;
-    let others = sharing
-        .into_iter()
-        .filter(|leaf| known.get(&leaf.record).is_none_or(|other| differ(&pedigree, plan, other)));
-    Ok(others.map(|leaf| Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone() }).collect())
-}
-
-/// The same, whatever they try.
-fn sharing<'l>(
-    known: &BTreeMap<Sha256, PlanRegistration>,
-    leaves: &'l [Leaf],
-    plan: &PlanRegistration,
-    before: u64,
-) -> Vec<&'l Leaf> {
-    let own = asked(plan);
-    if own.is_empty() {
-        return Vec::new();
-    }
-    let shares = |leaf: &&Leaf| {
-        known.get(&leaf.record).is_none_or(|other| asked(other).iter().any(|cases| own.contains(cases)))
+    // Cases in another order or under other ids are the same; of a file that is not here, the file itself counts.
+    let asked = |suite: Sha256| pedigree.asked_by(store, suite).unwrap_or(suite);
+    let own: BTreeSet<Sha256> = judging.into_iter().map(asked).collect();
+    let tries_elsewhere = |other: &PlanRegistration| {
+        let mut suites = other.suites.iter().filter_map(|suite| suite.sha256);
+        suites.any(|suite| own.contains(&asked(suite))) && differ(&pedigree, plan, other)
     };
-    elsewhere(leaves, &plan.cycle).filter(|leaf| leaf.index < before).filter(shares).collect()
+    let told = others.into_iter().filter(|leaf| known.get(&leaf.record).is_none_or(&tries_elsewhere));
+    Ok(told.map(|leaf| Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone() }).collect())
 }
 
-/// The cases that a plan's gates ask, by digest.
-fn asked(plan: &PlanRegistration) -> BTreeSet<Sha256> {
+/// The files of cases that a plan's gates ask.
+fn judging(plan: &PlanRegistration) -> Vec<Sha256> {
     let gates = plan.gates.as_array().into_iter().flatten();
     let suites = gates.filter_map(|gate| gate.pointer("/gate/rule/metric/suites")?.as_array()).flatten();
     let names: BTreeSet<&str> = suites.filter_map(Value::as_str).collect();
@@ -262,7 +251,7 @@ mod tests {
             PlanRegistration { seed: "another".to_owned(), ..plan("autumn", "cases", true) },
             plan("renamed", "cases", true),
             PlanRegistration { seed: "another".to_owned(), ..plan("other-cases", "others", true) },
-            PlanRegistration { seed: "another".to_owned(), ..plan("asks-nothing", "cases", false) },
+            PlanRegistration { seed: "another".to_owned(), ..plan("ranks", "cases", false) },
         ];
         let digest = |plan: &PlanRegistration| Sha256::of(&record::to_bytes(plan).unwrap());
         let mut leaves: Vec<Leaf> = Vec::new();
@@ -281,10 +270,10 @@ mod tests {
         };
         assert_eq!(
             found(&spring, u64::MAX),
-            ["1 autumn", "5 lost"],
+            ["1 autumn", "4 ranks", "5 lost"],
             "nothing else tries another thing on these"
         );
-        assert_eq!(found(&spring, 5), ["1 autumn"]);
+        assert_eq!(found(&spring, 5), ["1 autumn", "4 ranks"]);
         assert!(found(&plan("spring", "cases", false), u64::MAX).is_empty(), "whose gates ask no cases");
     }
 

@@ -125,6 +125,9 @@ fn a_cycle_keeps_its_champion_and_the_next_one_has_its_child() {
     space.studbook(&["retire", "next/child", "--plan", "next.toml", "--reason", "old"]).exits(0);
     space.write("fourth.toml", NEXT.replace("\"next\"", "\"fourth\"").as_bytes());
     space.studbook(&["retire", "third/child", "--plan", "next.toml", "--reason", "old"]).exits(0);
+    // Nor are the same bytes, which an edit of the plan has admitted again.
+    space.edit("third.toml", "max_tokens = 4\n\n[[eval]]", "max_tokens = 5\n\n[[eval]]");
+    space.studbook(&["run", "third.toml"]).exits(0).says("admitted");
     space.studbook(&["run", "fourth.toml", "--quiet"]).exits(0);
     let average = sha256(&space, "tiny/05-candidate/average.json");
     assert_eq!(body(&space, "fourth/01-source/champion")["origin"]["manifest"], average.as_str());

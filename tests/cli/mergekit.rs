@@ -235,9 +235,18 @@ fn a_union_has_the_tokens_of_all_models() {
     let entry = "\"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true";
     let added = format!("\"added_tokens\": [{{\"id\": 13, \"content\": \"z\", {entry}}}]");
     space.edit("tokens_more/tokenizer.json", "\"added_tokens\": []", &added);
+    // Programs that find added tokens listed in another file believe that one.
+    space.write("tokens/tokenizer_config.json", b"{\"added_tokens_decoder\": {}}");
+    space.write("tokens/added_tokens.json", b"{}");
     let more = TWO.replace("tokens_moved", "tokens_more");
     space.write("union.yml", format!("{more}tokenizer_source: union\n").as_bytes());
     space.studbook(&["merge", "union.yml", "out"]).exits(0);
+    let listed = |name: &str| -> serde_json::Value { serde_json::from_str(&space.read(name)).unwrap() };
+    let settings = listed("out/tokenizer_config.json");
+    let decoder = settings["added_tokens_decoder"].as_object().unwrap();
+    assert_eq!(decoder.keys().collect::<Vec<_>>(), ["12", "13", "14"]);
+    assert_eq!((&decoder["14"]["content"], &decoder["14"]["special"]), (&"z".into(), &true.into()));
+    assert_eq!(listed("out/added_tokens.json"), serde_json::json!({ "x": 12, "y": 13, "z": 14 }));
     let (child, base, other) = (open(&space, "out"), open(&space, "tokens"), open(&space, "tokens_more"));
     assert_eq!(child.config.as_ref().unwrap().vocab_size, 15);
     let file: serde_json::Value = serde_json::from_str(&space.read("out/tokenizer.json")).unwrap();
