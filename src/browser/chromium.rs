@@ -50,18 +50,7 @@ impl Chromium {
     /// Starts one.
     pub fn start() -> Result<Self, BrowserError> {
         let profile = tempfile::tempdir().map_err(|error| BrowserError::Driver(error.to_string()))?;
-        let program = std::env::var(DRIVER_VARIABLE).unwrap_or_else(|_| "chromedriver".to_owned());
-        let mut driver = Command::new(&program)
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| BrowserError::Missing(format!("`{program}`: {error}")))?;
-        let Some(port) = driver.stdout.take().and_then(port_in) else {
-            end(&mut driver);
-            return Err(BrowserError::Driver("did not say its port".to_owned()));
-        };
+        let (driver, port) = drive()?;
         let version = String::new();
         let mut browser = Self { driver, port, session: String::new(), version, profile };
         browser.open()?;
@@ -169,6 +158,29 @@ impl Drop for Chromium {
         }
         end(&mut self.driver);
     }
+}
+
+/// So many times a driver is started that ends before it says its port: it looks for a free one and then takes it
+/// for IPv4 and for IPv6, and gives up if somebody was quicker.
+const STARTS: usize = 5;
+
+/// A driver that listens, and its port.
+fn drive() -> Result<(Child, u16), BrowserError> {
+    let program = std::env::var(DRIVER_VARIABLE).unwrap_or_else(|_| "chromedriver".to_owned());
+    for _ in 0..STARTS {
+        let mut driver = Command::new(&program)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| BrowserError::Missing(format!("`{program}`: {error}")))?;
+        match driver.stdout.take().and_then(port_in) {
+            Some(port) => return Ok((driver, port)),
+            None => end(&mut driver),
+        }
+    }
+    Err(BrowserError::Driver("did not say its port".to_owned()))
 }
 
 fn end(driver: &mut Child) {
