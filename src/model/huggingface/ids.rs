@@ -33,7 +33,8 @@ pub enum IdsError {
 pub struct Ids {
     /// The id that begins a sequence: the first that is said.
     pub begin: Option<u32>,
-    /// The ids that end an answer, sorted; nothing if no file says a word about it.
+    /// The ids that end an answer, in the order in which they are said: where a format has room for one, it is the
+    /// first. Nothing if no file says a word about it.
     pub ends: Option<Vec<u32>>,
 }
 
@@ -61,9 +62,11 @@ impl Ids {
             };
             let said = said.ok_or(IdsError::Id { key: "eos_token_id", found, expected })?;
             let ends = self.ends.get_or_insert_default();
-            ends.extend(said.into_iter().flatten());
-            ends.sort_unstable();
-            ends.dedup();
+            for end in said.into_iter().flatten() {
+                if !ends.contains(&end) {
+                    ends.push(end);
+                }
+            }
         }
         Ok(())
     }
@@ -103,6 +106,7 @@ mod tests {
                 Some(5),
                 Some(vec![2, 3]),
             ),
+            (&[r#"{"eos_token_id": 7}"#, r#"{"eos_token_id": [3, 7]}"#], None, Some(vec![7, 3])),
             (&[r#"{"bos_token_id": -1, "eos_token_id": -1}"#], None, Some(vec![])),
             (&[r#"{"eos_token_id": [2, -1]}"#], None, Some(vec![2])),
         ] {
