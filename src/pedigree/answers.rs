@@ -156,14 +156,16 @@ mod tests {
         (pedigree, manifests)
     }
 
-    fn told(answer: Answer) -> Result<Option<String>, String> {
-        answer.map(|found| found.map(|taint| taint.to_string())).map_err(|error| error.to_string())
+    /// What an answer says, but for the way there: of several with the same bytes, whom it names first follows from
+    /// who was asked before.
+    fn said(answer: Answer) -> Result<Option<(u64, Sha256)>, ()> {
+        answer.map(|found| found.map(|taint| (taint.entry, taint.subject))).map_err(drop)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-        /// One tracer says of everybody what a new one says, whoever was asked before.
+        /// One tracer finds of everybody what a new one finds, whoever was asked before.
         #[test]
         fn what_is_known_is_what_would_be_found(
             picks in prop::collection::vec((prop::collection::vec(0_usize..9, 0..3), 0_usize..12), 2..9),
@@ -189,11 +191,7 @@ mod tests {
                 let body = &pedigree.manifests[&manifest];
                 let fresh = Tracer::new(&pedigree, &revoked, &store).candidate(manifest, body);
                 let known = one.candidate(manifest, body);
-                prop_assert_eq!(
-                    known.as_ref().map(Option::is_some).map_err(drop),
-                    fresh.as_ref().map(Option::is_some).map_err(drop)
-                );
-                prop_assert_eq!(told(known), told(fresh));
+                prop_assert_eq!(said(known), said(fresh));
             }
         }
     }
