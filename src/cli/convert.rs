@@ -11,14 +11,15 @@ use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
 use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{DiskError, IoContext};
-use crate::model::Package;
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
+use crate::model::gguf::chat::TEMPLATE;
 use crate::model::gguf::generation;
-use crate::model::huggingface::HfConfig;
 use crate::model::huggingface::folder::GENERATION;
+use crate::model::huggingface::{CONFIG, HfConfig, TOKENIZER};
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
+use crate::model::{Package, Tokenizer};
 use crate::operator::{OperatorError, Tensors};
 use crate::tensor::dtype::DType;
 
@@ -76,8 +77,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     if let Some(shortened) = shortened(&opened.package, target) {
         terminal.warn(&shortened)?;
     }
-    if let Some(silenced) = silenced(&opened.package, target, command) {
-        terminal.warn(&silenced)?;
+    for told in [left_behind, silenced].into_iter().filter_map(|told| told(&opened.package, target, command))
+    {
+        terminal.warn(&told)?;
     }
     warn_of_missing_code(&command.out, terminal)?;
     // With an adapter, what is kept is the sum: it says nothing of the model that was given.
@@ -114,11 +116,38 @@ fn shortened(package: &Package, target: Target) -> Option<String> {
     })
 }
 
+/// That what a model says of its own tokenizer, and of answers by its ids, does not go along with another one or none.
+fn left_behind(package: &Package, target: Target, command: &Convert) -> Option<String> {
+    let option = match (&command.tokenizer, command.without_tokenizer) {
+        (Some(_), _) => "--tokenizer",
+        (None, true) => "--without-tokenizer",
+        (None, false) => return None,
+    };
+    let own = |name: &&str| ![CONFIG, TOKENIZER].contains(name);
+    let names = package.companions.iter().map(|companion| companion.name.as_str()).filter(own);
+    let mut left: Vec<String> = names.map(str::to_owned).collect();
+    let ends = match &package.tokenizer {
+        Ok(Tokenizer::HuggingFace(tokenizer)) => !tokenizer.ends().is_empty(),
+        _ => false,
+    };
+    // A folder's configuration has them, and goes along.
+    let says_ids = target == Target::HuggingFace && package.companion(CONFIG).is_some();
+    if ends && !says_ids {
+        left.push("the ids that end an answer".to_owned());
+    }
+    if package.facts.as_ref().is_some_and(|facts| facts.get(TEMPLATE).is_some()) {
+        left.push("the chat template".to_owned());
+    }
+    (!left.is_empty()).then(|| {
+        format!("`{option}` leaves out what belongs to the model's own tokenizer: {}", left.join(", "))
+    })
+}
+
 /// That a folder says more of how answers are made than a file of another format can.
 fn silenced(package: &Package, target: Target, command: &Convert) -> Option<String> {
-    let says = target == Target::Gguf && !command.without_tokenizer && command.tokenizer.is_none();
-    let is_one_file = matches!(target, Target::Gguf | Target::Slm1);
-    let keys = if is_one_file { generation::left_out(package, says) } else { Vec::new() };
+    let is_left_behind = command.without_tokenizer || command.tokenizer.is_some();
+    let is_one_file = matches!(target, Target::Gguf | Target::Slm1) && !is_left_behind;
+    let keys = if is_one_file { generation::left_out(package, target == Target::Gguf) } else { Vec::new() };
     let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     let (format, keys) = (target.name(), keys.join(", "));
     (!keys.is_empty()).then(|| format!("{GENERATION} says {keys}, for which {format} has no words: left out"))

@@ -25,6 +25,8 @@ pub mod run;
 pub mod shifted;
 pub mod target;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod view;
 
 pub use child::{Child, Form};

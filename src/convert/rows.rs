@@ -50,19 +50,12 @@ impl Rows<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Count;
-    impl Source for Count {
-        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-            scratch.iter_mut().enumerate().for_each(|(i, value)| *value = (first + i) as f32);
-            scratch
-        }
-    }
+    use crate::convert::testing::Count;
 
     #[test]
     fn any_run_of_elements() {
         let permutation = Permutation { heads: 2, head_dim: 4, to_halves: true };
-        let rows = Rows { source: Box::new(Count), columns: 3, permutation };
+        let rows = Rows { source: Box::new(Count(0.0)), columns: 3, permutation };
         let all = rows.read(0, &mut [0.0; 24]).to_vec();
         assert_eq!(all[..12], [0.0, 1.0, 2.0, 6.0, 7.0, 8.0, 3.0, 4.0, 5.0, 9.0, 10.0, 11.0]);
         for first in 0..24 {

@@ -24,18 +24,11 @@ impl Source for Shifted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Count;
-    impl Source for Count {
-        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-            scratch.iter_mut().enumerate().for_each(|(i, value)| *value = (first + i) as f32);
-            scratch
-        }
-    }
+    use crate::convert::testing::Count;
 
     #[test]
     fn every_number_is_shifted_once() {
-        let source = Shifted { source: Box::new(Count), by: -1.0 };
+        let source = Shifted { source: Box::new(Count(0.0)), by: -1.0 };
         assert_eq!(source.read(3, &mut [0.0; 3]), [2.0, 3.0, 4.0]);
         let mut compared = [0.0; 2];
         source.read_f64(0, &mut compared);

@@ -197,8 +197,12 @@ impl Converted {
             source.is_some_and(|source| rounded(&*source, step.shape.elements()) > 0)
         };
         let rounds: Vec<bool> = task.moves.iter().map(rounds).collect();
-        let kept =
-            made.tensors.iter().zip(&rounds).filter(|(made, rounds)| made.delta.density == 0.0 && !**rounds);
+        let steps = task.moves.iter().zip(&rounds);
+        let kept = made
+            .tensors
+            .iter()
+            .zip(steps)
+            .filter(|(made, (step, rounds))| made.delta.density == 0.0 && !**rounds && step.shift == 0);
         Self {
             tensors: made.tensors.len(),
             unchanged: kept.count(),

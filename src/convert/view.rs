@@ -188,14 +188,7 @@ impl Source for RowsOfTokens<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Count(f32);
-    impl Source for Count {
-        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-            scratch.iter_mut().enumerate().for_each(|(i, value)| *value = self.0 + (first + i) as f32);
-            scratch
-        }
-    }
+    use crate::convert::testing::Count;
 
     #[test]
     fn any_run_of_rows_of_tokens() {

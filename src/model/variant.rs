@@ -29,7 +29,7 @@ pub const SCORES: &str = "query_pre_attn_scalar";
 /// And in windows.
 pub const WINDOWS: &str = "sliding_window";
 /// And in what all networks of a family have in common, biases apart.
-pub const BUILD: [&str; 3] = ["norm", "hidden_activation", "embeddings"];
+pub const FAMILY: [&str; 3] = ["norm", "hidden_activation", "embeddings"];
 
 /// Biases, rotary frequencies, norms and more of a network. What is unsaid in a record is as llama has it, as in every
 /// record from before anything else was known.
@@ -156,7 +156,7 @@ impl Variant {
 
     /// What all networks of a family have in common: their norms, what stands between their feed-forward matrices,
     /// and whether their embeddings are scaled.
-    pub fn build(&self) -> (Norms, Activation, bool) {
+    pub fn family(&self) -> (Norms, Activation, bool) {
         (self.norms, self.activation, self.scaled_embeddings)
     }
 
@@ -182,7 +182,7 @@ impl Variant {
         let scaled = if *scaled_embeddings { "times the root of their width" } else { "as they are" };
         let width = score_width.map_or_else(|| "the width of a head".to_owned(), |width| width.to_string());
         let windows = windows.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        let [norm, act, embeddings] = BUILD;
+        let [norm, act, embeddings] = FAMILY;
         [
             (norm, norms.to_string()),
             (act, activation.to_string()),

@@ -59,15 +59,18 @@ fn logits_agree_with_transformers() {
     }
 }
 
+/// The logits behind these tokens.
+fn logits(checkpoint: Checkpoint, tokens: &[u32]) -> Vec<f32> {
+    let model = Model::new(Arc::new(checkpoint)).unwrap();
+    Session::new(&model, 48).unwrap().feed_all(tokens).unwrap().to_vec()
+}
+
 /// Norms of one of the families left out or in another place, taken for one another, or with the gains of another
 /// layer: each is another model, by far more than what rounding differs in.
 #[test]
 fn every_norm_counts() {
     let Reference { tokens, .. } = reference();
-    let logits = |checkpoint: Checkpoint| {
-        let model = Model::new(Arc::new(checkpoint)).unwrap();
-        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
-    };
+    let logits = |checkpoint: Checkpoint| logits(checkpoint, &tokens);
     for name in ["qwen3", "olmo2", "gemma3-listed"] {
         let right = package(name).checkpoint().unwrap();
         let expected = logits(right.clone());
@@ -103,10 +106,7 @@ fn every_norm_counts() {
 #[test]
 fn everything_that_gemma3_does_counts() {
     let Reference { tokens, .. } = reference();
-    let logits = |checkpoint: Checkpoint| {
-        let model = Model::new(Arc::new(checkpoint)).unwrap();
-        Session::new(&model, 48).unwrap().feed_all(&tokens).unwrap().to_vec()
-    };
+    let logits = |checkpoint: Checkpoint| logits(checkpoint, &tokens);
     let right = package("gemma3-listed").checkpoint().unwrap();
     let expected = logits(right.clone());
     let windows = right.config.variant.windows.clone().unwrap();

@@ -332,6 +332,13 @@ fn ends_fillers_and_how_answers_are_drawn_come_back() {
         (&drawn["temperature"], &drawn["top_k"], &drawn["do_sample"]),
         (&0.7.into(), &20.into(), &true.into())
     );
+    // What belongs to a model's own tokenizer does not go along with another one, and is named.
+    for option in [&["--tokenizer", "q/tokenizer.json"][..], &["--without-tokenizer"]] {
+        let said = space.studbook(&[&["convert", "q", "other.gguf", "--force"], option].concat()).exits(0);
+        let said = said.complains(&format!("`{}` leaves out what belongs to the model's own", option[0]));
+        let said = said.complains("generation_config.json").complains("the ids that end an answer");
+        assert!(!said.err.contains("has no words"), "{}", said.err);
+    }
     // And once more, without a word.
     let again = space.studbook(&["convert", "back", "again.gguf"]).exits(0);
     assert!(!again.err.contains("left out"), "{}", again.err);

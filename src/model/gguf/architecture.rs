@@ -16,7 +16,7 @@
 use crate::model::config::{ConfigError, ModelConfig};
 use crate::model::naming::Naming;
 use crate::model::norms::Norms;
-use crate::model::variant::{BIAS, BUILD, ROPE, RopeScale, SCORES, Variant, WINDOWS};
+use crate::model::variant::{BIAS, FAMILY, ROPE, RopeScale, SCORES, Variant, WINDOWS};
 use crate::model::windows::Windows;
 
 /// Whose facts a file has.
@@ -161,7 +161,7 @@ impl Architecture {
         let name = self.name();
         let own = self.variant();
         let differs = |field: &str| variant.differences(&own).into_iter().find(|(told, ..)| *told == field);
-        for field in BUILD {
+        for field in FAMILY {
             if let Some((field, found, own)) = differs(field) {
                 return Err(ConfigError { field, found, expected: format!("that of every `{name}`: {own}") });
             }

@@ -18,7 +18,8 @@ use crate::model::package::{Companion, Package};
 /// The file with the names of special tokens.
 pub const SETTINGS: &str = "tokenizer_config.json";
 
-const TEMPLATE: &str = "tokenizer.chat_template";
+/// The fact with a model's chat template.
+pub const TEMPLATE: &str = "tokenizer.chat_template";
 const NAMES: &str = "tokenizer.chat_templates";
 const DEFAULT: &str = "default";
 

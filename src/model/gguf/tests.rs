@@ -101,7 +101,7 @@ fn a_configuration_comes_back() {
         Variant { windows: Some(Windows { size: 3, rope_theta: 2e4, full: vec![] }), ..Variant::GEMMA3 },
     ];
     for variant in variants {
-        let has_norms = |architecture: &Architecture| architecture.variant().build() == variant.build();
+        let has_norms = |architecture: &Architecture| architecture.variant().family() == variant.family();
         for architecture in Architecture::ALL.into_iter().filter(has_norms) {
             for (head_dim, tied_output) in [(4, false), (6, true)] {
                 let config = ModelConfig { variant: variant.clone(), head_dim, tied_output, ..tiny() };

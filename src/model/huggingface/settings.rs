@@ -38,11 +38,11 @@ impl Family {
     /// The family that has these biases and norms, and does all else that such a network does.
     fn of(variant: &Variant) -> Option<Self> {
         let Variant { qkv_bias, output_bias, ffn_bias, norms, .. } = *variant;
-        if variant.build() == Variant::GEMMA3.build() {
+        if variant.family() == Variant::GEMMA3.family() {
             return (qkv_bias == output_bias && !ffn_bias).then_some(Self::Gemma3);
         }
         let plain = Variant { norms, ..Variant::PLAIN };
-        if variant.build() != plain.build() || variant.windows.is_some() || variant.score_width.is_some() {
+        if variant.family() != plain.family() || variant.windows.is_some() || variant.score_width.is_some() {
             return None;
         }
         match (qkv_bias == output_bias, ffn_bias, norms) {
