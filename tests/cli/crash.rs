@@ -115,28 +115,50 @@ fn a_crash_while_recovering_is_survived() {
     space.studbook(&["verify", "plan.toml", "--recompute"]).exits(0);
 }
 
+/// Runs up to a moment and kills; what it took, where it ended before.
+fn cut_off_after(moment: Duration, space: &Space) -> Result<(), Duration> {
+    let mut command = space.command(&["run", "plan.toml", "--quiet"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while start.elapsed() < moment {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(3), "{status}");
+            return Err(start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    if status.signal() == Some(SIGKILL) {
+        return Ok(());
+    }
+    assert_eq!(status.code(), Some(3), "{status}");
+    Err(start.elapsed())
+}
+
 #[test]
 fn random_moments_are_survived() {
     let random = Philox::for_purpose(&["crash", "moments"]);
-    let took = reference().took;
-    let mut killed = 0;
-    for i in 0..24_u64 {
-        let space = Space::new();
-        // Every third one is killed twice before it may finish.
-        let times = if i % 3 == 0 { 2 } else { 1 };
-        for turn in 0..times {
-            let moment = took.mul_f64(random.unit(i * 2 + turn));
-            let mut command = space.command(&["run", "plan.toml", "--quiet"]);
-            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(moment);
-            child.kill().unwrap();
-            let status = child.wait().unwrap();
-            assert!(status.signal() == Some(SIGKILL) || status.code() == Some(3), "{status}");
-            killed += usize::from(status.signal() == Some(SIGKILL));
+    let mut shares = (0..).map(|i| random.unit(i));
+    // What a whole run takes depends on what runs beside it: one that ended too early tells it anew.
+    let mut whole = reference().took;
+    let mut too_late = 0;
+    for i in 0..24 {
+        let space = loop {
+            let space = Space::new();
+            match cut_off_after(whole.mul_f64(shares.next().unwrap()), &space) {
+                Ok(()) => break space,
+                Err(took) => whole = took,
+            }
+            too_late += 1;
+            assert!(too_late < 100, "only {i} runs were cut off");
+        };
+        // Every third one is killed twice before it may finish, if it does not finish before.
+        if i % 3 == 0 {
+            cut_off_after(whole.mul_f64(shares.next().unwrap()), &space).ok();
         }
         recovers(&space, &format!("kill number {i}"));
     }
-    assert!(killed >= 20, "only {killed} runs were cut off");
 }
 
 /// Every batch of cases that was answered: the file that says so, and its inode, which another writing of
