@@ -1,9 +1,9 @@
 //! `studbook attest`: brings an approval for a pending gate.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::args::{Args, Attest};
+use super::args::Args;
 use super::context::{Loaded, Terminal, in_order, load_to_work};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::{Digest, Sha256};
@@ -22,6 +22,38 @@ use crate::record::promotion::Decision;
 use crate::stage::Kind;
 use crate::trust::Role;
 use crate::trust::keyring::read_secret;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Attest {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The candidate; for a suite, a parent too
+    pub(super) candidate: String,
+    /// The approval gate
+    #[arg(long, required_unless_present = "suite", conflicts_with = "suite")]
+    pub(super) gate: Option<String>,
+    /// Instead of a gate: the external suite that results are brought for
+    #[arg(long, requires = "results", requires = "samples")]
+    pub(super) suite: Option<String>,
+    /// The results file of lm-evaluation-harness
+    #[arg(long, value_name = "JSON", requires = "suite")]
+    pub(super) results: Option<PathBuf>,
+    /// Its samples file
+    #[arg(long, value_name = "JSONL", requires = "suite")]
+    pub(super) samples: Option<PathBuf>,
+    /// Who approves, or brings
+    #[arg(long, value_name = "NAME")]
+    pub(super) by: String,
+    /// Why
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) reason: String,
+    /// Sign it with this approver's key; a gate that names keys counts nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// Reject instead of approve
+    #[arg(long)]
+    pub(super) reject: bool,
+}
 
 pub(super) fn run(args: &Args, command: &Attest, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("attest", Some(&command.plan), &command.candidate, "CANDIDATE")?;

@@ -1,12 +1,19 @@
 //! `studbook check`: every mistake in a plan with its place.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use super::args::{Args, PlanOnly};
+use super::args::Args;
 use super::context::{Terminal, load};
 use super::exit::Exit;
 
-pub(super) fn run(args: &Args, command: &PlanOnly, terminal: &Terminal) -> anyhow::Result<Exit> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The plan file
+    pub(super) plan: PathBuf,
+}
+
+pub(super) fn run(args: &Args, command: &Check, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load(args, &command.plan)?;
     loaded.warn(terminal)?;
     if !terminal.is_quiet() {

@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::args::{Convert, ConvertTo, Extract, Format};
+use clap::ValueEnum;
+
+use super::args::{Format, size};
 use super::context::{Terminal, interruption, warn_of_missing_code};
 use super::exit::{Exit, UsageError};
+use super::extract::Extract;
 use super::model::{Given, named, open_model};
 use crate::base::wording::count;
 use crate::convert::{ConvertError, Options, Target, convert};
@@ -22,6 +25,54 @@ use crate::model::replaceable;
 use crate::model::{Package, Tokenizer};
 use crate::operator::{OperatorError, Tensors};
 use crate::tensor::dtype::DType;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Convert {
+    /// The model: a file, a folder, or MODEL+ADAPTER, the two as one; with `--base`, the adapter
+    pub(super) model: PathBuf,
+    /// What to write; its ending says the format
+    pub(super) out: PathBuf,
+    /// The model that an adapter is for: a PEFT folder becomes an .sbl package, a package a PEFT folder
+    #[arg(
+        long,
+        value_name = "MODEL",
+        conflicts_with_all = ["to", "dtype", "shard", "tokenizer", "without_tokenizer"]
+    )]
+    pub(super) base: Option<PathBuf>,
+    /// The format, where the ending does not say it
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) to: Option<ConvertTo>,
+    /// How matrices are stored; by default as they are, or as f32 where the format has no such encoding
+    #[arg(long, value_name = "ENCODING")]
+    pub(super) dtype: Option<String>,
+    /// Most bytes of tensors in one file of a folder, such as "2 GiB"
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) shard: Option<u64>,
+    /// A tokenizer.json, or a model whose tokenizer the new one gets
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokenizer: Option<PathBuf>,
+    /// Leave the tokenizer out of a GGUF file
+    #[arg(long, conflicts_with = "tokenizer")]
+    pub(super) without_tokenizer: bool,
+    /// Replace what is there; a folder only if it holds a model and nothing else
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// A format to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ConvertTo {
+    /// An SLM1 file
+    Slm,
+    /// A GGUF file
+    Gguf,
+    /// A folder with config.json, tokenizer.json and safetensors
+    HuggingFace,
+    /// A safetensors file: tensors under the names they have
+    Safetensors,
+    /// A folder with a manifest and raw f32 files
+    TrainedSource,
+}
 
 pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit> {
     refuse_inputs(command)?;

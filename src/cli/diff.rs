@@ -1,10 +1,11 @@
 //! `studbook diff`: how far two models are apart.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::args::{Diff, Format};
+use super::args::Format;
 use super::context::Terminal;
 use super::exit::Exit;
 use super::model::Given;
@@ -20,6 +21,20 @@ use crate::model::tokenizer::files;
 use crate::operator::Tensors;
 use crate::report::table::{Table, plain};
 use crate::tensor::dtype::DType;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Diff {
+    /// The model that differences are taken from: a file, a folder, or MODEL+ADAPTER
+    pub(super) first: PathBuf,
+    /// The other model
+    pub(super) second: PathBuf,
+    /// Exit with 1 if they differ; how they are stored does not matter
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 #[derive(Serialize)]
 struct Output {

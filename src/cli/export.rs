@@ -1,9 +1,9 @@
 //! `studbook export`: a candidate's whole dossier as one folder.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::args::{Args, Export};
+use super::args::Args;
 use super::attest::find_candidate;
 use super::context::{Loaded, Terminal, in_order, load};
 use super::exit::Exit;
@@ -12,6 +12,20 @@ use crate::dossier;
 use crate::engine::preview::preview;
 use crate::model::overwrite;
 use crate::plan::resolved::Origin;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The candidate, admitted or refused
+    pub(super) candidate: String,
+    /// The folder to write
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: PathBuf,
+    /// Replace the dossier that is there
+    #[arg(long)]
+    pub(super) force: bool,
+}
 
 pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("export", Some(&command.plan), &command.candidate, "CANDIDATE")?;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::args::{Args, Attest};
+use super::args::Args;
+use super::attest::Attest;
 use super::context::{Terminal, load_to_work};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;

@@ -1,11 +1,13 @@
 //! `studbook extract`: what a model has and its base has not, as an adapter.
 
 use std::io::Write;
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
-use super::args::{AdapterForm, Extract, Format};
+use super::args::Format;
 use super::context::{Terminal, interruption};
 use super::diff::in_names_of;
 use super::exit::{Exit, UsageError};
@@ -18,6 +20,51 @@ use crate::disk::hashed::HashedFile;
 use crate::model::{Package, adapter, overwrite};
 use crate::operator::Tensors;
 use crate::report::table::Table;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Extract {
+    /// The model that the adapter will be for: a file, or a folder
+    pub(super) base: PathBuf,
+    /// What differs from it: a model, or an adapter for it
+    pub(super) model: PathBuf,
+    /// The adapter to write
+    pub(super) out: PathBuf,
+    /// How the difference is kept; an adapter's own way by default
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    pub(super) form: Option<AdapterForm>,
+    /// Sparse: the share of each tensor's elements, largest first; all that differ by default
+    #[arg(long, value_name = "D")]
+    pub(super) density: Option<f64>,
+    /// Low rank: the rank of each matrix's factors
+    #[arg(long, value_name = "R")]
+    pub(super) rank: Option<NonZeroUsize>,
+    /// Tensors of the base that the adapter is for, by a pattern with `*` and `?`; repeat for more. All by default
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) only: Vec<String>,
+    /// Tensors that are left out, by such a pattern; what they differ by is shown. Repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) skip: Vec<String>,
+    /// Matrices of linear modules only, as a PEFT LoRA needs it: no norms, biases, embeddings
+    #[arg(long)]
+    pub(super) linear_only: bool,
+    /// Replace the file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+/// How an adapter keeps a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AdapterForm {
+    /// Every element
+    Dense,
+    /// Some elements, as pairs of index and number
+    Sparse,
+    /// Two narrow matrices for each matrix
+    LowRank,
+}
 
 #[derive(Serialize)]
 struct Output {

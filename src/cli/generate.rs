@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::Generate;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use super::model::Given;
@@ -18,6 +17,33 @@ use crate::model::tokenizer::HfTokenizer;
 use crate::model::{Tokenizer, Unrunnable};
 use crate::operator::Tensors;
 use crate::runtime::{GenerateOptions, Model, RuntimeError, Sampling, StopReason, generate};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Generate {
+    /// The model: a file, a Hugging Face folder, or MODEL+ADAPTER
+    pub(super) model: PathBuf,
+    /// Another tokenizer than the model's own: a tokenizer.json, or a model that has one
+    #[arg(long, value_name = "FILE")]
+    pub(super) tokenizer: Option<PathBuf>,
+    /// What to go on from
+    #[arg(long, short)]
+    pub(super) prompt: String,
+    /// Most tokens to generate
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(super) max_tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, default_value_t = 0.0, value_name = "T", allow_hyphen_values = true)]
+    pub(super) temperature: f32,
+    /// Choose among the K likeliest tokens, 1 to 1024
+    #[arg(long, default_value_t = 40, value_name = "K", allow_hyphen_values = true)]
+    pub(super) top_k: u32,
+    /// Choose among the likeliest tokens that together have this probability
+    #[arg(long, default_value_t = 1.0, value_name = "P", allow_hyphen_values = true)]
+    pub(super) top_p: f32,
+    /// Seed of the choices
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) seed: u64,
+}
 
 pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exit> {
     let given = Given::open(&command.model)?;

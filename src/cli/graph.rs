@@ -1,11 +1,31 @@
 //! `studbook graph`: a plan's stages, drawn.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use super::args::{Args, Graph, Notation};
+use clap::ValueEnum;
+
+use super::args::Args;
 use super::context::{Terminal, load};
 use super::exit::Exit;
 use crate::report::drawing;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Graph {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The notation
+    #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
+    pub(super) format: Notation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Notation {
+    /// For Markdown pages
+    Mermaid,
+    /// For Graphviz
+    Dot,
+}
 
 pub(super) fn run(args: &Args, command: &Graph, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load(args, &command.plan)?;

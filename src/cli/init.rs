@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use self::named::{Named, Names, full, stem};
-use super::args::{Args, Init};
+use super::args::Args;
 use super::context::{Terminal, store_path};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
@@ -22,6 +22,22 @@ use crate::model::Package;
 use crate::model::context::contexts_differ;
 use crate::plan::{self, Findings, parse};
 use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// The plan to write
+    #[arg(default_value = "cycle.toml")]
+    pub(super) plan: PathBuf,
+    /// Models to combine, of any format; every .slm file beside the plan by default
+    #[arg(long = "parent", value_name = "MODEL")]
+    pub(super) parents: Vec<PathBuf>,
+    /// The model the parents were fine-tuned from
+    #[arg(long, value_name = "MODEL")]
+    pub(super) base: Option<PathBuf>,
+    /// Cases to measure on, as JSON Lines: of exact match, multiple choice, or texts for bits per byte
+    #[arg(long = "suite", value_name = "CASES")]
+    pub(super) suites: Vec<PathBuf>,
+}
 
 /// What the plan makes; no parent may be called so.
 const CANDIDATES: [&str; 3] = ["average", "tasks", "ties"];

@@ -1,10 +1,11 @@
 //! `studbook inspect`: what a model file holds.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::args::{Format, Inspect};
+use super::args::Format;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::digest::{Digest, Sha256};
@@ -13,6 +14,15 @@ use crate::model::adapter::peft;
 use crate::model::identity::Identity;
 use crate::model::{ModelConfig, slm1, validate_values};
 use crate::report::table::Table;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Inspect {
+    /// The model or adapter: a file, or a folder
+    pub(super) model: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 #[derive(Serialize)]
 struct Output {

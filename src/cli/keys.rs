@@ -1,17 +1,68 @@
 //! `studbook keys`: makes keys and shows their public halves.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Subcommand;
 use serde::Serialize;
 
-use super::args::{Format, Keys, KeysCommand, KeysList, KeysNew, KeysShow};
+use super::args::Format;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::disk::atomic;
 use crate::report::table::Table;
 use crate::trust::{KeyFile, Keyring, PublicKey, Role, Trust, TrustError, keyring};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    pub(super) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key, Ed25519 or for the role `model` ECDSA P-256; its id is printed
+    New(KeysNew),
+    /// Every key of a folder
+    List(KeysList),
+    /// The id and the public half of one key
+    Show(KeysShow),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KeysNew {
+    /// producer, evaluator, promoter, approver, log, registry, witness or model
+    pub(super) role: String,
+    /// Whose, where a role has several keys; the files are then called ROLE.NAME
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The folder to put it in; that of `--keys`, or else `keys`, by default
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Add it to this trust file
+    #[arg(long, value_name = "FILE")]
+    pub(super) trust: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KeysList {
+    /// The folder of keys; that of `--keys`, or else `keys`, by default
+    #[arg(value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct KeysShow {
+    /// The key file: either half
+    pub(super) key: PathBuf,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 #[derive(Serialize)]
 struct Shown<'a> {

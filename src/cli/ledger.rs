@@ -3,11 +3,13 @@
 mod witness;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Subcommand;
 use serde::Serialize;
 
-use super::args::{Args, Format, Ledger as Command, LedgerCheck, LedgerCommand, LedgerOf, LedgerProve};
+use self::witness::{LedgerCosign, LedgerSign, LedgerWitness};
+use super::args::{Args, Format};
 use super::context::{Terminal, custody, existing_store, in_order, now, store_path};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
@@ -17,6 +19,63 @@ use crate::model::overwrite;
 use crate::record::plan::FinalUse;
 use crate::report::table::Table;
 use crate::store::{self, Store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    pub(super) command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LedgerCommand {
+    /// Print the entries
+    Log(LedgerOf),
+    /// Print the head: what to remember to notice any change
+    Head(LedgerOf),
+    /// Check every entry, tile and signature, and that the log extends the remembered head
+    Check(LedgerCheck),
+    /// Write the proof that an entry is in the log
+    Prove(LedgerProve),
+    /// Check by a proof that the log extends what you remember of it, and remember it
+    Witness(LedgerWitness),
+    /// Witness the log, and sign its checkpoint with a key of your own
+    Cosign(LedgerCosign),
+    /// Check an unsigned ledger and sign its checkpoint with the log's key
+    Sign(LedgerSign),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerOf {
+    /// A plan whose store holds the ledger; `.studbook` here by default
+    pub(super) plan: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct LedgerCheck {
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// A head you noted yourself, as `ledger head` prints it
+    #[arg(long, value_names = ["SIZE", "SHA256"], num_args = 2)]
+    pub(super) expect: Option<Vec<String>>,
+    /// Check this proof; the ledger need not be there, but is asked if it is
+    #[arg(long, value_name = "FILE", conflicts_with = "expect")]
+    pub(super) proof: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
+pub(super) struct LedgerProve {
+    #[command(flatten)]
+    pub(super) of: LedgerOf,
+    /// The entry's number, a candidate, or the SHA-256 of a record
+    pub(super) entry: String,
+    /// The file to write; standard output by default
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &command.command {

@@ -2,15 +2,39 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::args::{Args, Lineage, LineageFormat};
+use clap::ValueEnum;
+
+use super::args::Args;
 use super::context::{Terminal, existing_store, in_order};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
 use crate::base::nearest::nearest;
 use crate::pedigree::{Pedigree, Revoked};
 use crate::plan::cycle_of;
+
+#[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
+pub(super) struct Lineage {
+    /// A plan whose store holds it; `.studbook` here by default
+    pub(super) plan: Option<PathBuf>,
+    /// The candidate: its name, CYCLE/NAME, or the beginning of its manifest's or artifact's digest
+    pub(super) candidate: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = LineageFormat::Text)]
+    pub(super) format: LineageFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LineageFormat {
+    /// A tree for people
+    Text,
+    /// For Markdown pages
+    Mermaid,
+    /// For programs
+    Json,
+}
 
 pub(super) fn run(args: &Args, command: &Lineage, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("lineage", command.plan.as_deref(), &command.candidate, "CANDIDATE")?;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::args::Merge;
+use super::args::size;
 use super::context::{Terminal, interruption, warn_of_missing_code};
 use super::exit::Exit;
 use crate::mergekit::filters::UnmatchedFilter;
@@ -13,6 +13,32 @@ use crate::mergekit::networks::OtherConstant;
 use crate::mergekit::receipt::Receipt;
 use crate::model::huggingface::CONFIG;
 use crate::operator::OperatorError;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Merge {
+    /// The configuration, a YAML file
+    pub(super) config: PathBuf,
+    /// What to write: a folder where the models are folders, else a safetensors file
+    pub(super) out: PathBuf,
+    /// What all randomness derives from
+    #[arg(long, default_value = "0", value_name = "TEXT")]
+    pub(super) seed: String,
+    /// Most bytes of tensors in one file of a folder, such as "2 GiB"; by default 5 GB
+    #[arg(long, alias = "shard-size", value_name = "SIZE", value_parser = size)]
+    pub(super) shard: Option<u64>,
+    /// Take rows as they lie where the models' tokens differ
+    #[arg(long)]
+    pub(super) rows_by_number: bool,
+    /// Leave the inputs' digests out of the receipt: saves hashing them
+    #[arg(long)]
+    pub(super) no_input_digests: bool,
+    /// Hash the inputs, also those that did not change since an earlier merge hashed them
+    #[arg(long, conflicts_with = "no_input_digests")]
+    pub(super) rehash: bool,
+    /// Replace what is there; a folder only if it holds a model and nothing else
+    #[arg(long)]
+    pub(super) force: bool,
+}
 
 pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> {
     let options = Options {

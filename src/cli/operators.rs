@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::args::{Format, Operators};
+use super::args::Format;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::nearest::nearest;
@@ -12,6 +12,15 @@ use crate::base::number::number;
 use crate::operator::parameter::Kind;
 use crate::operator::{OPERATORS, Operator, Parameter, Value, find};
 use crate::report::table::Table;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Operators {
+    /// One of them, with its parameters
+    pub(super) operator: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 pub(super) fn run(command: &Operators, terminal: &Terminal) -> anyhow::Result<Exit> {
     let chosen = match &command.operator {

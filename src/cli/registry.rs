@@ -4,9 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::{Args, Format, Registry as Command, RegistryCommand, RegistryOf, RegistryServe, Run};
+use clap::Subcommand;
+
+use super::args::{Args, Format};
 use super::context::{Loaded, Terminal, interruption, load, now};
 use super::exit::{Exit, UsageError};
+use super::run::Run;
 use crate::base::name::Name;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
@@ -20,6 +23,38 @@ use crate::registry::{self, CheckedRegistry, RegistryError, Selector};
 use crate::stage::{Kind, registry_folder};
 use crate::store::Store;
 use crate::trust::Trust;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    pub(super) command: RegistryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RegistryCommand {
+    /// Run a plan as far as its registry and say where it is
+    Build(RegistryOf),
+    /// Serve a plan's registry on 127.0.0.1, until Ctrl-C
+    Serve(RegistryServe),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RegistryOf {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// Copy the folder here, for a web server
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RegistryServe {
+    /// The plan file, or the folder of a registry
+    pub(super) plan: PathBuf,
+    /// The port; 0 takes a free one
+    #[arg(long, default_value_t = 8320, value_name = "PORT")]
+    pub(super) port: u16,
+}
 
 pub(super) fn run(args: &Args, command: &Command, terminal: &Terminal) -> anyhow::Result<Exit> {
     match &command.command {

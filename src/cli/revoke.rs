@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::args::{Args, Format, Retire, Revoke};
+use super::args::{Args, Format};
 use super::context::{Terminal, existing_store, now};
 use super::exit::{Exit, UsageError};
 use super::lineage::the_candidate;
@@ -22,6 +22,37 @@ use crate::registry::Selector;
 use crate::registry::selector::MAX_SELECTOR;
 use crate::store::Store;
 use crate::trust::Trust;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Revoke {
+    /// What: a candidate as in `lineage`, or the SHA-256 of a source record, model, suite or key
+    #[arg(required_unless_present = "dataset", conflicts_with = "dataset")]
+    pub(super) digest: Option<String>,
+    /// A plan whose store it concerns; `.studbook` here by default
+    #[arg(long, value_name = "PLAN")]
+    pub(super) plan: Option<PathBuf>,
+    /// A data set, by the name that sources declare
+    #[arg(long, value_name = "NAME")]
+    pub(super) dataset: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub(super) reason: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Retire {
+    /// The candidate, as in `lineage`
+    pub(super) candidate: String,
+    /// A plan whose store it is in; `.studbook` here by default
+    #[arg(long, value_name = "PLAN")]
+    pub(super) plan: Option<PathBuf>,
+    /// Why
+    #[arg(long)]
+    pub(super) reason: String,
+}
 
 /// The cycle of an entry that is about no cycle's candidate.
 const NO_CYCLE: &str = "store";

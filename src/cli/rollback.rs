@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use super::args::{Args, Retire as Rollback};
+use super::args::Args;
 use super::context::{Terminal, existing_store};
 use super::exit::{Exit, UsageError};
 use super::lineage::the_candidate;
-use super::revoke::{enter, reason};
+use super::revoke::{Retire as Rollback, enter, reason};
 use crate::base::digest::Sha256;
 use crate::ledger::{EntryKind, Leaf, refusal_of};
 use crate::pedigree::{Decided, Pedigree, Revoked, Tracer};

@@ -1,11 +1,12 @@
 //! `studbook run`: runs a plan and closes with what became of every candidate.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::args::{Args, Format, Run};
+use super::args::{Args, Format};
 use super::context::{Loaded, Terminal, load_to_work, now};
 use super::exit::Exit;
 use super::plan::print_gates;
@@ -19,6 +20,18 @@ use crate::engine::tried::{self as registered, Others};
 use crate::pedigree::signing::refuse_revoked_keys;
 use crate::pedigree::tried::{self, Elsewhere};
 use crate::report::table::Table;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// Start nothing new after the first failure; by default other candidates go on
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 #[derive(Serialize)]
 struct Output<'a> {

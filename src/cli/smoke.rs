@@ -1,8 +1,9 @@
 //! `studbook smoke --browser`: runs candidates in a browser and brings what it answered to their gates.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use super::args::{Args, Smoke};
+use super::args::Args;
 use super::attest::find_candidate;
 use super::context::{Loaded, Terminal, load_to_work};
 use super::exit::{Exit, UsageError};
@@ -19,6 +20,18 @@ use crate::record::smoke::RuntimeSmoke;
 use crate::registry::drive::{Driven, Job, drive};
 use crate::stage::Kind;
 use crate::store::Blob;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Smoke {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// In a headless Chromium (a native smoke is part of every run)
+    #[arg(long, required = true)]
+    pub(super) browser: bool,
+    /// Only this candidate; by default all that such a gate is for
+    #[arg(long, value_name = "NAME")]
+    pub(super) candidate: Option<String>,
+}
 
 pub(super) fn run(args: &Args, command: &Smoke, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load_to_work(args, &command.plan)?;

@@ -1,10 +1,11 @@
 //! `studbook verify`: checks everything a cycle's records bind.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::args::{Args, Format, Verify};
+use super::args::{Args, Format};
 use super::context::{Terminal, load_to_verify, now, typed};
 use super::exit::{Exit, UsageError};
 use crate::base::diagnostic::Diagnostic;
@@ -13,6 +14,27 @@ use crate::dossier;
 use crate::engine::verify::{Checked, Options, verify};
 use crate::plan::LoadError;
 use crate::trust::Trust;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The plan file, or the folder of a dossier
+    pub(super) plan: PathBuf,
+    /// Run every operator again, ask every model again, and compare bytes; of a dossier, the model alone
+    #[arg(long)]
+    pub(super) recompute: bool,
+    /// For a dossier: the trust file that says whose signatures count
+    #[arg(long, value_name = "FILE")]
+    pub(super) trust: Option<PathBuf>,
+    /// For a dossier: your copy of the ledger's folder, which must extend the dossier's proofs
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) ledger: Option<PathBuf>,
+    /// Recompute only what is this candidate's
+    #[arg(long, requires = "recompute", value_name = "NAME")]
+    pub(super) candidate: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 #[derive(Serialize)]
 struct Output<'a> {

@@ -1,11 +1,23 @@
 //! `studbook why`: exactly what differs from a stage's last key.
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use super::args::{Args, Format, Why};
+use super::args::{Args, Format};
 use super::context::{Terminal, find_stage, in_order, load};
 use super::exit::Exit;
 use crate::engine::preview::{Outlook, why};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Why {
+    /// The plan file
+    pub(super) plan: PathBuf,
+    /// The stage, such as operator:ties
+    pub(super) stage: String,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
 
 pub(super) fn run(args: &Args, command: &Why, terminal: &Terminal) -> anyhow::Result<Exit> {
     in_order("why", Some(&command.plan), &command.stage, "STAGE")?;

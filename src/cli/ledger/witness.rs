@@ -1,15 +1,48 @@
 //! Second eyes on a ledger: remembering it elsewhere, and signing what was seen.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{existing_store, now, open};
-use crate::cli::args::{Args, Format, LedgerCosign, LedgerSign, LedgerWitness};
+use super::{LedgerOf, existing_store, now, open};
+use crate::cli::args::{Args, Format};
 use crate::cli::context::Terminal;
 use crate::cli::exit::{Exit, UsageError};
 use crate::ledger::note::is_key_name;
 use crate::ledger::{Head, Memory, Note};
 use crate::trust::keyring::read_secret;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct LedgerWitness {
+    #[command(flatten)]
+    pub(in crate::cli) of: LedgerOf,
+    /// Where you remember what you saw; keep it where the log's owner cannot write
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) memory: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct LedgerCosign {
+    #[command(flatten)]
+    pub(in crate::cli) of: LedgerOf,
+    /// Your secret key
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) key: PathBuf,
+    /// Your name; the key file's by default
+    #[arg(long)]
+    pub(in crate::cli) name: Option<String>,
+    /// Where you remember what you saw; beside the key by default
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) memory: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct LedgerSign {
+    #[command(flatten)]
+    pub(in crate::cli) of: LedgerOf,
+    /// The log's secret key
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) key: PathBuf,
+}
 
 /// What a witness needs is a few hashes, not the log: the tiles prove that it only grew.
 pub(super) fn witness(args: &Args, command: &LedgerWitness, terminal: &Terminal) -> anyhow::Result<Exit> {
