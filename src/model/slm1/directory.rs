@@ -298,7 +298,7 @@ fn check_disjoint(header: &Header, entries: &[Entry]) -> Result<(), Slm1Error> {
         parts.push((entry.scales.clone(), "the scales of tensor ", Some(&entry.name)));
     }
     parts.retain(|(range, ..)| !range.is_empty());
-    parts.sort_by_key(|(range, ..)| (range.start, range.end));
+    parts.sort_unstable_by_key(|(range, what, name)| (range.start, range.end, *what, *name));
     let label = |what: &str, name: Option<&String>| format!("{what}{}", name.map_or("", String::as_str));
     for pair in parts.windows(2) {
         let [(first, a, a_name), (second, b, b_name)] = pair else { continue };

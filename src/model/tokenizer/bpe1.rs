@@ -266,7 +266,7 @@ fn check_tokens(vocab_size: u32, tokens: Vec<(u32, Vec<u8>)>) -> Result<Vec<Piec
         }
         pieces.push((id, bytes.into_boxed_slice()));
     }
-    pieces.sort_by_key(|(id, _)| *id);
+    pieces.sort_unstable_by_key(|(id, _)| *id);
     if let Some(pair) = pieces.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(TokenizerError::DuplicateToken { id: pair[0].0 });
     }
