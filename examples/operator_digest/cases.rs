@@ -91,6 +91,7 @@ pub(crate) static OPERATORS: &[(&str, &[&str])] = &[
         &[r#"{"weight":[0.5,0.3,0.4]}"#, r#"{"weight":[0.5,0.3,-0.1],"normalize_weights":false,"eps":0.1}"#],
     ),
     ("nearswap", &[r#"{"t":0.05}"#]),
+    ("arcee_fusion", &["{}"]),
     ("sce", &["{}", r#"{"select_topk":0.3}"#]),
     ("ram", &[r#"{"epsilon":0.05}"#, r#"{"epsilon":0.05,"r":0.1,"alpha":0.5}"#]),
     ("soup", &["{}", r#"{"weighting":"uniform"}"#, r#"{"alpha":0.2}"#]),

@@ -7,7 +7,7 @@ mod tokenizer;
 
 use std::ops::Range;
 
-use super::method::{METHODS, Method, OTHERS};
+use super::method::{METHODS, Method};
 use super::setting::{Arm, Gradient, Setting, Settings};
 use super::yaml::{self, Content, Node};
 use crate::base::diagnostic::Diagnostic;
@@ -188,9 +188,7 @@ impl Reader {
         let found = METHODS.iter().find(|method| method.name == name.value);
         if found.is_none() {
             let known: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
-            let there = OTHERS.contains(&name.value.as_str());
-            let what = if there { "is not supported" } else { "is no merge method" };
-            let message = format!("`{}` {what}", name.value);
+            let message = format!("`{}` is no merge method", name.value);
             let mistake = Diagnostic::error(message, name.span.clone()).expected(one_of(&known));
             self.mistakes.push(suggest(mistake, &name.value, &known));
         }

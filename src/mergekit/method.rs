@@ -2,7 +2,6 @@
 //!
 //! A line of [`METHODS`] is a method that is here: the operator by its name, how the base takes part,
 //! how many models, the parameters with the field's own defaults, and what the method fixes.
-//! [`OTHERS`] are methods there are and that are not here.
 
 /// A merge method.
 #[derive(Debug)]
@@ -172,6 +171,7 @@ pub static METHODS: &[Method] = &[
         &[whole("max_iter", Default::Number(10.0)), whole("tol", Default::Number(1e-5))],
     ),
     differences("sce", "sce", &[whole("select_topk", Default::Number(1.0))], &[]),
+    plain("arcee_fusion", "arcee_fusion", Base::Origin, (1, 1), &[]),
     plain("ram", "ram", Base::Origin, ANY, &[RAM_EPSILON]),
     plain(
         "ramplus_tl",
@@ -226,6 +226,3 @@ pub static METHODS: &[Method] = &[
         NONE,
     ),
 ];
-
-/// Methods there are elsewhere and that are not here.
-pub static OTHERS: &[&str] = &["arcee_fusion"];

@@ -30,11 +30,11 @@
 //!   per layer if need be.
 //! * [`blend`], [`task_delta`], [`sparse_task_delta`], [`prune`], [`dare`], [`della`], [`sign_merge`],
 //!   [`federated`], [`model_stock`], [`slerp`], [`nuslerp`], [`multislerp`], [`nearswap`], [`sce`], [`ram`],
-//!   [`karcher`], [`soup`], [`crossover`], [`mutate`], [`passthrough`]: the operators.
+//!   [`arcee_fusion`], [`karcher`], [`soup`], [`crossover`], [`mutate`], [`passthrough`]: the operators.
 //! * [`trim`] on `magnitudes`: the exact cut by magnitude. `combine`: sums and elections of sparse
 //!   differences; `rescale`: what makes up for dropped elements.
-//! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `draw`, `genes`,
-//!   `survey`: what is drawn, for elements, units, models.
+//! * [`reduce`], `gram`: sums over a tensor in a fixed order, of products of parents. `divergence`: of rows, as
+//!   distributions. `draw`, `genes`, `survey`: what is drawn, for elements, units, models.
 //! * [`mod@outline`]: what is known of a child before anything is read.
 //! * [`job`]: who and how; [`mod@apply`]: carried out; [`receipt`]: what it says about itself.
 //! * [`adapted`]: a model with an adapter on it, as a parent. [`slice`](mod@slice): layers of parents, stacked, as one.
@@ -43,6 +43,7 @@
 pub mod adapted;
 pub mod alike;
 pub mod apply;
+pub mod arcee_fusion;
 pub mod blend;
 mod block;
 mod bracket;
@@ -54,6 +55,7 @@ pub mod dare;
 pub mod della;
 pub mod depth;
 mod digests;
+mod divergence;
 mod draw;
 mod error;
 pub mod federated;
@@ -127,6 +129,7 @@ pub static OPERATORS: &[&dyn Operator] = &[
     &nearswap::NearSwap,
     &sce::Sce,
     &ram::Ram,
+    &arcee_fusion::ArceeFusion,
     &karcher::Karcher,
     &soup::Soup,
     &crossover::Crossover,

@@ -59,6 +59,7 @@ const ROWS: &[Row] = &[
     ("multislerp", 3, &[]),
     ("nearswap", 2, &[("t", Number(0.01))]),
     ("sce", 3, &[("select_topk", Number(0.3))]),
+    ("arcee_fusion", 1, &[]),
     ("ram", 3, &[("epsilon", Number(0.01))]),
     ("model_stock", 3, &[]),
     ("crossover", 3, &[]),

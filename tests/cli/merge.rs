@@ -101,6 +101,7 @@ fn every_method_that_is_here_runs() {
         ("nuslerp", plain.to_owned()),
         ("model_stock", format!("{bare}base_model: base\n")),
         ("karcher", bare.to_owned()),
+        ("arcee_fusion", "models: [{model: base}, {model: one}]\nbase_model: base\n".to_owned()),
         (
             "slerp",
             "models: [{model: base}, {model: one}]\nbase_model: base\nparameters: {t: [0, 1]}\n".to_owned(),
@@ -425,9 +426,10 @@ fn what_does_not_work_is_named_with_its_place() {
     };
     let linear = "merge_method: linear\nmodels:\n  - {model: one, parameters: {weight: 1}}\n  \
                   - {model: two, parameters: {weight: 1}}\n";
-    merge(&linear.replace("linear", "arcee_fusion"), 2)
+    merge(&linear.replace("linear", "linaer"), 2)
         .complains("m.yml:1:15")
-        .complains("`arcee_fusion` is not supported");
+        .complains("`linaer` is no merge method")
+        .complains("did you mean `linear`?");
     merge(&linear.replace("model: two", "model: org/two"), 2).complains("`org/two` is not here");
     merge(&linear.replace("weight: 1}}\n  - {model: two", "wieght: 1}}\n  - {model: two"), 2)
         .complains("did you mean `weight`?");

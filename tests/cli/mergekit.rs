@@ -120,7 +120,10 @@ fn configurations_make_what_mergekit_makes_of_them() {
             }
         }
     }
-    assert_eq!(equal, 20, "passthrough, task arithmetic, TIES, breadcrumbs, RAM and one linear merge");
+    assert_eq!(
+        equal, 21,
+        "passthrough, task arithmetic, TIES, breadcrumbs, fusion, RAM and one linear merge"
+    );
 }
 
 #[test]

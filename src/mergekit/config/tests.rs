@@ -64,7 +64,6 @@ fn refused(text: &str) -> Vec<String> {
 #[test]
 fn what_is_not_supported_is_named() {
     assert_eq!(refused(&TIES.replace("ties", "tise")), ["`tise` is no merge method"]);
-    assert_eq!(refused(&TIES.replace("ties", "arcee_fusion")), ["`arcee_fusion` is not supported"]);
     assert_eq!(refused(&TIES.replace("base_model: base\n", "")), ["`ties` needs a base model"]);
     assert_eq!(refused(&TIES.replace("density: 0.5", "densty: 0.5")), ["`ties` has no parameter `densty`"]);
     assert_eq!(refused(&TIES.replace("source: base", "source: a")), ["this tokenizer is not supported"]);

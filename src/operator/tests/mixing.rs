@@ -1,5 +1,5 @@
 //! What operators that mix whole models must hold: `crossover`, `mutate`, `federated`, `soup`, `slerp`,
-//! `nuslerp`, `multislerp`, `karcher`, `model_stock`, `nearswap`, `sce`, `ram`.
+//! `nuslerp`, `multislerp`, `karcher`, `model_stock`, `nearswap`, `sce`, `arcee_fusion`, `ram`.
 
 use super::*;
 use crate::tensor::step::stored;
@@ -172,6 +172,25 @@ fn what_is_near_is_taken_over_by_hand() {
     assert_eq!(trial(0.5).child(), [1.25, 1.5, 0.5, 1.0]);
     assert_eq!(trial(0.0).child(), parents[0]);
     assert_eq!(trial(4.0).child(), parents[1]);
+}
+
+#[test]
+fn what_changed_most_is_taken_over_by_hand() {
+    let (base, x) = (vec![0.0; 8], vec![5.0, 1.0, 20.0, 3.0, -4.0, 6.0, -2.0, 7.0]);
+    // In one row importances are as magnitudes: median 4, quartiles 2 and 6, and so a threshold of 10.
+    let row = Trial { shape: vec![1, 8], ..Trial::new("arcee_fusion", &base, std::slice::from_ref(&x)) };
+    let outcome = row.run().unwrap();
+    assert_eq!(outcome.floats(), [0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(outcome.realised["kept"], Value::PerParent(vec![1.0]));
+    // A row that moved as a whole is no other distribution: there nothing is important, and the threshold is
+    // that of the other row alone.
+    let moved = [x, vec![30.0; 8]].concat();
+    let trial = Trial::new("arcee_fusion", &[0.0; 16], std::slice::from_ref(&moved));
+    let outcome = Trial { shape: vec![2, 8], ..trial }.run().unwrap();
+    assert_eq!(outcome.floats()[8..], [0.0; 8]);
+    // Every row for itself: none of one element is another distribution.
+    let column = Trial { shape: vec![8, 1], ..Trial::new("arcee_fusion", &base, &[moved[..8].to_vec()]) };
+    assert_eq!(column.child(), moved[..8]);
 }
 
 #[test]
@@ -367,6 +386,22 @@ proptest! {
         prop_assert!(close(Trial::new("federated", &b, &parents).child()));
         prop_assert!(close(Trial::new("model_stock", &b, &parents).child()));
         prop_assert!(close(Trial::new("nuslerp", &b, &parents[..2]).child()));
+    }
+
+    #[test]
+    fn a_fusion_takes_over_whole_elements_or_none((x, y, _) in three(), columns in 1_usize..40) {
+        let fusion = |x: &[f32], b: &[f32]| Trial::new("arcee_fusion", b, &[x.to_vec()]);
+        // What is equal is equally important: all of it is taken over, and changes nothing.
+        prop_assert_eq!(fusion(&y, &y).child(), y.clone());
+        let elements = x.len() - x.len() % columns.min(x.len());
+        let (x, y) = (&x[..elements], &y[..elements]);
+        let shape = vec![elements / columns.min(elements), columns.min(elements)];
+        let outcome = Trial { shape, ..fusion(x, y) }.run().unwrap();
+        let whole = |((out, x), b): ((&f32, &f32), &f32)| *out == *b || *out == b + (x - b);
+        prop_assert!(outcome.floats().iter().zip(x).zip(y).all(whole));
+        let Value::PerParent(kept) = &outcome.realised["kept"] else { panic!("no count") };
+        let changed = outcome.floats().iter().zip(y).filter(|(out, b)| out != b).count();
+        prop_assert!(changed as f64 <= kept[0] && kept[0] <= elements as f64);
     }
 
     #[test]
