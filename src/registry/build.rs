@@ -89,6 +89,14 @@ pub struct BuiltFile {
 /// admitted them is put beside them by [`snapshot::write`](super::snapshot::write).
 ///
 /// `default` chooses among the entries; see [`default_of`](super::default_of).
+///
+/// # Errors
+///
+/// Of the first entry, before anything is written: [`RegistryError::OverBudget`], [`RegistryError::Model`],
+/// [`RegistryError::Manifest`], [`RegistryError::Drift`] or what else [`SelectorEntry::validate`] says, and
+/// [`RegistryError::DuplicateId`]. [`RegistryError::Disk`] if a model cannot be read or the folder not be
+/// written, or another build holds it for 30 seconds; until the selector is replaced, the registry of before is
+/// whole.
 pub fn build(
     folder: &Path,
     mut entries: Vec<NewRegistryEntry>,
