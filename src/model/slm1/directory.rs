@@ -76,6 +76,13 @@ impl Entry {
 }
 
 /// Reads and checks the whole directory; the entries come in the file's order.
+///
+/// # Errors
+///
+/// [`Slm1Error::MissingTensor`], [`Slm1Error::UnknownTensor`] or [`Slm1Error::DuplicateTensor`] unless there is
+/// one entry for each tensor; [`Slm1Error::Shape`] or [`Slm1Error::Entry`] of one that cannot be;
+/// [`Slm1Error::Outside`] or [`Slm1Error::Overlap`] of a part that reaches beyond the file, or into another;
+/// [`Slm1Error::Dimensions`] of a header that cannot be counted.
 pub fn parse(file: &[u8], header: &Header) -> Result<Vec<Entry>, Slm1Error> {
     let table = expected_tensors(file.len() as u64, header)?;
     // Both ends were checked against the file's length.
