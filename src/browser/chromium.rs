@@ -51,8 +51,8 @@ impl Chromium {
     ///
     /// # Errors
     ///
-    /// [`BrowserError::Missing`] if there is no driver or no browser for it; [`BrowserError::Driver`] if the
-    /// driver does not say its port in five starts, or answers what is not understood.
+    /// [`BrowserError::Missing`] if there is no driver, or no browser that it starts; [`BrowserError::Driver`]
+    /// if no temporary folder can be made, or the driver does not say its port in five starts.
     pub fn start() -> Result<Self, BrowserError> {
         let profile = tempfile::tempdir().map_err(|error| BrowserError::Driver(error.to_string()))?;
         let (driver, port) = drive()?;

@@ -44,9 +44,9 @@ fn named(path: &Path, error: ModelError) -> ModelError {
 ///
 /// # Errors
 ///
-/// [`ModelError::Disk`] if there is nothing, or it cannot be read; [`ModelError::UnknownFormat`] of a file of
-/// none that is known. Else [`ModelError::InFile`] with the path and what is wrong there. Elements are not
-/// looked at, but in a trained source.
+/// [`ModelError::Disk`] if there is nothing, or it cannot be read; else [`ModelError::InFile`] with the path
+/// and what is wrong there, [`ModelError::UnknownFormat`] of a file of no format that is known. Elements are
+/// not looked at, but in a trained source.
 pub fn open_package(path: &Path) -> Result<OpenedPackage, ModelError> {
     if path.is_dir() {
         return open_at(&Place::folder(path)).map_err(|error| named(path, error));
@@ -75,7 +75,8 @@ fn open_at(place: &Place) -> Result<OpenedPackage, ModelError> {
 ///
 /// # Errors
 ///
-/// As [`open_package`]; [`ModelError::OtherFile`] of a file that was read and is not the one that is listed.
+/// [`ModelError::InFile`] with the name and what is wrong there, [`ModelError::OtherFile`] of a file that was
+/// read and is not the one that is listed.
 pub fn open_listed(
     name: &Path,
     listing: &Listing,

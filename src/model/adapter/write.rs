@@ -92,7 +92,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`WriteError::TooLarge`] if there are more than 2^32 - 1 deltas, or an offset would be more than an u64.
+    /// [`WriteError::TooLarge`] if there are more than 2^32 - 1 deltas, or an offset would be more than a u64.
     ///
     /// # Panics
     /// If a delta is of a kind that the family does not have.

@@ -41,7 +41,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`WriteError::Encoding`] of an encoding that the format does not have, [`WriteError::Tensor`] of rows
-    /// that its blocks do not fill, [`WriteError::TooLarge`] if an offset would be more than an u64.
+    /// that its blocks do not fill, [`WriteError::TooLarge`] if an offset would be more than a u64.
     pub fn new(facts: &Facts, given: &[Given], planned: &[Planned]) -> Result<Self, WriteError> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&VERSION.to_le_bytes());

@@ -49,7 +49,7 @@ impl Layout {
     ///
     /// [`WriteError::Encoding`] of one that the format does not have; [`WriteError::Name`] of a name that comes
     /// twice or is the format's own; [`WriteError::Header`] of a header that nobody would read;
-    /// [`WriteError::TooLarge`] if an offset would be more than an u64.
+    /// [`WriteError::TooLarge`] if an offset would be more than a u64.
     pub fn new(planned: Vec<Planned>, metadata: &Metadata) -> Result<Self, WriteError> {
         Self::with_buffers(planned, Vec::new(), metadata)
     }
