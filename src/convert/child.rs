@@ -109,10 +109,10 @@ impl<'a> Child<'a> {
     ///
     /// [`ConvertError::NoChild`] of a format that children do not have; [`ConvertError::Stranger`] or
     /// [`ConvertError::Buffer`] of tensors beside the weights that it has no place for;
-    /// [`ConvertError::Config`], [`ConvertError::Tokenizer`], [`ConvertError::Tables`] or
-    /// [`ConvertError::Vocabulary`] if what the format must say is not known or does not fit;
-    /// [`ConvertError::Write`] if it cannot be laid out; [`ConvertError::Companion`] of a `config.json` that
-    /// cannot be mended.
+    /// [`ConvertError::Config`], [`ConvertError::Tokenizer`], [`ConvertError::Tables`],
+    /// [`ConvertError::JsonTokenizer`] or [`ConvertError::Vocabulary`] if what the format must say is not
+    /// known, does not fit, or has no words there; [`ConvertError::Write`] if it cannot be laid out;
+    /// [`ConvertError::Companion`] of a `config.json` that cannot be mended.
     pub fn of(task: Task<'a>, form: &Form, tokenizer: Option<&Tokenizer>) -> Result<Self, ConvertError> {
         let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, form)).collect();
         let buffers = task.package.carried_buffers()?;

@@ -217,9 +217,9 @@ impl Converted {
 /// # Errors
 ///
 /// As [`Task::new`] and [`Child::of`], before anything is written; [`ConvertError::Disk`] if something is in
-/// the place that may not be replaced, or the disk has no room or fails; [`ConvertError::NotFinite`] of the
-/// first element that is infinite or no number; [`ConvertError::Write`] of a value that the encoding cannot
-/// hold; [`ConvertError::Operator`] if it was cancelled. Nothing half written stays.
+/// the place that may not be replaced, or the disk has no room; [`ConvertError::NotFinite`] of the first
+/// element that is infinite or no number; [`ConvertError::Operator`] of a value that the encoding cannot hold,
+/// if the disk fails while tensors are written, or if it was cancelled. Nothing half written stays.
 pub fn convert(
     package: &Package,
     tensors: &dyn Tensors,

@@ -88,8 +88,8 @@ impl Comparison {
 ///
 /// # Errors
 ///
-/// [`DifferenceError::NotFinite`] of a weight that is not, in a tensor that both have in one shape. Tensors
-/// that only one has, or that have two shapes, are no error.
+/// [`DifferenceError::NotFinite`] of the first weight that is infinite or no number, in a tensor that both have
+/// in one shape. Tensors that only one has, or that have two shapes, are no error.
 pub fn compare(a: &Weights, b: &Weights) -> Result<Comparison, DifferenceError> {
     let stored = |weights: &Weights, name: &str| weights.info(name).map_or(DType::F32, |info| info.dtype);
     compare_as(a, b, &|name| [stored(a, name), stored(b, name)])

@@ -53,9 +53,9 @@ const MAX_CONFIG: u64 = 4 << 20;
 /// where the child cannot go; [`MergeError::Model`] or [`MergeError::Adapter`] of an input that cannot be
 /// opened.
 ///
-/// While tensors are made, [`MergeError::Operator`] of a value, [`MergeError::Write`] of one that the encoding
-/// cannot hold, or of a disk that fails, and [`MergeError::Changed`] of an input that is not what it was.
-/// Nothing half written stays.
+/// While tensors are made, [`MergeError::Operator`] of a value that is infinite or no number, or that the
+/// encoding cannot hold, and if the disk fails or it was cancelled; then [`MergeError::Changed`] of an input
+/// that is not what it was. Nothing half written stays.
 pub fn merge(
     path: &Path,
     out: &Path,

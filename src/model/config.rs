@@ -77,7 +77,7 @@ impl ModelConfig {
     ///
     /// # Errors
     ///
-    /// The first that cannot be: a size of 0, a `kv_head_count` that does not divide `head_count`, an odd
+    /// The first field that cannot be: a size of 0, a `kv_head_count` that does not divide `head_count`, an odd
     /// `head_dim`, a `rope_theta` or `rms_norm_epsilon` that is not finite and more than 0, or what the variant
     /// cannot have.
     pub fn validate(&self) -> Result<(), ConfigError> {

@@ -42,8 +42,9 @@ pub enum OverwriteError {
 ///
 /// # Errors
 ///
-/// [`OverwriteError::Here`], [`OverwriteError::Holds`] or [`OverwriteError::Input`]. A place where nothing is,
-/// and an input that is not there, are fine.
+/// [`OverwriteError::Here`] of the working directory, [`OverwriteError::Holds`] of a folder that it or an input
+/// lies in, [`OverwriteError::Input`] of an input or a file of one. A place where nothing is, and an input that
+/// is not there, are fine.
 pub fn check<'a>(out: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), OverwriteError> {
     let Ok(place) = out.canonicalize() else { return Ok(()) };
     if let Ok(here) = std::env::current_dir().and_then(|here| here.canonicalize()) {

@@ -92,11 +92,12 @@ pub struct BuiltFile {
 ///
 /// # Errors
 ///
-/// Of the first entry, before anything is written: [`RegistryError::OverBudget`], [`RegistryError::Model`],
-/// [`RegistryError::Manifest`], [`RegistryError::Drift`] or what else [`SelectorEntry::validate`] says, and
-/// [`RegistryError::DuplicateId`]. [`RegistryError::Disk`] if a model cannot be read or the folder not be
-/// written, or another build holds it for 30 seconds; until the selector is replaced, the registry of before is
-/// whole.
+/// [`RegistryError::OverBudget`], [`RegistryError::Model`], [`RegistryError::Manifest`],
+/// [`RegistryError::Drift`] or what else [`SelectorEntry::validate`] says of the first entry that cannot be
+/// offered, or [`RegistryError::DuplicateId`]: before anything is written.
+///
+/// [`RegistryError::Disk`] if a model cannot be read or the folder not be written, or another build holds it
+/// for 30 seconds. Until the selector is replaced, the registry of before is whole.
 pub fn build(
     folder: &Path,
     mut entries: Vec<NewRegistryEntry>,

@@ -131,8 +131,8 @@ fn settled_files(
 ///
 /// # Errors
 ///
-/// [`RegistryError::Ledger`] if the ledger cannot be read, has no checkpoint or not the entry of a model, or
-/// grew ten times meanwhile; [`RegistryError::LongLedger`] of entries of more than 256 MiB;
+/// [`RegistryError::Ledger`] if the ledger cannot be read, is not what it says, does not have the entry of a
+/// model, or grew ten times meanwhile; [`RegistryError::LongLedger`] of entries of more than 256 MiB;
 /// [`RegistryError::Disk`] if the folder cannot be written.
 pub fn write(
     folder: &Path,
@@ -161,8 +161,8 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// [`RegistryError::Ledger`] or [`RegistryError::LongLedger`], as [`write()`] of the ledger. A file of the folder
-/// that cannot be read is not current.
+/// [`RegistryError::Ledger`] or [`RegistryError::LongLedger`], as [`write()`] of the ledger. A file of the
+/// folder that cannot be read is not current.
 pub fn is_current(
     folder: &Path,
     ledger: &Ledger,

@@ -80,8 +80,8 @@ pub struct Ranked {
 ///
 /// # Errors
 ///
-/// [`ReviewError`] if there is no entry or no objective, a name or an id is empty or there twice, or a vector
-/// has another length than there are objectives, or a value that is not finite.
+/// [`ReviewError`] if there is no entry or no objective, if the name of an objective or an id is there twice,
+/// an id is empty, or a vector has another length than there are objectives, or a value that is not finite.
 pub fn rank(objectives: &[Objective], entries: &[Entry]) -> Result<Vec<Ranked>, ReviewError> {
     validate(objectives, entries)?;
     let mut members: Vec<Member<'_>> =

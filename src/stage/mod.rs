@@ -162,7 +162,7 @@ pub trait Stage: Sync {
     ///
     /// # Errors
     ///
-    /// If that cannot be found out.
+    /// If that cannot be found out, as [`Self::still_holds`].
     fn outgrown(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<Option<String>, StageError> {
         Ok(None)
     }
@@ -171,7 +171,7 @@ pub trait Stage: Sync {
     ///
     /// # Errors
     ///
-    /// If that cannot be found out.
+    /// If that cannot be found out, as [`Self::still_holds`].
     fn lapsed(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<String, StageError> {
         Ok("what it left outside its record is no longer there as it was".to_owned())
     }

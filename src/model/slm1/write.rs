@@ -81,7 +81,7 @@ impl Layout {
     /// [`WriteError::Config`] of a network that SLM1 has no words for; [`WriteError::Vocabulary`] or
     /// [`WriteError::Tokenizer`] of a tokenizer that does not fit, or that it has no section for;
     /// [`WriteError::Encoding`] or [`WriteError::Tensor`] of a tensor that cannot be stored so;
-    /// [`WriteError::TooLarge`].
+    /// [`WriteError::TooLarge`] of more tensors or bytes than its header can say.
     pub fn mixed(
         config: &ModelConfig,
         tokenizer: &Tokenizer,
