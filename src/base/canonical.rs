@@ -47,6 +47,11 @@ impl ser::Error for CanonicalError {
 }
 
 /// The canonical bytes of `value`, without a trailing newline.
+///
+/// # Errors
+///
+/// [`CanonicalError::Write`] of what JSON would not keep: a NaN or an infinity, an integer beyond
+/// [`MAX_SAFE_INTEGER`], a key that is no text or stands twice, more than [`MAX_DEPTH`] levels.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalError> {
     let mut out = Vec::with_capacity(256);
     value.serialize(Writer::new(&mut out))?;
@@ -54,17 +59,32 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalErro
 }
 
 /// The canonical text of `value`.
+///
+/// # Errors
+///
+/// As [`to_vec`].
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, CanonicalError> {
     to_vec(value).map(|bytes| String::from_utf8(bytes).expect("the writer emits only UTF-8"))
 }
 
 /// Reads a document strictly: no duplicate keys, no numbers that lose digits, bounded depth and size.
+///
+/// # Errors
+///
+/// As [`value_from_slice`], and if the document is not what a `T` is read from: fields too few, or of another
+/// type.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
     let value = value_from_slice(bytes)?;
     Ok(T::deserialize(value)?)
 }
 
 /// Like [`from_slice`], as an untyped value.
+///
+/// # Errors
+///
+/// [`CanonicalError::TooLarge`] of more than [`MAX_DOCUMENT`] bytes, before any is read;
+/// [`CanonicalError::Read`] of text that is no JSON, and of the first key that stands twice, level below
+/// [`MAX_DEPTH`] or number that would lose digits, with its line and column.
 pub fn value_from_slice(bytes: &[u8]) -> Result<Value, CanonicalError> {
     if bytes.len() > MAX_DOCUMENT {
         return Err(CanonicalError::TooLarge(bytes.len()));

@@ -11,16 +11,28 @@ pub const PATCHABLE: usize = 1 << 20;
 
 /// A place that takes an artifact's bytes.
 pub trait ArtifactSink {
-    /// Says how long the artifact will be, before its first byte: a disk without room for it refuses.
+    /// Says how long the artifact will be, before its first byte.
+    ///
+    /// # Errors
+    ///
+    /// If the disk has no room for so many bytes, or cannot keep it free. A place in memory takes any length.
     fn announce(&mut self, bytes: u64) -> io::Result<()> {
         let _ = bytes;
         Ok(())
     }
 
     /// Appends bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the disk does not take them. Places in memory, and those that only count, take all.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Replaces bytes already written that lie wholly within the first [`PATCHABLE`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they reach beyond what was written, or beyond [`PATCHABLE`].
     fn patch(&mut self, offset: usize, bytes: &[u8]) -> io::Result<()>;
 }
 
@@ -36,6 +48,10 @@ impl ArtifactSink for Vec<u8> {
 }
 
 /// Copies `bytes` over `written[offset..]` if that lies within what was written and may be patched.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`] if it does not; nothing is changed then.
 pub fn patch_slice(written: &mut [u8], offset: usize, bytes: &[u8]) -> io::Result<()> {
     let end = offset.checked_add(bytes.len()).filter(|end| *end <= PATCHABLE);
     match end.and_then(|end| written.get_mut(offset..end)) {

@@ -48,6 +48,11 @@ pub struct Chromium {
 
 impl Chromium {
     /// Starts one.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::Missing`] if there is no driver, or no browser that it starts; [`BrowserError::Driver`]
+    /// if no temporary folder can be made, or the driver does not say its port in five starts.
     pub fn start() -> Result<Self, BrowserError> {
         let profile = tempfile::tempdir().map_err(|error| BrowserError::Driver(error.to_string()))?;
         let (driver, port) = drive()?;
@@ -91,17 +96,29 @@ impl Chromium {
     }
 
     /// Goes to a page and waits until it is loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::Driver`] if the page cannot be loaded, or the driver does not answer.
     pub fn go(&self, url: &str) -> Result<(), BrowserError> {
         self.ask("POST", &format!("{}/url", self.session), Some(&json!({ "url": url }))).map(drop)
     }
 
     /// What a script returns: the body of a function of `arguments`.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::Driver`] if the script throws, or the driver does not answer.
     pub fn run(&self, script: &str, arguments: &[Value]) -> Result<Value, BrowserError> {
         let body = json!({ "script": script, "args": arguments });
         self.ask("POST", &format!("{}/execute/sync", self.session), Some(&body))
     }
 
     /// Runs a script again and again until what it returns is true in JavaScript's sense, and gives that.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::TooSlow`] if it is not true after `most`; else as [`Self::run`].
     pub fn wait_for(&self, script: &str, most: Duration) -> Result<Value, BrowserError> {
         let began = Instant::now();
         loop {
@@ -118,18 +135,30 @@ impl Chromium {
     }
 
     /// Makes the window this large.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::Driver`] if it cannot be, or the driver does not answer.
     pub fn resize(&self, width: u32, height: u32) -> Result<(), BrowserError> {
         let body = json!({ "width": width, "height": height });
         self.ask("POST", &format!("{}/window/rect", self.session), Some(&body)).map(drop)
     }
 
     /// Sends a command of the DevTools protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::Driver`] if the browser refuses the command, or the driver does not answer.
     pub fn devtools(&self, command: &str, parameters: &Value) -> Result<Value, BrowserError> {
         let body = json!({ "cmd": command, "params": parameters });
         self.ask("POST", &format!("{}/goog/cdp/execute", self.session), Some(&body))
     }
 
     /// What the window shows: a PNG, spelled in base64 as the driver sends it.
+    ///
+    /// # Errors
+    ///
+    /// [`BrowserError::Driver`] if the driver does not answer, or sends no picture.
     pub fn screenshot(&self) -> Result<String, BrowserError> {
         let shot = self.ask("GET", &format!("{}/screenshot", self.session), None)?;
         shot.as_str().map(str::to_owned).ok_or_else(|| BrowserError::Driver("sent no picture".to_owned()))

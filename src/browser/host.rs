@@ -125,6 +125,11 @@ impl Host {
     }
 
     /// Makes the input this long, zeros all over, and lends it. What was in it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::OverBudget`] if that is more than the budget and more than [`MAX_PROMPT`]. The input stays
+    /// then.
     pub fn input(&mut self, bytes: usize) -> Result<&mut [u8], HostError> {
         // A prompt may be longer than a tiny budget.
         if bytes > self.budget.max(MAX_PROMPT) {
@@ -150,6 +155,12 @@ impl Host {
     }
 
     /// Reads the input as a model and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::OverBudget`], [`HostError::Full`] if [`MAX_HANDLES`] models are open, [`HostError::Model`]
+    /// if it is no SLM1 file, [`HostError::Values`] if a number of it is none, [`HostError::Runtime`] if it
+    /// cannot run. The input is gone then, too.
     pub fn open(&mut self) -> Result<u32, HostError> {
         let input = std::mem::take(&mut self.input);
         self.output.clear();
@@ -166,12 +177,23 @@ impl Host {
     }
 
     /// Forgets a model; answers that it is giving go on.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Unknown`] if no such model is open.
     pub fn close_model(&mut self, model: u32) -> Result<(), HostError> {
         self.output.clear();
         self.models.close(model)
     }
 
     /// Begins an answer to the prompt in the input. Nothing is computed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Unknown`] if no such model is open, [`HostError::Full`] if [`MAX_HANDLES`] answers are,
+    /// [`HostError::Prompt`] of more than [`MAX_PROMPT`] bytes or bytes that are no UTF-8,
+    /// [`HostError::Runtime`] of a prompt or sampling that the model does not take. The input is gone then,
+    /// too.
     pub fn start(&mut self, model: u32, max_tokens: usize, sampling: Sampling) -> Result<u32, HostError> {
         let input = std::mem::take(&mut self.input);
         self.output.clear();
@@ -192,6 +214,11 @@ impl Host {
     }
 
     /// The next bit of work of an answer: a slice of the prompt, or a token.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Unknown`] if there is no such answer, or if it has ended; [`HostError::Runtime`] if a logit
+    /// is no number.
     pub fn step(&mut self, answer: u32) -> Result<Step, HostError> {
         self.output.clear();
         let place = self.answers.get_mut(answer)?;
@@ -221,6 +248,10 @@ impl Host {
 
     /// BLAKE3 of the logits the last token was chosen from, as f32 in little-endian order, in hexadecimal,
     /// into the output: the evidence that a page computes what everybody computes.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Unknown`] if there is no such answer, or if it has ended.
     pub fn digest_logits(&mut self, answer: u32) -> Result<(), HostError> {
         let bytes: Vec<u8> =
             self.running(answer)?.logits().iter().flat_map(|logit| logit.to_le_bytes()).collect();
@@ -229,6 +260,10 @@ impl Host {
     }
 
     /// Forgets an answer.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Unknown`] if there is no such answer.
     pub fn close_answer(&mut self, answer: u32) -> Result<(), HostError> {
         self.output.clear();
         self.answers.close(answer)

@@ -55,6 +55,10 @@ impl Form {
     }
 
     /// Whether the format can have the encoding.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError::Encoding`] with those it can have.
     pub fn check(&self) -> Result<(), ConvertError> {
         let possible = self.format.encodings();
         match self.dtype.filter(|dtype| !possible.contains(dtype)) {
@@ -85,6 +89,10 @@ enum Laid {
 
 impl<'a> Child<'a> {
     /// A child like `package`; `tokenizer` is another one than the model's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Form::check`], [`Task::named`] and [`Self::of`].
     pub fn like(
         package: &'a Package,
         form: &Form,
@@ -96,6 +104,15 @@ impl<'a> Child<'a> {
     }
 
     /// A child of the tensors of a task.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError::NoChild`] of a format that children do not have; [`ConvertError::Stranger`] or
+    /// [`ConvertError::Buffer`] of tensors beside the weights that it has no place for;
+    /// [`ConvertError::Config`], [`ConvertError::Tokenizer`], [`ConvertError::Tables`],
+    /// [`ConvertError::JsonTokenizer`] or [`ConvertError::Vocabulary`] if what the format must say is not
+    /// known, does not fit, or has no words there; [`ConvertError::Write`] if it cannot be laid out;
+    /// [`ConvertError::Companion`] of a `config.json` that cannot be mended.
     pub fn of(task: Task<'a>, form: &Form, tokenizer: Option<&Tokenizer>) -> Result<Self, ConvertError> {
         let planned: Vec<Planned> = task.moves.iter().map(|step| plan(&task, step, form)).collect();
         let buffers = task.package.carried_buffers()?;
@@ -151,6 +168,10 @@ impl<'a> Child<'a> {
 
     /// Writes a child that is one file; `make` brings the tensors.
     ///
+    /// # Errors
+    ///
+    /// That of `make`, or that of the sink.
+    ///
     /// # Panics
     /// If the child is a folder.
     pub fn write_file<T, E: From<crate::model::WriteError>>(
@@ -172,6 +193,10 @@ impl<'a> Child<'a> {
     }
 
     /// Writes a child that is a folder and says which files it has; `make` brings the tensors.
+    ///
+    /// # Errors
+    ///
+    /// That of `make`, or that of the shelf, if a small file cannot be put on it.
     ///
     /// # Panics
     /// If the child is one file.
@@ -322,6 +347,10 @@ fn companions(
 
 /// Whether a model's tensors can be read in the names of a child of this form, like `like`: what can be
 /// known of two models before their bytes are compared.
+///
+/// # Errors
+///
+/// As [`Task::named`].
 pub fn names_fit(package: &Package, like: &Package, form: &Form) -> Result<(), ConvertError> {
     let naming = form.format.naming_like(like);
     super::view::View::new(package, &package.weights, naming, form.format.name()).map(drop)

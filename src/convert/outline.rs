@@ -30,6 +30,14 @@ const PATTERN: &str = ".attention.sliding_window_pattern";
 
 /// A model like `like`, with the layers that `slices` say of `models`; `tokens_of_base` is whether it has the
 /// rows of that one's tokens, whatever theirs are.
+///
+/// # Errors
+///
+/// [`ConvertError::Operator`] of a layer that its model does not have, or of one that numbers layers in two
+/// places; [`ConvertError::Stranger`] of a tensor that has no name in the family of `like`;
+/// [`ConvertError::Buffer`] of tensors beside the weights that belong to layers; [`ConvertError::Companion`],
+/// [`ConvertError::Config`] or [`ConvertError::Words`] if what `like` says of itself cannot be said of other
+/// layers.
 pub fn outline<'m>(
     like: &Package,
     slices: &[Slice],
@@ -93,6 +101,10 @@ fn of_layers<'m>(
 }
 
 /// What a child is laid out like: the model that it is like, or the outline of its layers.
+///
+/// # Errors
+///
+/// As [`outline`]; never without slices.
 pub fn laid_out<'m>(
     like: &'m Package,
     slices: &[Slice],
@@ -106,6 +118,10 @@ pub fn laid_out<'m>(
 }
 
 /// A model's tensors and their shapes, called as in the model `like`.
+///
+/// # Errors
+///
+/// [`ConvertError::Stranger`] of the first that has no name there.
 pub fn in_names_of(model: &Package, like: &Package) -> Result<Vec<(String, Shape)>, ConvertError> {
     let part = Part::new(model, like)?;
     let shape = |name: &String| Some((name.clone(), part.info(name)?.shape.clone()));
@@ -126,6 +142,10 @@ fn other_rows(one: &TensorInfo, other: &TensorInfo) -> bool {
 }
 
 /// One layer of a model and what lies around its layers: what two models of other depths must agree in.
+///
+/// # Errors
+///
+/// As [`outline`].
 pub fn one_layer(package: &Package, name: &Name, layer: usize) -> Result<Package, ConvertError> {
     let slice = Slice { parent: name.clone(), layers: [layer, layer.saturating_add(1)] };
     outline(package, &[slice], false, &|_| Some(package))

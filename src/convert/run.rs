@@ -21,6 +21,11 @@ pub enum RunError {
 
 /// A model that can be run. With `adapted`, its tensors with an adapter on them, it is made in memory, as
 /// f32 under the names it has; `name` is what errors call it then.
+///
+/// # Errors
+///
+/// [`RunError::Unrunnable`] as [`Package::checkpoint`]. With `adapted`, [`RunError::Operator`] of an element
+/// that is infinite or no number, or [`RunError::Convert`] as [`View::new`].
 pub fn checkpoint(
     package: &Package,
     adapted: Option<&dyn Tensors>,

@@ -213,6 +213,13 @@ impl Converted {
 
 /// Writes a model as another format, whole or not at all, and says what was written; `tensors` are its
 /// weights, or those with an adapter on them.
+///
+/// # Errors
+///
+/// As [`Task::new`] and [`Child::of`], before anything is written; [`ConvertError::Disk`] if something is in
+/// the place that may not be replaced, or the disk has no room; [`ConvertError::NotFinite`] of the first
+/// element that is infinite or no number; [`ConvertError::Operator`] of a value that the encoding cannot hold,
+/// if the disk fails while tensors are written, or if it was cancelled. Nothing half written stays.
 pub fn convert(
     package: &Package,
     tensors: &dyn Tensors,

@@ -207,6 +207,13 @@ impl Move {
 
 impl<'a> Task<'a> {
     /// Finds every tensor of the network under its name, in its shape, and no other tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError::Config`] of a network that is not known, or whose tensors have names of their own;
+    /// [`ConvertError::Words`] of one that the format cannot say; [`ConvertError::Missing`],
+    /// [`ConvertError::Shape`] or [`ConvertError::Stranger`] of the first tensor that is not as the network
+    /// needs it; [`ConvertError::Untied`] of an output matrix that should be the embedding.
     pub fn new(package: &'a Package, to: Naming, format: &'static str) -> Result<Self, ConvertError> {
         let unknown = |why: &String| ConvertError::Config { format, why: why.clone() };
         let config = known(package, format)?;
@@ -246,6 +253,10 @@ impl<'a> Task<'a> {
 
     /// Every tensor of the model in the names of another family, or under the name it has where the
     /// family is the model's own: then nothing need be known of the network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`], if the family is another one; else never.
     pub fn named(
         package: &'a Package,
         to: Option<Naming>,
@@ -270,6 +281,10 @@ impl<'a> Task<'a> {
     }
 
     /// The network.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError::Config`] if it is not known, with the reason.
     pub fn config(&self, format: &'static str) -> Result<&'a ModelConfig, ConvertError> {
         known(self.package, format)
     }
@@ -284,6 +299,12 @@ impl<'a> Task<'a> {
     }
 
     /// The tokenizer, or another one that fits.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError::Tokenizer`] if there is none that is known, with the reason;
+    /// [`ConvertError::Vocabulary`] if its ids do not fit the rows of the embedding matrix; else as
+    /// [`Self::config`].
     pub fn tokenizer(
         &self,
         other: Option<&Tokenizer>,
@@ -301,6 +322,10 @@ impl<'a> Task<'a> {
     }
 
     /// The tokenizer, or another one that fits, as a format of SLM1 tokenizers takes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::tokenizer`], and [`ConvertError::Tokenizer`] of one that is no BTOK or BPE1, with the reason.
     pub fn slm1_tokenizer(
         &self,
         other: Option<&Tokenizer>,

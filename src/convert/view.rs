@@ -51,6 +51,10 @@ impl<'a> Tokens<'a> {
 
 impl<'a> View<'a> {
     /// A model in the names of `naming`; `tensors` are its weights, or those with an adapter on them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Task::named`].
     pub fn new(
         package: &'a Package,
         tensors: &'a dyn Tensors,

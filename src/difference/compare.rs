@@ -84,7 +84,12 @@ impl Comparison {
     }
 }
 
-/// Compares two models; every weight of a tensor that is compared must be finite.
+/// Compares two models.
+///
+/// # Errors
+///
+/// [`DifferenceError::NotFinite`] of the first weight that is infinite or no number, in a tensor that both have
+/// in one shape. Tensors that only one has, or that have two shapes, are no error.
 pub fn compare(a: &Weights, b: &Weights) -> Result<Comparison, DifferenceError> {
     let stored = |weights: &Weights, name: &str| weights.info(name).map_or(DType::F32, |info| info.dtype);
     compare_as(a, b, &|name| [stored(a, name), stored(b, name)])
@@ -92,6 +97,10 @@ pub fn compare(a: &Weights, b: &Weights) -> Result<Comparison, DifferenceError> 
 
 /// Compares a model with another one that is read in the first one's names; `stored` says how each of them
 /// stores a tensor that both have.
+///
+/// # Errors
+///
+/// As [`compare`].
 pub fn compare_as(
     a: &dyn Tensors,
     b: &dyn Tensors,

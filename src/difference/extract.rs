@@ -92,8 +92,18 @@ pub struct Made {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Writes the difference of two models that have the same tensors, and says what was kept of it.
-/// What was written is worthless after an error; `cancelled` is asked between tensors.
+/// Writes the difference of two models that have the same tensors, and says what was kept of it. `cancelled` is
+/// asked between tensors.
+///
+/// # Errors
+///
+/// [`DifferenceError::Missing`], [`DifferenceError::Shape`], [`DifferenceError::Buffer`],
+/// [`DifferenceError::OtherModel`] or [`DifferenceError::OtherNetwork`] of models that are not two states of
+/// one; [`DifferenceError::Adapter`] of an adapter that is not for the base.
+///
+/// [`DifferenceError::NotFinite`] or [`DifferenceError::Overflow`] of a weight, [`DifferenceError::AllLeftOut`]
+/// if the selection leaves nothing that differs, [`DifferenceError::Write`] if the sink fails,
+/// [`DifferenceError::Cancelled`]. What was written is worthless then.
 pub fn extract(
     base: &Package,
     changed: Changed<'_>,

@@ -14,8 +14,13 @@ use crate::model::adapter::{
 };
 use crate::operator::Adapted;
 
-/// Writes an adapter as a package for a base, and says what is in it. What was written is worthless
-/// after an error.
+/// Writes an adapter as a package for a base, and says what is in it.
+///
+/// # Errors
+///
+/// [`DifferenceError::Adapter`] of an adapter that is not for the base, [`DifferenceError::NotFinite`] of a
+/// weight, [`DifferenceError::AllLeftOut`] if the selection leaves nothing of it, [`DifferenceError::Write`] if
+/// the sink fails. What was written is worthless then.
 pub fn keep(
     base: &Package,
     adapter: &Adapter,

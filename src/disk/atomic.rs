@@ -25,12 +25,21 @@ pub(crate) fn temporary_in(folder: &Path, mode: u32) -> Result<NamedTempFile, Di
 }
 
 /// Replaces `path` with `bytes`, creating its folder if needed.
+///
+/// # Errors
+///
+/// If the folder cannot be made, or the disk does not take the bytes, the name or the sync. What was there
+/// before stays as it was, unless only the folder could not be synced at the end.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     write_new(path, bytes, Wait::Name)
 }
 
 /// Like [`replace`], for a file that can be made again from others: it is renamed into place whole,
 /// but not waited for until it is on the disk.
+///
+/// # Errors
+///
+/// As [`replace`], less what comes of the syncs: a disk that fails later is not noticed here.
 pub fn replace_view(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     write_new(path, bytes, Wait::Nothing)
 }

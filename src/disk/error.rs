@@ -96,6 +96,10 @@ pub fn hint_of_writing(error: &io::Error) -> Option<&'static str> {
 /// Adds the path to an [`io::Result`].
 pub trait IoContext<T> {
     /// `fs::File::open(path).at("open", path)?`
+    ///
+    /// # Errors
+    ///
+    /// The one that came, now with its path and what was being done.
     fn at(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T, DiskError>;
 }
 

@@ -27,7 +27,11 @@ pub const POINTS: &[&str] = &[
 /// Those that a run does not pass: where a folder takes the place of another.
 pub const REPLACING: &[&str] = &["folder-filled", "folder-replaced"];
 
-/// Passes the point `name`; an error only if a test asked for one.
+/// Passes the point `name`.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::StorageFull`] if a test asked for one here, never else.
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) -> io::Result<()> {
     use std::sync::OnceLock;

@@ -37,6 +37,11 @@ pub fn folder_of(path: &Path) -> &Path {
 }
 
 /// Makes a file; gives back what `write` does, and the file's digest and length.
+///
+/// # Errors
+///
+/// If something is in the place and is not to be replaced, or is a folder; else what `write` gives back, or if
+/// the disk does not take the file. Nothing half written stays, and what was there is replaced only at the end.
 pub fn file<T, E: From<DiskError>>(
     out: &Path,
     replace: bool,
@@ -54,6 +59,12 @@ pub fn file<T, E: From<DiskError>>(
 
 /// Makes a folder; `write` fills it under its temporary name. One that is there already is replaced if there
 /// is a judge and it may be.
+///
+/// # Errors
+///
+/// If something is in the place and there is no judge, or it is a file, or the judge tells why not; else what
+/// `write` gives back, or if the disk does not take the folder or its name. What was there is replaced only at
+/// the end.
 pub fn folder<T, E: From<DiskError>>(
     out: &Path,
     replace: Option<Judge>,
@@ -83,6 +94,10 @@ pub fn folder<T, E: From<DiskError>>(
 }
 
 /// Makes the folder that a file of a folder lies in, if it is not there.
+///
+/// # Errors
+///
+/// If it cannot be made: a part of its path is a file, say, or nothing may be written there.
 pub fn folder_for(file: &Path) -> Result<(), DiskError> {
     let folder = folder_of(file);
     std::fs::create_dir_all(folder).at("create the folder", folder)
@@ -116,6 +131,11 @@ fn is_there(out: &Path) -> bool {
 }
 
 /// Refuses what cannot be replaced, file or folder: for who does not know yet which of them the new one is.
+///
+/// # Errors
+///
+/// [`DiskError::is_taken`] if something is in the place and there is no judge, or it is a folder and the judge
+/// tells why not; else what the judge could not read.
 pub fn refuse_taken(out: &Path, replace: Option<Judge>) -> Result<(), DiskError> {
     match replace {
         Some(_) if !out.is_dir() => Ok(()),
@@ -124,6 +144,10 @@ pub fn refuse_taken(out: &Path, replace: Option<Judge>) -> Result<(), DiskError>
 }
 
 /// Refuses what a file cannot replace.
+///
+/// # Errors
+///
+/// [`DiskError::is_taken`] if something is in the place and is not to be replaced, or is a folder.
 pub fn refuse_file(out: &Path, replace: bool) -> Result<(), DiskError> {
     match (is_there(out), replace) {
         (false, _) => Ok(()),

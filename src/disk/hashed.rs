@@ -60,6 +60,11 @@ pub struct Unpublished {
 
 impl Unpublished {
     /// Gives the file its name; one that is there already is replaced only if asked for.
+    ///
+    /// # Errors
+    ///
+    /// If something is there that is not to be replaced, or is a folder, or if the disk refuses the name. The
+    /// temporary file is removed then.
     pub fn persist(self, path: &Path, replace: bool) -> Result<(), DiskError> {
         let persisted = if replace { self.file.persist(path) } else { self.file.persist_noclobber(path) };
         persisted.map(drop).map_err(|error| error.error).at("write", path)
@@ -68,12 +73,20 @@ impl Unpublished {
 
 impl HashedFile {
     /// Starts a file in `folder` (which must be on the file system it is later renamed within).
+    ///
+    /// # Errors
+    ///
+    /// If the folder is not there, or no file can be made in it.
     pub fn create(folder: &Path) -> Result<Self, DiskError> {
         // Read-only once published: nobody edits a blob by mistake.
         Self::create_with_mode(folder, 0o444)
     }
 
     /// Starts a file that gets these permissions, less what the umask takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create`].
     pub fn create_with_mode(folder: &Path, mode: u32) -> Result<Self, DiskError> {
         Ok(Self {
             file: temporary_in(folder, mode)?,
@@ -90,6 +103,10 @@ impl HashedFile {
     }
 
     /// Starts a file with just these permissions, whatever the umask is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create`], or if the file system refuses the permissions.
     pub fn create_with_exact_mode(folder: &Path, mode: u32) -> Result<Self, DiskError> {
         let made = Self::create_with_mode(folder, mode)?;
         let permissions = std::fs::Permissions::from_mode(mode);
@@ -118,6 +135,11 @@ impl HashedFile {
     }
 
     /// Joins the digest, makes the bytes durable.
+    ///
+    /// # Errors
+    ///
+    /// If the last bytes or a late patch cannot be written, or the disk fails to sync. The temporary file is
+    /// removed then.
     pub fn finish(self) -> Result<Unpublished, DiskError> {
         self.end(true)
     }
@@ -129,6 +151,10 @@ impl HashedFile {
     }
 
     /// Ends as [`Self::finish`], or leaves it to the system when the bytes reach the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`]; without a sync, a disk that fails later is not noticed here.
     pub fn finish_as(self, durability: Durability) -> Result<Unpublished, DiskError> {
         self.end(durability == Durability::Synced)
     }

@@ -22,6 +22,10 @@ pub enum Followed {
 }
 
 /// Follows `path`, something in the folder `root`, which is free of links itself.
+///
+/// # Errors
+///
+/// If it leads nowhere, or in a circle, or through what may not be read.
 pub fn follow(root: &Path, path: &Path) -> Result<Followed, DiskError> {
     let target = path.canonicalize().at("follow the link", path)?;
     Ok(if belongs(root, &target) { Followed::Inside(target) } else { Followed::Outside(target) })

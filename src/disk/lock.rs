@@ -28,6 +28,11 @@ pub struct Lock {
 
 impl Lock {
     /// Waits for the only lock on `path`, creating the file if needed.
+    ///
+    /// # Errors
+    ///
+    /// If what lies there is no regular file or may not be written, if another process held the lock for 30
+    /// seconds, or if the file system knows no locks.
     pub fn exclusive(path: &Path) -> Result<Self, DiskError> {
         let file = open(path)?;
         patiently(path, || file.try_lock())?;

@@ -66,7 +66,12 @@ impl Stamp {
 }
 
 impl Mapped {
-    /// Maps a regular file. Folders, pipes and devices are refused.
+    /// Maps a regular file.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, or it may not be read or mapped. Folders, pipes and devices are refused before
+    /// they are opened.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         // Asked before opening: opening a pipe would wait for a writer.
         let kind = std::fs::metadata(path).at("open", path)?;
@@ -82,6 +87,10 @@ impl Mapped {
     }
 
     /// Maps a file that was opened already; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot examine or map it.
     pub fn of_file(file: File, path: &Path) -> Result<Self, DiskError> {
         let stamp = Stamp::of(&file.metadata().at("examine", path)?);
         // An empty file cannot be mapped, and has nothing to map.

@@ -6,6 +6,10 @@ use std::path::Path;
 use super::{DiskError, IoContext};
 
 /// Makes the folder, if it is not there.
+///
+/// # Errors
+///
+/// If a link or a file is in its place, or it cannot be made.
 pub fn make(folder: &Path) -> Result<(), DiskError> {
     match std::fs::symlink_metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

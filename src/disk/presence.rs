@@ -26,6 +26,11 @@ pub struct Presence {
 
 impl Presence {
     /// Says so in the file `path`, creating it if needed. `clean` is called first if nobody else is at work.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened or locked, if another process that cleans holds it for 30 seconds, or if
+    /// `clean` fails. A file system without locks is no error: nothing is cleaned there.
     pub fn enter(path: &Path, clean: impl FnOnce() -> Result<(), DiskError>) -> Result<Self, DiskError> {
         let file = open(path)?;
         match file.try_lock() {

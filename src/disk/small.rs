@@ -6,8 +6,12 @@ use std::path::Path;
 
 use super::{DiskError, IoContext};
 
-/// The bytes of a regular file of at most `most`. Pipes, devices and folders are refused before anything
-/// is opened: a pipe would wait for a writer, a device may never end. `doing` is what errors call it.
+/// The bytes of a regular file of at most `most`. `doing` is what errors call it.
+///
+/// # Errors
+///
+/// If there is no such file, it may not be read, or it has more than `most` bytes. Pipes, devices and folders
+/// are refused before anything is opened: a pipe would wait for a writer, a device may never end.
 pub fn read_small(doing: &'static str, path: &Path, most: u64) -> Result<Vec<u8>, DiskError> {
     let kind = fs::metadata(path).at(doing, path)?.file_type();
     if !kind.is_file() {
@@ -29,6 +33,10 @@ pub fn read_small(doing: &'static str, path: &Path, most: u64) -> Result<Vec<u8>
 }
 
 /// As [`read_small`], as text.
+///
+/// # Errors
+///
+/// As [`read_small`], and if the bytes are no UTF-8.
 pub fn read_small_text(doing: &'static str, path: &Path, most: u64) -> Result<String, DiskError> {
     String::from_utf8(read_small(doing, path, most)?)
         .map_err(|error| Error::new(ErrorKind::InvalidData, error.utf8_error()))

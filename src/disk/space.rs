@@ -9,13 +9,22 @@ use super::{DiskError, IoContext, fault};
 const WORTH_KEEPING: u64 = 1 << 20;
 
 /// Bytes that a file of ours may still take up on the file system of `folder`.
+///
+/// # Errors
+///
+/// If there is no such folder, or it may not be asked.
 pub fn available(folder: &Path) -> Result<u64, DiskError> {
     let system =
         rustix::fs::statvfs(folder).map_err(std::io::Error::from).at("ask for the room in", folder)?;
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// Fails unless `needed` bytes fit into `folder`.
+/// Checks that `needed` bytes fit into `folder`.
+///
+/// # Errors
+///
+/// [`DiskError::is_full`] if fewer are free, with both numbers; else if there is no such folder, or its file
+/// system cannot be asked.
 pub fn check(folder: &Path, needed: u64) -> Result<(), DiskError> {
     if !folder.is_dir() {
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder");

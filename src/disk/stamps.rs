@@ -94,6 +94,11 @@ impl Stamps {
     }
 
     /// Saves what is new to `path`, beside what others saved there.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be replaced. What others saved there and cannot be read is no error: it is learnt
+    /// again.
     pub fn save(&self, path: &Path) -> Result<(), DiskError> {
         if !self.changed.load(Ordering::Relaxed) {
             return Ok(());

@@ -6,6 +6,10 @@ use super::{DiskError, IoContext};
 
 /// The first file below `folder`, by its path from there, that is not one of those that `belongs` knows.
 /// Links are files here, not followed; a path that is no text belongs nowhere.
+///
+/// # Errors
+///
+/// If the folder, or one below it, cannot be listed.
 pub fn first(folder: &Path, belongs: &dyn Fn(&str) -> bool) -> Result<Option<String>, DiskError> {
     below(folder, "", belongs)
 }

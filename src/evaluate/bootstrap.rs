@@ -57,6 +57,11 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 /// The statistic of every draw, in the order of the draws. `purpose` names the random stream.
+///
+/// # Errors
+///
+/// [`EvaluateError::NoOutcomes`] of a stratum without cases; [`EvaluateError::Pairing`] of one with other
+/// numbers of scores on its two sides.
 pub fn resample(strata: &[Stratum], purpose: &[&str]) -> Result<Vec<f64>, EvaluateError> {
     for stratum in strata {
         let n = stratum.ours.len();

@@ -162,8 +162,11 @@ impl<'c, E> Search<'c, '_, E> {
     }
 }
 
-/// The cases that overlap with any of the texts, in their order. `go_on` is asked now and then, and its
-/// error ends the search.
+/// The cases that overlap with any of the texts, in their order. `go_on` is asked now and then.
+///
+/// # Errors
+///
+/// That of `go_on`, which ends the search. The search itself never fails.
 pub fn overlapping<E>(
     cases: &[Case],
     texts: &[&[u8]],

@@ -55,6 +55,11 @@ pub enum Standing {
 
 /// Tests that the mean over the strata of `sign` times the statistic is at least `sign` times `demanded`:
 /// `sign` is -1 where less is better.
+///
+/// # Errors
+///
+/// [`EvaluateError::NoOutcomes`] without a stratum; [`EvaluateError::Pairing`] of one with other numbers of
+/// scores on its two sides. Too few cases are no error: they show nothing.
 pub fn test(strata: &[Stratum], demanded: f64, sign: f64, purpose: &[&str]) -> Result<Test, EvaluateError> {
     if strata.is_empty() {
         return Err(EvaluateError::NoOutcomes);

@@ -35,19 +35,42 @@ pub trait Examinee {
     /// One answer for each prompt, in order: at most `max_tokens` tokens, and none after a stop text.
     /// Output that is not UTF-8 is handed over with U+FFFD in its place: a model that breaks its text
     /// is wrong, not a reason to stop.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be opened, if a prompt is empty or leaves no room for a token, or cannot be cut into
+    /// tokens, or if a logit is no number. Then no prompt is answered.
     fn generate(&self, prompts: &[&str], options: &Options) -> Result<Vec<String>, Trouble>;
 
     /// How likely each continuation of each question is.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be opened, if the longest continuation of a question does not fit behind its
+    /// context, if one has no tokens, or if a logit is no number.
     fn likelihoods(&self, questions: &[Question]) -> Result<Vec<Vec<Likelihood>>, Trouble>;
 
     /// How likely each text is, read in the windows that the options say.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be opened, if a window is longer than the model's context, if a text has no
+    /// beginning or cannot be cut into tokens, or if a logit is no number.
     fn read(&self, texts: &[&str], options: &Options) -> Result<Vec<Reading>, Trouble>;
 
     /// How far its predictions for each text are from those of the model it is a rounding of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], of either model, if their tokenizers differ, or if there is no model that it is a
+    /// rounding of.
     fn diverge(&self, texts: &[&str], options: &Options) -> Result<Vec<Divergence>, Trouble>;
 
-    /// What it takes to make `new` tokens after a prompt of `prompt` tokens; models that are tables take
-    /// nothing that could be told.
+    /// What it takes to make `new` tokens after a prompt of `prompt` tokens.
+    ///
+    /// # Errors
+    ///
+    /// If they are more than the model's context, or if it is a table: what that takes cannot be told.
     fn resources(&self, prompt: u64, new: u64) -> Result<Resources, Trouble> {
         Err(format!("no telling what {new} tokens after {prompt} take").into())
     }
@@ -161,7 +184,11 @@ pub trait Measure: Sync {
     /// The options it takes.
     const OPTIONS: &'static [&'static str];
 
-    /// What is wrong with a case, as a phrase after "line N of the suite ".
+    /// Checks a case.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as a phrase after "line N of the suite ".
     fn check(case: &Self::Case) -> Result<(), String>;
 
     /// What makes a case this one: two with the same would count twice.
@@ -173,6 +200,10 @@ pub trait Measure: Sync {
     }
 
     /// Asks: one outcome for each case.
+    ///
+    /// # Errors
+    ///
+    /// What the model says of the first question that it cannot answer.
     fn ask(
         cases: &[Self::Case],
         model: &dyn Examinee,
@@ -201,19 +232,45 @@ pub trait Evaluator: Sync {
     /// The options it takes.
     fn options(&self) -> &'static [&'static str];
     /// Checks a case; what it asks.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as a phrase after "line N of the suite ": a field is missing, unknown or of
+    /// another type, or the evaluator makes nothing of it.
     fn check(&self, case: &Value) -> Result<String, String>;
     /// What it takes to be asked a case.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::OtherKind`] of a case of another evaluator.
     fn room(&self, case: &Case, options: &Options) -> Result<Room, EvaluateError>;
     /// Asks and judges some cases.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Model`] if the model cannot answer, [`EvaluateError::Answers`] if there is not one
+    /// answer for each case, [`EvaluateError::Unwritable`] of an outcome with a number that is none, or one
+    /// that is longer than a line may be; [`EvaluateError::OtherKind`].
     fn ask(
         &self,
         cases: &[Case],
         model: &dyn Examinee,
         options: &Options,
     ) -> Result<Vec<Outcome>, EvaluateError>;
-    /// Judges a recorded outcome again: refuses one that does not follow from what it says was done.
+    /// Judges a recorded outcome again.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Verdict`] if it does not follow from what it says was done;
+    /// [`EvaluateError::Unreadable`] or [`EvaluateError::OtherKind`] if it, or the case, is of another
+    /// evaluator.
     fn rejudge(&self, case: &Case, outcome: &Outcome, options: &Options) -> Result<(), EvaluateError>;
     /// What an outcome gives to each metric.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::NotFinite`] of a value or weight that is no number; [`EvaluateError::Unreadable`] of an
+    /// outcome of another evaluator.
     fn scores(&self, outcome: &Outcome) -> Result<Vec<Score>, EvaluateError>;
 
     /// The metric called `name`, and its place.
@@ -222,6 +279,10 @@ pub trait Evaluator: Sync {
     }
 
     /// The metrics, from the outcomes alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::scores`], and [`EvaluateError::NoOutcomes`] if there are none, or if they weigh nothing.
     fn recompute(&self, outcomes: &[Outcome]) -> Result<Metrics, EvaluateError> {
         let scores: Vec<Vec<Score>> =
             outcomes.iter().map(|outcome| self.scores(outcome)).collect::<Result<_, _>>()?;
@@ -232,8 +293,13 @@ pub trait Evaluator: Sync {
         self.metrics().iter().enumerate().map(metric).collect()
     }
 
-    /// Judges recorded outcomes again and recomputes the metrics: refuses outcomes of other cases,
-    /// cut, reordered or doubled, and verdicts that do not follow from what was done.
+    /// Judges recorded outcomes again and recomputes the metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::OtherCase`] of outcomes of other cases, cut, reordered or doubled;
+    /// [`EvaluateError::Verdict`] of one that does not follow from what was done; else as [`Self::rejudge`] and
+    /// [`Self::recompute`].
     fn recheck(
         &self,
         suite: &Suite,

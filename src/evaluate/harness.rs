@@ -108,6 +108,12 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, EvaluateError> {
 
 /// Reads and checks what was brought: one outcome for each document, in the order of the samples.
 /// `artifact` is the model they must be of.
+///
+/// # Errors
+///
+/// [`EvaluateError::Harness`] if the plan names no task, if a file has more than [`MAX_FILE`] bytes or is none
+/// of the harness's, if the results are of another model, task version or number of shots, if the samples are
+/// not as many, or not those, that the results say, or if the results do not follow from them.
 pub fn read(
     results: &[u8],
     samples: &[u8],

@@ -35,7 +35,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An evaluator's outcome of a case. Numbers that are no numbers are refused.
+    /// An evaluator's outcome of a case.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Unwritable`] of a number that is none or beyond 2^53 - 1, and of an outcome of about 1
+    /// MiB or more.
     pub fn new(id: &Name, outcome: &impl Serialize) -> Result<Self, EvaluateError> {
         let unwritable = |why: String| EvaluateError::Unwritable { id: id.to_string(), why };
         let bytes = canonical::to_vec(outcome).map_err(|error| unwritable(error.to_string()))?;
@@ -47,6 +52,10 @@ impl Outcome {
     }
 
     /// The outcome as its evaluator's own type.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Unreadable`] if it is of another evaluator, or of another version of it.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, EvaluateError> {
         T::deserialize(&self.body)
             .map_err(|error| EvaluateError::Unreadable { id: self.id.to_string(), why: error.to_string() })
@@ -81,6 +90,10 @@ pub type Metrics = BTreeMap<String, Metric>;
 
 impl Metric {
     /// What these scores come to.
+    ///
+    /// # Errors
+    ///
+    /// As [`ratio`].
     pub fn of(scores: &[Score], values: Values) -> Result<Self, EvaluateError> {
         let n = scores.len() as u64;
         let ratio = ratio(scores)?;
@@ -101,6 +114,10 @@ impl Values {
 }
 
 /// The sum of the values over the sum of the weights.
+///
+/// # Errors
+///
+/// [`EvaluateError::NoOutcomes`] if there are no scores, or if their weights are 0 together.
 pub fn ratio(scores: &[Score]) -> Result<f64, EvaluateError> {
     let value: f64 = scores.iter().map(|score| score.value).sum();
     let weight: f64 = scores.iter().map(|score| score.weight).sum();
@@ -130,7 +147,13 @@ pub fn to_jsonl(outcomes: &[Outcome]) -> Vec<u8> {
     out
 }
 
-/// Reads an outcomes file; refuses any spelling but [`to_jsonl`]'s, and a case that is there twice.
+/// Reads an outcomes file.
+///
+/// # Errors
+///
+/// [`EvaluateError::NoOutcomes`] of an empty file; [`EvaluateError::Domain`] of more than [`MAX_OUTCOMES`]
+/// bytes or [`MAX_CASES`] lines; [`EvaluateError::Outcomes`] of the first line that is no outcome, has more
+/// than 1 MiB, is spelled otherwise than by [`to_jsonl`], or is about a case that was there.
 pub fn from_jsonl(bytes: &[u8]) -> Result<Vec<Outcome>, EvaluateError> {
     if bytes.is_empty() {
         return Err(EvaluateError::NoOutcomes);
@@ -173,6 +196,10 @@ fn too_many(what: &'static str, found: usize, most: usize) -> Result<(), Evaluat
 }
 
 /// Refuses outcomes that are not of exactly the suite's cases, in the suite's order.
+///
+/// # Errors
+///
+/// [`EvaluateError::OtherCase`] of the first place where they differ.
 pub fn match_suite(suite: &Suite, outcomes: &[Outcome]) -> Result<(), EvaluateError> {
     for position in 0..suite.cases.len().max(outcomes.len()) {
         let expected = suite.cases.get(position).map(|case| &case.id);
@@ -186,6 +213,10 @@ pub fn match_suite(suite: &Suite, outcomes: &[Outcome]) -> Result<(), EvaluateEr
 }
 
 /// Refuses metrics that are not, to the last bit, those recomputed.
+///
+/// # Errors
+///
+/// [`EvaluateError::Metric`] of the first by name that differs, or that only one of them has.
 pub fn match_metrics(recorded: &Metrics, recomputed: &Metrics) -> Result<(), EvaluateError> {
     let names: std::collections::BTreeSet<&String> = recorded.keys().chain(recomputed.keys()).collect();
     for name in names {
@@ -218,6 +249,10 @@ pub fn asked(outcomes: &[Outcome]) -> Option<Sha256> {
 }
 
 /// Refuses outcomes of two models that are not of the same cases in the same order, asked alike.
+///
+/// # Errors
+///
+/// [`EvaluateError::Pairing`], with the first case that differs, or with both numbers if one has more.
 pub fn match_pair(one: &[Outcome], other: &[Outcome]) -> Result<(), EvaluateError> {
     if one.len() != other.len() {
         return Err(EvaluateError::Pairing(format!("{} outcomes against {}", one.len(), other.len())));

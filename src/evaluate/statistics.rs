@@ -40,6 +40,11 @@ pub struct PairedComparison {
 
 impl PairedComparison {
     /// From the counts.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::NoOutcomes`] if `n` is 0; [`EvaluateError::Pairing`] if more were won and lost than
+    /// there are, or `n` is more than 2^40.
     pub fn from_counts(n: u64, wins: u64, losses: u64) -> Result<Self, EvaluateError> {
         check_counts(n, wins, losses)?;
         let cases = n as f64;
@@ -58,12 +63,20 @@ impl PairedComparison {
     }
 
     /// Tango's score interval of the difference at a two-sided `confidence`.
+    ///
+    /// # Errors
+    ///
+    /// As [`tango`].
     pub fn interval(&self, confidence: f64) -> Result<(f64, f64), EvaluateError> {
         tango(self.n, self.wins, self.losses, confidence)
     }
 }
 
 /// Compares verdicts on the same cases in the same order.
+///
+/// # Errors
+///
+/// [`EvaluateError::Pairing`] unless both are as long, [`EvaluateError::NoOutcomes`] if they are empty.
 pub fn compare_paired(candidate: &[bool], other: &[bool]) -> Result<PairedComparison, EvaluateError> {
     if candidate.len() != other.len() {
         return Err(EvaluateError::Pairing(format!("{} verdicts against {}", candidate.len(), other.len())));
@@ -187,6 +200,11 @@ fn check_confidence(confidence: f64) -> Result<f64, EvaluateError> {
 }
 
 /// Wilson's score interval of the share `right / n` at a two-sided `confidence`.
+///
+/// # Errors
+///
+/// [`EvaluateError::NoOutcomes`] if `n` is 0; [`EvaluateError::Pairing`] if `right` is more than that, or `n`
+/// more than 2^40; [`EvaluateError::Domain`] of a `confidence` that is not between 0 and 1, both excluded.
 pub fn wilson(right: u64, n: u64, confidence: f64) -> Result<(f64, f64), EvaluateError> {
     check_counts(n, right, 0)?;
     let z = check_confidence(confidence)?;
@@ -198,6 +216,11 @@ pub fn wilson(right: u64, n: u64, confidence: f64) -> Result<(f64, f64), Evaluat
 }
 
 /// Tango's score interval of (wins - losses) / n at a two-sided `confidence`.
+///
+/// # Errors
+///
+/// As [`PairedComparison::from_counts`] of the counts; [`EvaluateError::Domain`] of a `confidence` that is not
+/// between 0 and 1, both excluded.
 pub fn tango(n: u64, wins: u64, losses: u64, confidence: f64) -> Result<(f64, f64), EvaluateError> {
     check_counts(n, wins, losses)?;
     let z = check_confidence(confidence)?;
@@ -239,6 +262,10 @@ fn bisect(mut low: f64, mut high: f64, holds: impl Fn(f64) -> bool) -> f64 {
 }
 
 /// Holm's step-down adjusted p values, in the order given: reject those not above the level.
+///
+/// # Errors
+///
+/// [`EvaluateError::Domain`] of one that is not from 0 to 1.
 pub fn holm(p_values: &[f64]) -> Result<Vec<f64>, EvaluateError> {
     if let Some(bad) = p_values.iter().find(|p| !(0.0..=1.0).contains(*p)) {
         let found = bad.to_string();

@@ -82,6 +82,10 @@ impl Suite {
     }
 
     /// Reads a suite file as the cases of an evaluator.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::Disk`] if there is no such file, or it cannot be read; else as [`Self::parse`].
     pub fn read(evaluator: &dyn Evaluator, path: &Path) -> Result<Self, EvaluateError> {
         let mapped = Mapped::open(path)?;
         too_large("bytes", mapped.as_ref().len(), MAX_SUITE)?;
@@ -91,6 +95,12 @@ impl Suite {
     }
 
     /// Reads the bytes of a suite file.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluateError::EmptySuite`]; [`EvaluateError::SuiteTooLarge`] of more than [`MAX_SUITE`] bytes or
+    /// [`MAX_CASES`] cases; [`EvaluateError::Suite`] of the first line that is no case of the evaluator, or has
+    /// the id of an earlier one, or asks the same.
     pub fn parse(evaluator: &dyn Evaluator, bytes: &[u8]) -> Result<Self, EvaluateError> {
         too_large("bytes", bytes.len(), MAX_SUITE)?;
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);

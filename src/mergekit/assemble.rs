@@ -65,12 +65,21 @@ pub fn named(config: &Config) -> Vec<&Located<String>> {
 }
 
 /// The model that the child is like: the base, or the first one named.
+///
+/// # Errors
+///
+/// If the configuration names no model.
 pub fn like(config: &Config) -> Result<&str, Diagnostic> {
     let nobody = || Diagnostic::error("no model is named", 0..0).expected("expected at least one model");
     named(config).first().map(|model| model.value.as_str()).ok_or_else(nobody)
 }
 
 /// Plans the child; the models are those that [`named`] lists.
+///
+/// # Errors
+///
+/// The first mistake, with its place: a method or parameter that the operator does not take, a tensor that a
+/// model has not or in another shape, or layers that cannot stand in one child.
 pub fn assemble(config: &Config, models: &Views<'_>) -> Result<Assembly, Diagnostic> {
     let like = like(config)?.to_owned();
     let operator = operator_of(config)?;

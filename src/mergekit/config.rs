@@ -68,7 +68,12 @@ pub struct Source {
 /// Longest text that is read.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Reads a configuration; the mistakes in the order of the file.
+/// Reads a configuration.
+///
+/// # Errors
+///
+/// Its mistakes, in the order of the file; one alone if it has more than 1 MiB or is no YAML that
+/// [`yaml::read`] takes.
 pub fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
     if text.len() > MAX_BYTES {
         let message = format!("{} bytes are too many for a merge", text.len());

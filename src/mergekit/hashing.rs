@@ -44,6 +44,10 @@ impl Memory {
     }
 
     /// Saves what is new.
+    ///
+    /// # Errors
+    ///
+    /// If the file or its folder cannot be written.
     pub fn save(&self) -> Result<(), DiskError> {
         let Some(path) = &self.path else { return Ok(()) };
         if let Some(folder) = path.parent() {

@@ -45,6 +45,17 @@ impl Options {
 const MAX_CONFIG: u64 = 4 << 20;
 
 /// Reads the configuration at `path` and carries it out.
+///
+/// # Errors
+///
+/// [`MergeError::Config`] of mistakes in the configuration, or of models that do not go together as it says;
+/// [`MergeError::Named`], [`MergeError::Whole`], [`MergeError::Overwrite`] or [`MergeError::Disk`] of a place
+/// where the child cannot go; [`MergeError::Model`] or [`MergeError::Adapter`] of an input that cannot be
+/// opened.
+///
+/// While tensors are made, [`MergeError::Operator`] of a value that is infinite or no number, or that the
+/// encoding cannot hold, and if the disk fails or it was cancelled; then [`MergeError::Changed`] of an input
+/// that is not what it was. Nothing half written stays.
 pub fn merge(
     path: &Path,
     out: &Path,

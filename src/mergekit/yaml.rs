@@ -117,6 +117,12 @@ impl Node {
 }
 
 /// Reads a text with one document.
+///
+/// # Errors
+///
+/// The first mistake, with its place: text that is no YAML, no document or a second one, a tag, a merge key, a
+/// key that is no text or comes twice, an alias of what it is part of, more than 50,000 values, or values
+/// nested deeper than 32.
 pub fn read(text: &str) -> Result<Node, Diagnostic> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),

@@ -142,6 +142,11 @@ impl Package {
     }
 
     /// Buffers that its children get as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferError::Unknown`] of the first buffer of a known network that does not follow from its
+    /// configuration.
     pub fn carried_buffers(&self) -> Result<Vec<Buffer>, BufferError> {
         if self.config.is_err() {
             return Ok(self.weights.buffers().to_vec());
@@ -191,6 +196,10 @@ pub fn receipts<'p>(carried: &[Buffer], models: impl IntoIterator<Item = &'p Pac
 }
 
 /// Whether a child like `first` can be made of `second`, too, as far as buffers go.
+///
+/// # Errors
+///
+/// As [`Package::carried_buffers`] of either, and as [`same`].
 pub fn agree(first: (&str, &Package), second: (&str, &Package)) -> Result<(), BufferError> {
     first.1.carried_buffers()?;
     second.1.carried_buffers()?;
@@ -198,6 +207,10 @@ pub fn agree(first: (&str, &Package), second: (&str, &Package)) -> Result<(), Bu
 }
 
 /// Whether two models have the same buffers; those that follow from a configuration are no difference.
+///
+/// # Errors
+///
+/// [`BufferError::Different`] or [`BufferError::OnlyOne`] of the first that is not the same in both.
 pub fn same(first: (&str, &Package), second: (&str, &Package)) -> Result<(), BufferError> {
     let known = first.1.config.is_ok() || second.1.config.is_ok();
     let matter = |package: &'_ Package| -> Vec<Buffer> {

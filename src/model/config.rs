@@ -74,6 +74,12 @@ const OTHER_SIDE: u64 = 2;
 
 impl ModelConfig {
     /// Checks every field and every relation between fields.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be: a size of 0, a `kv_head_count` that does not divide `head_count`, an odd
+    /// `head_dim`, a `rope_theta` or `rms_norm_epsilon` that is not finite and more than 0, or what the variant
+    /// cannot have.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -105,6 +111,11 @@ impl ModelConfig {
 
     /// Checks, too, that it is a network SLM1 has words for: it is of the plain variant, and its heads are as
     /// wide as the residual stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::validate`]; else the first difference from the plain variant, or a `hidden_size` that is not
+    /// `head_count` times `head_dim`.
     pub fn validate_plain(&self) -> Result<(), ConfigError> {
         self.validate()?;
         // First what no other width would mend.
@@ -116,6 +127,10 @@ impl ModelConfig {
 
     /// Checks every field, and that heads are as wide together as the residual stream: what a header of SLM1, which
     /// has no words for any other variant, can get wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::validate`]; else a `hidden_size` that is not `head_count` times `head_dim`.
     pub fn validate_header(&self) -> Result<(), ConfigError> {
         self.validate()?;
         self.validate_width()
@@ -170,8 +185,13 @@ impl ModelConfig {
 /// Every tensor of the network in storage order: embeddings, blocks from the first to the last,
 /// final norm, output matrix.
 ///
-/// The list is as long as [`ModelConfig::tensor_count`] says: check that first if the configuration
-/// comes from a file. Fails only if a product does not fit.
+/// The list is as long as [`ModelConfig::tensor_count`] says: check that first if the configuration comes from
+/// a file.
+///
+/// # Errors
+///
+/// [`ShapeError::Overflow`] if a product does not fit, [`ShapeError::Zero`] of a size of 0, which
+/// [`ModelConfig::validate`] refuses.
 pub fn tensor_table(config: &ModelConfig) -> Result<Vec<TensorSpec>, ShapeError> {
     let hidden = config.hidden_size as usize;
     let vocab = config.vocab_size as usize;

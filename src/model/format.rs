@@ -84,6 +84,10 @@ pub trait Format: Sync {
     /// Whether a file that begins like this is probably one.
     fn sniff(&self, head: &[u8]) -> bool;
     /// Reads and checks one.
+    ///
+    /// # Errors
+    ///
+    /// What the format's own error says: what is wrong, and where in the file. Elements are not looked at.
     fn read(&self, bytes: SharedBytes) -> Result<Package, ModelError>;
 }
 
@@ -184,6 +188,11 @@ impl Format for Safetensors {
 pub static FORMATS: &[&dyn Format] = &[&Slm1, &Gguf, &Safetensors];
 
 /// Reads a model that can be run and bred: an SLM1 file.
+///
+/// # Errors
+///
+/// [`ModelError::UnknownFormat`] of bytes that are no model, [`ModelError::Foreign`] of one of another format,
+/// [`ModelError::Slm1`] as [`slm1::read::read`].
 pub fn open_bytes(bytes: SharedBytes) -> Result<Checkpoint, ModelError> {
     let format = sniff((*bytes).as_ref())?;
     if format.name() == slm1::NAME {
@@ -193,6 +202,10 @@ pub fn open_bytes(bytes: SharedBytes) -> Result<Checkpoint, ModelError> {
 }
 
 /// Reads a model of any known format.
+///
+/// # Errors
+///
+/// [`ModelError::UnknownFormat`] of bytes that are no model; else as [`Format::read`].
 pub fn open_package_bytes(bytes: SharedBytes) -> Result<Package, ModelError> {
     sniff((*bytes).as_ref())?.read(bytes)
 }
@@ -234,7 +247,11 @@ pub(super) fn read_named(path: &std::path::Path, bytes: SharedBytes) -> Result<P
     }
 }
 
-/// Maps and reads a file; an error names the path.
+/// Maps and reads a file.
+///
+/// # Errors
+///
+/// [`ModelError::Disk`] if there is no such file, or it cannot be read; else as [`open_bytes`], with the path.
 #[cfg(feature = "engine")]
 pub fn open(path: &std::path::Path) -> Result<Opened, ModelError> {
     let mapped = std::sync::Arc::new(crate::disk::mmap::Mapped::open(path)?);

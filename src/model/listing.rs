@@ -61,6 +61,11 @@ struct Document {
 
 impl Listing {
     /// A model of these files.
+    ///
+    /// # Errors
+    ///
+    /// If there are none or more than 250,000, if one is no path inside a folder, and if two are one name, also
+    /// where case or composition of letters does not count.
     pub fn new(mut files: Vec<ListedFile>) -> Result<Self, ListingError> {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         if files.is_empty() || files.len() > MOST_FILES {
@@ -97,6 +102,10 @@ impl Listing {
     }
 
     /// Reads the document, which has one spelling.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such document, or not in its one spelling; else as [`Self::new`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ListingError> {
         let document: Document =
             canonical::from_slice(bytes).map_err(|error| ListingError(error.to_string()))?;

@@ -40,7 +40,13 @@ fn named(path: &Path, error: ModelError) -> ModelError {
     ModelError::InFile { path: path.to_owned(), source: Box::new(error) }
 }
 
-/// Opens a model of any format, a file or a folder; an error names the path.
+/// Opens a model of any format, a file or a folder.
+///
+/// # Errors
+///
+/// [`ModelError::Disk`] if there is nothing, or it cannot be read; else [`ModelError::InFile`] with the path
+/// and what is wrong there, [`ModelError::UnknownFormat`] of a file of no format that is known. Elements are
+/// not looked at, but in a trained source.
 pub fn open_package(path: &Path) -> Result<OpenedPackage, ModelError> {
     if path.is_dir() {
         return open_at(&Place::folder(path)).map_err(|error| named(path, error));
@@ -66,6 +72,11 @@ fn open_at(place: &Place) -> Result<OpenedPackage, ModelError> {
 /// Opens a model by its list of files; `files` says where each of them is, `name` is what errors call
 /// the model. What is read into memory is checked against the list here; what is mapped was hashed by
 /// whoever located it.
+///
+/// # Errors
+///
+/// [`ModelError::InFile`] with the name and what is wrong there, [`ModelError::OtherFile`] of a file that was
+/// read and is not the one that is listed.
 pub fn open_listed(
     name: &Path,
     listing: &Listing,
@@ -86,7 +97,12 @@ pub fn open_listed(
     Ok(opened)
 }
 
-/// The names of the files that make the model or the adapter in a folder; an error names the path.
+/// The names of the files that make the model or the adapter in a folder.
+///
+/// # Errors
+///
+/// [`ModelError::InFile`] with the path: as [`trained::read::names`] of a folder with a manifest, as
+/// [`huggingface::folder::names`] of any other. Of an adapter never: its files need not be there.
 pub fn names_in(folder: &Path) -> Result<Vec<String>, ModelError> {
     if peft::is_one(folder) {
         return Ok(peft::FILES.map(str::to_owned).to_vec());

@@ -39,6 +39,12 @@ pub enum OverwriteError {
 
 /// Refuses a place that is the working directory or an input, holds one of them, or is a file in an
 /// input's folder.
+///
+/// # Errors
+///
+/// [`OverwriteError::Here`] of the working directory, [`OverwriteError::Holds`] of a folder that it or an input
+/// lies in, [`OverwriteError::Input`] of an input or a file of one. A place where nothing is, and an input that
+/// is not there, are fine.
 pub fn check<'a>(out: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), OverwriteError> {
     let Ok(place) = out.canonicalize() else { return Ok(()) };
     if let Ok(here) = std::env::current_dir().and_then(|here| here.canonicalize()) {

@@ -109,6 +109,14 @@ impl Package {
 
     /// The model as one that can be run: where every tensor of the network is there in its shape, every
     /// other one is known to say nothing new, and text becomes ids the network has.
+    ///
+    /// # Errors
+    ///
+    /// [`Unrunnable::Config`], [`Unrunnable::Tokenizer`] or [`Unrunnable::Names`] of what is not known of it;
+    /// [`Unrunnable::Vocabulary`] of more ids than the matrix has rows; [`Unrunnable::Count`],
+    /// [`Unrunnable::Missing`] or [`Unrunnable::Shape`] of a tensor that the network needs;
+    /// [`Unrunnable::Buffer`], [`Unrunnable::Stranger`] or [`Unrunnable::Untied`] of one that says something
+    /// else.
     pub fn checkpoint(&self) -> Result<Checkpoint, Unrunnable> {
         let config = self.config.clone().map_err(Unrunnable::Config)?;
         let tokenizer = self.tokenizer.clone().map_err(Unrunnable::Tokenizer)?;

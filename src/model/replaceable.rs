@@ -34,6 +34,10 @@ const BESIDE: [&str; 11] = [
 
 /// Why a folder may not be replaced by a model's folder: what is in it, as the rest of a sentence that
 /// begins with "it"; nothing if it may.
+///
+/// # Errors
+///
+/// If the folder cannot be listed. What is in it is no error.
 pub fn why_not(folder: &Path) -> Result<Option<String>, DiskError> {
     let of_training = || trained::read::names(folder).unwrap_or_default().into_iter().collect();
     let listed: BTreeSet<String> =

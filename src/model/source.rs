@@ -197,11 +197,21 @@ impl SourceManifest {
     }
 
     /// Reads a manifest file.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Disk`] if there is no such file, it cannot be read, or it has more than 64 KiB; else as
+    /// [`Self::parse`].
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         Self::parse(&read_small("read the source manifest", path, MAX_BYTES)?, path)
     }
 
     /// Parses a manifest; `path` is only for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NotUtf8`] or [`SourceError::Syntax`] with line and column; [`SourceError::Contradiction`]
+    /// if what it says of the training does not go with its kind.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, SourceError> {
         let path = path.to_owned();
         let text = match std::str::from_utf8(bytes) {
@@ -251,6 +261,10 @@ impl SourceManifest {
     }
 
     /// Refuses a model that is not the one this is about.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceMismatch`] of the first of these that disagrees.
     pub fn check(&self, bytes: u64, sha256: &Sha256, blake3: &Digest) -> Result<(), SourceMismatch> {
         let claim = &self.artifact;
         same("bytes", &claim.bytes, &bytes)?;

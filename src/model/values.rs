@@ -47,6 +47,10 @@ const PIECE: usize = 1 << 20;
 const TOGETHER: usize = 4096;
 
 /// Checks every weight and scale of a model.
+///
+/// # Errors
+///
+/// [`ValueError`] of the first weight that is not finite, or scale that is not finite and more than 0.
 pub fn validate_values(weights: &Weights) -> Result<(), ValueError> {
     let pieces: Vec<_> = weights
         .infos()

@@ -32,12 +32,26 @@ pub struct Planned {
 /// A model being written, tensor after tensor in the planned order.
 pub trait ModelWriter {
     /// Writes the next bytes of the current tensor's payload.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Length`] of more than the tensor has, [`WriteError::Count`] if all tensors are finished,
+    /// [`WriteError::Value`] of a number that the format does not take, [`WriteError::Io`] if the place fails.
     fn payload(&mut self, bytes: &[u8]) -> Result<(), WriteError>;
 
     /// Writes the current tensor's separate scales (empty if it has none) and goes on to the next.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Length`] of a payload or scales that are not those that the tensor has,
+    /// [`WriteError::Count`] if all are finished, [`WriteError::Io`] if the place fails.
     fn finish_tensor(&mut self, scales: &[u8]) -> Result<(), WriteError>;
 
     /// Ends the model. What was written is one only after this.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Count`] if tensors are missing, [`WriteError::Io`] if the place fails.
     fn finish(&mut self) -> Result<(), WriteError>;
 }
 

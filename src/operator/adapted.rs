@@ -23,8 +23,12 @@ pub struct Adapted<'a> {
 }
 
 impl<'a> Adapted<'a> {
-    /// Puts an adapter on a model of any format, after all checks. A tensor that follows from others is made
-    /// of those again, so a change of it would be lost.
+    /// Puts an adapter on a model of any format, after all checks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`], and [`AdapterError::Follows`] if the adapter changes a tensor that follows from
+    /// others: it is made of those again, so a change of it would be lost.
     pub fn on(package: &'a Package, adapter: &'a Adapter) -> Result<Self, AdapterError> {
         let adapted = Self::new(&package.weights, &AdapterIdentity::of_package(package), adapter)?;
         let own: HashSet<&str> = package.own_tensors().map(|info| info.name.as_str()).collect();
@@ -37,6 +41,12 @@ impl<'a> Adapted<'a> {
     /// Puts an adapter on a model, whose five identity fields are `identity`, after all checks: that
     /// the adapter is for this model, that its tensors fit, that every number in it is finite. Whether
     /// sums are finite is seen when they are read, by whoever reads them.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::OtherModel`], [`AdapterError::UnknownTensor`] or [`AdapterError::OtherShape`] of an
+    /// adapter for another model; [`AdapterError::Damaged`], [`AdapterError::NotFinite`] or
+    /// [`AdapterError::Index`] of one that cannot be used on any.
     pub fn new(
         base: &'a dyn Tensors,
         identity: &AdapterIdentity,
@@ -50,6 +60,11 @@ impl<'a> Adapted<'a> {
 
 /// The tensors of a model as f32 in memory, under the names they have: for tests of it, which need all of
 /// it. `name` is what errors call the model, `format` what its weights say they came from.
+///
+/// # Errors
+///
+/// [`OperatorError::InputNotFinite`] of the first element that is infinite or no number;
+/// [`OperatorError::Missing`] if a tensor has a shape and no elements to read.
 pub fn in_memory(tensors: &dyn Tensors, format: &'static str, name: &str) -> Result<Weights, OperatorError> {
     let (mut infos, mut bytes) = (Vec::new(), Vec::new());
     for (tensor, shape) in tensors.shapes() {

@@ -84,6 +84,10 @@ impl Misfit {
 }
 
 /// Refuses a model with layers of which it could not be told which ones are meant.
+///
+/// # Errors
+///
+/// [`Misfit::Places`] with the first two of the places where it numbers layers.
 pub fn one_place<'a>(model: &str, tensors: impl IntoIterator<Item = &'a str>) -> Result<(), Misfit> {
     let mut stems = stems(tensors).into_iter();
     let (Some(first), Some(second)) = (stems.next(), stems.next()) else { return Ok(()) };
@@ -107,6 +111,11 @@ impl<'m> Layered<'m> {
 
     /// Refuses a layer of `model` that is like none of this one's, whom the child, `like`, is like. One that
     /// is not there is refused by whoever needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit::More`], [`Misfit::Fewer`] or [`Misfit::Shape`], as the layer differs from that of the same
+    /// number, or from the last one if there are fewer.
     pub fn takes(&self, like: &str, model: (&str, &Self), layer: usize) -> Result<(), Misfit> {
         let (model, layered) = model;
         let Some(parts) = layered.layers.get(&layer) else { return Ok(()) };
@@ -121,6 +130,11 @@ impl<'m> Layered<'m> {
 
 /// Refuses what is not the same in two models, and names it; `numbered` is what a tensor is called in the
 /// first.
+///
+/// # Errors
+///
+/// [`Misfit::More`] of the first tensor that only the first has, else [`Misfit::Fewer`] of one that only the
+/// second has, else [`Misfit::Shape`] of one with two shapes.
 pub fn same(
     (model, parts): (&str, &Parts<'_>),
     (like, own): (&str, &Parts<'_>),

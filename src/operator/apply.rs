@@ -28,6 +28,10 @@ use super::statistics::Totals;
 use super::stream::{Kernels, run};
 
 /// The exact length of a child, known before it is made: for the lineage template, and for budgets.
+///
+/// # Errors
+///
+/// [`OperatorError::Write`] if an `.slm` file cannot hold this configuration, tokenizer or encoding.
 pub fn output_bytes(
     config: &ModelConfig,
     tokenizer: &Tokenizer,
@@ -37,6 +41,10 @@ pub fn output_bytes(
 }
 
 /// Makes an `.slm` child with the configuration and tokenizer of `like`, and says what was done.
+///
+/// # Errors
+///
+/// As [`output_bytes`], as [`Job::inputs`], and as [`apply`].
 pub fn apply_slm1(
     job: &Job<'_>,
     like: &Checkpoint,
@@ -50,9 +58,16 @@ pub fn apply_slm1(
     apply(job.operator, &job.inputs(&child)?, &child, &mut writer, cancelled)
 }
 
-/// Makes a child and says what was done. What was written is worthless after an error.
+/// Makes a child and says what was done.
 ///
 /// `tensors` and `child` go together, one by one; `cancelled` is asked between blocks.
+///
+/// # Errors
+///
+/// What the operator says of the tensors; [`OperatorError::InputNotFinite`] or
+/// [`OperatorError::OutputNotFinite`] of the first such element; [`OperatorError::Write`] of a value that the
+/// encoding cannot hold, or if the writer fails; [`OperatorError::Cancelled`]. What was written is worthless
+/// then.
 pub fn apply(
     operator: &'static dyn Operator,
     tensors: &[TensorInputs<'_>],
@@ -64,6 +79,10 @@ pub fn apply(
 }
 
 /// Like [`apply`], in blocks of about so many elements: a matter of speed that changes no bit.
+///
+/// # Errors
+///
+/// As [`apply`].
 pub fn apply_in_blocks(
     operator: &'static dyn Operator,
     tensors: &[TensorInputs<'_>],

@@ -55,6 +55,10 @@ pub trait Operator: Sync {
     fn parameters(&self) -> &'static [Parameter];
 
     /// Refuses values that are fine one by one and senseless together.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them together, as the rest of a sentence that begins with the operator.
     fn relations(&self, _values: &Values) -> Result<(), String> {
         Ok(())
     }
@@ -69,18 +73,33 @@ pub trait Operator: Sync {
         false
     }
 
-    /// Refuses a child it cannot make, for a parameter and a reason: known before anything is read.
+    /// Refuses a child it cannot make: known before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// The parameter that does not suit the tensors, and why. An operator that minds no tensors takes every
+    /// child.
     fn suits(&self, _child: &[Outlined<'_>]) -> Result<(), (&'static str, String)> {
         Ok(())
     }
 
     /// Looks over all tensors before the first is made. What it finds or draws is given to every
     /// kernel and written into the receipt.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError::Relation`] if a parameter that holds for the whole model differs between tensors, or
+    /// what is asked for does not suit them all.
     fn survey(&self, _tensors: &[TensorInputs<'_>]) -> Result<Parameters, OperatorError> {
         Ok(Parameters::new())
     }
 
     /// The kernel for one tensor. It may read the tensor's sources first, with rayon.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError::Relation`] if it cannot be made of this tensor: directions that cancel, say, or rows
+    /// too long to be ranked.
     fn kernel<'a>(
         &self,
         tensor: &'a TensorInputs<'a>,

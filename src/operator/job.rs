@@ -53,6 +53,11 @@ impl<'a> Parent<'a> {
 
 /// Checks an operator's parameters, rules too, and fills the defaults in. Reads no model: a
 /// planner can ask.
+///
+/// # Errors
+///
+/// [`OperatorError::Parents`] of too few or too many; else as [`complete`], for the parameters and for those of
+/// each rule, at every depth where a ramp bends.
 pub fn check(
     operator: &'static dyn Operator,
     parameters: &Parameters,
@@ -90,6 +95,11 @@ fn check_at_all_depths(
 }
 
 /// The values for one tensor: checked, defaults filled in; no ramps any more.
+///
+/// # Errors
+///
+/// [`OperatorError::Parameter`] of one that is unknown, missing, of another kind or out of its bounds;
+/// [`OperatorError::Relation`] of some that make no sense together.
 pub fn complete(
     operator: &'static dyn Operator,
     parameters: &Parameters,
@@ -117,6 +127,11 @@ fn count_of_parents(least: usize, most: usize) -> String {
 impl<'a> Job<'a> {
     /// Whose configuration, tokenizer and tensor list the child takes over: the base, or the first
     /// parent without one.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError::NoBase`] if the operator needs one and there is none; [`OperatorError::Parents`] if
+    /// there is nobody at all.
     pub fn reference(&self) -> Result<Parent<'a>, OperatorError> {
         if self.operator.needs_base() && self.base.is_none() {
             return Err(OperatorError::NoBase(self.operator.name()));
@@ -128,8 +143,13 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The inputs of each of the child's tensors; every model has each of them in the same shape and
-    /// no other.
+    /// The inputs of each of the child's tensors.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`] and [`Self::reference`]; [`OperatorError::Config`], [`OperatorError::Missing`] or
+    /// [`OperatorError::Shape`] unless every model has the same heads and rotary base, and each of the child's
+    /// tensors in its shape and no other.
     pub fn inputs(&self, child: &'a [Planned]) -> Result<Vec<TensorInputs<'a>>, OperatorError> {
         check(self.operator, self.parameters, self.rules, self.parents.len())?;
         let reference = self.reference()?;

@@ -33,9 +33,13 @@ pub struct Unsuited {
     pub error: Box<OperatorError>,
 }
 
-/// Finds what an operator cannot make of a child with these tensors: parameters that are fine at the ends of
-/// a ramp and not at a layer between, or fine for each tensor and not for all of them, and shapes it cannot
-/// work on. Reads no model: a planner can ask. Parameters must have passed [`super::check`].
+/// Whether an operator can make a child with these tensors. Reads no model: a planner can ask. Parameters must
+/// have passed [`super::check`].
+///
+/// # Errors
+///
+/// [`Unsuited`] of parameters that are fine at the ends of a ramp and not at a layer between, or fine for each
+/// tensor and not for all of them, and of shapes it cannot work on.
 pub fn check_child<'t>(
     operator: &'static dyn Operator,
     (parameters, rules): (&Parameters, &[Rule]),

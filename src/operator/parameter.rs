@@ -216,6 +216,12 @@ impl Value {
 
 impl Parameter {
     /// The value as the operator will see it: checked, one number for all spread over the parents.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError::Kind`] of another kind of value, or a choice that is none; [`ParameterError::Range`]
+    /// of a number out of bounds or not finite; [`ParameterError::Length`] of a list that is not one for each
+    /// parent; [`ParameterError::EmptyRamp`].
     pub fn accept(&self, value: &Value, parents: usize) -> Result<Value, ParameterError> {
         match (&self.kind, value) {
             (Kind::Flag { .. }, Value::Flag(flag)) => Ok(Value::Flag(*flag)),
@@ -311,6 +317,11 @@ pub struct Values(Parameters);
 
 impl Values {
     /// Checks `given` against a declaration and fills the defaults in.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError::Unknown`] of a name that is not declared, with the nearest that is;
+    /// [`ParameterError::Missing`] of one that has no default; else as [`Parameter::accept`].
     pub fn complete(
         declared: &'static [Parameter],
         given: &Parameters,

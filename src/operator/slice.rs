@@ -46,6 +46,11 @@ pub fn layers(slices: &[Slice]) -> impl Iterator<Item = (&Name, usize)> {
 
 /// Every tensor of a stacked child, in storage order; `names` gives those of a parent, in the child's
 /// family of names.
+///
+/// # Errors
+///
+/// [`OperatorError::Layer`] of a layer that its parent does not have; [`Misfit::Places`] of a parent that
+/// numbers layers in two places.
 pub fn stacked(slices: &[Slice], names: &dyn Fn(&Name) -> Vec<String>) -> Result<Vec<Place>, OperatorError> {
     let mut parents: BTreeMap<&Name, Layered> = BTreeMap::new();
     for Slice { parent, .. } in slices {
@@ -110,6 +115,10 @@ pub struct Stack<'a> {
 
 impl<'a> Stack<'a> {
     /// Stacks layers of parents, each given by its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`stacked`]. A parent of a slice that is not among `parents` has no layers.
     pub fn new(
         slices: &[Slice],
         parents: impl IntoIterator<Item = (&'a Name, &'a dyn Tensors)>,

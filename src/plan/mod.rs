@@ -56,6 +56,11 @@ pub enum LoadError {
 
 /// Reads and checks a plan; what comes with it are warnings. `store` is where recipes of earlier
 /// cycles are looked up.
+///
+/// # Errors
+///
+/// [`LoadError::Disk`] if the file cannot be read, or has more than 4 MiB; [`LoadError::Plan`] with all its
+/// mistakes, each with its place.
 pub fn load(path: &Path, store: &Store) -> Result<(Plan, Findings), LoadError> {
     let bytes = crate::disk::small::read_small("open the plan", path, MAX_PLAN)?;
     let source = String::from_utf8(bytes).map_err(|error| LoadError::Plan(no_text(path, &error)))?;
@@ -69,6 +74,10 @@ pub fn load(path: &Path, store: &Store) -> Result<(Plan, Findings), LoadError> {
 }
 
 /// The cycle that a plan declares, whatever else is wrong with it; none if it does not say.
+///
+/// # Errors
+///
+/// If the file cannot be read, or has more than 4 MiB.
 pub fn cycle_of(path: &Path) -> Result<Option<String>, DiskError> {
     let bytes = crate::disk::small::read_small("open the plan", path, MAX_PLAN)?;
     let table: Option<toml::Table> = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());

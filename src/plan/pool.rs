@@ -72,6 +72,10 @@ impl ParentPool {
     }
 
     /// Reads a fragment.
+    ///
+    /// # Errors
+    ///
+    /// If it is no TOML, or a field is missing, unknown or of another type, with line and column.
     pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }

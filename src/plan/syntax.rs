@@ -24,7 +24,11 @@ pub type Report<'r> = &'r RefCell<Vec<Diagnostic>>;
 pub trait FromToml: Sized {
     /// What a person should have written, such as "a number".
     const EXPECTED: &'static str;
-    /// The value, or what is wrong with it beyond its kind.
+    /// Reads the value.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it beyond its kind; nothing if it is of another kind.
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Option<String>>;
 }
 

@@ -31,6 +31,10 @@ impl Record for Approval {
 
 impl Approval {
     /// What an approver signs: this, about the candidate's manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Json`] if it cannot be written as canonical JSON; an approval that was read always can.
     pub fn statement(&self) -> Result<Statement, RecordError> {
         predicate::own(vec![Descriptor::new("candidate-manifest.json", self.manifest)], self)
     }

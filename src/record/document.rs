@@ -45,11 +45,21 @@ struct Reading {
 }
 
 /// The canonical bytes of a record.
+///
+/// # Errors
+///
+/// [`RecordError::Json`] of what JSON would not keep: a number that is not finite, say, or an integer beyond
+/// 2^53 - 1.
 pub fn to_bytes<T: Record>(body: &T) -> Result<Vec<u8>, RecordError> {
     Ok(canonical::to_vec(&Writing { body, r#type: T::TYPE })?)
 }
 
-/// Reads a record: its type must be the expected one, its bytes the ones we would write.
+/// Reads a record.
+///
+/// # Errors
+///
+/// [`RecordError::Json`] if the bytes are no such document, [`RecordError::Type`] if its type is not the
+/// expected one, [`RecordError::NotCanonical`] if they are not the ones we would write.
 pub fn from_bytes<T: Record>(bytes: &[u8]) -> Result<T, RecordError> {
     let document: Reading = canonical::from_slice(bytes)?;
     if document.r#type != T::TYPE {

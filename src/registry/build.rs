@@ -89,6 +89,15 @@ pub struct BuiltFile {
 /// admitted them is put beside them by [`snapshot::write`](super::snapshot::write).
 ///
 /// `default` chooses among the entries; see [`default_of`](super::default_of).
+///
+/// # Errors
+///
+/// [`RegistryError::OverBudget`], [`RegistryError::Model`], [`RegistryError::Manifest`],
+/// [`RegistryError::Drift`] or what else [`SelectorEntry::validate`] says of the first entry that cannot be
+/// offered, or [`RegistryError::DuplicateId`]: before anything is written.
+///
+/// [`RegistryError::Disk`] if a model cannot be read or the folder not be written, or another build holds it
+/// for 30 seconds. Until the selector is replaced, the registry of before is whole.
 pub fn build(
     folder: &Path,
     mut entries: Vec<NewRegistryEntry>,

@@ -32,6 +32,13 @@ pub struct CheckedRegistry {
 /// Re-reads the registry in `folder`: every file the selector names is there, plain, and exactly
 /// what it says, and its folders hold no others. What lies beside them, [`nothing_else`](super::nothing_else)
 /// says.
+///
+/// # Errors
+///
+/// [`RegistryError::File`] of one that is missing, a link, too long or not our page; [`RegistryError::Drift`],
+/// [`RegistryError::Model`] or [`RegistryError::Manifest`] of one that is not what its entry says;
+/// [`RegistryError::Unlisted`] of one too many; what [`Selector::from_bytes`] says; [`RegistryError::Disk`] if
+/// it cannot be read.
 pub fn check(folder: &Path) -> Result<CheckedRegistry, RegistryError> {
     for name in FOLDERS {
         let path = folder.join(name);
@@ -168,6 +175,12 @@ fn names(value: &Value, digests: &[String; 2]) -> bool {
 
 /// Refuses entries that the ledger did not admit at the index they name, for the manifest they
 /// name, or whose admission was taken back later. The ledger itself is checked while it is read.
+///
+/// # Errors
+///
+/// [`RegistryError::NotAdmitted`], [`RegistryError::Revoked`], or [`RegistryError::Selector`] if its default is
+/// not the one that follows from the ledger; [`RegistryError::Ledger`] if that cannot be read, or is not what
+/// it says.
 pub fn check_admissions(selector: &Selector, ledger: &Ledger) -> Result<(), RegistryError> {
     check_admissions_in(selector, &ledger.leaves()?)
 }

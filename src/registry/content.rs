@@ -17,6 +17,11 @@ pub(super) const SELECTOR: &str = "selector.json";
 
 /// Every file of the registry in `folder`, as its selector and its metadata have them now: what may be
 /// offered and copied. Whether each is what it says is for [`check`](super::check()) to see.
+///
+/// # Errors
+///
+/// As [`Selector::from_bytes`] and [`tuf::read`], and if the selector is missing, no plain file, or cannot be
+/// read.
 pub fn files(folder: &Path) -> Result<BTreeSet<String>, RegistryError> {
     let file = open_plain(folder, SELECTOR, MAX_SELECTOR)?;
     Ok(listed(&Selector::from_bytes(file.as_ref())?, tuf::read(folder)?.as_ref()))
@@ -47,6 +52,10 @@ fn listed(selector: &Selector, published: Option<&Published>) -> BTreeSet<String
 
 /// Refuses what lies in a registry and is none of its files: a server would offer it in the registry's name.
 /// What begins with a dot beside the selector is not offered, and what a build is writing is not yet there.
+///
+/// # Errors
+///
+/// [`RegistryError::Stranger`] with its path; [`RegistryError::Disk`] if the folder cannot be listed.
 pub fn nothing_else(
     folder: &Path,
     selector: &Selector,

@@ -95,6 +95,12 @@ enum Said {
 }
 
 /// Runs a job in a browser.
+///
+/// # Errors
+///
+/// [`DriveError::Refused`] with what the page says of the job, or if its answer is not understood;
+/// [`DriveError::Serve`] if no port is free; [`DriveError::Browser`] if the browser does not obey, or took more
+/// than 300 seconds.
 pub fn drive(browser: &Chromium, job: Job<'_>) -> Result<Driven, DriveError> {
     let id = "candidate".parse().expect("a proper name");
     let model = ModelFile::of(job.model, &id);

@@ -191,11 +191,21 @@ impl ModelFile {
 
 impl Selector {
     /// The bytes of `selector.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Selector`] of a number beyond 2^53 - 1.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
         canonical::to_vec(self).map_err(|error| RegistryError::Selector(error.to_string()))
     }
 
     /// Reads `selector.json` and checks every entry in itself. No file is looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Selector`] of more than [`MAX_SELECTOR`] bytes, of bytes that are no selector of this
+    /// version or not as we would write them, of entries out of order and of a default that is no entry;
+    /// [`RegistryError::DuplicateId`]; else as [`SelectorEntry::validate`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RegistryError> {
         if bytes.len() as u64 > MAX_SELECTOR {
             return Err(RegistryError::Selector(format!("has more than {MAX_SELECTOR} bytes")));
@@ -234,6 +244,14 @@ impl Selector {
 
 impl SelectorEntry {
     /// Everything that can be told from the entry alone.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Traversal`] of a path that leaves the registry; [`RegistryError::OverBudget`] of a
+    /// model larger than its budget; [`RegistryError::NotAdmitted`] without an admission;
+    /// [`RegistryError::Drift`] of any other field: a path, format, route or integrity that does not follow
+    /// from the others, more than [`MAX_EVIDENCE`] evidence, a budget over [`SELECTOR_BUDGET`], a licence that
+    /// is no expression.
     pub fn validate(&self) -> Result<(), RegistryError> {
         let id = || self.id.to_string();
         let ModelFile { path, bytes, sha256, .. } = &self.model;

@@ -50,11 +50,19 @@ pub struct Folder {
 
 impl Folder {
     /// The folder as it is really called, so that links in its own path are no escape.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or may not be read.
     pub fn new(root: &Path) -> std::io::Result<Self> {
         Ok(Self { root: root.canonicalize()?, listed: None })
     }
 
     /// A registry: whatever lies beside its files is nobody's promise and is not served.
+    ///
+    /// # Errors
+    ///
+    /// As [`files`](super::files), and if the folder is not there.
     pub fn of_registry(root: &Path) -> Result<Self, RegistryError> {
         let root = root.canonicalize().at("open the folder", root)?;
         let listed = Some(Mutex::new(super::files(&root)?));
@@ -95,6 +103,10 @@ pub struct Serving {
 
 impl Serving {
     /// Serves on 127.0.0.1; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Serve`] if the port is taken, or may not be had.
     pub fn start(content: Arc<dyn Content>, port: u16) -> Result<Self, RegistryError> {
         let failed = |error: std::io::Error| RegistryError::Serve { port, why: error.to_string() };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;

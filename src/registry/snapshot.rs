@@ -128,6 +128,12 @@ fn settled_files(
 
 /// Writes the ledger as it is now; `keys` are those of which one must have signed its checkpoint. The number
 /// of entries is the answer.
+///
+/// # Errors
+///
+/// [`RegistryError::Ledger`] if the ledger cannot be read, is not what it says, does not have the entry of a
+/// model, or grew ten times meanwhile; [`RegistryError::LongLedger`] of entries of more than 256 MiB;
+/// [`RegistryError::Disk`] if the folder cannot be written.
 pub fn write(
     folder: &Path,
     ledger: &Ledger,
@@ -152,6 +158,11 @@ pub fn write(
 }
 
 /// Whether the folder shows the ledger as it is now.
+///
+/// # Errors
+///
+/// [`RegistryError::Ledger`] or [`RegistryError::LongLedger`], as [`write()`] of the ledger. A file of the
+/// folder that cannot be read is not current.
 pub fn is_current(
     folder: &Path,
     ledger: &Ledger,
@@ -165,12 +176,23 @@ pub fn is_current(
 /// Checks the ledger that a registry shows, on a machine that has no other: the chain and the root of all
 /// entries, the checkpoint's signature if it needs one, the proof of every model, and what the entries say
 /// about it. The number of entries is the answer.
+///
+/// # Errors
+///
+/// [`RegistryError::File`] of a file that is missing or does not follow from the others;
+/// [`RegistryError::Ledger`] of an entry or a proof that is malformed, or not proved; else as
+/// [`check_admissions`](super::check_admissions).
 pub fn check(folder: &Path, selector: &Selector) -> Result<u64, RegistryError> {
     Ok(checked(folder, selector)?.0.size)
 }
 
 /// The same on the machine that has the ledger: it must begin with what is shown, and keys that are named must be
 /// among its own, which are `keys`. A snapshot of the days before there were any names none.
+///
+/// # Errors
+///
+/// As [`check`], [`RegistryError::File`] of a key that is none of `keys`, and [`RegistryError::Ledger`] if the
+/// ledger does not begin so.
 pub fn check_earlier(
     folder: &Path,
     ledger: &Ledger,

@@ -32,6 +32,10 @@ pub struct Novelty {
 }
 
 /// The share of probes on which two behaviours differ.
+///
+/// # Errors
+///
+/// [`ReviewError::Probes`] if they did not answer the same number of probes, or none.
 pub fn distance(a: &Descriptor, b: &Descriptor) -> Result<f64, ReviewError> {
     Ok(differing(a, b)? as f64 / a.outputs.len() as f64)
 }
@@ -45,6 +49,11 @@ fn differing(a: &Descriptor, b: &Descriptor) -> Result<usize, ReviewError> {
 }
 
 /// The novelty of each, in the order of their ids. With fewer than `k` others, all of them count.
+///
+/// # Errors
+///
+/// [`ReviewError::Zero`] if `k` is 0, [`ReviewError::Empty`] if there are none, [`ReviewError::Probes`] unless
+/// all answered as many probes, and [`ReviewError::EmptyId`] or [`ReviewError::DuplicateId`].
 pub fn novelty(descriptors: &[Descriptor], k: usize) -> Result<Vec<Novelty>, ReviewError> {
     if k == 0 {
         return Err(ReviewError::Zero("the number of nearest others"));

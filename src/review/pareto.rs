@@ -77,6 +77,11 @@ pub struct Ranked {
 }
 
 /// Ranks a population: by rank, then least crowded, then id.
+///
+/// # Errors
+///
+/// [`ReviewError`] if there is no entry or no objective, if the name of an objective or an id is there twice,
+/// an id is empty, or a vector has another length than there are objectives, or a value that is not finite.
 pub fn rank(objectives: &[Objective], entries: &[Entry]) -> Result<Vec<Ranked>, ReviewError> {
     validate(objectives, entries)?;
     let mut members: Vec<Member<'_>> =
@@ -154,6 +159,12 @@ fn crowding(front: &[&Member<'_>]) -> Vec<Crowding> {
 ///
 /// Exact, by slicing along one objective after another. Members that are not better than the
 /// reference point in every objective add nothing.
+///
+/// # Errors
+///
+/// As [`rank`]; [`ReviewError::Reference`] of a reference point that is no point of that space;
+/// [`ReviewError::TooLarge`] of more than [`MAX_HYPERVOLUME_OBJECTIVES`] objectives or
+/// [`MAX_HYPERVOLUME_POINTS`] members that count.
 pub fn hypervolume(
     objectives: &[Objective],
     entries: &[Entry],

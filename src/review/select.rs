@@ -26,6 +26,13 @@ pub enum Distinct<'a> {
 }
 
 /// The first `k` of `ranked` (as [`super::rank`] orders them) that are `allowed` and distinct.
+///
+/// # Errors
+///
+/// [`ReviewError::TooFew`] if there are fewer than `k` such; [`ReviewError::AllZero`] if every value of all who
+/// are allowed is zero; [`ReviewError::Zero`] if `k` is; [`ReviewError::Unknown`] of an id that is allowed and
+/// not ranked; [`ReviewError::DuplicateId`]; [`ReviewError::Probes`] of one whose behaviour is not known, or
+/// not comparable.
 pub fn select(
     ranked: &[Ranked],
     allowed: &BTreeSet<String>,

@@ -45,6 +45,11 @@ pub struct Dimensions {
 
 impl Dimensions {
     /// Checks a configuration. Shapes are compared with the tensors elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Config`] of a number that contradicts the others or cannot be, or heads too wide to be
+    /// counted.
     pub fn new(config: &ModelConfig, halves: bool) -> Result<Self, RuntimeError> {
         config.validate()?;
         let head = config.head_dim as usize;

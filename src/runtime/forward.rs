@@ -57,7 +57,11 @@ pub struct Session {
 }
 
 impl Model {
-    /// Opens a checkpoint: checks the configuration and every tensor's presence, shape and length.
+    /// Opens a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dimensions::new`] of its configuration and [`Layout::new`] of its tensors. No element is checked.
     pub fn new(checkpoint: Arc<Checkpoint>) -> Result<Self, RuntimeError> {
         let dimensions = Dimensions::new(&checkpoint.config, checkpoint.naming.halves())?;
         let layout = Layout::new(&checkpoint, &dimensions)?;
@@ -74,8 +78,14 @@ impl Model {
         &self.inner.dimensions
     }
 
-    /// Feeds tokens to several sessions of this model at once. `tokens[i]` goes to `sessions[i]`, whose
-    /// logits are then as if it had been fed alone. On an error no session has changed.
+    /// Feeds tokens to several sessions of this model at once. `tokens[i]` goes to `sessions[i]`, whose logits
+    /// are then as if it had been fed alone.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Batch`] if there are not as many inputs as sessions, or a session is of another model;
+    /// [`RuntimeError::Empty`], [`RuntimeError::Full`] or [`RuntimeError::Token`] of what cannot be fed. No
+    /// session has changed then.
     pub fn feed_batch(
         &self,
         sessions: &mut [&mut Session],
@@ -86,6 +96,10 @@ impl Model {
     }
 
     /// Feeds one token to each of several sessions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::feed_batch`].
     pub fn step_batch(&self, sessions: &mut [&mut Session], tokens: &[u32]) -> Result<(), RuntimeError> {
         let tokens: Vec<_> = tokens.iter().map(std::slice::from_ref).collect();
         self.feed(sessions, &tokens, Wanted::Last, true)
@@ -161,6 +175,10 @@ impl fmt::Debug for Model {
 
 impl Session {
     /// A sequence of at most `context` tokens. Memory is taken as tokens come.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Context`] if `context` is 0, or more than the model's.
     pub fn new(model: &Model, context: usize) -> Result<Self, RuntimeError> {
         let dimensions = model.dimensions();
         let max_context = dimensions.context;
@@ -178,6 +196,11 @@ impl Session {
     }
 
     /// Feeds tokens; the logits after the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Empty`] of no tokens, [`RuntimeError::Full`] of more than there is room for,
+    /// [`RuntimeError::Token`] of one outside the vocabulary. Nothing has been fed then.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], RuntimeError> {
         let model = self.model.clone();
         model.feed_batch(&mut [self], &[tokens], Wanted::Last)?;
@@ -185,6 +208,10 @@ impl Session {
     }
 
     /// Feeds tokens; the logits after every one of them, a row each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::feed`].
     pub fn feed_all(&mut self, tokens: &[u32]) -> Result<&[f32], RuntimeError> {
         let model = self.model.clone();
         model.feed_batch(&mut [self], &[tokens], Wanted::All)?;
@@ -192,6 +219,11 @@ impl Session {
     }
 
     /// Feeds one token; the logits after it.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Full`] if there is no room for it, [`RuntimeError::Token`] if it is outside the
+    /// vocabulary.
     pub fn step(&mut self, token: u32) -> Result<&[f32], RuntimeError> {
         self.feed(&[token])
     }

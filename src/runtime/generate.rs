@@ -71,6 +71,10 @@ pub struct Generation {
 
 /// Continues one prompt. `on_token` sees every id as it is chosen, with the text that became whole by it (a
 /// character may need several ids), and can end the answer.
+///
+/// # Errors
+///
+/// As [`Answer::new`], before any token; as [`Answer::choose`] of a later one, and the answer so far is lost.
 pub fn generate(
     model: &Model,
     prompt: &str,
@@ -167,6 +171,12 @@ pub struct Answer {
 
 impl Answer {
     /// Encodes the prompt; nothing is computed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::EmptyPrompt`], or [`RuntimeError::LongPrompt`] if it leaves no room for a token;
+    /// [`RuntimeError::Text`] if it cannot be cut into tokens; [`RuntimeError::Sampling`] of a parameter out of
+    /// range.
     pub fn new(model: &Model, prompt: &str, options: GenerateOptions) -> Result<Self, RuntimeError> {
         let tokenizer = model.checkpoint().tokenizer.clone();
         let sampler = Sampler::new(options.sampling)?;
@@ -194,6 +204,10 @@ impl Answer {
 
     /// Feeds at most `most` of the tokens that are due: the prompt's, then the last one chosen. How many are
     /// due still; once there are none, [`Self::choose`] may follow. How a prompt is cut changes no bit.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Token`] if the tokenizer has ids that the model has not.
     pub fn feed(&mut self, most: usize) -> Result<usize, RuntimeError> {
         let now = self.pending.len().min(most);
         if now > 0 {
@@ -205,6 +219,11 @@ impl Answer {
 
     /// Chooses the next token from the logits. Returns it with the text that is now whole, and nothing if
     /// the answer ended instead; [`Self::stop_reason`] says whether another may follow.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NotFinite`] of a logit that is infinite or no number; [`RuntimeError::Tokenizer`] if the
+    /// token stands for no text.
     pub fn choose(&mut self) -> Result<Option<(u32, String)>, RuntimeError> {
         let token = self.sampler.choose(self.session.logits())?;
         if self.tokenizer.is_end(token) {

@@ -31,7 +31,12 @@ impl Sampling {
     /// Always the likeliest token.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 1, top_p: 1.0, seed: 1 };
 
-    /// Refuses what is out of range.
+    /// Checks every range.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Sampling`] of a temperature below 0 or not finite, a `top_k` that is not 1 to
+    /// [`MAX_TOP_K`], or a `top_p` that is not more than 0 and at most 1.
     pub fn check(&self) -> Result<(), RuntimeError> {
         let &Self { temperature, top_k, top_p, .. } = self;
         let wrong =
@@ -64,12 +69,20 @@ pub struct Sampler {
 
 impl Sampler {
     /// Starts the draws of one generation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sampling::check`].
     pub fn new(sampling: Sampling) -> Result<Self, RuntimeError> {
         sampling.check()?;
         Ok(Self { sampling, random: XorShift64::new(sampling.seed) })
     }
 
     /// The next token.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NotFinite`] of the first logit that is infinite or no number.
     pub fn choose(&mut self, logits: &[f32]) -> Result<u32, RuntimeError> {
         if self.sampling.temperature == 0.0 {
             return greedy(logits);
@@ -109,6 +122,10 @@ impl Sampler {
 }
 
 /// The id of the largest logit; the lowest such id.
+///
+/// # Errors
+///
+/// As [`Sampler::choose`].
 pub fn greedy(logits: &[f32]) -> Result<u32, RuntimeError> {
     finite(logits)?;
     let mut best = (0, f32::NEG_INFINITY);

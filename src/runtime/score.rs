@@ -262,6 +262,12 @@ fn whole(model: &Model, texts: &[&str]) -> Result<Vec<Vec<u32>>, RuntimeError> {
 }
 
 /// Reads texts in windows: how likely each is. Windows run side by side.
+///
+/// # Errors
+///
+/// [`RuntimeError::Context`] of a window or stride that [`Windows`] does not allow; [`RuntimeError::Text`] or
+/// [`RuntimeError::NoBeginning`] of a text that has no tokens to be read; [`RuntimeError::NotFinite`] of a
+/// logit.
 pub fn read(model: &Model, texts: &[&str], cut: Windows) -> Result<Vec<Reading>, RuntimeError> {
     check(model, cut)?;
     let tokens = whole(model, texts)?;
@@ -285,6 +291,10 @@ pub fn read(model: &Model, texts: &[&str], cut: Windows) -> Result<Vec<Reading>,
 }
 
 /// Reads texts with two models of one vocabulary: how far `model` is from `other`.
+///
+/// # Errors
+///
+/// As [`read`], of either model, and [`RuntimeError::Batch`] if their tokenizers differ.
 pub fn divergences(
     model: &Model,
     other: &Model,

@@ -85,8 +85,12 @@ pub struct Weights<'a> {
 }
 
 impl Layout {
-    /// Finds every tensor and checks its shape. Stops at the first that is missing, so a false layer
-    /// count costs nothing.
+    /// Finds every tensor and checks its shape.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Missing`], [`RuntimeError::Shape`] or [`RuntimeError::Layout`] of the first that is not
+    /// as the configuration says: a false layer count costs nothing.
     pub fn new(checkpoint: &Checkpoint, dimensions: &Dimensions) -> Result<Self, RuntimeError> {
         let finder = Finder::new(checkpoint);
         let &Dimensions { vocab, hidden, head, query, kv, ffn, .. } = dimensions;

@@ -135,6 +135,11 @@ impl StageError {
 
 impl Context<'_> {
     /// The parameters as this stage's own type.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Refused`] if they are not those of such a stage: a field is missing, unknown or of another
+    /// type.
     pub fn params<T: DeserializeOwned>(&self) -> Result<T, StageError> {
         T::deserialize(&self.action.params).map_err(|error| {
             StageError::Refused(format!("the parameters of a {} stage: {error}", self.action.kind))
@@ -142,6 +147,10 @@ impl Context<'_> {
     }
 
     /// An input that must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Refused`] if it is missing.
     pub fn input(&self, name: &str) -> Result<Digest, StageError> {
         self.optional(name).ok_or_else(|| StageError::Refused(format!("the input `{name}` is missing")))
     }
@@ -152,6 +161,11 @@ impl Context<'_> {
     }
 
     /// A record that must be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::input`]; [`StageError::Store`] if the store does not have it whole; [`StageError::Record`] if
+    /// it is no such record.
     pub fn record<T: Record>(&self, name: &str) -> Result<(T, Subject), StageError> {
         let bytes = self.store.read(&self.input(name)?)?;
         let body = record::from_bytes(&bytes)
@@ -160,11 +174,20 @@ impl Context<'_> {
     }
 
     /// A record that may be absent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::record`], if there is such an input.
     pub fn optional_record<T: Record>(&self, name: &str) -> Result<Option<(T, Subject)>, StageError> {
         if self.optional(name).is_some() { self.record(name).map(Some) } else { Ok(None) }
     }
 
     /// The record that a stage made earlier, if it made one.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Store`] if the store does not have it whole; [`StageError::Record`] if it is no such
+    /// record.
     pub fn record_of<T: Record>(&self, result: &ActionResult) -> Result<Option<(T, Subject)>, StageError> {
         let Some(blob) = result.record() else { return Ok(None) };
         let bytes = self.store.read(&blob.digest)?;
@@ -174,12 +197,21 @@ impl Context<'_> {
     }
 
     /// Opens a model by an input's digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::input`]; [`StageError::Store`] as [`Store::open_model`].
     pub fn model(&self, input: &str) -> Result<OpenedPackage, StageError> {
         Ok(self.store.open_model(&self.input(input)?)?)
     }
 
     /// A model's bytes by their digests. Those of a model of several files are the list of them; its
     /// length is that of all files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::input`]; [`StageError::Store`] as [`Store::listing`]; [`StageError::Refused`] of several
+    /// files that are no list.
     pub fn artifact(&self, input: &str, opened: &OpenedPackage) -> Result<Subject, StageError> {
         let blake3 = self.input(input)?;
         Ok(match self.store.listing(&blake3)? {
@@ -208,18 +240,31 @@ impl Context<'_> {
         }
     }
 
-    /// Fails if somebody asked to stop.
+    /// Asked between steps of long work.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Cancelled`] if somebody asked to stop.
     pub fn go_on(&self) -> Result<(), StageError> {
         if (self.cancelled)() { Err(StageError::Cancelled) } else { Ok(()) }
     }
 
     /// The result of a stage whose only blob is its record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::put_record`].
     pub fn made<T: Record>(&self, body: &T, verdict: Verdict, summary: String) -> Result<Made, StageError> {
         let record = self.put_record(body)?;
         Ok(Made { outputs: BTreeMap::from([("record".to_owned(), record)]), verdict, summary })
     }
 
     /// Stores a record.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Record`] of a number that JSON would not keep; [`StageError::Store`] if it cannot be
+    /// written.
     pub fn put_record<T: Record>(&self, body: &T) -> Result<Blob, StageError> {
         let bytes = record::to_bytes(body)
             .map_err(|source| StageError::Record { input: "record".to_owned(), source })?;

@@ -130,27 +130,48 @@ pub trait Stage: Sync {
     }
 
     /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// Trouble with the machine, the store or the inputs, which is never cached, and [`StageError::Cancelled`].
+    /// What it finds wrong with a candidate is a verdict.
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError>;
 
     /// Whether what it did outside the store's blobs (an entry in the ledger, a folder for browsers)
     /// is still there. If not, a cached result is no hit.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out: the ledger or a record cannot be read, say.
     fn still_holds(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<bool, StageError> {
         Ok(true)
     }
 
     /// What can be told of a result without running the stage again: for those that take long, or act on what
-    /// is shared. Where it finds something it is an error.
+    /// is shared.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Refused`] with what it finds wrong; else if that cannot be found out.
     fn recheck(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<(), StageError> {
         Ok(())
     }
 
     /// What is to be told of a result that holds no longer though nothing about it is wrong: what is shared went
     /// on, and it does not show that yet. None if it is not that.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out, as [`Self::still_holds`].
     fn outgrown(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<Option<String>, StageError> {
         Ok(None)
     }
 
     /// Why a result holds no longer, though it is here whole. The reason is a sentence.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out, as [`Self::still_holds`].
     fn lapsed(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<String, StageError> {
         Ok("what it left outside its record is no longer there as it was".to_owned())
     }

@@ -110,6 +110,13 @@ pub struct Again {
 
 /// Makes an operator action's artifact and receipt again, apart from the cache, and says what they hash to.
 /// The bytes go to temporary files that are not kept.
+///
+/// # Errors
+///
+/// As the stage itself: [`StageError::Refused`] of parameters, or of an operator that this program does not
+/// have in this version; [`StageError::Store`] of an input that the store does not have whole;
+/// [`StageError::Convert`], [`StageError::Operator`] or [`StageError::Write`] if the child cannot be made, or
+/// the disk has no room for it.
 pub fn recompute(store: &Store, action: &Action) -> Result<Again, StageError> {
     let params = Params::deserialize(&action.params)
         .map_err(|error| StageError::Refused(format!("the parameters of an operator stage: {error}")))?;

@@ -80,6 +80,11 @@ impl Store {
     }
 
     /// The result of an action, if it is here with all its blobs whole. What is damaged is a miss.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if the result or a blob of it cannot be read: nothing is known then, which is no
+    /// miss.
     pub fn lookup(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
         let Some(result) = self.recorded(key)? else { return Ok(None) };
         for (name, blob) in &result.outputs {
@@ -92,6 +97,11 @@ impl Store {
     }
 
     /// What is recorded of an action, whether or not its blobs are still whole.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is a file and it cannot be read. One that is damaged, has more than 64 MiB
+    /// or is another action's is a miss.
     pub fn recorded(&self, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
         let path = self.action_path(key);
         let bytes = match read_small("read", &path, MAX_RESULT) {
@@ -109,6 +119,10 @@ impl Store {
     }
 
     /// Every result there is, in the order of the keys; damaged ones are left out, as in a lookup.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if the folders of results cannot be listed.
     pub fn every_result(&self) -> Result<Vec<ActionResult>, StoreError> {
         let root = self.root.join("actions");
         let mut paths = Vec::new();
@@ -127,6 +141,11 @@ impl Store {
     }
 
     /// Records what an action made.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Document`] of a result with a number that JSON would not keep; [`StoreError::Disk`] if it
+    /// cannot be written.
     pub fn record_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
         // Its blobs are on the disk by now, and if a power cut takes it, its stage runs again.
         self.write_action(key, result, atomic::replace_content)
@@ -134,6 +153,10 @@ impl Store {
 
     /// Records what an action inside a stage made: that stage's own result makes it superfluous, so it is
     /// not waited for until it is on the disk. The seal tells if only half of it came to be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::record_action`], less what comes of a sync.
     pub fn remember_action(&self, key: &ActionKey, result: &ActionResult) -> Result<(), StoreError> {
         self.write_action(key, result, atomic::replace_view)
     }

@@ -18,8 +18,12 @@ impl Store {
         self.root.join("attestations").exists()
     }
 
-    /// The attestation of a record; none if there is none. One longer than `most` bytes is an error, told
-    /// before it is read.
+    /// The attestation of a record; none if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is one and it cannot be read, is no plain file or has more than `most`
+    /// bytes; the last two are told before it is read.
     pub fn attestation(&self, record: Sha256, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.attestation_path(record);
         let metadata = match std::fs::symlink_metadata(&path) {
@@ -34,6 +38,10 @@ impl Store {
     }
 
     /// Keeps the attestation of a record, in place of an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if it cannot be written.
     pub fn attest(&self, record: Sha256, bytes: &[u8]) -> Result<(), StoreError> {
         self.at_work()?;
         Ok(atomic::replace(&self.attestation_path(record), bytes)?)

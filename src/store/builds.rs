@@ -17,6 +17,10 @@ impl Store {
     }
 
     /// The note of who executed an action; none if it was executed elsewhere, or without keys.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is one and it cannot be read, is no file or has more than `most` bytes.
     pub fn build_note(&self, key: &ActionKey, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
         match read_small("read the note", &self.build_path(key), most) {
             Err(error) if error.is_not_found() => Ok(None),
@@ -25,6 +29,10 @@ impl Store {
     }
 
     /// Keeps the note of the last execution of an action.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if it cannot be written.
     pub fn note_build(&self, key: &ActionKey, note: &[u8]) -> Result<(), StoreError> {
         self.at_work()?;
         Ok(atomic::replace_content(&self.build_path(key), note)?)

@@ -56,11 +56,19 @@ impl Store {
     }
 
     /// Stores a document. Its name is durable after [`Store::settle`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if it cannot be written, or if what has its name cannot be read.
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
         self.put_as(bytes, HashedFile::finish)
     }
 
     /// Stores a document that anybody can do without: one that only explains, or is soon part of another.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::put`].
     pub fn put_memo(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
         self.put_as(bytes, HashedFile::finish_unsynced)
     }
@@ -82,6 +90,10 @@ impl Store {
     }
 
     /// Starts an artifact that will become a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if no file can be made in the store's `tmp`.
     pub fn artifact(&self) -> Result<HashedFile, StoreError> {
         let folder = self.root.join("tmp");
         std::fs::create_dir_all(&folder).at("create the folder", &folder)?;
@@ -90,6 +102,10 @@ impl Store {
     }
 
     /// Makes a finished artifact a blob, for good.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if the file cannot be given its name, or the name not be synced.
     pub fn publish(&self, artifact: Unpublished) -> Result<Blob, StoreError> {
         let (blob, folder) = self.rename(artifact)?;
         sync_folder(&folder)?;
@@ -98,6 +114,10 @@ impl Store {
 
     /// Makes everything durable that was written so far: each folder once, however many files went
     /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if a folder cannot be synced; a later call does not try it again.
     pub fn settle(&self) -> Result<(), StoreError> {
         let folders = std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(folders.iter().try_for_each(|folder| sync_folder(folder))?)
@@ -121,6 +141,11 @@ impl Store {
     }
 
     /// Whether a blob is here, whole. Its bytes are read only if the file changed since they were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is a file and it cannot be read, or changes meanwhile. One that is
+    /// missing, another or no plain file is no error.
     pub fn holds(&self, blob: &Blob) -> Result<bool, StoreError> {
         let path = self.object_path(&blob.digest);
         let metadata = match std::fs::symlink_metadata(&path) {
@@ -138,6 +163,10 @@ impl Store {
     }
 
     /// The digest of a file of anybody's, read only if it changed since it was last hashed.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file, it is no regular file or cannot be read, or it changes meanwhile.
     pub fn hash_file(&self, path: &Path) -> Result<Blob, DiskError> {
         let path = &std::path::absolute(path).at("find", path)?;
         let metadata = std::fs::metadata(path).at("open", path)?;
@@ -173,13 +202,22 @@ impl Store {
     }
 
     /// Maps a blob, or a source file known to have this digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::locate`], and if the file cannot be mapped.
     pub fn map(&self, digest: &Digest) -> Result<Arc<Mapped>, StoreError> {
         Ok(Arc::new(Mapped::open(&self.locate(digest)?)?))
     }
 
     /// A file that has this digest: a blob of ours, or a person's file. Its bytes are read only if it changed
-    /// since they were: a name in the store is a claim, and another file may have been put under it. That is an
-    /// error even where there is a good copy elsewhere: somebody should know.
+    /// since they were: a name in the store is a claim, and another file may have been put under it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if a blob is not what its name says, even where there is a good copy elsewhere:
+    /// somebody should know. [`StoreError::Missing`] if nothing has the digest; [`StoreError::Changed`] with
+    /// the file that had it; [`StoreError::Disk`] if the blob cannot be read.
     pub fn locate(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let object = self.object_path(digest);
         if !object.is_file() {
@@ -226,11 +264,20 @@ impl Store {
     }
 
     /// Reads a document, checking its bytes against its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_up_to`], of more than 64 MiB.
     pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         self.read_up_to(digest, MAX_DOCUMENT)
     }
 
     /// Reads a document of a kind that may have so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] or [`StoreError::Changed`] if nothing has the digest; [`StoreError::Damaged`] if
+    /// the bytes have another one; [`StoreError::Disk`] if they are more than `most`, or cannot be read.
     pub fn read_up_to(&self, digest: &Digest, most: u64) -> Result<Vec<u8>, StoreError> {
         let path = self.find(digest)?;
         let bytes = std::fs::metadata(&path).at("examine", &path)?.len();
@@ -247,6 +294,11 @@ impl Store {
     }
 
     /// Re-hashes a blob, whatever its stamp says.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] or [`StoreError::Changed`] if nothing has the digest; [`StoreError::Damaged`] if
+    /// the bytes have another one, or another length; [`StoreError::Disk`] if they cannot be read.
     pub fn rehash(&self, blob: &Blob) -> Result<(), StoreError> {
         let mapped = match Mapped::open(&self.find(&blob.digest)?) {
             Ok(mapped) => mapped,

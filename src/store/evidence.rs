@@ -29,6 +29,10 @@ impl Store {
     }
 
     /// What was brought for a gate of the candidate with this manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is something and it cannot be read, or has more than 16 MiB.
     pub fn brought(&self, manifest: &Digest, gate: &Name) -> Result<Option<Brought>, StoreError> {
         let path = self.evidence_path(manifest, gate);
         let bytes = match read_small("read", &path, MAX_BROUGHT) {
@@ -40,6 +44,10 @@ impl Store {
     }
 
     /// Brings a document for a gate, replacing an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if it cannot be written.
     pub fn bring(&self, manifest: &Digest, gate: &Name, bytes: &[u8]) -> Result<(), StoreError> {
         self.at_work()?;
         Ok(atomic::replace(&self.evidence_path(manifest, gate), bytes)?)

@@ -7,6 +7,11 @@ use crate::trust::Role;
 impl Store {
     /// The ledger. It never extends a log that is older or other than the one last seen here, signs if
     /// there is a log key, and demands a signature if the trust file names one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::unsigned_ledger`]; [`LedgerError::Trust`] if the log key cannot be read, others can read it,
+    /// or the trust file does not have it.
     pub fn ledger(&self) -> Result<Ledger, LedgerError> {
         let custody = self.custody();
         let ledger = self.unsigned_ledger()?.trusting(custody.log_keys());
@@ -20,6 +25,11 @@ impl Store {
     ///
     /// It has the one origin that every store's has: heads are remembered by origin, so a log that
     /// could name itself would name itself out of what is remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Origin`] or [`LedgerError::OtherLog`] of a log with another origin; else as
+    /// [`Ledger::open_as`].
     pub fn unsigned_ledger(&self) -> Result<Ledger, LedgerError> {
         let memory = self.ledger_memory();
         match Ledger::open_as(self.root().join("ledger"), DEFAULT_ORIGIN) {

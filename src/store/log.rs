@@ -56,6 +56,10 @@ impl Store {
     }
 
     /// Opens a cycle's log to append to.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if the file or its folder cannot be made, or may not be written.
     pub fn append_log(&self, cycle: &Name) -> Result<LogWriter, StoreError> {
         let path = self.log_path(cycle);
         let folder = path.parent().expect("the log lies in a folder");
@@ -65,11 +69,20 @@ impl Store {
     }
 
     /// The last event of every stage.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::events`].
     pub fn last_events(&self, cycle: &Name) -> Result<BTreeMap<String, Event>, StoreError> {
         Ok(self.events(cycle)?.into_iter().map(|event| (event.stage.clone(), event)).collect())
     }
 
     /// Everything that happened, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is a log and it cannot be read, or has more than 512 MiB. A line that is
+    /// no event is left out.
     pub fn events(&self, cycle: &Name) -> Result<Vec<Event>, StoreError> {
         let path = self.log_path(cycle);
         let text = match read_small("read", &path, MAX_LOG) {
@@ -90,6 +103,10 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Appends one line in one write, so that two processes' lines do not mix.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if it cannot be written; [`StoreError::Document`] of a number beyond 2^53 - 1.
     pub fn append(&mut self, event: &Event) -> Result<(), StoreError> {
         let line = canonical::to_vec(event)
             .map_err(|source| StoreError::Document { what: "an event of the run log".to_owned(), source })?;

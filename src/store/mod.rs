@@ -214,14 +214,22 @@ pub struct Store {
 
 impl Store {
     /// Opens a store to work in, making it if needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`] and [`Self::make`].
     pub fn create(root: &Path) -> Result<Self, StoreError> {
         let store = Self::open(root)?;
         store.make()?;
         Ok(store)
     }
 
-    /// Makes the folders of a store that was opened to read, to work in it. A folder that somebody else uses
-    /// is not filled, whatever a mistyped path says.
+    /// Makes the folders of a store that was opened to read, to work in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Taken`] with what is in the folder, if it is somebody else's: none such is filled,
+    /// whatever a mistyped path says. [`StoreError::Disk`] if the folders cannot be made, or not be written to.
     pub fn make(&self) -> Result<(), StoreError> {
         let root = &self.root;
         if is_there(root) {
@@ -245,6 +253,11 @@ impl Store {
     }
 
     /// Opens a store to read; one that does not exist is an empty one. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Newer`] of a store that a newer version made; [`StoreError::NotAStore`] if its `version`
+    /// file says something else; [`StoreError::Disk`] if that file cannot be read, or has more than 4 KiB.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let version = root.join("version");
         match read_small_text("read", &version, MAX_VERSION) {
@@ -276,6 +289,10 @@ impl Store {
     }
 
     /// Remembers for the next run which files were hashed. Losing this costs time, nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if they cannot be written.
     pub fn save_stamps(&self) -> Result<(), StoreError> {
         self.at_work()?;
         Ok(self.stamps.save(&self.root.join("index/stamps"))?)

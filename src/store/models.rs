@@ -21,6 +21,11 @@ use crate::model::{ModelError, OpenedPackage, Package, open_listed, open_package
 impl Store {
     /// The digest of a person's model, a file or a folder; only what changed since it was last hashed is
     /// read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Model`] of a folder that is no model or adapter, by the names in it; [`StoreError::Disk`]
+    /// if a file of it cannot be read, or changes meanwhile. Whether the files are a model is not asked.
     pub fn hash_model(&self, path: &Path) -> Result<Blob, StoreError> {
         if !path.is_dir() {
             return Ok(self.hash_file(path)?);
@@ -33,6 +38,10 @@ impl Store {
     }
 
     /// The names and lengths of the files of a model that is a folder, by name; nothing is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::hash_model`], but the files need not be readable.
     pub fn lengths(&self, folder: &Path) -> Result<Vec<(String, u64)>, StoreError> {
         let length = |name: String| {
             let path = folder.join(&name);
@@ -46,6 +55,10 @@ impl Store {
     }
 
     /// The digest of a person's model, every byte read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::hash_model`].
     pub fn rehash_model(&self, path: &Path) -> Result<Digest, StoreError> {
         let whole = |path: &Path| {
             let mapped = Mapped::open(path)?;
@@ -58,6 +71,10 @@ impl Store {
     }
 
     /// Whether a model is here, whole: the file it is, or each of its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::locate`] and [`Self::listing`], and of the first of its files.
     pub fn has_model(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let path = self.locate(digest)?;
         if let Some(listing) = self.listing(digest)? {
@@ -67,6 +84,10 @@ impl Store {
     }
 
     /// Re-hashes a model that is known by its digest, whatever stamps say.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] of the first of its files that is not what it was; else as [`Self::listing`].
     pub fn rehash_known(&self, digest: &Digest) -> Result<(), StoreError> {
         let whole = |digest: &Digest| {
             let found = tree::digest(Mapped::open(&self.find(digest)?)?.as_ref());
@@ -78,6 +99,12 @@ impl Store {
     }
 
     /// The files of a model that is several; nothing if it is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] or [`StoreError::Changed`] if nothing has the digest; [`StoreError::Model`] of
+    /// what begins as a list and is none; [`StoreError::Damaged`] of one with another digest;
+    /// [`StoreError::Disk`] if it cannot be read.
     pub fn listing(&self, digest: &Digest) -> Result<Option<Listing>, StoreError> {
         let seen = self.listings.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
         if seen.is_some() {
@@ -96,6 +123,10 @@ impl Store {
     }
 
     /// Opens a model by its digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::has_model`]; [`StoreError::Model`] if the files are not a model of a format that is read.
     pub fn open_model(&self, digest: &Digest) -> Result<OpenedPackage, StoreError> {
         match self.listing(digest)? {
             None => Ok(open_package(&self.locate(digest)?)?),
@@ -104,6 +135,11 @@ impl Store {
     }
 
     /// Opens an adapter by its digest, for the model it is added to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::has_model`]; [`StoreError::Adapter`] if the files are not an adapter of a format that is
+    /// read, or one of PEFT for another base.
     pub fn open_adapter(&self, digest: &Digest, base: &Package) -> Result<OpenedAdapter, StoreError> {
         let Some(listing) = self.listing(digest)? else {
             return Ok(adapter::open(&self.locate(digest)?)?);

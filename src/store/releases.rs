@@ -18,18 +18,31 @@ impl Store {
     }
 
     /// The record of a publication.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if there is none, or it cannot be read or has more than 4 MiB. Whether it has this
+    /// digest is not asked.
     pub fn release(&self, cycle: &Name, record: Sha256) -> Result<Vec<u8>, StoreError> {
         let path = self.release_path(cycle, &format!("{record}.json"));
         Ok(read_small("read the publication", &path, MAX_RELEASE)?)
     }
 
     /// The root of a registry's metadata with this digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::release`].
     pub fn release_root(&self, cycle: &Name, root: Sha256) -> Result<Vec<u8>, StoreError> {
         let path = self.release_path(cycle, &format!("{root}.root.json"));
         Ok(read_small("read the root", &path, MAX_RELEASE)?)
     }
 
     /// Keeps the record of a publication and its roots.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if they cannot be written; the record is the last.
     pub fn keep_release(&self, cycle: &Name, record: &[u8], roots: &[Vec<u8>]) -> Result<(), StoreError> {
         self.at_work()?;
         let name = |bytes: &[u8], end: &str| format!("{}{end}", Sha256::of(bytes));

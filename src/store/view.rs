@@ -40,6 +40,11 @@ impl Store {
     }
 
     /// Makes the view show exactly `entries`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if the folder cannot be written, is a link, or another run holds it for 30 seconds;
+    /// as [`Self::read`] of a document that is copied. Until it is shown, the view counts as unfinished.
     pub fn show(&self, cycle: &Name, mut entries: Vec<ViewEntry>) -> Result<(), StoreError> {
         entries.sort();
         let folder = self.view_folder(cycle);
@@ -93,6 +98,10 @@ impl Store {
 
     /// Holds the view against what it should show, every byte read. What it should not is of an earlier run if
     /// its own list says so and the store has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if the folder cannot be listed. A file that cannot be read is a finding.
     pub fn check_view(&self, cycle: &Name, entries: &[ViewEntry]) -> Result<ViewFindings, StoreError> {
         let folder = self.view_folder(cycle);
         let listed = listed(&folder);

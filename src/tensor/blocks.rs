@@ -35,7 +35,11 @@ where
     }
 }
 
-/// Like [`map`]; of several failures the one of the lowest index is reported, whoever was first.
+/// Like [`map`], for work that may fail.
+///
+/// # Errors
+///
+/// If `work` fails of an item. Of several failures the one of the lowest index is reported, whoever was first.
 pub fn try_map<T, R, E, F>(items: &[T], work: F) -> Result<Vec<R>, E>
 where
     T: Sync,

@@ -129,12 +129,22 @@ pub fn block_size(dtype: DType, columns: usize, q4_block: usize) -> usize {
 }
 
 /// Payload and scale bytes of a tensor. `block_size` matters for `q4_0` only.
+///
+/// # Errors
+///
+/// As [`check_block`], for the columns of this shape.
 pub fn lengths(dtype: DType, shape: &Shape, block_size: usize) -> Result<EncodedLengths, QuantizeError> {
     check_block(dtype, shape.columns(), block_size)?;
     Ok(row_lengths(dtype, shape.rows(), shape.columns(), block_size))
 }
 
 /// Whether rows of this width can be encoded so.
+///
+/// # Errors
+///
+/// [`QuantizeError::BlockSize`] if `block_size` is not even and more than 0, or does not divide the width of
+/// rows in `q4_0`; [`QuantizeError::Rows`] if 32 does not divide that of rows in `ggml_q8_0`. All others take
+/// any width.
 pub fn check_block(dtype: DType, columns: usize, block_size: usize) -> Result<(), QuantizeError> {
     let fits = block_size != 0 && block_size.is_multiple_of(2) && columns.is_multiple_of(block_size);
     if dtype == DType::Q4_0 && !fits {
@@ -182,9 +192,15 @@ fn row_lengths(dtype: DType, rows: usize, columns: usize, block_size: usize) -> 
 
 /// Encodes whole rows of width `columns` into buffers of exactly the bytes they need.
 ///
-/// `block_size` matters for `q4_0` only. A value that is not finite is an error, and one that f16,
-/// bf16 or the f16 scales of `ggml_q8_0` cannot hold is another, both with its index; they leave the
-/// buffers half written.
+/// `block_size` matters for `q4_0` only.
+///
+/// # Errors
+///
+/// As [`check_block`], and [`QuantizeError::Buffers`] if the values are no whole rows or the buffers have other
+/// lengths.
+///
+/// A value that is not finite is an error, and one that f16, bf16 or the f16 scales of `ggml_q8_0` cannot hold
+/// is another, both with its index; they leave the buffers half written.
 pub fn encode(
     dtype: DType,
     block_size: usize,
@@ -223,6 +239,10 @@ pub fn encode(
 }
 
 /// Like [`encode`], appending to growing buffers.
+///
+/// # Errors
+///
+/// As [`encode`], but buffers have the lengths they need; after an error what was appended is worthless.
 pub fn encode_into(
     dtype: DType,
     block_size: usize,

@@ -32,6 +32,11 @@ pub enum ShapeError {
 
 impl Shape {
     /// Checks dimensions.
+    ///
+    /// # Errors
+    ///
+    /// [`ShapeError`] if there are more than [`MAX_RANK`] dimensions, if one of them is 0, or if they make more
+    /// elements than a sixteenth of [`isize::MAX`].
     pub fn new(dims: Vec<usize>) -> Result<Self, ShapeError> {
         if dims.len() > MAX_RANK {
             return Err(ShapeError::Rank(dims.len()));

@@ -160,6 +160,11 @@ impl Adapter {
 
     /// Looks at every byte: the digest first, if the format has one, then that all numbers are finite
     /// and all indices increase and are inside their tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::Damaged`] if the bytes are not those that were written; else [`AdapterError::NotFinite`]
+    /// or [`AdapterError::Index`], of the first tensor that has such a number.
     pub fn validate(&self) -> Result<(), AdapterError> {
         if let Some((stated, at)) = &self.digest {
             let found = digest_without((*self.bytes).as_ref(), at);
@@ -175,8 +180,13 @@ impl Adapter {
         .map(drop)
     }
 
-    /// Refuses a model that this adapter is not for: `model` has the five fields of the model, `shape`
-    /// knows its tensors. All fields that disagree are named; then the first tensor that does not fit.
+    /// Refuses a model that this adapter is not for: `model` has the five fields of the model, `shape` knows
+    /// its tensors.
+    ///
+    /// # Errors
+    ///
+    /// [`AdapterError::OtherModel`] with all fields that disagree; else [`AdapterError::UnknownTensor`] or
+    /// [`AdapterError::OtherShape`] of the first tensor that does not fit.
     pub fn check_fits<'s>(
         &self,
         model: &AdapterIdentity,

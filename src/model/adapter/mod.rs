@@ -81,8 +81,13 @@ pub struct OpenedAdapter {
     pub mapped: std::sync::Arc<crate::disk::mmap::Mapped>,
 }
 
-/// Opens whatever adapter is at a path for a model: one of the packages, or a PEFT folder. Nothing if
-/// what is there is no adapter. An error names the path.
+/// Opens whatever adapter is at a path for a model: one of the packages, or a PEFT folder. Nothing if what is
+/// there is no adapter.
+///
+/// # Errors
+///
+/// If there is an adapter and it cannot be read: as [`open`], or [`AdapterError::Peft`] as [`peft::open`]. It
+/// names the path.
 #[cfg(feature = "engine")]
 pub fn open_for(
     path: &std::path::Path,
@@ -105,7 +110,12 @@ pub fn open_for(
     }
 }
 
-/// Maps and reads an adapter; an error names the path.
+/// Maps and reads an adapter.
+///
+/// # Errors
+///
+/// [`AdapterError::Disk`] if there is no such file, or it cannot be read; else as [`open_bytes`], with the
+/// path.
 #[cfg(feature = "engine")]
 pub fn open(path: &std::path::Path) -> Result<OpenedAdapter, AdapterError> {
     let mapped = std::sync::Arc::new(crate::disk::mmap::Mapped::open(path)?);

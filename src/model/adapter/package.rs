@@ -55,6 +55,13 @@ pub static FAMILIES: [&Family; 3] = [&dense::FAMILY, &sparse::FAMILY, &low_rank:
 
 /// Reads an adapter of any family: structure only, in time that depends on the number of its deltas
 /// and not on their size.
+///
+/// # Errors
+///
+/// [`AdapterError::Magic`] of what begins otherwise; [`AdapterError::Short`], [`AdapterError::Field`] or
+/// [`AdapterError::Outside`] of a header, [`AdapterError::Entry`], [`AdapterError::Dimensions`] or
+/// [`AdapterError::DuplicateTensor`] of a directory that cannot be; [`AdapterError::Overlap`] of parts that
+/// share bytes. No number and no digest is looked at: [`Adapter::validate`] does.
 pub fn open_bytes(bytes: SharedBytes) -> Result<Adapter, AdapterError> {
     let file = (*bytes).as_ref();
     let Some(family) = FAMILIES.into_iter().find(|family| file.starts_with(&family.magic)) else {

@@ -90,6 +90,10 @@ pub struct Layout {
 impl Layout {
     /// Places the deltas of a package.
     ///
+    /// # Errors
+    ///
+    /// [`WriteError::TooLarge`] if there are more than 2^32 - 1 deltas, or an offset would be more than a u64.
+    ///
     /// # Panics
     /// If a delta is of a kind that the family does not have.
     pub fn new(
@@ -183,6 +187,10 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Writes everything before the first part.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`] if the sink has no room for it, or fails.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
         sink.announce(layout.total_bytes())?;
         let mut writer = Self { layout, sink, digest: blake3::Hasher::new(), position: 0, done: 0 };
@@ -192,6 +200,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes the next bytes of the data: the rest of the current part, then the next parts.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Count`] of more bytes than there are parts for; [`WriteError::Io`] if the sink fails.
     pub fn put(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
         while !bytes.is_empty() {
             let Some((part, _)) = self.layout.parts.get(self.done) else {
@@ -207,6 +219,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes numbers as they are stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::put`].
     pub fn put_f32(&mut self, values: &[f32]) -> Result<(), WriteError> {
         let mut bytes = Vec::with_capacity(values.len().min(1 << 16) * 4);
         for run in values.chunks(1 << 16) {
@@ -218,6 +234,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Stores the digest: the sink then holds the whole package.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Length`] of the first part that is not whole; [`WriteError::Io`] if the sink fails.
     pub fn finish(self) -> Result<(), WriteError> {
         if let Some((part, tensor)) = self.layout.parts.get(self.done) {
             let (expected, found) = (part.end - part.start, self.position - part.start);

@@ -111,6 +111,12 @@ impl Architecture {
     }
 
     /// Whether its files can say what the network is.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be, as [`ModelConfig::validate`] says, or that its files have no words for:
+    /// norms, biases, the width of scores, windows or a way of scaling rotary frequencies that other programs
+    /// would not take it to have.
     pub fn check(self, config: &ModelConfig) -> Result<(), ConfigError> {
         config.validate()?;
         self.check_tensors(&config.variant)?;

@@ -23,7 +23,12 @@ const OTHERS: [(&str, &str); 5] = [
     ("plamo2", "a table of suffixes, not pairs of bytes"),
 ];
 
-/// The SLM1 tokenizer that says the same as a file's tables, or why there is none.
+/// The SLM1 tokenizer that says the same as a file's tables.
+///
+/// # Errors
+///
+/// Why there is none, as a phrase: another model than `gpt2`, bytes that are not the first 256 tokens, other
+/// ids that begin and end a text, or what [`json::read`](mod@json::read) cannot take.
 pub fn tokenizer(facts: &Facts) -> Result<Tokenizer, String> {
     match facts.text("tokenizer.ggml.model") {
         Some("gpt2") => {}

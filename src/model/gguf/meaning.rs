@@ -62,12 +62,22 @@ fn known() -> String {
 }
 
 /// The architecture that the facts are of.
+///
+/// # Errors
+///
+/// [`MeaningError::Architecture`] of another one than [`Architecture::ALL`], or of none.
 pub fn architecture(facts: &Facts) -> Result<Architecture, MeaningError> {
     let name = facts.text("general.architecture").unwrap_or("nothing");
     Architecture::from_name(name).ok_or_else(|| MeaningError::Architecture(name.to_owned()))
 }
 
 /// The configuration that the facts describe; `stored` says whether the file has a tensor.
+///
+/// # Errors
+///
+/// As [`architecture`]; [`MeaningError::Missing`] of a fact that is not there or no number that fits;
+/// [`MeaningError::Unsupported`] of one that says what is not computed here: experts, capped logits, windows of
+/// an olmo2.
 pub fn config(facts: &Facts, stored: impl Fn(&str) -> bool) -> Result<ModelConfig, MeaningError> {
     let architecture = architecture(facts)?;
     let own = Own { facts, architecture: architecture.name() };
@@ -264,6 +274,11 @@ fn vocabulary(facts: &Facts) -> Option<u32> {
 
 /// The SLM1 tokenizer that a file of ours carries; in any other, that of its own vocabulary: one of SLM1's
 /// if it can be.
+///
+/// # Errors
+///
+/// [`MeaningError::Tokenizer`] of a section that is none; [`MeaningError::Vocabulary`] of tables that are not
+/// read here, or make no tokenizer.
 pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     match facts.get(TOKENIZER) {
         #[cfg(feature = "engine")]

@@ -151,6 +151,12 @@ const LEAST_ENTRY: usize = 8 + 4 + 4 + 8;
 const LEAST_FACT: usize = 8 + 4 + 1;
 
 /// Reads and checks a file.
+///
+/// # Errors
+///
+/// [`GgufError`] with the byte: another magic, a version that is not 2 or 3, a file cut short, a count that
+/// does not fit into it, text that is no UTF-8, a name that comes twice, an encoding that is not read here, or
+/// tensors that share bytes, leave holes or reach beyond the end. Elements are not looked at.
 pub fn read(bytes: SharedBytes) -> Result<Gguf, GgufError> {
     let file: &[u8] = (*bytes).as_ref();
     if !file.starts_with(&MAGIC) {

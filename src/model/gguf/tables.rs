@@ -30,6 +30,11 @@ pub(super) fn unsaid<T>(why: impl Into<String>) -> Result<T, TablesError> {
 }
 
 /// Adds the tables of a tokenizer for a matrix of `rows` rows.
+///
+/// # Errors
+///
+/// [`TablesError::Unsaid`] of a tokenizer that does what the tables cannot say, also if what was written would
+/// be read as another one; [`TablesError::Back`] if it could not be read. The facts are worthless then.
 pub fn write(tokenizer: &HfTokenizer, rows: u32, facts: &mut Facts) -> Result<(), TablesError> {
     let Ok(file) = serde_json::from_slice::<Map<String, Value>>(tokenizer.section()) else {
         return unsaid("its file is no JSON object");

@@ -32,6 +32,10 @@ pub(super) mod kind {
 }
 
 /// The tokenizer of a file that has its own vocabulary; none if it has no such tables.
+///
+/// # Errors
+///
+/// [`MeaningError::Vocabulary`] of a model that is not `llama` or `gpt2`, and of tables that make no tokenizer.
 pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     let file = match facts.text("tokenizer.ggml.model") {
         None | Some("none") => return Ok(None),

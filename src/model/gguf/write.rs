@@ -37,6 +37,11 @@ pub struct Given {
 
 impl Layout {
     /// A file with these facts and tensors, in this order; those that are `given` come first.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Encoding`] of an encoding that the format does not have, [`WriteError::Tensor`] of rows
+    /// that its blocks do not fill, [`WriteError::TooLarge`] if an offset would be more than a u64.
     pub fn new(facts: &Facts, given: &[Given], planned: &[Planned]) -> Result<Self, WriteError> {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&VERSION.to_le_bytes());
@@ -111,6 +116,10 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Writes everything before the first tensor that comes in pieces.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`] if the sink has no room for the file, or fails.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
         sink.announce(layout.total_bytes())?;
         sink.write(&layout.head)?;

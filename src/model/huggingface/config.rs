@@ -90,6 +90,12 @@ pub enum HfConfigError {
 
 impl HfConfig {
     /// Reads a configuration; `None` if the network is of another family, or does not say.
+    ///
+    /// # Errors
+    ///
+    /// [`HfConfigError::Json`] of what is no JSON object, or has a value of another type or a key twice; of a
+    /// network that is of the family, [`HfConfigError::Missing`] or [`HfConfigError::Field`] of a key that it
+    /// needs.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, HfConfigError> {
         let Kind { model_type } = serde_json::from_slice(bytes)?;
         match model_type {
@@ -121,10 +127,15 @@ impl HfConfig {
         Some(gemma3::layer_types(own.windows.as_ref(), self.num_hidden_layers))
     }
 
-    /// The network as it is computed here, or what it does that is not.
+    /// The network as it is computed here.
     ///
     /// Attention that sees a limited way back is whole attention up to that length, so the longest
     /// sequence is no longer, but in gemma3, whose windows are computed. The file does not say which ids are no text; four is the least.
+    ///
+    /// # Errors
+    ///
+    /// What it does that is not computed here: another activation, rotary angles of a part of a head, packed
+    /// weights, a way of scaling frequencies; else what [`ModelConfig::validate`] says.
     pub fn network(&self) -> Result<ModelConfig, String> {
         let is = |family: &str| self.model_type == family;
         let family = match self.model_type.as_str() {

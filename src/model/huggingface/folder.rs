@@ -195,11 +195,22 @@ fn foreign(config: &[u8]) -> String {
 }
 
 /// Opens a folder and checks that its files agree. Payloads are mapped, not read.
+///
+/// # Errors
+///
+/// As [`open_at`]; [`FolderError::NoFolder`] of another path, and [`FolderError::Leaves`] of a link out of the
+/// folder.
 pub fn open(folder: &Path) -> Result<Folder, FolderError> {
     open_at(&Place::folder(folder))
 }
 
 /// The names of the files that make a folder's model, companions first. Payloads are not looked at.
+///
+/// # Errors
+///
+/// [`FolderError::NoFolder`], [`FolderError::NoWeights`] or [`FolderError::TwoWeights`] of what is no model's
+/// folder; [`FolderError::Index`], [`FolderError::TooLong`], [`FolderError::Templates`] or
+/// [`FolderError::Leaves`] of a file that cannot be used; [`FolderError::Disk`] if it cannot be read.
 pub fn names(folder: &Path) -> Result<Vec<String>, FolderError> {
     let root = Root::new(&Place::folder(folder))?;
     let mut names = Vec::new();
@@ -220,6 +231,15 @@ pub fn names(folder: &Path) -> Result<Vec<String>, FolderError> {
 }
 
 /// Opens a model whose files may lie anywhere.
+///
+/// # Errors
+///
+/// [`FolderError::NoWeights`] or [`FolderError::TwoWeights`] if it has none, or both kinds;
+/// [`FolderError::Config`], [`FolderError::Ids`], [`FolderError::Index`] or [`FolderError::Shard`] of a file
+/// that cannot be used, [`FolderError::TooLong`] of one beside the weights; [`FolderError::MissingShard`],
+/// [`FolderError::NotInShard`] or [`FolderError::NotInIndex`] where index and files disagree;
+/// [`FolderError::Packed`] or [`FolderError::SaidToBePacked`] of packed weights; [`FolderError::Disk`] if a
+/// file cannot be read.
 pub fn open_at(place: &Place) -> Result<Folder, FolderError> {
     let root = Root::new(place)?;
     let companions = root.companions()?;

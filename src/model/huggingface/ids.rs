@@ -47,6 +47,11 @@ struct Said {
 
 impl Ids {
     /// Takes what one file says.
+    ///
+    /// # Errors
+    ///
+    /// [`IdsError::Json`] of what is no JSON object, or has a key twice; [`IdsError::Id`] of a value that is no
+    /// id of a token.
     pub fn take(&mut self, file: &[u8]) -> Result<(), IdsError> {
         let Said { bos_token_id, eos_token_id } = serde_json::from_slice(file)?;
         if let Some(found) = bos_token_id {

@@ -53,6 +53,11 @@ pub enum IndexError {
 
 impl Index {
     /// Reads an index.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Json`] of what is no such JSON, or has a tensor twice; [`IndexError::Empty`] without
+    /// tensors; [`IndexError::FileName`] of a file that is no `.safetensors` beside it.
     pub fn parse(bytes: &[u8]) -> Result<Self, IndexError> {
         let Raw { metadata, weight_map: WeightMap(weight_map) } = serde_json::from_slice(bytes)?;
         if weight_map.is_empty() {

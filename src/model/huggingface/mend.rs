@@ -99,6 +99,12 @@ impl Changes {
     }
 
     /// The file with the changes; everything else stays.
+    ///
+    /// # Errors
+    ///
+    /// [`MendError::Json`] of what is no JSON object. Of other layers, [`MendError::Layers`] if it does not say
+    /// how many it has, [`MendError::List`] of a key that says something of each layer and that the model of
+    /// one does not have, [`MendError::Other`] of such a model's file.
     pub fn mend(&self, bytes: &[u8]) -> Result<Vec<u8>, MendError> {
         let mut config: Map<String, Value> = serde_json::from_slice(bytes)?;
         if let Some(layers) = &self.layers {

@@ -67,6 +67,11 @@ impl Family {
 }
 
 /// Whether the file can say what the network is: which family has its biases and norms.
+///
+/// # Errors
+///
+/// The first field that cannot be, as [`ModelConfig::validate`] says, or that no family has together with the
+/// others.
 pub fn check(config: &ModelConfig) -> Result<(), ConfigError> {
     config.validate()?;
     if Family::of(&config.variant).is_some() {

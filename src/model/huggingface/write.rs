@@ -46,11 +46,19 @@ pub struct FolderLayout {
 
 impl FolderLayout {
     /// Files of at most `limit` bytes of tensors each, or of one tensor that is larger.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::new`].
     pub fn new(planned: &[Planned], limit: u64, metadata: &Metadata) -> Result<Self, WriteError> {
         Self::with_buffers(planned, &[], limit, metadata)
     }
 
     /// The same with buffers in the last file, behind its tensors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::with_buffers`].
     pub fn with_buffers(
         planned: &[Planned],
         buffers: &[Buffer],
@@ -110,12 +118,24 @@ impl FolderLayout {
 /// Where the files of a folder go: into a folder, or into a store.
 pub trait Shelf {
     /// Starts a file.
+    ///
+    /// # Errors
+    ///
+    /// If no file can be made there.
     fn begin(&mut self) -> Result<HashedFile, DiskError>;
 
     /// Takes a finished file under its name in the folder.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken, or the disk refuses it.
     fn end(&mut self, name: &str, file: Unpublished) -> Result<(), DiskError>;
 
     /// Takes a small file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::begin`] and [`Self::end`], and if the disk does not take the bytes.
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
         let mut file = self.begin()?;
         file.write(bytes).at("write", Path::new(name))?;
@@ -164,6 +184,10 @@ impl<'a> FolderWriter<'a> {
     }
 
     /// Writes a small file beside those of tensors.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`] if the shelf does not take it.
     pub fn companion(&mut self, name: &str, bytes: &[u8]) -> Result<(), WriteError> {
         self.shelf.put(name, bytes).map_err(|error| disk(&error))?;
         let (name, blake3) = (name.to_owned(), Digest::of(bytes));

@@ -96,6 +96,12 @@ pub struct Header {
 
 impl Header {
     /// Reads the header of a whole file.
+    ///
+    /// # Errors
+    ///
+    /// [`SafetensorsError`], with the byte where there is one: a header that does not fit into the file, has
+    /// more than [`MAX_HEADER`] bytes or is no such JSON; an entry that is there twice or cannot be; or tensors
+    /// that share bytes, leave holes, or end before or behind the file's end. Elements are not looked at.
     pub fn parse(file: &[u8]) -> Result<Self, SafetensorsError> {
         let text = text(file)?;
         let data_start = (PREFIX + text.len()) as u64;

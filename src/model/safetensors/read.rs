@@ -18,12 +18,21 @@ pub struct Contents {
 }
 
 /// Reads and checks a file; tensors come in the order of their bytes.
+///
+/// # Errors
+///
+/// As [`Header::parse`].
 pub fn read(bytes: SharedBytes) -> Result<(Weights, Metadata), SafetensorsError> {
     let Contents { tensors, buffers, metadata } = contents(&bytes, 0)?;
     Ok((Weights::new(NAME, tensors, vec![bytes]).with_buffers(buffers), metadata))
 }
 
 /// The same of a file that must hold weights and nothing else.
+///
+/// # Errors
+///
+/// As [`read`], and [`SafetensorsError::NoWeights`] of the first tensor that is of another type than F64, F32,
+/// F16 or BF16.
 pub fn read_weights(bytes: SharedBytes) -> Result<Weights, SafetensorsError> {
     let (weights, _) = read(bytes)?;
     match weights.buffers().first() {
@@ -35,6 +44,10 @@ pub fn read_weights(bytes: SharedBytes) -> Result<Weights, SafetensorsError> {
 }
 
 /// What a file holds that is part number `part` of a model.
+///
+/// # Errors
+///
+/// As [`Header::parse`].
 pub fn contents(file: &SharedBytes, part: usize) -> Result<Contents, SafetensorsError> {
     let Header { tensors: entries, metadata } = Header::parse((**file).as_ref())?;
     let (mut tensors, mut buffers) = (Vec::with_capacity(entries.len()), Vec::new());

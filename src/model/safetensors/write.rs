@@ -45,13 +45,20 @@ pub struct Layout {
 impl Layout {
     /// A file of these tensors, stored in this order.
     ///
-    /// Fails for encodings the format does not have, for a name that comes twice or is the format's
-    /// own, and for a header that nobody would read.
+    /// # Errors
+    ///
+    /// [`WriteError::Encoding`] of one that the format does not have; [`WriteError::Name`] of a name that comes
+    /// twice or is the format's own; [`WriteError::Header`] of a header that nobody would read;
+    /// [`WriteError::TooLarge`] if an offset would be more than a u64.
     pub fn new(planned: Vec<Planned>, metadata: &Metadata) -> Result<Self, WriteError> {
         Self::with_buffers(planned, Vec::new(), metadata)
     }
 
     /// The same with buffers behind the tensors, which nobody needs to bring.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`], of the buffers, too.
     pub fn with_buffers(
         planned: Vec<Planned>,
         buffers: Vec<Buffer>,
@@ -203,6 +210,10 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Writes the header.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`] if the sink has no room for the file, or fails.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
         sink.announce(layout.total_bytes())?;
         sink.write(&layout.head)?;

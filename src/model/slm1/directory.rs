@@ -76,6 +76,14 @@ impl Entry {
 }
 
 /// Reads and checks the whole directory; the entries come in the file's order.
+///
+/// # Errors
+///
+/// [`Slm1Error::Field`] or [`Slm1Error::Dimensions`] of a header that asks for more tensors, or larger ones,
+/// than there can be; [`Slm1Error::MissingTensor`], [`Slm1Error::UnknownTensor`] or
+/// [`Slm1Error::DuplicateTensor`] unless there is one entry for each; [`Slm1Error::Shape`] or
+/// [`Slm1Error::Entry`] of one that cannot be; [`Slm1Error::Outside`] or [`Slm1Error::Overlap`] of a part that
+/// reaches beyond the file, or into another.
 pub fn parse(file: &[u8], header: &Header) -> Result<Vec<Entry>, Slm1Error> {
     let table = expected_tensors(file.len() as u64, header)?;
     // Both ends were checked against the file's length.

@@ -52,6 +52,11 @@ pub struct Header {
 
 impl Header {
     /// Reads the header of a whole file.
+    ///
+    /// # Errors
+    ///
+    /// [`Slm1Error::Magic`] of another file; [`Slm1Error::Short`] of fewer than 108 bytes; [`Slm1Error::Field`]
+    /// of a field that cannot have its value; [`Slm1Error::Outside`] of a section that reaches beyond the file.
     pub fn parse(file: &[u8]) -> Result<Self, Slm1Error> {
         if !file.starts_with(&MAGIC) {
             let found = file[..file.len().min(4)].escape_ascii().to_string();

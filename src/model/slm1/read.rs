@@ -8,6 +8,11 @@ use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{SharedBytes, TensorInfo, Weights};
 
 /// Reads and checks a file. Offsets are taken as stored, never computed again.
+///
+/// # Errors
+///
+/// As [`Header::parse`] and [`directory::parse`]; [`Slm1Error::Tokenizer`] of a section that is none;
+/// [`Slm1Error::Trailing`] of bytes behind the last one. Elements and the checksum are not looked at.
 pub fn read(bytes: SharedBytes) -> Result<Checkpoint, Slm1Error> {
     let file = (*bytes).as_ref();
     let header = Header::parse(file)?;

@@ -66,11 +66,22 @@ pub struct Layout {
 
 impl Layout {
     /// A file with one encoding for every tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::mixed`].
     pub fn new(config: &ModelConfig, tokenizer: &Tokenizer, encoding: Encoding) -> Result<Self, WriteError> {
         Self::mixed(config, tokenizer, |_| encoding)
     }
 
     /// A file whose tensors are encoded one by one as `encoding` says.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Config`] of a network that SLM1 has no words for; [`WriteError::Vocabulary`] or
+    /// [`WriteError::Tokenizer`] of a tokenizer that does not fit, or that it has no section for;
+    /// [`WriteError::Encoding`] or [`WriteError::Tensor`] of a tensor that cannot be stored so;
+    /// [`WriteError::TooLarge`] of more tensors or bytes than its header can say.
     pub fn mixed(
         config: &ModelConfig,
         tokenizer: &Tokenizer,
@@ -188,6 +199,10 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Writes everything before the first tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`] if the sink has no room for the file, or fails.
     pub fn new(layout: &'a Layout, sink: &'a mut dyn ArtifactSink) -> Result<Self, WriteError> {
         sink.announce(layout.total_bytes())?;
         let checksum = Some(Running::for_file(layout.total));
@@ -202,6 +217,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes a whole tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelWriter::payload`] and [`ModelWriter::finish_tensor`].
     pub fn tensor(&mut self, payload: &[u8], scales: &[u8]) -> Result<(), WriteError> {
         self.payload(payload)?;
         self.finish_tensor(scales)
@@ -278,6 +297,11 @@ pub const BLOCK_ELEMENTS: usize = 1 << 18;
 
 /// Writes a file whose values `fill` gives: elements `[start, start + out.len())` of a tensor, whole
 /// rows, in order.
+///
+/// # Errors
+///
+/// That of `fill`; [`WriteError::Tensor`] of a value that the encoding cannot hold, with its index;
+/// [`WriteError::Io`] if the sink fails.
 pub fn write_values<E: From<WriteError>>(
     layout: &Layout,
     sink: &mut dyn ArtifactSink,

@@ -59,6 +59,13 @@ pub struct Bpe1 {
 impl Bpe1 {
     /// Checks pieces and merges. Of two merges for one pair only the lower rank can ever be used;
     /// the other is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::VocabSize`] of fewer than 260 ids; [`TokenizerError::TokenId`],
+    /// [`TokenizerError::EmptyToken`] or [`TokenizerError::DuplicateToken`] of a piece,
+    /// [`TokenizerError::MergeId`] or [`TokenizerError::MergeOutput`] of a merge that cannot be;
+    /// [`TokenizerError::TooLarge`] of more than a section can count.
     pub fn new(
         vocab_size: u32,
         tokens: Vec<(u32, Vec<u8>)>,

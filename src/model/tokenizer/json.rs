@@ -64,6 +64,11 @@ fn text_of(bytes: &[u8]) -> String {
 }
 
 /// The file.
+///
+/// # Errors
+///
+/// [`JsonTokenizerError::Inexpressible`] if two ids stand for the same bytes, or a merge makes other bytes than
+/// those that it joins.
 pub fn to_json(tokenizer: &Tokenizer) -> Result<Vec<u8>, JsonTokenizerError> {
     #[cfg(feature = "engine")]
     if let Tokenizer::HuggingFace(tokenizer) = tokenizer {
@@ -151,6 +156,10 @@ fn pair(bpe: &Bpe1, merge: &Merge) -> Result<[String; 2], JsonTokenizerError> {
 }
 
 /// The tokenizer that a file describes, if it can be one of ours.
+///
+/// # Errors
+///
+/// [`JsonTokenizerError::Json`] of more than 64 MiB or no JSON object; else as [`read::read`].
 pub fn from_json(bytes: &[u8]) -> Result<Tokenizer, JsonTokenizerError> {
     if bytes.len() > MAX_BYTES {
         return Err(JsonTokenizerError::Json(format!("{} bytes are too many", bytes.len())));

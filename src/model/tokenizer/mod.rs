@@ -177,6 +177,12 @@ impl Tokenizer {
     pub const KINDS: [&str; 3] = ["BTOK", "BPE1", "tokenizer.json"];
 
     /// Reads a tokenizer section.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Magic`] of what is neither BTOK nor BPE1; [`TokenizerError::Version`],
+    /// [`TokenizerError::Length`] or [`TokenizerError::Specials`] of a section that is not as it says; else as
+    /// [`Bpe1::new`].
     pub fn from_section(bytes: &[u8]) -> Result<Self, TokenizerError> {
         match bytes.first_chunk::<4>() {
             Some(&btok::MAGIC) => btok::check(bytes).map(|()| Self::Btok),
@@ -251,6 +257,10 @@ impl Tokenizer {
 
     /// The ids of `text` between those that open and close a sequence: BOS and EOS, or what a
     /// `tokenizer.json` puts around a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encode_text`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = self.encode_prompt(text)?;
         match self {
@@ -262,6 +272,10 @@ impl Tokenizer {
     }
 
     /// The ids a model continues: as [`Self::encode`], without those that close a sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encode_text`].
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = match self {
             #[cfg(feature = "engine")]
@@ -274,6 +288,10 @@ impl Tokenizer {
 
     /// The ids of `text` with one before them from which the first follows: where nothing is put before a
     /// text that is BOS, else EOS, as in lm-evaluation-harness. None if the model says neither.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encode_text`].
     pub fn encode_whole(&self, text: &str) -> Result<Option<Vec<u32>>, TokenizerError> {
         let ids = self.encode_prompt(text)?;
         #[cfg(feature = "engine")]
@@ -286,7 +304,12 @@ impl Tokenizer {
         Ok(Some(ids))
     }
 
-    /// The ids of `text` and nothing around them. Only the patterns of a `tokenizer.json` can fail.
+    /// The ids of `text` and nothing around them.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Search`] if a pattern of a `tokenizer.json` took too long to be searched for; of BTOK
+    /// and BPE1 never.
     pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = Vec::with_capacity(text.len());
         match self {
@@ -308,6 +331,10 @@ impl Tokenizer {
     }
 
     /// The bytes an id stands for: none for BOS, EOS, PAD and other special ones, `?` for UNK.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::UnknownId`] of any other id.
     pub fn bytes(&self, id: u32) -> Result<&[u8], TokenizerError> {
         match (id, self) {
             #[cfg(feature = "engine")]
@@ -320,15 +347,23 @@ impl Tokenizer {
         }
     }
 
-    /// The text of `ids`, which must be UTF-8 as a whole.
+    /// The text of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::UnknownId`] of an id that stands for nothing; [`TokenizerError::NotUtf8`] if the bytes
+    /// are not UTF-8 as a whole.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
         let bytes = self.decode_bytes(ids)?;
         String::from_utf8(bytes)
             .map_err(|error| TokenizerError::NotUtf8 { at: error.utf8_error().valid_up_to() })
     }
 
-    /// The text of `ids`, each malformed part replaced by U+FFFD. Ids that stand for nothing are
-    /// still an error: they cannot come from this tokenizer.
+    /// The text of `ids`, each malformed part replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::UnknownId`] of an id that stands for nothing: it cannot come from this tokenizer.
     pub fn decode_lossy(&self, ids: &[u32]) -> Result<String, TokenizerError> {
         Ok(String::from_utf8_lossy(&self.decode_bytes(ids)?).into_owned())
     }

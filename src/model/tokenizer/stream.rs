@@ -16,6 +16,10 @@ impl TextStream {
 
     /// Takes an id, returns the text that is now whole (often nothing). Bytes that can no longer
     /// become a character are replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::UnknownId`] of an id that stands for nothing; it changes nothing.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<String, TokenizerError> {
         self.pending.extend_from_slice(tokenizer.bytes(id)?);
         let keep = unfinished(&self.pending);

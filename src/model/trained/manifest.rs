@@ -81,6 +81,11 @@ const OTHERS: [&str; 8] = [
 
 impl Manifest {
     /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake, with its line: no `key=value`, a key that is unknown or comes twice, a value that is
+    /// none, or one that is missing; else what [`ModelConfig::validate_plain`] says.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let mut once: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
         let (mut datasets, mut tensors) = (Vec::new(), Vec::new());

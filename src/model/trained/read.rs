@@ -92,6 +92,11 @@ pub struct Opened {
 }
 
 /// The names of the files that make a folder's model, as its manifest spells them.
+///
+/// # Errors
+///
+/// [`TrainedError::Disk`] if the manifest cannot be read, or has more than 16 MiB; [`TrainedError::Manifest`]
+/// as [`Manifest::parse`]. Whether the files are there is not asked.
 pub fn names(folder: &Path) -> Result<Vec<String>, TrainedError> {
     let manifest = Manifest::parse(&text(&folder.join(MANIFEST))?)?;
     let tensors = manifest.tensors.into_iter().map(|file| file.path);
@@ -99,11 +104,22 @@ pub fn names(folder: &Path) -> Result<Vec<String>, TrainedError> {
 }
 
 /// Opens a folder: the model, and what its manifest says of it.
+///
+/// # Errors
+///
+/// As [`open_at`], and [`TrainedError::Path`] of one that leads out of the folder, or through a link.
 pub fn open(folder: &Path) -> Result<(Package, Manifest), TrainedError> {
     open_at(&Place::folder(folder)).map(|opened| (opened.package, opened.manifest))
 }
 
 /// Opens a model whose files may lie anywhere.
+///
+/// # Errors
+///
+/// As [`names`], and [`TrainedError::Disk`] if a file cannot be read; [`TrainedError::Tensors`] if the files
+/// are not those of the network's tensors, each once and no other; [`TrainedError::Length`],
+/// [`TrainedError::Value`] or [`TrainedError::AllZero`] of one of them; [`TrainedError::Tokenizer`] of a
+/// section that is none.
 pub fn open_at(place: &Place) -> Result<Opened, TrainedError> {
     let path = place.path(MANIFEST);
     let manifest = Manifest::parse(&text(&path)?)?;

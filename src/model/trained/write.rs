@@ -33,6 +33,10 @@ pub fn files(planned: &[Planned]) -> Vec<TensorFile> {
 
 impl Writer {
     /// Starts writing into an empty folder that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Io`] if the folder cannot be written.
     pub fn new(folder: &Path, manifest: Manifest, tokenizer: &Tokenizer) -> Result<Self, WriteError> {
         std::fs::create_dir_all(folder.join("tensors"))?;
         std::fs::write(folder.join(TOKENIZER), tokenizer.to_section())?;

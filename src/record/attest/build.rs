@@ -105,6 +105,11 @@ impl std::fmt::Display for BuildFacts {
 
 /// Whether a statement is the one that follows from a record. What a provenance tells beyond that is given
 /// back.
+///
+/// # Errors
+///
+/// [`AttestError::Differs`] if it is about another subject, or its predicate differs beyond what a build may
+/// tell.
 pub fn agree(follows: &Statement, found: &Statement) -> Result<Option<BuildFacts>, AttestError> {
     let facts = BuildFacts::told_by(found).filter(|_| follows.predicate_type == PROVENANCE);
     let expected = match &facts {

@@ -69,6 +69,10 @@ pub fn encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 
 impl Bundle {
     /// Signs a statement.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestError::Json`] if the statement cannot be written as canonical JSON.
     pub fn sign(statement: &Statement, key: &SecretKey) -> Result<Self, AttestError> {
         let payload =
             canonical::to_vec(statement).map_err(|source| AttestError::Json { what: "statement", source })?;
@@ -91,6 +95,11 @@ impl Bundle {
     }
 
     /// Reads a bundle. Nothing is checked yet but its form.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestError::TooLong`] of more than [`MAX_BUNDLE`] bytes; [`AttestError::Json`] if they are no bundle;
+    /// [`AttestError::NotCanonical`] if we would have written it in other bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, AttestError> {
         if bytes.len() as u64 > MAX_BUNDLE {
             return Err(AttestError::TooLong(bytes.len() as u64));
@@ -105,8 +114,14 @@ impl Bundle {
         self.material.public_key.hint
     }
 
-    /// Checks everything: types, one signature, a trusted key that may sign this claim, the statement's
-    /// form, and that its predicate is of the expected type.
+    /// The statement, and the key that signed it, after all checks.
+    ///
+    /// # Errors
+    ///
+    /// [`AttestError::Type`], [`AttestError::Signatures`], [`AttestError::Hint`] or [`AttestError::Base64`] of
+    /// another envelope; [`AttestError::Trust`] of a key that is not trusted or may not sign this claim, or
+    /// whose signature it is not; [`AttestError::Json`], [`AttestError::NotCanonical`] or [`AttestError::Type`]
+    /// of the statement, or if its predicate is not of the expected type.
     pub fn verify<'t>(
         &self,
         trust: &'t Trust,

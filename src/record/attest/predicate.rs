@@ -36,6 +36,10 @@ const BUILDER: &str = "urn:studbook:builder:v1";
 const VERIFIER: &str = "urn:studbook:promoter:v1";
 
 /// The record's own body under its own type.
+///
+/// # Errors
+///
+/// [`RecordError::Json`] if the body cannot be written as canonical JSON.
 pub fn own<T: Record>(subject: Vec<Descriptor>, body: &T) -> Result<Statement, RecordError> {
     Ok(Statement::new(subject, T::TYPE, value(body)?))
 }
@@ -66,6 +70,10 @@ pub fn compatibility(report: &CompatibilityReport, record: Sha256) -> Option<Sta
 
 /// What was done to whom, with every parameter. What it was done on is told by
 /// [`BuildFacts`](super::BuildFacts); no build level is claimed.
+///
+/// # Errors
+///
+/// As [`own`], of the operator in the receipt.
 pub fn provenance(
     receipt: &OperatorReceipt,
     record: Sha256,
@@ -107,6 +115,10 @@ fn artifact(manifest: &CandidateManifest) -> Descriptor {
 }
 
 /// The candidate by its artifact and by its manifest.
+///
+/// # Errors
+///
+/// As [`own`].
 pub fn candidate(manifest: &CandidateManifest, record: Sha256) -> Result<Statement, RecordError> {
     own(vec![artifact(manifest), Descriptor::new("candidate-manifest.json", record)], manifest)
 }
@@ -130,6 +142,10 @@ pub fn smoke(smoke: &RuntimeSmoke, record: Sha256) -> Statement {
 }
 
 /// Gates that were decided together, of every candidate among them.
+///
+/// # Errors
+///
+/// As [`own`].
 pub fn comparisons(together: &GateComparisons, record: Sha256) -> Result<Statement, RecordError> {
     let mut subject = vec![Descriptor::new("gate-comparisons.json", record)];
     for row in &together.rows {

@@ -33,6 +33,10 @@ pub struct Published {
 
 impl Published {
     /// The keys the root names.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Metadata`] of a key that is not one of Ed25519.
     pub fn keys(&self) -> Result<Vec<PublicKey>, RegistryError> {
         let named = self.root.keys.values();
         named
@@ -41,6 +45,10 @@ impl Published {
     }
 
     /// Refuses a registry whose time is over at `now` (RFC 3339).
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Expired`], also if either is no time.
     pub fn unexpired(&self, now: &str) -> Result<(), RegistryError> {
         let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
         match (time(&self.expires), time(now)) {
@@ -50,6 +58,11 @@ impl Published {
     }
 
     /// Refuses a root that names a key which may not publish.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Trust`] if the trust file does not know the key, or not for releases; else as
+    /// [`Self::keys`].
     pub fn trusted(&self, trust: &Trust) -> Result<(), RegistryError> {
         for key in self.keys()? {
             trust.allowed(key.id(), Claim::Release)?;
@@ -64,6 +77,12 @@ fn bad(path: &str, why: impl Into<String>) -> RegistryError {
 
 /// Reads the documents of the registry in `folder` and checks each by the one before it; none if it has no
 /// metadata at all. Files are not looked at, and no time is asked.
+///
+/// # Errors
+///
+/// [`RegistryError::Metadata`] of a document that is malformed, not signed by the keys that the root names, not
+/// the one that the document before it names, or of another version than the rest; [`RegistryError::File`] of
+/// one that is missing or has more than 4 MiB; [`RegistryError::Unlisted`] of one that nothing names any more.
 pub fn read(folder: &Path) -> Result<Option<Published>, RegistryError> {
     let metadata = folder.join(METADATA);
     match std::fs::symlink_metadata(&metadata) {
@@ -179,6 +198,12 @@ pub fn is_date(text: &str) -> bool {
 
 /// Reads the documents and then every file: each is listed, and is what it is listed as, under both its
 /// names. `trust` says whose keys count, `entries` how many the ledger has that is shown, `now` what time it is.
+///
+/// # Errors
+///
+/// As [`read`], [`Published::trusted`] and [`Published::unexpired`]; [`RegistryError::Metadata`] if its version
+/// is not `entries`, and of the first file that it does not list, or lists as another one;
+/// [`RegistryError::File`] of one that is missing.
 pub fn check(
     folder: &Path,
     trust: Option<&Trust>,
@@ -226,6 +251,11 @@ pub fn last_release<'l>(cycle: &Name, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
 }
 
 /// Refuses a registry that is older than the ledger says, or that lost its metadata.
+///
+/// # Errors
+///
+/// [`RegistryError::RolledBack`], or [`RegistryError::Metadata`] if there is none or its selector is not the
+/// one that was published.
 pub fn check_release(
     published: Option<&Published>,
     cycle: &Name,

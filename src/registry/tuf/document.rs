@@ -253,7 +253,12 @@ impl Key {
         Sha256::of(&canonical::to_vec(self).expect("a key has only texts"))
     }
 
-    /// The key, if it is one; the reason is a phrase.
+    /// The key, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another kind, is not 32 bytes in hexadecimal digits, or as [`PublicKey::from_bytes`]; the
+    /// reason is a phrase.
     pub fn public(&self) -> Result<PublicKey, String> {
         if self.keytype != ED25519 || self.scheme != ED25519 {
             return Err("is not an Ed25519 key".to_owned());

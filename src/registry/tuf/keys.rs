@@ -55,7 +55,12 @@ pub struct Keys {
 
 impl Keys {
     /// The keys of the role `registry`: `registry.DUTY` where there is one, `registry` otherwise. None if a
-    /// duty has neither. Keys that the trust file does not know are refused.
+    /// duty has neither.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::UnknownKey`] or [`TrustError::WrongRole`] of a key that the trust file does not know, or
+    /// not for releases; else as [`Custody::keys_of`].
     pub fn of(custody: &Custody) -> Result<Option<Self>, TrustError> {
         let (mut named, mut secrets) = (BTreeMap::new(), BTreeMap::new());
         for (stem, public, secret) in custody.keys_of(Role::Registry)? {

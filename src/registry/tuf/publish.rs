@@ -30,6 +30,11 @@ pub struct Release<'a> {
 
 /// The roots a registry needs: those it had, and one more if its keys are others now or if the last one would
 /// expire before `expires`. A new root is signed by the keys of the one before, too.
+///
+/// # Errors
+///
+/// [`RegistryError::NoKey`] if a new root is needed and the secret half of its key is not at hand, or not that
+/// of the key before; [`RegistryError::Metadata`] if the last root is none, or there would be more than 64.
 pub fn roots(mut known: Vec<Vec<u8>>, keys: &Keys, expires: &str) -> Result<Vec<Vec<u8>>, RegistryError> {
     let last = known.last().map(|bytes| parsed::<Root>(bytes)).transpose();
     let last = last.map_err(|why| bad("the last root", why))?.map(|envelope| envelope.signed);
@@ -69,6 +74,13 @@ fn bad(path: &str, why: String) -> RegistryError {
 /// Signs the registry in `folder` as it lies there, which [`build`](crate::registry::build()) and the ledger's
 /// [`snapshot`](crate::registry::snapshot) have just made. The timestamp comes last; what is superseded is
 /// removed after it.
+///
+/// # Errors
+///
+/// [`RegistryError::NoKey`] if the secret half of a duty's key is not at hand; [`RegistryError::Metadata`] if
+/// two files would be listed under one name; [`RegistryError::Unlisted`] of a file that a registry has no name
+/// for; [`RegistryError::Disk`] if it cannot be read or written. Until the timestamp is replaced, the release
+/// of before holds.
 pub fn publish(folder: &Path, release: &Release<'_>, keys: &Keys) -> Result<(), RegistryError> {
     let metadata = folder.join(METADATA);
     plain::make(&metadata)?;

@@ -139,6 +139,12 @@ pub enum SettingsError {
 
 impl Settings {
     /// Reads the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Json`] of what is no JSON object, or has a value of another type;
+    /// [`SettingsError::Missing`] without `r` or `lora_alpha`; [`SettingsError::Setting`] of one that makes
+    /// another thing than a plain LoRA, or cannot be; [`SettingsError::Pattern`] of a pattern that is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, SettingsError> {
         let raw: Raw = serde_json::from_slice(bytes)?;
         raw.refuse_what_is_more()?;
@@ -161,6 +167,10 @@ impl Settings {
     }
 
     /// The rank of a module's factors.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Pattern`] of a pattern that takes too long to be held against the module.
     pub fn rank(&self, module: &str) -> Result<u64, SettingsError> {
         let rank = self.rank_pattern.of(module)?;
         // A rank that is no whole number is one that no factor has.
@@ -168,6 +178,10 @@ impl Settings {
     }
 
     /// The factor on a module's product, as the library computes it: in f64.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::rank`].
     pub fn scale(&self, module: &str) -> Result<f64, SettingsError> {
         let alpha = self.alpha_pattern.of(module)?.unwrap_or(self.alpha);
         let rank = self.rank(module)? as f64;
@@ -175,6 +189,10 @@ impl Settings {
     }
 
     /// Why a module cannot have factors; nothing if it can.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::rank`].
     pub fn forbids(&self, module: &str) -> Result<Option<&'static str>, SettingsError> {
         let names = |targets: &Option<Targets>, key| match targets {
             Some(targets) => targets.name(module, key).map(Some),

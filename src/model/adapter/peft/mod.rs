@@ -70,6 +70,10 @@ pub fn is_one(path: &Path) -> bool {
 }
 
 /// Reads a folder's adapter for a model. Its factors are widened to f32 in memory.
+///
+/// # Errors
+///
+/// As [`open_at`], and [`PeftError::Leaves`] of a link out of the folder.
 pub fn open(folder: &Path, base: &Package) -> Result<Adapter, PeftError> {
     open_at(&Place::folder(folder), base).map(|(adapter, _)| adapter)
 }
@@ -88,6 +92,13 @@ fn own(place: &Place, name: &str) -> Result<PathBuf, PeftError> {
 }
 
 /// Reads an adapter whose files may lie anywhere, and gives the map of its factors, too.
+///
+/// # Errors
+///
+/// [`PeftError::Disk`] if a file is missing, cannot be read, or has more than 1 MiB of settings;
+/// [`PeftError::Pickled`] if the factors are a pickle; [`PeftError::Settings`] or [`PeftError::Safetensors`] of
+/// a file that cannot be used; any other kind of [`PeftError`] of factors that do not go together, or do not
+/// fit the base.
 pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), PeftError> {
     let said = read_small("read", &own(place, CONFIG)?, MAX_CONFIG)?;
     let settings = Settings::parse(&said)?;

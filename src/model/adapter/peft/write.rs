@@ -30,6 +30,13 @@ struct Module {
 }
 
 /// The files of the folder that an adapter for `base` is, by name. The same adapter makes the same bytes.
+///
+/// # Errors
+///
+/// As [`Adapter::check_fits`] and [`Adapter::validate`]; [`PeftError::NoProduct`] of a delta that is none of
+/// two matrices, [`PeftError::NoMatrix`], [`PeftError::NoModule`], [`PeftError::Embedding`] or
+/// [`PeftError::TiedEmbedding`] of a tensor that PEFT has no module for, [`PeftError::Nothing`] of an adapter
+/// that changes nothing.
 pub fn files(base: &Package, adapter: &Adapter) -> Result<Vec<(&'static str, Vec<u8>)>, AdapterError> {
     adapter.check_fits(&AdapterIdentity::of_package(base), |name| {
         base.weights.info(name).map(|info| &info.shape)

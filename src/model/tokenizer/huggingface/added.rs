@@ -50,6 +50,10 @@ pub struct Added {
 
 impl Added {
     /// Sorts tokens into those looked for before and after normalising.
+    ///
+    /// # Errors
+    ///
+    /// As [`Normalizer::apply`], of the content of a token.
     pub fn new(tokens: Vec<AddedToken>, normalizer: &Normalizer) -> Result<Self, TokenizerError> {
         let (normalized, raw): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| token.normalized);
         let normalized = normalized.into_iter().map(|token| {

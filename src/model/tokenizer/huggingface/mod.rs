@@ -75,6 +75,12 @@ impl Eq for HfTokenizer {}
 
 impl HfTokenizer {
     /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError::Long`] of more than 64 MiB; [`JsonError::Json`] of what is no such JSON;
+    /// [`JsonError::Unsupported`] of a step that is not carried out here; [`JsonError::Wrong`] of what cannot
+    /// be: a merge of tokens that are not there, say. Both say where.
     pub fn from_json(bytes: &[u8]) -> Result<Self, JsonError> {
         read::read(bytes)
     }
@@ -141,6 +147,11 @@ impl HfTokenizer {
     }
 
     /// The ids of a text, nothing put around them.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Search`] if a pattern took too long to be searched for. What is in `ids` is worthless
+    /// then.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         for part in self.added.cut_raw(text) {
             match part {

@@ -34,6 +34,10 @@ pub enum Step {
 
 impl Normalizer {
     /// The text after all steps.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Search`] if a pattern that is replaced took too long to be searched for.
     pub fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, TokenizerError> {
         self.0.iter().try_fold(Cow::Borrowed(text), |text, step| step.apply(&text).map(Cow::Owned))
     }

@@ -76,6 +76,10 @@ pub(super) fn matches(pattern: &Regex, text: &str) -> Result<Vec<Range<usize>>, 
 
 impl Splitter {
     /// Hands over every piece; `first` says whether the whole text begins here.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError::Search`] if a pattern took too long to be searched for; no piece was handed over then.
     pub fn for_each(
         &self,
         text: &str,

@@ -24,6 +24,11 @@ fn foreign(why: impl Into<String>) -> JsonTokenizerError {
 }
 
 /// The tokenizer that a file describes, for a matrix of at least `rows` rows.
+///
+/// # Errors
+///
+/// [`JsonTokenizerError::Foreign`] of what SLM1 tokenizers cannot do, with what that is;
+/// [`JsonTokenizerError::Tokenizer`] as [`Bpe1::new`].
 pub fn read(file: &Map<String, Value>, rows: u32) -> Result<Tokenizer, JsonTokenizerError> {
     let at = |key: &str| file.get(key).filter(|value| !value.is_null());
     let model = |key: &str| file.get("model").and_then(|model| model.get(key));
