@@ -6,7 +6,7 @@
 //! * [`key`]: one walk over an action that is both hashed and explained.
 //! * [`rng`]: Philox, a counter-based generator: a draw depends on what it is for, not on when.
 //! * [`name`]: what people call things, safe as a file name everywhere.
-//! * [`diagnostic`], [`located`], [`nearest`], `number`, `wording`: telling a person where and what to do.
+//! * `diagnostic`, [`located`], `nearest`, `number`, `wording`: telling a person where and what to do.
 //! * [`sink`]: a place that takes bytes in order and allows one late patch.
 //! * `difference`: where two records first differ.
 //! * `shell`: commands that a person pastes.

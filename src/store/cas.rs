@@ -113,14 +113,18 @@ impl Store {
     }
 
     /// Makes everything durable that was written so far: each folder once, however many files went
-    /// there.
+    /// there. Whoever settles meanwhile waits: what it wrote may be among it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Disk`] if a folder cannot be synced; a later call does not try it again.
+    /// [`StoreError::Disk`] if a folder cannot be synced: that one and those behind it stay unsettled.
     pub fn settle(&self) -> Result<(), StoreError> {
-        let folders = std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(folders.iter().try_for_each(|folder| sync_folder(folder))?)
+        let mut folders = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(folder) = folders.first() {
+            sync_folder(folder)?;
+            folders.pop_first();
+        }
+        Ok(())
     }
 
     /// A name was made in this folder that must be settled.
@@ -332,6 +336,22 @@ mod tests {
         // Stored again, it is whole again.
         assert_eq!(store.put(b"twelve bytes").unwrap(), blob);
         assert!(store.holds(&blob).unwrap());
+    }
+
+    /// A second stage that settles may not go on where the first one failed.
+    #[test]
+    fn what_could_not_be_settled_stays_unsettled() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        store.put(b"settled").unwrap();
+        let gone = folder.path().join("gone");
+        store.unsettled(gone.clone());
+        for _ in 0..2 {
+            assert!(store.settle().unwrap_err().to_string().contains("gone"));
+        }
+        std::fs::create_dir(&gone).unwrap();
+        store.settle().unwrap();
+        assert!(store.unsettled.lock().unwrap().is_empty());
     }
 
     #[test]
