@@ -95,6 +95,10 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
         ))?;
     }
     receipt.told.doubts.iter().try_for_each(|doubt| terminal.warn(doubt))?;
+    if let [model, others @ ..] = &receipt.told.chat_template[..] {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        writeln!(terminal.err(), "chat template: that of `{model}`{more}")?;
+    }
     let said = |carried: bool, fate: &str| {
         let names = receipt.buffers.iter().filter(|buffer| buffer.carried == carried);
         let names: Vec<&str> = names.map(|buffer| buffer.name.as_str()).collect();

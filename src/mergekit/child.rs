@@ -17,6 +17,7 @@ use super::merge::{Options, RECEIPT};
 use super::models::{Models, Opened};
 use super::networks::OtherConstant;
 use super::receipt::{Done, Receipt};
+use super::template::Chosen;
 use super::union::Grown;
 use crate::base::canonical;
 use crate::base::digest::Digest;
@@ -51,6 +52,8 @@ pub(super) struct Child<'a> {
     pub(super) changes: Changes,
     /// Another tokenizer than that of the model it is like.
     pub(super) tokenizer: Option<Grown>,
+    /// Another chat template than that of the model it is like.
+    pub(super) template: Option<Chosen>,
 }
 
 impl Child<'_> {
@@ -145,7 +148,10 @@ impl Child<'_> {
         let companions = like.package.companions.iter().map(|companion| {
             Ok(Companion { name: companion.name.clone(), bytes: self.companion(companion)? })
         });
-        let companions = companions.collect::<Result<Vec<_>, MergeError>>()?;
+        let mut companions = companions.collect::<Result<Vec<_>, MergeError>>()?;
+        if let Some(template) = &self.template {
+            template.put(&mut companions);
+        }
         let beside: u64 = companions.iter().map(|companion| companion.bytes.len() as u64).sum();
         space::check(fresh::folder_of(out), layout.total_bytes().saturating_add(beside))?;
         fresh::folder(out, self.options.judge(), LASTING, |folder| {
@@ -187,6 +193,7 @@ impl Child<'_> {
             digests: self.digests,
             buffers: &self.buffers,
             constants: &self.constants,
+            template: self.template.as_ref(),
         };
         done.receipt(text, self.config, self.options, application, outputs)
     }

@@ -3,6 +3,7 @@
 //! Whatever is not supported is refused by its name. A recipe that is read and not carried out as
 //! written would be another recipe.
 
+mod template;
 mod tokenizer;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use crate::base::located::Located;
 use crate::base::wording::{one_of, suggest};
 use crate::tensor::dtype::DType;
 
+pub use template::ChatTemplate;
 pub use tokenizer::ByToken;
 
 /// A merge.
@@ -32,6 +34,8 @@ pub struct Config {
     pub dtype: Option<DType>,
     /// Rows by token, if it asks for them.
     pub by_token: Option<ByToken>,
+    /// The child's chat template, if it asks for one.
+    pub chat_template: Option<ChatTemplate>,
 }
 
 /// What a child consists of.
@@ -126,9 +130,7 @@ impl Reader {
         let settings = self.settings(entries, method);
         let dtype = self.dtype(entries);
         let by_token = self.tokenizer(entries);
-        if let Some(node) = get(entries, "chat_template").filter(|node| node.text() != Some("auto")) {
-            self.mistake("chat templates are not supported", &node.span, "expected `auto`, or nothing");
-        }
+        let chat_template = self.chat_template(entries);
         let slices = match (get(entries, "models"), get(entries, "slices")) {
             (Some(models), None) => Some(Slices::Whole(self.sources(models, "models", method, false))),
             (None, Some(slices)) => Some(Slices::Stacked(self.slices(slices, method))),
@@ -146,7 +148,7 @@ impl Reader {
             let message = format!("`{}` needs a base model", method.name);
             self.mistake(message, &(0..0), "expected `base_model`");
         }
-        Some(Config { method, base, slices: slices?, settings, dtype, by_token })
+        Some(Config { method, base, slices: slices?, settings, dtype, by_token, chat_template })
     }
 
     fn map<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<Entries<'n>> {

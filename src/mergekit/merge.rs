@@ -10,6 +10,7 @@ use super::hashing::{InputDigests, Underway};
 use super::models::{self, Models, OpenError, Opened};
 use super::networks;
 use super::receipt::Receipt;
+use super::template;
 use super::tokens::{self, Rows};
 use crate::base::diagnostic::{Diagnostic, Findings};
 use crate::convert::{ConvertError, View};
@@ -97,6 +98,9 @@ impl Asked<'_> {
             None => views()?,
             Some(rows) => rows.applied(views()?, &there),
         };
+        let template =
+            config.chat_template.as_ref().map(|asked| template::choose(asked, &config, &models, like));
+        let template = template.transpose().map_err(|mistake| self.refuse(vec![mistake]))?.flatten();
         let assembly = assemble(&config, &views).map_err(|mistake| self.refuse(vec![mistake]))?;
         let planned = child::plan(&assembly, &models[like].package.weights, config.dtype);
         let digests = Underway::begin(&self.options.input_digests, &models);
@@ -113,6 +117,7 @@ impl Asked<'_> {
             buffers: child::buffers(&models[like], &assembly)?,
             changes: child::changes(&config, &assembly, &models, own_output, vocab_size),
             tokenizer,
+            template,
             config: &config,
             assembly: &assembly,
             planned: &planned,

@@ -15,7 +15,7 @@
 //!   in one.
 //! * [`merge`]: models in, files and a receipt out. `child`: the files. [`error`]: why not. `models`: opened,
 //!   adapters on them. [`networks`]: whether they compute the same. `tokens`: whose rows are whose.
-//!   [`receipt`]: what was done. [`filters`]: what a configuration says in vain. `forget`: inputs let go of
+//!   [`template`]: whose chat template it has. [`receipt`]: what was done. [`filters`]: what a configuration says in vain. `forget`: inputs let go of
 //!   meanwhile.
 
 pub mod assemble;
@@ -32,6 +32,7 @@ mod models;
 pub mod networks;
 pub mod receipt;
 pub mod setting;
+pub mod template;
 mod tokens;
 mod union;
 pub mod yaml;

@@ -15,6 +15,7 @@ use super::hashing::Underway;
 use super::merge::Options;
 use super::models::{Added, Models, Opened};
 use super::networks::OtherConstant;
+use super::template::{Chosen, OtherTemplate};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::shell;
 use crate::disk::mmap::Mapped;
@@ -46,6 +47,9 @@ pub struct Receipt {
     /// Constants of the models' networks that are others in the child's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constants: Vec<OtherConstant>,
+    /// The child's chat template, if it is another one than that of the model it is like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<OtherTemplate>,
     /// Filters of the configuration that match no tensor.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unmatched_filters: Vec<UnmatchedFilter>,
@@ -75,6 +79,8 @@ pub struct Told {
     pub constants: Vec<OtherConstant>,
     /// What speaks against an adapter's being for its model.
     pub doubts: Vec<String>,
+    /// The models that have the child's chat template, if the one that it is like has another or none.
+    pub chat_template: Vec<String>,
 }
 
 /// A model that took part.
@@ -124,6 +130,7 @@ pub(super) struct Done<'a> {
     pub(super) digests: &'a Underway<'a>,
     pub(super) buffers: &'a [Buffer],
     pub(super) constants: &'a [OtherConstant],
+    pub(super) template: Option<&'a Chosen>,
 }
 
 impl Done<'_> {
@@ -153,6 +160,7 @@ impl Done<'_> {
                 .map(|(name, opened)| self.input(config, &names, name, opened))
                 .collect(),
             constants: self.constants(&names),
+            chat_template: self.template.map(|chosen| chosen.receipt(|model| names[model].clone())),
             unmatched_filters: unmatched(config, self.assembly, self.models),
             doubts: self.doubts(&names),
             steps: self.steps(&names),
@@ -160,7 +168,11 @@ impl Done<'_> {
             outputs,
             application,
             recompute: recompute(options, self.models[&self.assembly.like].is_folder),
-            told: Told { constants: self.constants(&as_written), doubts: self.doubts(&as_written) },
+            told: Told {
+                constants: self.constants(&as_written),
+                doubts: self.doubts(&as_written),
+                chat_template: self.template.map(|chosen| chosen.models.clone()).unwrap_or_default(),
+            },
         }
     }
 

@@ -44,6 +44,7 @@ mod slices;
 mod stacks;
 mod strange_files;
 mod swapped;
+mod templates;
 mod uses;
 mod verdicts;
 mod verify;

@@ -8,7 +8,7 @@ use crate::misfits;
 use crate::space::{Space, config, model, said};
 
 /// Folders `base`, `one`, `two` as Hugging Face has them, three layers each.
-fn space() -> Space {
+pub(crate) fn space() -> Space {
     let space = Space::empty();
     let config = ModelConfig { layer_count: 3, tied_output: false, ..config() };
     for name in ["base", "one", "two"] {

@@ -12,16 +12,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::facts::{Fact, Facts};
-use crate::model::huggingface::folder::template_name;
+use crate::model::huggingface::template::{self, DEFAULT, SETTINGS};
 use crate::model::package::{Companion, Package};
-
-/// The file with the names of special tokens.
-pub const SETTINGS: &str = "tokenizer_config.json";
 
 /// The fact with a model's chat template.
 pub const TEMPLATE: &str = "tokenizer.chat_template";
 const NAMES: &str = "tokenizer.chat_templates";
-const DEFAULT: &str = "default";
 
 /// Settings of the library, and the facts with the same meaning.
 const SPECIAL: [(&str, &str); 4] = [
@@ -40,7 +36,7 @@ pub fn write(package: &Package, facts: &mut Facts) {
             facts.push(fact, Fact::Unsigned(id));
         }
     }
-    let mut templates = templates(package, &settings);
+    let mut templates = template::all(package);
     if let Some(usual) = templates.remove(DEFAULT) {
         facts.push(TEMPLATE, Fact::Text(usual));
     }
@@ -104,36 +100,6 @@ fn token(value: Option<&Value>) -> Option<&str> {
 fn id_of(facts: &Facts, text: &str) -> Option<u64> {
     let is_it = |fact: &Fact| matches!(fact, Fact::Text(own) if own == text);
     list(facts, "tokenizer.ggml.tokens").iter().position(is_it).map(|id| id as u64)
-}
-
-/// Every template by its name. A file of its own is what the library takes first.
-fn templates(package: &Package, settings: &Map<String, Value>) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    if let Some(file) = package.companion("chat_template.json").and_then(|file| object(&file.bytes)) {
-        found.extend(named(file.get("chat_template")));
-    }
-    found.extend(named(settings.get("chat_template")));
-    let own = package.companion("chat_template.jinja");
-    let with_names = package.companions.iter().filter_map(|file| Some((template_name(&file.name)?, file)));
-    for (name, file) in with_names.chain(own.map(|file| (DEFAULT, file))) {
-        if let Ok(text) = String::from_utf8(file.bytes.clone()) {
-            found.insert(name.to_owned(), text);
-        }
-    }
-    found
-}
-
-/// One template, or a list of some with names.
-fn named(value: Option<&Value>) -> Vec<(String, String)> {
-    match value {
-        Some(Value::String(only)) => vec![(DEFAULT.to_owned(), only.clone())],
-        Some(Value::Array(several)) => {
-            let one =
-                |one: &Value| Some((one["name"].as_str()?.to_owned(), one["template"].as_str()?.to_owned()));
-            several.iter().filter_map(one).collect()
-        }
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
 //! * `ids`: which ids begin a sequence and end an answer.
-//! * `folder`: all of it opened. `code`: programs that its settings name.
+//! * `folder`: all of it opened. `code`: programs that its settings name. `template`: how it holds conversations.
 
 #[cfg(feature = "engine")]
 pub mod code;
@@ -41,6 +41,8 @@ pub mod order;
 pub mod rope;
 #[cfg(feature = "engine")]
 pub mod settings;
+#[cfg(feature = "engine")]
+pub mod template;
 #[cfg(feature = "engine")]
 pub mod write;
 
