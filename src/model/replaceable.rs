@@ -44,7 +44,7 @@ pub fn why_not(folder: &Path) -> Result<Option<String>, DiskError> {
         if folder.join(trained::MANIFEST).exists() { of_training() } else { BTreeSet::new() };
     let belongs = |path: &str| {
         let is_ours = || match path.contains('/') {
-            true => huggingface::folder::template_name(path).is_some(),
+            true => huggingface::template::template_name(path).is_some(),
             false => is_of_a_model(path),
         };
         listed.contains(path) || (listed.is_empty() && is_ours())

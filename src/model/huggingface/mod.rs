@@ -22,7 +22,7 @@
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
 //! * `ids`: which ids begin a sequence and end an answer.
-//! * `folder`: all of it opened. `code`: programs that its settings name. `template`: how it holds conversations.
+//! * `folder`: all of it opened; `root`: where its files are. `code`: programs that its settings name. `template`: how it holds conversations.
 
 #[cfg(feature = "engine")]
 pub mod code;
@@ -38,6 +38,8 @@ pub mod index;
 #[cfg(feature = "engine")]
 pub mod mend;
 pub mod order;
+#[cfg(feature = "engine")]
+mod root;
 pub mod rope;
 #[cfg(feature = "engine")]
 pub mod settings;

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::folder::template_name;
 use crate::model::package::{Companion, Package};
 
 /// The file with the names of special tokens, and in many folders the templates.
@@ -15,6 +14,22 @@ pub const SETTINGS: &str = "tokenizer_config.json";
 
 /// The template that is taken where nobody names one.
 pub const DEFAULT: &str = "default";
+
+/// The folder of chat templates that have a name, each in a file of its own: companions, too.
+pub const TEMPLATES: &str = "additional_chat_templates";
+
+/// How their files end.
+const TEMPLATE: &str = ".jinja";
+
+/// Most templates that are read, and the longest of them.
+pub(super) const MAX_TEMPLATES: usize = 64;
+pub(super) const MAX_TEMPLATE: u64 = 1 << 20;
+
+/// The name of the chat template that a companion is, if it is one with a name.
+pub fn template_name(companion: &str) -> Option<&str> {
+    let name = companion.strip_prefix(TEMPLATES)?.strip_prefix('/')?.strip_suffix(TEMPLATE)?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
 
 const OWN: &str = "chat_template.jinja";
 const OLDER: &str = "chat_template.json";
