@@ -4,6 +4,7 @@
 //! written would be another recipe.
 
 mod template;
+mod token_rows;
 mod tokenizer;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use crate::base::wording::{one_of, suggest};
 use crate::tensor::dtype::DType;
 
 pub use template::ChatTemplate;
+pub use token_rows::{RowSource, TokenRow};
 pub use tokenizer::ByToken;
 
 /// A merge.

@@ -10,6 +10,7 @@
 //!   stands in, so that the model changes nothing there. Without a base it is the row of the only model that
 //!   has the token, or the mean of those that have it.
 //! * `tokenizer_source: union`: the same with the tokens of all models ([`super::union`]).
+//! * `tokens`, beside either: tokens that the child has besides, and whose rows single ones get.
 //! * `pad_to_multiple_of`, beside either: rows of no token behind them, the mean of all others.
 //! * `--rows-by-number`: by number, whatever the tokens are.
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::assemble::Views;
-use super::config::{ByToken, Config, Slices, Source};
+use super::config::{ByToken, Config, RowSource, Slices, Source, TokenRow};
 use super::models::Models;
 use super::union::{self, Grown};
 use crate::base::diagnostic::Diagnostic;
@@ -134,26 +135,35 @@ pub(super) fn by_token(
             speakers.push(Speaker::of(&model.value, models, &model.span)?);
         }
     }
-    let grown = match asked.union {
-        true => union::grow(&speakers).map_err(|message| {
-            Diagnostic::error(message, place.clone())
-                .expected("expected `base`, or a base whose tokenizer can be added to")
-        })?,
-        false => None,
-    };
+    let is_whole = matches!(config.slices, Slices::Whole(_));
+    if let (false, Some(first)) = (is_whole, asked.tokens.first()) {
+        let message = "slices have no rows of single tokens";
+        return refuse(message.to_owned(), &first.token.span, "expected whole models, or no `tokens`");
+    }
+    let named: Vec<&str> = asked.tokens.iter().map(|row| row.token.value.as_str()).collect();
+    let (first, others) = (&speakers[0], if asked.union { &speakers[1..] } else { &[] });
+    let grown = union::grow(first, others, &named).map_err(|message| {
+        Diagnostic::error(message, place.clone())
+            .expected("expected a base whose tokenizer can be added to, or its own tokens")
+    })?;
     let mut tokens: Vec<&str> = speakers[0].vocabulary.tokens(height);
     tokens.extend(grown.iter().flat_map(|grown| &grown.tokens).map(String::as_str));
     let total = asked.padded_to.map_or(tokens.len(), |multiple| tokens.len().next_multiple_of(multiple));
     let mut by_model = BTreeMap::new();
-    let is_whole = matches!(config.slices, Slices::Whole(_));
     for share in shares(config) {
         let among = |name: &str| share.iter().any(|model| model.value == name);
         let base = config.base.as_ref().map(|base| base.value.as_str()).filter(|base| among(base));
         // Of two models, one of which has every token, that one alone has it.
         let stands_in = base.is_some() || among(like) && share.len() <= 2;
         for model in &share {
-            let rows: Vec<Row> =
-                tokens.iter().map(|token| row(&speakers, &model.value, base, &among, token)).collect();
+            let row = |token: &&str| {
+                let said = asked.tokens.iter().find(|row| row.token.value == **token);
+                match said {
+                    Some(said) => said_row(&speakers, &model.value, &among, said),
+                    None => Ok(row(&speakers, &model.value, base, &among, token)),
+                }
+            };
+            let rows = tokens.iter().map(row).collect::<Result<Vec<Row>, Diagnostic>>()?;
             let lacks = || rows.iter().position(|row| !matches!(row, Row::Own(_)));
             // A layer's models are not asked for the rows of another matrix than theirs.
             if !is_whole
@@ -185,7 +195,7 @@ fn row(
     among: &dyn Fn(&str) -> bool,
     token: &str,
 ) -> Row {
-    let has = |speaker: &Speaker<'_>| speaker.vocabulary.row(token, speaker.rows);
+    let has = |speaker: &Speaker<'_>| speaker.row(token);
     if let Some(own) = speakers.iter().find(|speaker| speaker.name == model).and_then(has) {
         return Row::Own(own);
     }
@@ -194,6 +204,51 @@ fn row(
         with_it.filter_map(|(at, speaker)| Some((at, has(speaker)?))).collect();
     let of_base = with_it.iter().find(|(at, _)| Some(speakers[*at].name) == base);
     Row::Of(of_base.map_or(with_it.clone(), |one| vec![*one]))
+}
+
+/// Where a model has the row of a token from of which the configuration says it: its own, unless that is not wanted,
+/// else what is said.
+fn said_row(
+    speakers: &[Speaker<'_>],
+    model: &str,
+    among: &dyn Fn(&str) -> bool,
+    said: &TokenRow,
+) -> Result<Row, Diagnostic> {
+    let token = &said.token.value;
+    let own = speakers.iter().find(|speaker| speaker.name == model).and_then(|speaker| speaker.row(token));
+    if let (Some(own), false) = (own, said.force) {
+        return Ok(Row::Own(own));
+    }
+    let Some(source) = &said.source else {
+        let message = format!("`{model}` has no token {token:?}, and nothing says whose row stands in");
+        return Err(Diagnostic::error(message, said.token.span.clone()).expected("expected a `source`"));
+    };
+    let refuse = |message: String, expected: &str| {
+        Err(Diagnostic::error(message, source.span.clone()).expected(expected))
+    };
+    let (donor, row) = match &source.value {
+        RowSource::Zero => return Ok(Row::Of(Vec::new())),
+        RowSource::Same { model } => (model, Ok(token)),
+        RowSource::Token { model, token } => (model, Ok(token)),
+        RowSource::Id { model, id } => (model, Err(*id)),
+    };
+    let Some(at) = speakers.iter().position(|speaker| speaker.name == *donor && among(speaker.name)) else {
+        return refuse(format!("`{donor}` is none of the models that are merged"), "expected one of them");
+    };
+    let found = match row {
+        Ok(token) => speakers[at].row(token),
+        Err(id) => (id < speakers[at].rows).then_some(id),
+    };
+    match (found, row) {
+        (Some(found), _) => Ok(Row::Of(vec![(at, found)])),
+        (None, Ok(token)) => {
+            refuse(format!("`{donor}` has no token {token:?}"), "expected a token that it has")
+        }
+        (None, Err(id)) => {
+            let expected = format!("expected a number below {}", speakers[at].rows);
+            refuse(format!("`{donor}` has no row {id}"), &expected)
+        }
+    }
 }
 
 /// A model that says which tokens it has.
@@ -206,6 +261,11 @@ pub(super) struct Speaker<'m> {
 }
 
 impl<'m> Speaker<'m> {
+    /// Its row of a token.
+    fn row(&self, token: &str) -> Option<usize> {
+        self.vocabulary.row(token, self.rows)
+    }
+
     fn of(name: &'m str, models: &'m Models, span: &Range<usize>) -> Result<Self, Diagnostic> {
         let package = &models[name].package;
         let Some(vocabulary) = Vocabulary::of_package(package) else {

@@ -52,10 +52,15 @@ impl Grown {
     }
 }
 
-/// The tokenizer of the first model with the tokens of all; nothing if it has them already. An error is a sentence.
-pub(super) fn grow(speakers: &[Speaker<'_>]) -> Result<Option<Grown>, String> {
-    let (first, others) = (&speakers[0], &speakers[1..]);
-    let added: Vec<Vec<Value>> = speakers.iter().map(|speaker| added(speaker.package)).collect();
+/// The tokenizer of the first model with the tokens of `others`, and with those that are `named` besides; nothing if
+/// it has them already. An error is a sentence.
+pub(super) fn grow(
+    first: &Speaker<'_>,
+    others: &[Speaker<'_>],
+    named: &[&str],
+) -> Result<Option<Grown>, String> {
+    let speakers = || std::iter::once(first).chain(others);
+    let added: Vec<Vec<Value>> = speakers().map(|speaker| added(speaker.package)).collect();
     let texts = |entries: &'_ [Value]| -> Vec<String> {
         entries.iter().filter_map(text).map(str::to_owned).collect()
     };
@@ -76,6 +81,7 @@ pub(super) fn grow(speakers: &[Speaker<'_>]) -> Result<Option<Grown>, String> {
         entries
             .extend(own.iter().filter(has_row).filter(|entry| text(entry).is_some_and(&mut is_new)).cloned());
     }
+    entries.extend(named.iter().filter(|token| is_new(token)).map(|token| entry(token)));
     if entries.is_empty() {
         return Ok(None);
     }
@@ -83,14 +89,14 @@ pub(super) fn grow(speakers: &[Speaker<'_>]) -> Result<Option<Grown>, String> {
     let file = first.package.companion(TOKENIZER).and_then(|file| serde_json::from_slice(&file.bytes).ok());
     let Some(mut file): Option<Map<String, Value>> = file else {
         return Err(format!(
-            "another model has the token {:?}, and there is no {TOKENIZER} to add it to",
+            "the token {:?} is to be added, and there is no {TOKENIZER} to add it to",
             tokens[0]
         ));
     };
     let count = first.vocabulary.len();
     if first.vocabulary.tokens(first.rows).len() != count {
         let why = "the base's tokenizer has ids without a row, where they would go";
-        return Err(format!("another model has the token {:?}, and {why}", tokens[0]));
+        return Err(format!("the token {:?} is to be added, and {why}", tokens[0]));
     }
     for (entry, id) in entries.iter_mut().zip(count..) {
         entry["id"] = id.into();

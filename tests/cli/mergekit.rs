@@ -121,8 +121,8 @@ fn configurations_make_what_mergekit_makes_of_them() {
         }
     }
     assert_eq!(
-        equal, 21,
-        "passthrough, task arithmetic, TIES, breadcrumbs, fusion, RAM and one linear merge"
+        equal, 23,
+        "passthrough, task arithmetic, TIES, breadcrumbs, fusion, RAM and two linear merges"
     );
 }
 
@@ -228,6 +228,54 @@ fn models_with_other_tokens_are_refused_unless_somebody_says_what_to_do() {
     let silent = TWO.replace("tokens_moved", "a");
     space.write("silent.yml", format!("{silent}tokenizer_source: base\n").as_bytes());
     space.studbook(&["merge", "silent.yml", "out"]).exits(2).complains("`a` does not say which tokens");
+}
+
+/// Rows of single tokens: the child's tokenizer has the tokens, and a mistake is told at its place.
+#[test]
+fn rows_of_single_tokens_are_said() {
+    let (space, _) = space();
+    let more = TWO.replace("tokens_moved", "tokens_more");
+    let merged = |tokens: &str| {
+        let text = format!("{more}tokenizer:\n  source: base\n  tokens:\n    {tokens}\n");
+        space.write("named.yml", text.as_bytes());
+        space.studbook(&["merge", "named.yml", "out", "--force"])
+    };
+    // What mergekit cannot do with `base`: tokens that are new in all models.
+    merged(
+        "{<|im_start|>: {source: {kind: model_token, model: tokens_more, token: x}}, d: {source: tokens}}",
+    )
+    .exits(0);
+    let matrix = |name: &str| {
+        let rows = open(&space, name).weights.tensor("lm_head.weight").unwrap().to_f32();
+        rows.chunks(8).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let (child, there) = (matrix("out"), matrix("tokens_more"));
+    assert_eq!(child.len(), 13);
+    // The same row in both models: their average is it, but for rounding.
+    assert!(child[12].iter().zip(&there[8]).all(|(child, there)| (child - there).abs() < 1e-6));
+    let tokenizer: serde_json::Value = serde_json::from_str(&space.read("out/tokenizer.json")).unwrap();
+    assert_eq!(tokenizer["added_tokens"][0]["content"], "<|im_start|>");
+    assert_eq!(tokenizer["added_tokens"][0]["id"], 12);
+    assert!(space.read("out/config.json").contains("\"vocab_size\": 13"));
+    for (tokens, place, message) in [
+        ("new: {}", "named.yml:8:5", "`tokens` has no token \"new\", and nothing says whose row stands in"),
+        ("new: {source: base}", "named.yml:8:19", "`base` is none of the models that are merged"),
+        ("new: {source: tokens}", "named.yml:8:19", "`tokens` has no token \"new\""),
+        (
+            "new: {source: {kind: model_token, model: tokens, token_id: 12}}",
+            "named.yml:8:19",
+            "`tokens` has no row 12",
+        ),
+    ] {
+        merged(tokens).exits(2).complains(place).complains(message);
+    }
+    let slices = "merge_method: passthrough\nslices:\n  - sources: [{model: tokens, layer_range: [0, 1]}]\n\
+                  tokenizer: {source: base, tokens: {new: {source: {kind: zero}}}}\n";
+    space.write("slices.yml", slices.as_bytes());
+    space
+        .studbook(&["merge", "slices.yml", "out", "--force"])
+        .exits(2)
+        .complains("slices have no rows of single tokens");
 }
 
 /// A union of other vocabularies: the base's tokens as they were, then the others' by their ids, plain ones before

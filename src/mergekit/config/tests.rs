@@ -71,7 +71,22 @@ fn what_is_not_supported_is_named() {
         let tokenizer = format!("tokenizer: {{source: base, {more}}}");
         refused(&TIES.replace("tokenizer_source: base", &tokenizer))
     };
-    assert!(with("tokens: {a: {source: one}}")[0].starts_with("`tokens` is not supported: each row comes"));
+    for (tokens, message) in [
+        ("[a]", "`tokens` is a list"),
+        ("{a: {force: true}}", "`force` has no row to force"),
+        ("{a: {source: one, force: maybe}}", "`force` is the text \"maybe\""),
+        ("{a: {source: {kind: mean}}}", "this is no source of a row"),
+        ("{a: {source: {kind: model_token, model: one}}}", "this names no row of a model"),
+        (
+            "{a: {source: {kind: model_token, model: one, token: b, token_id: 3}}}",
+            "this names no row of a model",
+        ),
+        ("{a: {source: {kind: model_token, model: one, token_id: -3}}}", "this names no row of a model"),
+        ("{a: {source: {kind: zero, model: one}}}", "a row of zeros has no `model` here"),
+        ("{\"\": {source: one}}", "a token is empty"),
+    ] {
+        assert_eq!(with(&format!("tokens: {tokens}")), [message]);
+    }
     assert_eq!(with("pad_to_multiple_of: 0"), ["`pad_to_multiple_of` is the text \"0\""]);
     assert_eq!(with("pad_to_multiple_of: [8]"), ["`pad_to_multiple_of` is a list"]);
     assert_eq!(refused(&TIES.replace("float32", "int8")), ["`dtype` cannot be `int8`"]);

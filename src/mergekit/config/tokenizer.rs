@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::token_rows::TokenRow;
 use super::{Entries, Reader, get};
 
 /// What a configuration says of rows by token.
@@ -13,6 +14,8 @@ pub struct ByToken {
     pub union: bool,
     /// Of what the number of rows is a multiple.
     pub padded_to: Option<usize>,
+    /// Tokens that the child has besides, and of which it is said where their rows come from.
+    pub tokens: Vec<TokenRow>,
 }
 
 const PADDED: &str = "pad_to_multiple_of";
@@ -32,14 +35,7 @@ impl Reader {
             self.mistake(message, &inner.span, "expected one of them");
         }
         let inner = inner.and_then(|node| self.map(node, "the tokenizer", &["source", "tokens", PADDED]));
-        if let Some(node) = inner.and_then(|inner| get(inner, "tokens")) {
-            let message = "`tokens` is not supported: each row comes from every model that has its token";
-            self.mistake(
-                message,
-                &node.span,
-                "expected no `tokens`, or rows changed in a model before the merge",
-            );
-        }
+        let tokens = inner.map(|inner| self.token_rows(inner)).unwrap_or_default();
         let padding = inner.and_then(|inner| get(inner, PADDED));
         let padded_to =
             padding.and_then(|node| node.whole().filter(|multiple| (1..=MOST_ROWS).contains(multiple)));
@@ -57,6 +53,7 @@ impl Reader {
         if !matches!(source.text(), Some("base" | "union")) {
             self.mistake("this tokenizer is not supported", &source.span, expected);
         }
-        Some(ByToken { place: source.span.clone(), union: source.text() == Some("union"), padded_to })
+        let (place, union) = (source.span.clone(), source.text() == Some("union"));
+        Some(ByToken { place, union, padded_to, tokens })
     }
 }
