@@ -63,7 +63,11 @@ fn page(operator: &dyn Operator) -> String {
         table.row(&[parameter.name, &default(parameter), &values(&parameter.kind), parameter.doc]);
     }
     let head = format!("{}: {}", operator.name(), operator.summary());
-    format!("{head}\nparents: {}; base: {}\n\n{}", parents(operator), base(operator), table.render())
+    let head = format!("{head}\nparents: {}; base: {}", parents(operator), base(operator));
+    match operator.parameters() {
+        [] => format!("{head}; no parameters\n"),
+        _ => format!("{head}\n\n{}", table.render()),
+    }
 }
 
 fn parents(operator: &dyn Operator) -> String {

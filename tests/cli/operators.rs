@@ -45,5 +45,6 @@ fn a_page_has_the_parameters_and_a_mistake_the_nearest_name() {
         .says("parents: 1 or more; base: needed")
         .says("density    1        a number from 0 to 1 for each parent")
         .says("elect      \"sum\"    one of sum, count");
+    space.studbook(&["operators", "arcee_fusion"]).exits(0).says("base: needed; no parameters\n");
     space.studbook(&["operators", "sign_merg"]).exits(2).complains("did you mean `sign_merge`?");
 }
