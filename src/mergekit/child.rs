@@ -26,10 +26,12 @@ use crate::disk::fresh::{self, Durability};
 use crate::disk::mmap::Mapped;
 use crate::disk::{IoContext, atomic, space};
 use crate::model::buffer::{Buffer, BufferError};
+use crate::model::huggingface::folder::{GENERATION, is_of_tokenizer};
 use crate::model::huggingface::mend::{Changes, LayerOf};
+use crate::model::huggingface::special_ids::SpecialIds;
 use crate::model::huggingface::{CONFIG, FolderLayout, FolderWriter, SHARD, Written};
 use crate::model::safetensors::{self, Metadata};
-use crate::model::{Companion, ModelWriter, Planned, Weights};
+use crate::model::{Companion, ModelWriter, Package, Planned, Weights};
 use crate::operator::depth::layer_of;
 use crate::operator::{self, Application, OperatorError, Source, TensorInputs};
 use crate::tensor::dtype::DType;
@@ -50,8 +52,10 @@ pub(super) struct Child<'a> {
     pub(super) digests: &'a Underway<'a>,
     pub(super) constants: Vec<OtherConstant>,
     pub(super) changes: Changes,
-    /// Another tokenizer than that of the model it is like.
+    /// The tokenizer, where tokens were added.
     pub(super) tokenizer: Option<Grown>,
+    /// The model whose tokenizer it has, where that is not the one that it is like.
+    pub(super) speaker: Option<String>,
     /// Another chat template than that of the model it is like.
     pub(super) template: Option<Chosen>,
 }
@@ -145,13 +149,7 @@ impl Child<'_> {
     ) -> Result<Receipt, MergeError> {
         let limit = self.options.shard_size.unwrap_or(SHARD);
         let layout = FolderLayout::with_buffers(self.planned, &self.buffers, limit, &Self::metadata())?;
-        let companions = like.package.companions.iter().map(|companion| {
-            Ok(Companion { name: companion.name.clone(), bytes: self.companion(companion)? })
-        });
-        let mut companions = companions.collect::<Result<Vec<_>, MergeError>>()?;
-        if let Some(template) = &self.template {
-            template.put(&mut companions);
-        }
+        let companions = self.companions(like)?;
         let beside: u64 = companions.iter().map(|companion| companion.bytes.len() as u64).sum();
         space::check(fresh::folder_of(out), layout.total_bytes().saturating_add(beside))?;
         fresh::folder(out, self.options.judge(), LASTING, |folder| {
@@ -172,17 +170,45 @@ impl Child<'_> {
         })
     }
 
+    /// The small files that the child gets: of the model that it is like, but those of a tokenizer of the model
+    /// whose tokenizer it has.
+    fn companions(&self, like: &Opened) -> Result<Vec<Companion>, MergeError> {
+        let speaker = self.speaker();
+        let own = like.package.companions.iter();
+        let own = own.filter(|companion| speaker.is_none() || !is_of_tokenizer(&companion.name));
+        let of_speaker = speaker.iter().flat_map(|speaker| &speaker.companions);
+        let all = own.chain(of_speaker.filter(|companion| is_of_tokenizer(&companion.name)));
+        let given = |companion: &Companion| {
+            Ok(Companion { name: companion.name.clone(), bytes: self.companion(companion)? })
+        };
+        let mut companions = all.map(given).collect::<Result<Vec<_>, MergeError>>()?;
+        if let Some(template) = &self.template {
+            template.put(&mut companions);
+        }
+        Ok(companions)
+    }
+
+    fn speaker(&self) -> Option<&Package> {
+        self.speaker.as_ref().map(|name| &self.models[name].package)
+    }
+
     /// A companion as the child gets it: as it is, but for what became another number.
     fn companion(&self, companion: &Companion) -> Result<Vec<u8>, MergeError> {
         let grown = self.tokenizer.as_ref();
         if let Some(file) = grown.and_then(|grown| grown.companion(&companion.name, &companion.bytes)) {
             return Ok(file);
         }
-        if companion.name != CONFIG || self.changes.are_none() {
-            return Ok(companion.bytes.clone());
+        let mut bytes = companion.bytes.clone();
+        if companion.name == CONFIG && !self.changes.are_none() {
+            let mended = self.changes.mend(&bytes);
+            bytes = mended.map_err(|error| MergeError::Companion(CONFIG, error))?;
         }
-        let mended = self.changes.mend(&companion.bytes);
-        mended.map_err(|error| MergeError::Companion(CONFIG, error))
+        if let Some(speaker) = self.speaker() {
+            let name = if companion.name == CONFIG { CONFIG } else { GENERATION };
+            let mended = SpecialIds::of(speaker).put(&companion.name, &bytes);
+            bytes = mended.map_err(|error| MergeError::Companion(name, error.into()))?.unwrap_or(bytes);
+        }
+        Ok(bytes)
     }
 
     fn receipt(&self, text: &str, application: Application, outputs: Vec<Written>) -> Receipt {
@@ -193,6 +219,7 @@ impl Child<'_> {
             digests: self.digests,
             buffers: &self.buffers,
             constants: &self.constants,
+            speaker: self.speaker.as_deref(),
             template: self.template.as_ref(),
         };
         done.receipt(text, self.config, self.options, application, outputs)

@@ -19,7 +19,7 @@ use crate::tensor::dtype::DType;
 
 pub use template::ChatTemplate;
 pub use token_rows::{RowSource, TokenRow};
-pub use tokenizer::ByToken;
+pub use tokenizer::{ByToken, TokenSource};
 
 /// A merge.
 #[derive(Debug)]

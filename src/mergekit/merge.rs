@@ -98,8 +98,9 @@ impl Asked<'_> {
             None => views()?,
             Some(rows) => rows.applied(views()?, &there),
         };
+        let speaks = rows.as_ref().and_then(|rows| rows.speaker.as_deref()).unwrap_or(like);
         let template =
-            config.chat_template.as_ref().map(|asked| template::choose(asked, &config, &models, like));
+            config.chat_template.as_ref().map(|asked| template::choose(asked, &config, &models, speaks));
         let template = template.transpose().map_err(|mistake| self.refuse(vec![mistake]))?.flatten();
         let assembly = assemble(&config, &views).map_err(|mistake| self.refuse(vec![mistake]))?;
         let planned = child::plan(&assembly, &models[like].package.weights, config.dtype);
@@ -112,11 +113,13 @@ impl Asked<'_> {
             })
         };
         let inputs = child::tensors(&assembly, &planned, &self.options.seed, source)?;
-        let (vocab_size, tokenizer) = rows.map_or((None, None), |rows| (rows.resized, rows.tokenizer));
+        let (vocab_size, tokenizer, speaker) =
+            rows.map_or((None, None, None), |rows| (rows.resized, rows.tokenizer, rows.speaker));
         let child = Child {
             buffers: child::buffers(&models[like], &assembly)?,
             changes: child::changes(&config, &assembly, &models, own_output, vocab_size),
             tokenizer,
+            speaker,
             template,
             config: &config,
             assembly: &assembly,

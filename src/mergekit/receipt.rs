@@ -47,7 +47,10 @@ pub struct Receipt {
     /// Constants of the models' networks that are others in the child's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constants: Vec<OtherConstant>,
-    /// The child's chat template, if it is another one than that of the model it is like.
+    /// The model whose tokenizer the child has, if that is not the one that it is like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer_of: Option<String>,
+    /// The child's chat template, if it is another one than that of the tokenizer's model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<OtherTemplate>,
     /// Filters of the configuration that match no tensor.
@@ -130,6 +133,7 @@ pub(super) struct Done<'a> {
     pub(super) digests: &'a Underway<'a>,
     pub(super) buffers: &'a [Buffer],
     pub(super) constants: &'a [OtherConstant],
+    pub(super) speaker: Option<&'a str>,
     pub(super) template: Option<&'a Chosen>,
 }
 
@@ -160,6 +164,7 @@ impl Done<'_> {
                 .map(|(name, opened)| self.input(config, &names, name, opened))
                 .collect(),
             constants: self.constants(&names),
+            tokenizer_of: self.speaker.map(|model| names[model].clone()),
             chat_template: self.template.map(|chosen| chosen.receipt(|model| names[model].clone())),
             unmatched_filters: unmatched(config, self.assembly, self.models),
             doubts: self.doubts(&names),

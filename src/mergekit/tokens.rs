@@ -10,15 +10,16 @@
 //!   stands in, so that the model changes nothing there. Without a base it is the row of the only model that
 //!   has the token, or the mean of those that have it.
 //! * `tokenizer_source: union`: the same with the tokens of all models ([`super::union`]).
-//! * `tokens`, beside either: tokens that the child has besides, and whose rows single ones get.
-//! * `pad_to_multiple_of`, beside either: rows of no token behind them, the mean of all others.
+//! * `tokenizer_source: MODEL`: the same with the tokens of that model, and its tokenizer.
+//! * `tokens`, beside any: tokens that the child has besides, and whose rows single ones get.
+//! * `pad_to_multiple_of`, beside any: rows of no token behind them, the mean of all others.
 //! * `--rows-by-number`: by number, whatever the tokens are.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::assemble::Views;
-use super::config::{ByToken, Config, RowSource, Slices, Source, TokenRow};
+use super::config::{ByToken, Config, RowSource, Slices, Source, TokenRow, TokenSource};
 use super::models::Models;
 use super::union::{self, Grown};
 use crate::base::diagnostic::Diagnostic;
@@ -33,13 +34,15 @@ use crate::operator::Tensors;
 pub(super) struct Rows {
     /// For each row of the child, where each model has it from, by the models' names.
     by_model: BTreeMap<String, Vec<Row>>,
-    /// The models that stand in for one another; whom the child is like is the first.
+    /// The models that stand in for one another; whose tokens the child has is the first.
     others: Vec<String>,
     matrices: [String; 2],
     /// How many rows the child has, where those are not as many as the model it is like has.
     pub(super) resized: Option<usize>,
-    /// The child's tokenizer, where it has tokens that the model it is like lacks.
+    /// The child's tokenizer, where it has tokens that the model lacks whose it was.
     pub(super) tokenizer: Option<Grown>,
+    /// The model whose tokenizer it was, where that is not the one that the child is like.
+    pub(super) speaker: Option<String>,
 }
 
 impl Rows {
@@ -118,6 +121,10 @@ pub(super) fn by_token(
     let refuse = |message: String, span: &Range<usize>, expected: &str| {
         Err(Diagnostic::error(message, span.clone()).expected(expected))
     };
+    let speaks = match &asked.source {
+        TokenSource::Model(model) => model.as_str(),
+        TokenSource::Base | TokenSource::Union => like,
+    };
     let package = &models[like].package;
     let (Some(ours), Some(naming)) = (Vocabulary::of_package(package), package.naming) else {
         let message = format!("`{like}` does not say which tokens its rows are of");
@@ -125,15 +132,21 @@ pub(super) fn by_token(
     };
     let matrices = naming.token_matrices();
     let height = view.shape(&matrices[0]).map_or(0, |shape| shape.dims()[0]);
-    if ours.dense(height).is_none() {
-        let message = format!("the ids of `{like}` do not count its tokens from zero without a gap");
-        return refuse(message, place, "expected an id for each row");
-    }
     let mut speakers = vec![Speaker { name: like, package, vocabulary: ours, rows: height }];
     for model in shares(config).into_iter().flatten() {
         if speakers.iter().all(|speaker| speaker.name != model.value) {
             speakers.push(Speaker::of(&model.value, models, &model.span)?);
         }
+    }
+    let Some(first) = speakers.iter().position(|speaker| speaker.name == speaks) else {
+        let message = format!("`{speaks}` is none of the models that are merged");
+        return refuse(message, place, "expected `base`, `union`, or one of them");
+    };
+    // Whose tokens the child has is the first of them.
+    speakers[..=first].rotate_right(1);
+    if speakers[0].vocabulary.dense(speakers[0].rows).is_none() {
+        let message = format!("the ids of `{speaks}` do not count its tokens from zero without a gap");
+        return refuse(message, place, "expected an id for each row");
     }
     let is_whole = matches!(config.slices, Slices::Whole(_));
     if let (false, Some(first)) = (is_whole, asked.tokens.first()) {
@@ -141,12 +154,13 @@ pub(super) fn by_token(
         return refuse(message.to_owned(), &first.token.span, "expected whole models, or no `tokens`");
     }
     let named: Vec<&str> = asked.tokens.iter().map(|row| row.token.value.as_str()).collect();
-    let (first, others) = (&speakers[0], if asked.union { &speakers[1..] } else { &[] });
+    let (first, others) =
+        (&speakers[0], if asked.source == TokenSource::Union { &speakers[1..] } else { &[] });
     let grown = union::grow(first, others, &named).map_err(|message| {
         Diagnostic::error(message, place.clone())
             .expected("expected a base whose tokenizer can be added to, or its own tokens")
     })?;
-    let mut tokens: Vec<&str> = speakers[0].vocabulary.tokens(height);
+    let mut tokens: Vec<&str> = first.vocabulary.tokens(first.rows);
     tokens.extend(grown.iter().flat_map(|grown| &grown.tokens).map(String::as_str));
     let total = asked.padded_to.map_or(tokens.len(), |multiple| tokens.len().next_multiple_of(multiple));
     let mut by_model = BTreeMap::new();
@@ -154,7 +168,8 @@ pub(super) fn by_token(
         let among = |name: &str| share.iter().any(|model| model.value == name);
         let base = config.base.as_ref().map(|base| base.value.as_str()).filter(|base| among(base));
         // Of two models, one of which has every token, that one alone has it.
-        let stands_in = base.is_some() || among(like) && share.len() <= 2;
+        let stands_in =
+            speaks == like && grown.is_none() && (base.is_some() || among(like) && share.len() <= 2);
         for model in &share {
             let row = |token: &&str| {
                 let said = asked.tokens.iter().find(|row| row.token.value == **token);
@@ -167,7 +182,7 @@ pub(super) fn by_token(
             let lacks = || rows.iter().position(|row| !matches!(row, Row::Own(_)));
             // A layer's models are not asked for the rows of another matrix than theirs.
             if !is_whole
-                && (!stands_in || grown.is_some())
+                && !stands_in
                 && let Some(id) = lacks()
             {
                 let message = format!(
@@ -179,11 +194,14 @@ pub(super) fn by_token(
             by_model.insert(model.value.clone(), rows);
         }
     }
-    by_model.entry(like.to_owned()).or_insert_with(|| (0..tokens.len()).map(Row::Own).collect());
+    by_model
+        .entry(like.to_owned())
+        .or_insert_with(|| tokens.iter().map(|token| row(&speakers, like, None, &|_| true, token)).collect());
     by_model.values_mut().for_each(|rows| rows.resize(total, Row::Padding));
     let others = speakers.iter().map(|speaker| speaker.name.to_owned()).collect();
     let resized = (total != height).then_some(total);
-    Ok(Rows { by_model, others, matrices, resized, tokenizer: grown })
+    let speaker = (speaks != like).then(|| speaks.to_owned());
+    Ok(Rows { by_model, others, matrices, resized, tokenizer: grown, speaker })
 }
 
 /// Where a model has the row of a token from: its own, or the only one among the models of the matrix that has

@@ -121,7 +121,7 @@ fn configurations_make_what_mergekit_makes_of_them() {
         }
     }
     assert_eq!(
-        equal, 23,
+        equal, 24,
         "passthrough, task arithmetic, TIES, breadcrumbs, fusion, RAM and two linear merges"
     );
 }
@@ -228,6 +228,31 @@ fn models_with_other_tokens_are_refused_unless_somebody_says_what_to_do() {
     let silent = TWO.replace("tokens_moved", "a");
     space.write("silent.yml", format!("{silent}tokenizer_source: base\n").as_bytes());
     space.studbook(&["merge", "silent.yml", "out"]).exits(2).complains("`a` does not say which tokens");
+}
+
+/// The child has the tokens of a model that it is not like, that one's tokenizer and its special ids.
+#[test]
+fn the_tokenizer_may_be_that_of_another_model() {
+    let (space, _) = space();
+    space.edit("tokens/config.json", "\"vocab_size\"", "\"eos_token_id\": 3,\n  \"vocab_size\"");
+    space.edit("tokens_more/config.json", "\"vocab_size\"", "\"eos_token_id\": 9,\n  \"vocab_size\"");
+    space.write("tokens/generation_config.json", br#"{"eos_token_id": 3, "temperature": 0.5}"#);
+    let more = TWO.replace("tokens_moved", "tokens_more");
+    space.write("other.yml", format!("{more}base_model: tokens\ntokenizer_source: tokens_more\n").as_bytes());
+    space.studbook(&["merge", "other.yml", "out"]).exits(0);
+    assert_eq!(space.read("out/tokenizer.json"), space.read("tokens_more/tokenizer.json"));
+    let json = |name: &str| -> serde_json::Value { serde_json::from_str(&space.read(name)).unwrap() };
+    let config = json("out/config.json");
+    assert_eq!((&config["eos_token_id"], &config["vocab_size"]), (&9.into(), &14.into()));
+    let generation = json("out/generation_config.json");
+    assert_eq!((&generation["eos_token_id"], &generation["temperature"]), (&9.into(), &0.5.into()));
+    assert_eq!(json("out/studbook-receipt.json")["tokenizer_of"], "tokens_more");
+    space.write("nobody.yml", format!("{more}tokenizer_source: a\n").as_bytes());
+    space
+        .studbook(&["merge", "nobody.yml", "other"])
+        .exits(2)
+        .complains("nobody.yml:5:19")
+        .complains("`a` is none of the models that are merged");
 }
 
 /// Rows of single tokens: the child's tokenizer has the tokens, and a mistake is told at its place.

@@ -66,7 +66,7 @@ fn what_is_not_supported_is_named() {
     assert_eq!(refused(&TIES.replace("ties", "tise")), ["`tise` is no merge method"]);
     assert_eq!(refused(&TIES.replace("base_model: base\n", "")), ["`ties` needs a base model"]);
     assert_eq!(refused(&TIES.replace("density: 0.5", "densty: 0.5")), ["`ties` has no parameter `densty`"]);
-    assert_eq!(refused(&TIES.replace("source: base", "source: a")), ["this tokenizer is not supported"]);
+    assert_eq!(refused(&TIES.replace("source: base", "source: [a]")), ["`model` is a list"]);
     let with = |more: &str| {
         let tokenizer = format!("tokenizer: {{source: base, {more}}}");
         refused(&TIES.replace("tokenizer_source: base", &tokenizer))

@@ -10,12 +10,23 @@ use super::{Entries, Reader, get};
 pub struct ByToken {
     /// Where.
     pub place: Range<usize>,
-    /// Whether the child is to have the tokens of all models, and not only of the base.
-    pub union: bool,
+    /// Whose tokens the child has.
+    pub source: TokenSource,
     /// Of what the number of rows is a multiple.
     pub padded_to: Option<usize>,
     /// Tokens that the child has besides, and of which it is said where their rows come from.
     pub tokens: Vec<TokenRow>,
+}
+
+/// Whose tokens a child has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// Those of the base, or of the first model.
+    Base,
+    /// Those of all models.
+    Union,
+    /// Those of this one.
+    Model(String),
 }
 
 const PADDED: &str = "pad_to_multiple_of";
@@ -24,10 +35,9 @@ const PADDED: &str = "pad_to_multiple_of";
 const MOST_ROWS: usize = 1 << 20;
 
 impl Reader {
-    /// Rows by token, if the configuration asks for them. The child's tokenizer is the base's, or the first
-    /// model's, in any case, with more tokens in a union.
+    /// Rows by token, if the configuration asks for them. Without a word the child's tokenizer is the base's, or the
+    /// first model's.
     pub(super) fn tokenizer(&mut self, entries: Entries<'_>) -> Option<ByToken> {
-        let expected = "expected `base`, `union`, or nothing: the child gets the base model's tokenizer";
         let plain = get(entries, "tokenizer_source");
         let inner = get(entries, "tokenizer");
         if let (Some(_), Some(inner)) = (plain, inner) {
@@ -50,10 +60,12 @@ impl Reader {
             self.mistake("this tokenizer has no source", &place, "expected `source: base`");
         }
         let source = plain.or(source.flatten())?;
-        if !matches!(source.text(), Some("base" | "union")) {
-            self.mistake("this tokenizer is not supported", &source.span, expected);
-        }
-        let (place, union) = (source.span.clone(), source.text() == Some("union"));
-        Some(ByToken { place, union, padded_to, tokens })
+        let place = source.span.clone();
+        let source = match source.text() {
+            Some("base") => TokenSource::Base,
+            Some("union") => TokenSource::Union,
+            _ => TokenSource::Model(self.model(source)?.value),
+        };
+        Some(ByToken { place, source, padded_to, tokens })
     }
 }

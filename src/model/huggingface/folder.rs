@@ -51,6 +51,11 @@ pub const COMPANIONS: [&str; 18] = [
     "video_preprocessor_config.json",
 ];
 
+/// Whether a companion says how text becomes ids and back, and conversations text.
+pub fn is_of_tokenizer(companion: &str) -> bool {
+    ![CONFIG, GENERATION].contains(&companion) && !companion.ends_with("processor_config.json")
+}
+
 /// The longest companion that is read: twice the largest tokenizer there is.
 pub const MAX_COMPANION: u64 = 64 << 20;
 /// The longest index that is read: half a million tensors.

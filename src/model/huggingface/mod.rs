@@ -21,7 +21,7 @@
 //!   `settings`: a new one; `mend`: a child's.
 //! * [`mod@index`]: the file that says which tensor is in which of several files.
 //! * [`order`]: tensors sorted by name, layers by number.
-//! * `ids`: which ids begin a sequence and end an answer.
+//! * `ids`: which ids begin a sequence and end an answer; `special_ids`: put in the place of others.
 //! * `folder`: all of it opened; `root`: where its files are. `code`: programs that its settings name. `template`: how it holds conversations.
 
 #[cfg(feature = "engine")]
@@ -43,6 +43,8 @@ mod root;
 pub mod rope;
 #[cfg(feature = "engine")]
 pub mod settings;
+#[cfg(feature = "engine")]
+pub mod special_ids;
 #[cfg(feature = "engine")]
 pub mod template;
 #[cfg(feature = "engine")]
