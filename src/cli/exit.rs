@@ -198,7 +198,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(pedigree) = cause.downcast_ref::<PedigreeError>() {
             return match pedigree {
                 PedigreeError::Ledger(error) if error.is_tampering() => Exit::Unverified,
-                PedigreeError::Circle(_) => Exit::Unverified,
+                PedigreeError::Circle(_) | PedigreeError::Unreadable { .. } => Exit::Unverified,
                 _ => Exit::Environment,
             };
         }

@@ -80,6 +80,7 @@ impl Workshop {
             cancelled: &|| false,
             progress: &|_, _| (),
             fresh: true,
+            past: None,
         };
         Ok(stage(kind).run(&context).map_err(|error| error.to_string())?.outputs)
     }

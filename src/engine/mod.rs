@@ -23,6 +23,7 @@ mod attest;
 mod build;
 pub mod compile;
 mod decided;
+mod entered;
 mod events;
 pub mod execute;
 pub mod failure;

@@ -137,6 +137,7 @@ fn lookup(store: &Store, action: &Action) -> Result<Option<ActionResult>, StoreE
         cancelled: &|| false,
         progress: &|_, _| (),
         fresh: false,
+        past: None,
     };
     Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
 }

@@ -67,9 +67,15 @@ impl Revoked {
         {
             return Ok(revoked.clone());
         }
+        let revoked = Arc::new(Self::by(&ledger.leaves()?));
+        *read = Some((ledger.folder().to_owned(), head.root, revoked.clone()));
+        Ok(revoked)
+    }
+
+    /// What a ledger of these leaves takes back.
+    pub fn by(leaves: &[Leaf]) -> Self {
         let mut revoked = Self::default();
-        let leaves = ledger.leaves()?;
-        revoked.bytes_of_candidates(&leaves);
+        revoked.bytes_of_candidates(leaves);
         for leaf in leaves {
             let Some(subject) = leaf.subject else { continue };
             match leaf.kind {
@@ -83,9 +89,7 @@ impl Revoked {
                 _ => continue,
             };
         }
-        let revoked = Arc::new(revoked);
-        *read = Some((ledger.folder().to_owned(), head.root, revoked.clone()));
-        Ok(revoked)
+        revoked
     }
 
     /// Sorts out which revocations of candidates are followed by one of their bytes.

@@ -25,7 +25,7 @@ fn replace(space: &Space, output: &str, shown: &str, change: impl FnOnce(&str) -
     assert_eq!(forged, 1, "{shown}");
 }
 
-fn replace_record(space: &Space, shown: &str, change: impl FnOnce(&mut Value)) {
+pub(crate) fn replace_record(space: &Space, shown: &str, change: impl FnOnce(&mut Value)) {
     replace(space, "record", shown, |kept| {
         let mut record: Value = serde_json::from_str(kept).unwrap();
         change(&mut record["body"]);
