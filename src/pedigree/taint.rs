@@ -50,6 +50,20 @@ impl std::fmt::Display for Taint {
     }
 }
 
+impl Taint {
+    /// For people: of a way over many generations its ends. Records have all of it.
+    pub fn brief(&self) -> Self {
+        let steps: Vec<&str> = self.how.split(": ").collect();
+        let how = match steps.as_slice() {
+            [first, second, between @ .., last] if between.len() > 1 => {
+                format!("{first}: {second}: and {} steps on: {last}", between.len())
+            }
+            _ => self.how.clone(),
+        };
+        Self { how, ..self.clone() }
+    }
+}
+
 /// One log at one root always says the same, so it is read once for all stages of a run.
 static READ: Mutex<Option<(PathBuf, Sha256, Arc<Revoked>)>> = Mutex::new(None);
 
@@ -160,6 +174,23 @@ mod tests {
             registration: kind.is_decision().then_some(0),
         };
         Leaf::new(new, index, Sha256::of(b""), "2026-01-01T00:00:00Z".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_way_over_many_generations_is_told_by_its_ends() {
+        let told = |parents: usize| {
+            let how = (0..parents).map(|at| format!("its parent `p{at}` is tainted: ")).collect::<String>();
+            let taint = Taint { subject: Sha256::of(b""), entry: 3, how: how + "it is the artifact" };
+            let told = taint.brief().to_string();
+            assert!(
+                told.ends_with(" it is the artifact e3b0c44298fc, which ledger entry 3 revokes"),
+                "{told}"
+            );
+            (told == taint.to_string(), told.len())
+        };
+        assert_eq!([0, 1, 2, 3].map(|parents| told(parents).0), [true; 4]);
+        let (whole, long) = told(30);
+        assert!(!whole && long < 150, "{long}");
     }
 
     #[test]

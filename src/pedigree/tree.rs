@@ -41,6 +41,9 @@ pub struct Ancestry {
     /// Why nobody can tell whether anything that was taken back reaches it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untraced: Option<String>,
+    /// Why nobody can tell whom it comes from: it is no root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
     /// Licences it carries.
     pub licences: Vec<String>,
     /// Data its ancestors declared.
@@ -102,7 +105,11 @@ impl Pedigree {
             parents.push(self.of_source(source, name.as_str(), walk)?);
         }
         walk.path.pop();
-        let operator = self.lineages.get(&body.lineage).map(|lineage| &lineage.operator);
+        let lineage = self.lineages.get(&body.lineage);
+        let operator = lineage.map(|lineage| &lineage.operator);
+        let cut = lineage
+            .is_none()
+            .then(|| format!("its lineage template {} cannot be read in this store", body.lineage.short()));
         Ok(Ancestry {
             name: body.candidate.to_string(),
             kind: "candidate",
@@ -114,6 +121,7 @@ impl Pedigree {
             verdict: self.verdict(sha256).to_owned(),
             revoked: None,
             untraced: None,
+            cut,
             licences: body.licences.clone(),
             data: body.data.clone(),
             again,
@@ -149,6 +157,7 @@ impl Pedigree {
             verdict: body.origin.source_kind.clone(),
             revoked: None,
             untraced: None,
+            cut: None,
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
             again: false,
@@ -169,6 +178,7 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
         verdict: "not in this store".to_owned(),
         revoked: None,
         untraced: None,
+        cut: Some("its record cannot be read in this store".to_owned()),
         licences: Vec::new(),
         data: Vec::new(),
         again: false,
@@ -221,6 +231,9 @@ impl Ancestry {
         if let Some(why) = &self.untraced {
             text += &format!("  not known whether revoked: {why}");
         }
+        if let Some(why) = &self.cut {
+            text += &format!("  whom it comes from is not known: {why}");
+        }
         if self.again {
             text += "  (parents: above)";
         }
@@ -269,7 +282,9 @@ impl Ancestry {
             (None, Some(_)) => "<br>not known whether revoked",
             (None, None) => "",
         };
-        nodes.push((self.record, format!("{cycle}{}{operator}<br>{}{revoked}", self.name, self.verdict)));
+        let cut = if self.cut.is_some() { "<br>whom it comes from is not known" } else { "" };
+        let label = format!("{cycle}{}{operator}<br>{}{revoked}{cut}", self.name, self.verdict);
+        nodes.push((self.record, label));
         for parent in &self.parents {
             edges.push((parent.record, self.record));
             parent.draw(nodes, edges);

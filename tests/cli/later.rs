@@ -113,3 +113,49 @@ fn a_failing_run_does_not_hide_what_is_lost() {
     space.studbook(&["run", "second.toml", "--quiet"]).exits(0);
     space.studbook(&["verify", "second.toml"]).exits(0);
 }
+
+/// Whose lineage is lost is no root, and taking something back closes him for good; what is said to do helps.
+#[test]
+fn a_pedigree_that_is_cut_is_told_as_one() {
+    let space = two_cycles();
+    let shown = |format: &str| space.studbook(&["lineage", "second/child", "--format", format]).exits(0);
+    assert!(!shown("text").out.contains("not known") && !shown("mermaid").out.contains("not known"));
+    std::fs::remove_file(space.path(&object_of(&space, "tiny/03-lineage/average.json"))).unwrap();
+    shown("text").says("[admitted]  whom it comes from is not known: its lineage template ");
+    shown("mermaid").says("<br>admitted<br>whom it comes from is not known");
+    let cut = &shown("json").json()["parents"][0]["cut"];
+    assert!(cut.as_str().unwrap().ends_with(" cannot be read in this store"), "{cut}");
+    let unrelated = Sha256::of(b"unrelated").to_hex();
+    let said = space.studbook(&["revoke", &unrelated, "--plan", "plan.toml", "--reason", "r"]).exits(0);
+    assert!(!said.out.contains("put it back"), "{}", said.out);
+    let said = said.says("cannot be read in this store, so nobody can tell whether this reaches it");
+    said.complains("run the plan to have the record back, then edit it ");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("not-revoked: it was admitted by record");
+    space.edit("plan.toml", "seconds = 600", "seconds = 601");
+    space.studbook(&["run", "plan.toml"]).exits(3).says("average    admitted");
+}
+
+/// What wrote a pool is evidence like any other.
+#[test]
+fn a_pool_whose_recipe_is_lost_is_no_mistake_of_the_plan() {
+    let space = two_cycles();
+    let pool = ".studbook/runs/tiny/12-recipe/pool.toml";
+    let (kept, wrote) = (space.read(pool), actions_with(&space, "pool"));
+    let is_it = |result: &studbook::store::ActionResult| {
+        result.outputs["pool"].digest == studbook::base::digest::Digest::of(kept.as_bytes())
+    };
+    for (name, _) in wrote.iter().filter(|(_, result)| is_it(result)) {
+        std::fs::remove_file(space.path(&format!(".studbook/actions/{name}"))).unwrap();
+    }
+    let lost = "what recipe:tiny made is lost, and with it what says that the pool is as its cycle wrote it";
+    for command in ["check", "plan", "run", "status"] {
+        space.studbook(&[command, "second.toml"]).exits(4).complains(lost);
+    }
+    space.studbook(&["verify", "second.toml"]).exits(4).says("FAIL  parent: ").says(lost);
+    // What it says to do works, and a pool that somebody edited is his mistake.
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["verify", "second.toml"]).exits(0);
+    space.write("pool.toml", kept.replace("rank = 0", "rank = 1").as_bytes());
+    space.edit("second.toml", pool, "pool.toml");
+    space.studbook(&["check", "second.toml"]).exits(2).complains("no cycle of this store wrote the pool");
+}
