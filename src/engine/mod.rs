@@ -33,6 +33,7 @@ pub mod interrupt;
 pub mod outcome;
 pub mod preview;
 pub mod resolve;
+pub mod retired;
 pub mod schedule;
 pub mod tried;
 mod upgraded;

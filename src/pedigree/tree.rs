@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Pedigree, PedigreeError, Revoked, Tracer};
+use super::{Decided, Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
 use crate::store::Store;
 
@@ -35,6 +35,9 @@ pub struct Ancestry {
     pub parameters: Option<Value>,
     /// `admitted`, `refused` or `undecided`; of a source, its declared kind.
     pub verdict: String,
+    /// The ledger entry that retired it, or its bytes in its cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired: Option<u64>,
     /// What was taken back that reaches it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
@@ -119,6 +122,7 @@ impl Pedigree {
             operator: operator.map(|operator| operator.name.clone()),
             parameters: operator.and_then(|operator| serde_json::to_value(&operator.parameters).ok()),
             verdict: self.verdict(sha256).to_owned(),
+            retired: None,
             revoked: None,
             untraced: None,
             cut,
@@ -155,6 +159,7 @@ impl Pedigree {
             operator: None,
             parameters: None,
             verdict: body.origin.source_kind.clone(),
+            retired: None,
             revoked: None,
             untraced: None,
             cut: None,
@@ -176,6 +181,7 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
         operator: None,
         parameters: None,
         verdict: "not in this store".to_owned(),
+        retired: None,
         revoked: None,
         untraced: None,
         cut: Some("its record cannot be read in this store".to_owned()),
@@ -187,10 +193,26 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
 }
 
 impl Ancestry {
-    /// Finds out whom of these what was taken back reaches; `store` is asked who signed their records.
+    /// Finds out whom of these what was taken back reaches, and who was retired; `store` is asked who signed their
+    /// records.
     pub fn mark(&mut self, pedigree: &Pedigree, revoked: &Revoked, store: &Store) {
         if !revoked.is_empty() {
             self.mark_each(pedigree, revoked, &mut Tracer::new(pedigree, revoked, store));
+        }
+        if !revoked.retired.is_empty() {
+            // What cannot be read of others takes nothing from what this manifest's own entry says.
+            self.mark_retired(pedigree, revoked, Decided::of(store).ok().as_deref());
+        }
+    }
+
+    fn mark_retired(&mut self, pedigree: &Pedigree, revoked: &Revoked, decided: Option<&Decided>) {
+        let of_bytes = || {
+            let body = pedigree.manifests.get(&self.record)?;
+            decided?.retired(&body.cycle, body.artifact.sha256).ok()?
+        };
+        self.retired = revoked.retired.get(&self.record).copied().or_else(of_bytes);
+        for parent in &mut self.parents {
+            parent.mark_retired(pedigree, revoked, decided);
         }
     }
 
@@ -225,6 +247,9 @@ impl Ancestry {
             text += &format!(" {}", shown.collect::<Vec<_>>().join(" "));
         }
         text += &format!("  [{}]", self.verdict);
+        if let Some(entry) = self.retired {
+            text += &format!("  retired by ledger entry {entry}");
+        }
         if let Some(revoked) = &self.revoked {
             text += &format!("  revoked: {revoked}");
         }
@@ -283,7 +308,8 @@ impl Ancestry {
             (None, None) => "",
         };
         let cut = if self.cut.is_some() { "<br>whom it comes from is not known" } else { "" };
-        let label = format!("{cycle}{}{operator}<br>{}{revoked}{cut}", self.name, self.verdict);
+        let retired = if self.retired.is_some() { "<br>retired" } else { "" };
+        let label = format!("{cycle}{}{operator}<br>{}{retired}{revoked}{cut}", self.name, self.verdict);
         nodes.push((self.record, label));
         for parent in &self.parents {
             edges.push((parent.record, self.record));

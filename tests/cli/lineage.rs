@@ -278,13 +278,25 @@ fn a_retired_candidate_is_no_longer_offered_but_stays_a_parent() {
     space.edit("second.toml", shown, "pool.toml");
     let retire = |reason| space.studbook(&["retire", "average", "--reason", reason]).exits(0);
     retire("superseded").says("average is retired by ledger entry 5");
+    let told = "retired by ledger entry 5, so it is no longer offered";
+    for command in ["status", "run"] {
+        let said = space.studbook(&[command, "plan.toml"]);
+        let said = said.says(&format!("average    admitted  {told}; size: "));
+        if command == "run" {
+            said.exits(3).complains("; without average, retired by ledger entry 5");
+        }
+    }
+    space.studbook(&["review", "plan.toml"]).exits(0).says(&format!("\naverage: {told}\n"));
+    let verify = space.studbook(&["verify", "plan.toml"]).exits(0);
+    verify.says(&format!("  ok  admission:average: derived again: same bytes, same verdict; {told}\n"));
+    space.studbook(&["lineage", "child"]).exits(0).says("[admitted]  retired by ledger entry 5\n");
+    space.studbook(&["lineage", "child", "--format", "mermaid"]).exits(0).says("<br>admitted<br>retired\"]");
     let entries = || space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
     let before = entries();
     for reason in ["superseded", "there is a better one"] {
         retire(reason).says("average is retired already, by ledger entry 5: nothing is entered");
     }
     assert_eq!(entries(), before);
-    space.studbook(&["run", "plan.toml"]).exits(3).complains("; without average, retired by ledger entry 5");
     assert!(!space.read(shown).contains("average"), "{}", space.read(shown));
     assert!(space.read(".studbook/runs/tiny/12-recipe/tiny.json").contains("retired by ledger entry 5"));
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("average"));
