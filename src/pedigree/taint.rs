@@ -183,7 +183,7 @@ mod tests {
             let taint = Taint { subject: Sha256::of(b""), entry: 3, how: how + "it is the artifact" };
             let told = taint.brief().to_string();
             assert!(
-                told.ends_with(" it is the artifact e3b0c44298fc, which ledger entry 3 revokes"),
+                told.ends_with("it is the artifact e3b0c44298fc, which ledger entry 3 revokes"),
                 "{told}"
             );
             (told == taint.to_string(), told.len())
