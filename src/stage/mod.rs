@@ -42,6 +42,7 @@ pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};
 pub use registry::registry_folder;
 pub(crate) use rival::UNLIKE;
+pub(crate) use smoke::held;
 
 /// A kind of stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

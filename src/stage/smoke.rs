@@ -121,32 +121,10 @@ impl Stage for SmokeStage {
     /// good by it is run again.
     fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
         let refuse = |why: &str| Err(StageError::Refused(why.to_owned()));
-        let params: Params = context.params()?;
-        let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
         let Some((smoke, _)) = context.record_of::<RuntimeSmoke>(result)? else {
             return refuse("it made no record");
         };
-        if (&smoke.subject, smoke.artifact_bytes) != (&subject, artifact_bytes) {
-            return refuse("the record is of another model");
-        }
-        let (claim, prompts) = match &smoke.cannot_run {
-            Some(_) => (NOT_RUN, [].as_slice()),
-            None => (RAN, params.prompts.as_slice()),
-        };
-        if !smoke.prompts.iter().map(|run| &run.prompt).eq(prompts) || smoke.quality_claim != claim {
-            return refuse("the record is of other prompts");
-        }
-        let opened = opened(context, &params.name)?;
-        if let Some(why) = opened_otherwise(context, &opened, &smoke) {
-            return refuse(&why);
-        }
-        if let Some(why) = possible::impossible(&smoke, opened.as_ref().ok(), params.max_tokens) {
-            return refuse(&why);
-        }
-        let clean = smoke.prompts.iter().all(|run| run.complaint().is_none());
-        if smoke.passed != (clean && smoke.cannot_run.is_none()) {
-            return refuse("the prompts come to something else than the record says");
-        }
+        held(context, &smoke)?;
         if (&result.verdict, &result.summary) != (&concluded(&smoke).0, &concluded(&smoke).1) {
             return refuse("the result says something else than its record");
         }
@@ -160,6 +138,35 @@ impl Stage for SmokeStage {
         }
         Ok(())
     }
+}
+
+/// Whether a record is of this model, of these prompts, and one that can be.
+pub(crate) fn held(context: &Context<'_>, smoke: &RuntimeSmoke) -> Result<(), StageError> {
+    let refuse = |why: &str| Err(StageError::Refused(why.to_owned()));
+    let params: Params = context.params()?;
+    let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
+    if (&smoke.subject, smoke.artifact_bytes) != (&subject, artifact_bytes) {
+        return refuse("the record is of another model");
+    }
+    let (claim, prompts) = match &smoke.cannot_run {
+        Some(_) => (NOT_RUN, [].as_slice()),
+        None => (RAN, params.prompts.as_slice()),
+    };
+    if !smoke.prompts.iter().map(|run| &run.prompt).eq(prompts) || smoke.quality_claim != claim {
+        return refuse("the record is of other prompts");
+    }
+    let opened = opened(context, &params.name)?;
+    if let Some(why) = opened_otherwise(context, &opened, smoke) {
+        return refuse(&why);
+    }
+    if let Some(why) = possible::impossible(smoke, opened.as_ref().ok(), params.max_tokens) {
+        return refuse(&why);
+    }
+    let clean = smoke.prompts.iter().all(|run| run.complaint().is_none());
+    if smoke.passed != (clean && smoke.cannot_run.is_none()) {
+        return refuse("the prompts come to something else than the record says");
+    }
+    Ok(())
 }
 
 /// Bytes of keys and values for one full context, in f32.

@@ -143,6 +143,11 @@ fn a_lost_registration_is_told_as_lost() {
     let json = space.studbook(&["status", "afresh.toml", "--format", "json"]).exits(0).json();
     assert_eq!(json["other_plans"], serde_json::json!([first]));
     space.studbook(&["verify", "afresh.toml"]).exits(4).says("FAIL  ledger:plan: ");
+    let export = |code| space.studbook(&["export", "plan.toml", "average", "--out", "d"]).exits(code);
+    export(4)
+        .complains("is no longer in the store: put it back from a copy of the store, or run that plan again");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    export(0);
 }
 
 /// A stage of another version has another key, and the plan is the same all the same.
