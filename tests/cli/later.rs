@@ -59,6 +59,24 @@ fn the_refusal_of_bytes_that_were_taken_back_elsewhere_outlives_a_nearer_cause()
     said.says("promotion:average: derived again from the first ").says(", 0 failed");
 }
 
+/// Nor does it stand in the way of a refusal that a run was stopped before it could enter.
+#[test]
+fn a_refusal_that_is_not_entered_yet_outlives_a_nearer_cause() {
+    let space = done();
+    let revoke = |what: &str| {
+        space.studbook(&["revoke", what, "--plan", "plan.toml", "--reason", "bad"]).exits(0);
+    };
+    revoke(&file(&space, "suite.jsonl"));
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    let mut stopped = space.command(&["run", "plan.toml"]);
+    let stopped = stopped.env("STUDBOOK_FAULT", "ledger-entry-written:1:kill").output().unwrap();
+    assert!(!stopped.status.success());
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+    revoke("tiny/average");
+    space.studbook(&["run", "plan.toml"]).exits(0).says("not-revoked: it was measured on suite");
+    space.studbook(&["verify", "plan.toml"]).exits(0).says(", 0 failed");
+}
+
 /// No cause that did not reach somebody refuses him, whatever was taken back at some time.
 #[test]
 fn the_threat_of_a_refusal_for_what_was_taken_back_of_others() {
@@ -100,6 +118,8 @@ fn a_failing_run_does_not_hide_what_is_lost() {
         found.says("FAIL  source:average: nobody can tell whether it still holds: the lineage template");
     };
     lost();
+    let plan = space.studbook(&["plan", "second.toml"]).exits(0);
+    plan.says("would run  nobody can tell whether its result still holds: the lineage template ");
     let ledger = space.read(".studbook/ledger/checkpoint");
     for _ in 0..2 {
         let said = space.studbook(&["run", "second.toml", "--quiet"]).exits(4);
