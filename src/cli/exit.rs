@@ -182,7 +182,10 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(dossier) = cause.downcast_ref::<DossierError>() {
             return match dossier {
                 DossierError::NotReady(_) => Exit::Usage,
-                DossierError::Unsound { .. } | DossierError::Record(_) => Exit::Unverified,
+                DossierError::Unsound { .. } | DossierError::Record(_) | DossierError::Lost(_) => {
+                    Exit::Unverified
+                }
+                DossierError::Pedigree(PedigreeError::Unreadable { .. }) => Exit::Unverified,
                 DossierError::Ledger(error) if error.is_tampering() => Exit::Unverified,
                 DossierError::Trust(error) if error.is_tampering() => Exit::Unverified,
                 DossierError::Disk(disk) => of_path(disk),
@@ -198,7 +201,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(pedigree) = cause.downcast_ref::<PedigreeError>() {
             return match pedigree {
                 PedigreeError::Ledger(error) if error.is_tampering() => Exit::Unverified,
-                PedigreeError::Circle(_) => Exit::Unverified,
+                PedigreeError::Circle(_) | PedigreeError::Unreadable { .. } => Exit::Unverified,
                 _ => Exit::Environment,
             };
         }

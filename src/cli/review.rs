@@ -7,6 +7,7 @@ use super::context::{Terminal, load};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
 use crate::engine::preview::preview;
+use crate::engine::retired::{self, retired};
 use crate::record;
 use crate::record::review::PopulationReview;
 use crate::record::significance::{LEVEL, PairedTest, Significance};
@@ -31,6 +32,11 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     write!(out, "{}", ranking(&review))?;
     for (name, why) in &review.unranked {
         writeln!(out, "{name}: {why}")?;
+    }
+    for member in &review.members {
+        if let Some(entry) = retired(&loaded.graph, &loaded.store, &preview.results, &member.name) {
+            writeln!(out, "{}: {}", member.name, retired::told(entry))?;
+        }
     }
     write!(out, "{}", differences(&review.significance))?;
     Ok(Exit::Complete)

@@ -64,6 +64,9 @@ struct Tainted {
     manifest: Sha256,
     verdict: &'static str,
     why: String,
+    /// Whether nobody can tell.
+    #[serde(skip)]
+    unknown: bool,
     /// Registries that offer it until they are built again.
     releases: Vec<String>,
 }
@@ -125,6 +128,13 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
         for release in &found.releases {
             writeln!(out, "  released in {release}: dropped when it is built again")?;
         }
+    }
+    if tainted.iter().any(|found| found.unknown && found.verdict == "admitted") {
+        terminal.warn(
+            "whoever cannot be looked at is closed for good, and a record that is put back opens nobody again: run the \
+             plan to have the record back, then edit it (another limit of its budget is enough) and run it once more, \
+             to have the candidate decided anew",
+        )?;
     }
     if tainted.is_empty() {
         writeln!(out, "nothing in this store descends from it")?;
@@ -262,6 +272,8 @@ fn append(store: &Store, entries: Vec<NewEntry>) -> anyhow::Result<Vec<u64>> {
     Ok(store.ledger()?.append(entries, &now)?.iter().map(|leaf| leaf.index).collect())
 }
 
+const UNREADABLE: &str = "cannot be read in this store, so nobody can tell whether this reaches it";
+
 /// Every candidate that this revocation reaches.
 fn tainted(
     store: &Store,
@@ -273,11 +285,13 @@ fn tainted(
     let mut tracer = Tracer::new(pedigree, &revoked, store);
     let mut all = Vec::new();
     for (manifest, body) in &pedigree.manifests {
-        let why = match tracer.candidate(*manifest, body) {
+        let (why, unknown) = match tracer.candidate(*manifest, body) {
             Ok(None) => continue,
-            Ok(Some(taint)) => tracer.told(&taint),
+            Ok(Some(taint)) => (tracer.told(&taint), false),
             // It is entered already, and closed is what this one is.
-            Err(error @ PedigreeError::Unreadable { .. }) => error.to_string(),
+            Err(PedigreeError::Unreadable { what, record, whose }) => {
+                (format!("the {what} {} of the {whose} {UNREADABLE}", record.short()), true)
+            }
             Err(error) => return Err(error.into()),
         };
         all.push(Tainted {
@@ -285,6 +299,7 @@ fn tainted(
             manifest: *manifest,
             verdict: pedigree.verdict(*manifest),
             why,
+            unknown,
             releases: releases(store, *manifest),
         });
     }
@@ -301,14 +316,14 @@ fn lost(store: &Store, pedigree: &Pedigree) -> anyhow::Result<Vec<Tainted>> {
     for leaf in leaves.iter().filter(stands) {
         let Some(manifest) = leaf.subject.filter(|it| !pedigree.manifests.contains_key(it)) else { continue };
         let name = leaf.candidate.as_ref().map_or("?", Name::as_str);
-        let why = "its manifest cannot be read in this store, so nobody can tell whether this reaches it";
         found.insert(
             manifest,
             Tainted {
                 candidate: format!("{}/{name}", leaf.cycle),
                 manifest,
                 verdict: pedigree.verdict(manifest),
-                why: why.to_owned(),
+                why: format!("its manifest {UNREADABLE}"),
+                unknown: true,
                 releases: releases(store, manifest),
             },
         );

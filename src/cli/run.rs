@@ -91,6 +91,7 @@ fn exit(report: &Report, candidates: &[CandidateOutcome]) -> Exit {
         Some(Fault::Tampering) => Exit::Unverified,
         _ if report.stopped == Some(Stopped::Interrupted) => Exit::Interrupted,
         Some(Fault::Environment) => Exit::Environment,
+        Some(Fault::Loss) => Exit::Unverified,
         Some(Fault::Input) => Exit::StageFailed,
         None if report.stopped.is_some() => Exit::StageFailed,
         None if candidates.iter().any(undecided) => Exit::Pending,

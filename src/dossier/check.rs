@@ -100,8 +100,10 @@ fn rederived(
     }
     findings.tell(&format!("promotion:{}", evidence.index.candidate), workshop.promotion(evidence));
     findings.tell(&format!("admission:{}", evidence.index.candidate), workshop.admission(evidence));
+    let smoke = format!("smoke:{}", evidence.index.candidate);
+    findings.tell(&smoke, workshop.smoke_held(evidence));
     if options.recompute {
-        findings.tell(&format!("smoke:{} run again", evidence.index.candidate), workshop.smoke(evidence));
+        findings.tell(&format!("{smoke} run again"), workshop.smoke(evidence));
         for suite in &evidence.lineage().body.suites {
             if suite.kind == QuantizationDelta::NAME {
                 continue; // It needs the parents' bytes.

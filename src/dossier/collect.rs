@@ -258,7 +258,11 @@ impl Collector<'_> {
                 return Ok(bytes);
             }
         }
-        not_ready(format!("the plan that ledger entry {} registered is no longer in the store", plan.index))
+        Err(DossierError::Lost(format!(
+            "the plan that ledger entry {} registered is no longer in the store: put it back from a copy of the \
+             store, or run that plan again",
+            plan.index
+        )))
     }
 
     /// The public keys that anything here was signed with. Without a trust file those of the folder of

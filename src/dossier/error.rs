@@ -31,6 +31,9 @@ pub enum DossierError {
     /// There is nothing to export yet, or not any more.
     #[error("{0}")]
     NotReady(String),
+    /// What was there once is gone.
+    #[error("{0}")]
+    Lost(String),
     /// What was to be written does not hold: nothing was written.
     #[error("the dossier would not pass its own check, so it was not written: {what}: {why}")]
     Unsound {

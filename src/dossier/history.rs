@@ -37,12 +37,20 @@ pub(super) fn check(evidence: &Evidence, keys: &[PublicKey]) -> Result<String, S
     if decision.registration != Some(plan.index) || plan.index >= decision.index {
         return Err("the decision was made under another plan, or before it".to_owned());
     }
-    let before = |other: &&u64| **other >= decision.index || **other == plan.index;
-    if let Some(wrong) = evidence.other_plans().unwrap_or_default().iter().find(before) {
+    let others = evidence.other_plans().unwrap_or_default();
+    let wrong = |other: &&u64| **other >= decision.index || **other == plan.index;
+    if let Some(wrong) = others.iter().find(wrong) {
         return Err(format!("entry {wrong} is named as another plan before the decision, and is none"));
     }
+    if let Some([_, entry]) = others.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return Err(format!("entry {entry} is named twice or out of order among the other plans"));
+    }
+    let before = evidence.index.same_cases.windows(2).find(|pair| pair[0].entry >= pair[1].entry);
+    if let Some([_, Elsewhere { entry, .. }]) = before {
+        return Err(format!("entry {entry} is named twice or out of order among the plans of other cycles"));
+    }
     let late = |other: &&Elsewhere| other.entry >= decision.index || other.cycle == evidence.index.cycle;
-    if let Some(Elsewhere { entry, cycle }) = evidence.index.same_cases.iter().find(late) {
+    if let Some(Elsewhere { entry, cycle, .. }) = evidence.index.same_cases.iter().find(late) {
         return Err(format!(
             "entry {entry} is named as a plan of `{cycle}` before the decision, and is none"
         ));

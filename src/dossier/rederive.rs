@@ -17,7 +17,7 @@ use crate::model::{ListedFile, Listing};
 use crate::record;
 use crate::record::browser_smoke::BrowserSmoke;
 use crate::record::promotion::{CLOSING_GATES, Decision, GateState, GateStatus, PromotionTemplate};
-use crate::stage::{Action, Context, Kind, stage};
+use crate::stage::{Action, Context, Kind, StageError, held, stage};
 use crate::store::{Blob, Store, StoreError};
 
 /// A store that lasts as long as a check.
@@ -72,6 +72,16 @@ impl Workshop {
         params: Value,
         inputs: BTreeMap<String, Digest>,
     ) -> Result<BTreeMap<String, Blob>, String> {
+        self.in_context(kind, params, inputs, |context| Ok(stage(kind).run(context)?.outputs))
+    }
+
+    fn in_context<T>(
+        &self,
+        kind: Kind,
+        params: Value,
+        inputs: BTreeMap<String, Digest>,
+        ask: impl FnOnce(&Context<'_>) -> Result<T, StageError>,
+    ) -> Result<T, String> {
         let action = Action { kind: kind.name().to_owned(), version: stage(kind).version(), params, inputs };
         let context = Context {
             store: &self.store,
@@ -80,8 +90,9 @@ impl Workshop {
             cancelled: &|| false,
             progress: &|_, _| (),
             fresh: true,
+            past: None,
         };
-        Ok(stage(kind).run(&context).map_err(|error| error.to_string())?.outputs)
+        ask(&context).map_err(|error| error.to_string())
     }
 
     /// Runs a stage and compares its record.
@@ -215,15 +226,16 @@ impl Workshop {
         self.again(Kind::Admission, params, inputs, &evidence.admission.subject.blake3)
     }
 
+    /// Whether the runtime smoke can have been, as far as the model's file tells without running it.
+    pub(super) fn smoke_held(&self, evidence: &Evidence) -> Rederived {
+        let (params, inputs) = (smoke_params(evidence), self.tested(evidence));
+        self.in_context(Kind::Smoke, params, inputs, |context| held(context, &evidence.smoke.body))?;
+        Ok("of this model, and what it says can be; run again it was not".to_owned())
+    }
+
     /// The runtime smoke, run again.
     pub(super) fn smoke(&self, evidence: &Evidence) -> Rederived {
-        let smoke = &evidence.lineage().body.smoke;
-        let params = json!({
-            "name": evidence.index.candidate,
-            "introduced_by": "manifest",
-            "prompts": smoke.get("prompts"),
-            "max_tokens": smoke.get("max_tokens"),
-        });
+        let params = smoke_params(evidence);
         self.again(Kind::Smoke, params, self.tested(evidence), &evidence.smoke.subject.blake3)
     }
 
@@ -291,6 +303,16 @@ fn kin_of_bytes(evidence: &Evidence) -> Vec<Name> {
     }
     all.dedup();
     all
+}
+
+fn smoke_params(evidence: &Evidence) -> Value {
+    let smoke = &evidence.lineage().body.smoke;
+    json!({
+        "name": evidence.index.candidate,
+        "introduced_by": "manifest",
+        "prompts": smoke.get("prompts"),
+        "max_tokens": smoke.get("max_tokens"),
+    })
 }
 
 /// The runtime that pages got when a `browser_smoke` gate was decided, as the run that was brought names it:

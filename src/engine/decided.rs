@@ -5,9 +5,10 @@
 //! must not be able to put one in place. Admission, promotion, comparisons and compatibility are made again from the
 //! records below them, unless this very run made them. What was measured is counted again from its outcomes, and its
 //! cases are looked for again in the training texts; of a smoke run it is held that all it was to ask was asked, that
-//! it came to what it says, and that the model's file, opened, says the same of whether it runs and of its cache. No
-//! model is run for that, and so it is not held here whether outcomes, and what a smoke run found of each prompt, are
-//! what the model would do: `verify --recompute` asks it again. Nor is it what this run made out of answers that were
+//! it came to what it says, that the model's file, opened, says the same of whether it runs and of its cache, and that
+//! its tokens can be such an answer. No model is run for that, unless a smoke run would refuse it for good; and so it
+//! is not held here whether outcomes, and what a smoke run found of each prompt, are what the model would do: `verify
+//! --recompute` asks it again. Nor is it what this run made out of answers that were
 //! cached. What the ledger has already is settled.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use super::verify::again::{Wrong, context as looking, rederived};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
-use crate::stage::{Action, Kind, StageError, is_asked, stage};
+use crate::stage::{Action, Context, Kind, StageError, is_asked, stage};
 use crate::store::{ActionResult, Store, StoreError};
 
 /// A decision that is about to be entered.
@@ -152,12 +153,19 @@ impl Believed {
     /// What asks a model is not run again, whatever of its answers is no longer there; what they come to is.
     fn holds(&self, store: &Store) -> Result<(), Wrong> {
         let kind = match Kind::from_name(&self.action.kind) {
-            Some(Kind::Smoke) => Kind::Smoke,
+            // Whom it refuses it refuses for good.
+            Some(Kind::Smoke) => {
+                let context = Context { fresh: true, ..looking(store, &self.action) };
+                return self.rechecked(Kind::Smoke, &context);
+            }
             _ if is_asked(&self.action) => Kind::Eval,
             _ => return rederived(store, &self.action, &self.result).map(drop),
         };
-        let context = looking(store, &self.action);
-        stage(kind).recheck(&context, &self.result).map_err(|error| error.to_string().into())
+        self.rechecked(kind, &looking(store, &self.action))
+    }
+
+    fn rechecked(&self, kind: Kind, context: &Context<'_>) -> Result<(), Wrong> {
+        stage(kind).recheck(context, &self.result).map_err(|error| error.to_string().into())
     }
 
     fn refused(&self, store: &Store, candidate: &Name, why: &str) -> StageError {

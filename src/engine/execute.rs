@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attest;
 use super::decided::{Below, Decision};
+use super::entered::entered_before;
 use super::events::Log;
 use super::failure::{Failure, Fault};
 use super::graph::{StageGraph, StageIndex};
@@ -245,6 +246,12 @@ impl<'g> Run<'g> {
                     continue;
                 }
             };
+            let end_of = |stage| self.schedule.end_of(stage);
+            if let Some(result) = entered_before(self.graph, self.store, index, &action, &end_of)? {
+                self.cached += 1;
+                self.pass(index, result, None, told);
+                continue;
+            }
             let key = action.action_key();
             match self.cached_result(&action, &key)? {
                 Some(result) => {
@@ -268,6 +275,7 @@ impl<'g> Run<'g> {
             cancelled: &|| false,
             progress: &|_, _| (),
             fresh: false,
+            past: None,
         };
         // What cannot be told to hold does not: the stage runs and reports what is wrong.
         Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
@@ -318,6 +326,7 @@ impl<'g> Run<'g> {
                     cancelled: &stop,
                     progress: &step,
                     fresh: false,
+                    past: None,
                 };
                 let done = work(index, &id, &context, &key, decisions);
                 let _ = sender.send(Message::Done(done));

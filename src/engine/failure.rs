@@ -23,6 +23,8 @@ pub struct Failure {
 pub enum Fault {
     /// Something the person gave us.
     Input,
+    /// Whoever lost evidence that a decision rests on: of others it says nothing.
+    Loss,
     /// Disk, permissions, store.
     Environment,
     /// Whoever changed the ledger, or what is to be entered in it.
@@ -40,6 +42,7 @@ impl Fault {
                 Self::Tampering
             }
             StageError::Forged { .. } => Self::Tampering,
+            StageError::Lost(_) => Self::Loss,
             StageError::Store(StoreError::Model(_) | StoreError::Adapter(_)) => Self::Input,
             StageError::Store(_) | StageError::Disk(_) | StageError::Ledger(_) => Self::Environment,
             StageError::Operator(error) if error.is_environment() => Self::Environment,

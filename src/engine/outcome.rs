@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::gates::promotion_of;
 use super::graph::StageGraph;
 use super::resolve::Results;
+use super::retired::{self, retired};
 use super::schedule::End;
 use crate::base::name::Name;
 use crate::pedigree::shared;
@@ -88,7 +89,11 @@ fn outcome(
         graph.find(&format!("{}:{candidate}", Kind::Admission.name())).expect("every candidate has one");
     if let Some(result) = &results[admission.index()] {
         return Ok(match &result.verdict {
-            Verdict::Pass => (Outcome::Admitted, passed(graph, store, results, candidate)?),
+            Verdict::Pass => {
+                let passed = passed(graph, store, results, candidate)?;
+                let retired = retired(graph, store, results, candidate).map(retired::told);
+                (Outcome::Admitted, retired.into_iter().chain([passed]).collect::<Vec<_>>().join("; "))
+            }
             Verdict::Reject(reasons) => {
                 let known = revoked(graph, store, results, candidate)?;
                 (Outcome::Refused, told(reasons.iter().map(String::as_str)) + &known)

@@ -112,13 +112,16 @@ pub fn preview(graph: &StageGraph, store: &Store) -> Result<Preview, StoreError>
                     Outlook::Blocked { by: vec![error.to_string()] }
                 }
                 Ok(action) => match lookup(store, &action)? {
-                    Some(result) => {
+                    Ok(result) => {
                         preview.ends[index.index()] = Some(End::of(&result.verdict));
                         let summary = result.summary.clone();
                         preview.results[index.index()] = Some(result);
                         Outlook::Cached { summary }
                     }
-                    None => Outlook::WouldRun { reason: reason(store, last.get(&node.id), &action) },
+                    Err(lapsed) => {
+                        let reason = || reason(store, last.get(&node.id), &action);
+                        Outlook::WouldRun { reason: lapsed.unwrap_or_else(reason) }
+                    }
                 },
             },
         };
@@ -127,9 +130,10 @@ pub fn preview(graph: &StageGraph, store: &Store) -> Result<Preview, StoreError>
     Ok(preview)
 }
 
-fn lookup(store: &Store, action: &Action) -> Result<Option<ActionResult>, StoreError> {
-    let Some(result) = store.lookup(&action.action_key())? else { return Ok(None) };
-    let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
+/// The result of an action; or why the one that is there holds no longer, if there is one.
+fn lookup(store: &Store, action: &Action) -> Result<Result<ActionResult, Option<String>>, StoreError> {
+    let Some(result) = store.lookup(&action.action_key())? else { return Ok(Err(None)) };
+    let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
     let context = Context {
         store,
         action,
@@ -137,8 +141,16 @@ fn lookup(store: &Store, action: &Action) -> Result<Option<ActionResult>, StoreE
         cancelled: &|| false,
         progress: &|_, _| (),
         fresh: false,
+        past: None,
     };
-    Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
+    Ok(match stage.still_holds(&context, &result) {
+        Ok(true) => Ok(result),
+        Ok(false) => Err(match stage.outgrown(&context, &result) {
+            Ok(Some(outgrown)) => Some(outgrown),
+            _ => stage.lapsed(&context, &result).ok(),
+        }),
+        Err(error) => Err(Some(format!("nobody can tell whether its result still holds: {error}"))),
+    })
 }
 
 enum Fate {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::graph::{StageGraph, StageIndex};
-use super::resolve::Results;
+use super::resolve::{Resolver, Results};
 use super::upgraded::Before;
 use crate::base::digest::Sha256;
+use crate::base::key::WriteKey;
 use crate::ledger::{EntryKind, Leaf};
 use crate::pedigree::tried::{self, Elsewhere};
 use crate::pedigree::{Pedigree, PedigreeError};
@@ -86,7 +87,10 @@ fn own_entry(graph: &StageGraph, store: &Store, results: &Results) -> Result<Opt
     let Some(stage) = graph.find(&format!("{}:plan", Kind::Ledger.name())) else { return Ok(None) };
     let result = match &results[stage.index()] {
         Some(result) => Some(result.clone()),
-        None => before_upgrade(graph, store, stage)?,
+        None => match kept(graph, store, results, stage)? {
+            Some(result) => Some(result),
+            None => before_upgrade(graph, store, stage)?,
+        },
     };
     let Some(blob) = result.as_ref().and_then(ActionResult::record) else { return Ok(None) };
     let extract: LedgerExtract = record::from_bytes(&store.read(&blob.digest)?).map_err(|error| {
@@ -95,6 +99,18 @@ fn own_entry(graph: &StageGraph, store: &Store, results: &Results) -> Result<Opt
     })?;
     let own = extract.entries.iter().find(|place| place.kind == EntryKind::Plan.word());
     Ok(own.map(|place| place.index))
+}
+
+/// What is recorded of the entry, where the registration beside it is gone: this plan is not another one for that.
+fn kept(
+    graph: &StageGraph,
+    store: &Store,
+    results: &Results,
+    stage: StageIndex,
+) -> Result<Option<ActionResult>, StoreError> {
+    let action = Resolver::new(graph, store).action(stage, results)?;
+    let kept = store.recorded(&action.action_key())?;
+    Ok(kept.filter(|kept| kept.record().is_some_and(|blob| store.holds(blob).unwrap_or(false))))
 }
 
 fn before_upgrade(

@@ -22,6 +22,7 @@ use super::attest;
 use super::graph::{From, StageGraph, StageIndex};
 use super::preview::{StageOutlook, preview};
 use super::resolve::Resolver;
+use super::retired::{self, retired};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 use crate::ledger::{EntryKind, Leaf, LedgerError, Trust};
@@ -29,7 +30,7 @@ use crate::record::{self, registry::RegistryRelease};
 use crate::registry::tuf::{Published, publish::METADATA};
 use crate::registry::{self, RegistryError};
 use crate::stage::{Action, Kind, registry_folder, stage};
-use crate::store::{ActionResult, Store, StoreError};
+use crate::store::{ActionResult, Store, StoreError, Verdict};
 
 /// What to check.
 #[derive(Debug, Clone, Default)]
@@ -81,8 +82,15 @@ pub fn verify(
         let outcome = match &preview.results[index.index()] {
             Some(result) => {
                 let action = resolver.action(*index, &preview.results)?;
+                let candidate = node
+                    .candidate
+                    .as_ref()
+                    .filter(|_| node.kind == Kind::Admission && result.verdict == Verdict::Pass);
+                let retired = || retired(graph, store, &preview.results, candidate?).map(retired::told);
                 match check_stage(graph, store, options, *index, &action, result) {
-                    Ok(finding) => Ok(finding),
+                    Ok(finding) => {
+                        Ok(retired().map_or_else(|| finding.clone(), |told| format!("{finding}; {told}")))
+                    }
                     Err(Wrong::Differs(why)) => Err(why),
                     Err(Wrong::NoPlace(error)) => return Err(error),
                 }

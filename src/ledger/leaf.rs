@@ -122,6 +122,11 @@ pub struct Leaf {
 
 impl Leaf {
     /// Puts an entry in its place. The reason is a phrase that follows "ledger entry N ".
+    ///
+    /// # Errors
+    ///
+    /// If its predicate type is no URI, its time no RFC 3339 in UTC, or it names a plan where it must not, or none
+    /// where it must.
     pub fn new(entry: NewEntry, index: u64, prev: Sha256, time: String) -> Result<Self, String> {
         let NewEntry { kind, cycle, candidate, subject, record, predicate_type, registration } = entry;
         let leaf = Self {
@@ -165,6 +170,10 @@ impl Leaf {
     }
 
     /// The canonical bytes: what is hashed.
+    ///
+    /// # Errors
+    ///
+    /// If they are too many.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let bytes = canonical::to_vec(self).map_err(|error| error.to_string())?;
         if bytes.len() > MAX_LEAF {
@@ -174,6 +183,10 @@ impl Leaf {
     }
 
     /// Reads a leaf; refuses any spelling but the canonical one.
+    ///
+    /// # Errors
+    ///
+    /// If they are too many, no canonical JSON of a leaf, or of one that [`Self::new`] would refuse.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > MAX_LEAF {
             return Err(format!("has {} bytes, at most {MAX_LEAF} are allowed", bytes.len()));

@@ -59,11 +59,19 @@ impl Known {
 impl Ledger {
     /// The ledger in `folder`; a folder that is not there yet is an empty ledger, made by the
     /// first append under [`DEFAULT_ORIGIN`].
+    ///
+    /// # Errors
+    ///
+    /// If its checkpoint cannot be read, or is none.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, LedgerError> {
         Self::open_with(folder.into(), None)
     }
 
     /// The ledger in `folder`, which must be, or becomes, the one called `origin`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], and if `origin` cannot name a log or the folder has another one.
     pub fn open_as(folder: impl Into<PathBuf>, origin: &str) -> Result<Self, LedgerError> {
         let folder = folder.into();
         if let Err(why) = validate_origin(origin) {
@@ -108,11 +116,19 @@ impl Ledger {
     }
 
     /// The text of the checkpoint on the disk now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::checkpoint`].
     pub fn head(&self) -> Result<Head, LedgerError> {
         self.checkpoint().map(|(head, _)| head)
     }
 
     /// The checkpoint on the disk now, its signature checked if one is demanded.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, is none, lacks a signature that is demanded, or is gone while the log is not.
     pub fn checkpoint(&self) -> Result<(Head, Note), LedgerError> {
         let Some((head, note)) = self.read_checkpoint()? else {
             let head = Head::empty(self.origin.as_deref().unwrap_or(DEFAULT_ORIGIN));
@@ -176,6 +192,11 @@ impl Ledger {
 
     /// Re-reads everything. `remembered` is the last head accepted, if any; [`Memory::check`] keeps
     /// one and passes it here.
+    ///
+    /// # Errors
+    ///
+    /// If anything in the log does not hold: a leaf, a tile, its checkpoint, its signature, or that it extends
+    /// `remembered`.
     pub fn check(&self, remembered: Option<&Head>) -> Result<CheckReport, LedgerError> {
         let (head, note) = self.checkpoint()?;
         let mut report = match check::check(&self.folder, &head, remembered) {
@@ -190,6 +211,10 @@ impl Ledger {
     }
 
     /// Every leaf the checkpoint counts now, in order.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read, does not hold, or is older or other than what is remembered of it.
     pub fn leaves(&self) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
         self.accept(&mut known)?;
@@ -197,11 +222,19 @@ impl Ledger {
     }
 
     /// The leaves that bind the record with this digest: none, one, or one of each kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::leaves`].
     pub fn find_record(&self, record: Sha256) -> Result<Vec<Leaf>, LedgerError> {
         Ok(self.find_records(&[record])?.remove(0))
     }
 
     /// Like [`Ledger::find_record`] for each of these, in the same order and in one state of the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::leaves`].
     pub fn find_records(&self, records: &[Sha256]) -> Result<Vec<Vec<Leaf>>, LedgerError> {
         let mut known = self.known();
         self.accept(&mut known)?;
@@ -213,6 +246,10 @@ impl Ledger {
     /// adds nothing.
     ///
     /// All new entries of one call are committed together, under one time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::leaves`]; if an entry is no leaf, if a signed log would go on unsigned, or if it cannot be written.
     pub fn append(&self, entries: Vec<NewEntry>, now: &dyn Fn() -> String) -> Result<Vec<Leaf>, LedgerError> {
         let mut known = self.known();
         let _held = self.lock()?;
@@ -283,6 +320,10 @@ impl Ledger {
 
     /// Adds signatures to the checkpoint that is there now, after checking everything it counts:
     /// `change` gets the note.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`], and if the log grew meanwhile or the checkpoint cannot be written.
     pub fn endorse(
         &self,
         remembered: Option<&Head>,

@@ -49,6 +49,10 @@ impl Memory {
 
     /// The last head accepted for `origin`; none means trust on first use. Who remembers only other logs
     /// does not see this one for the first time: it is there in their place.
+    ///
+    /// # Errors
+    ///
+    /// If the memory cannot be read, or is of another log.
     pub fn recall(&self, origin: &str) -> Result<Option<Head>, LedgerError> {
         let heads = self.read()?;
         match heads.iter().find(|head| head.origin == origin) {
@@ -58,6 +62,10 @@ impl Memory {
     }
 
     /// Refuses `origin` if another log is remembered, and says which.
+    ///
+    /// # Errors
+    ///
+    /// If there is one, or the memory cannot be read.
     pub fn knows_no_other_than(&self, origin: &str) -> Result<(), LedgerError> {
         self.no_other_than(origin, &self.read()?)
     }
@@ -70,6 +78,10 @@ impl Memory {
 
     /// Remembers an accepted head. One that is older than what is remembered is refused, and so is another
     /// log.
+    ///
+    /// # Errors
+    ///
+    /// If `head` is one of those, or the memory cannot be read or written.
     pub fn remember(&self, head: &Head) -> Result<(), LedgerError> {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).at("create the folder", folder)?;

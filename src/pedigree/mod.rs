@@ -20,7 +20,7 @@
 //! * [`cases`]: suites that ask the same.
 //! * [`champion`]: whom newcomers are compared with. [`mod@offered`]: whom a pool may offer.
 //! * [`tried`]: which other plans were entered, of a cycle or about the same cases.
-//! * [`tree`]: a candidate's pedigree to the roots, for people and programs.
+//! * [`tree`]: a candidate's pedigree to the roots, for people and programs. `drawn`: as text and as a picture.
 
 mod answers;
 pub mod approvals;
@@ -28,6 +28,7 @@ pub mod bred;
 pub mod cases;
 pub mod champion;
 pub mod decided;
+mod drawn;
 pub mod named;
 pub mod offered;
 pub mod records;

@@ -6,13 +6,15 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Pedigree, PedigreeError};
-use crate::base::digest::Sha256;
+use crate::base::digest::{Digest, Sha256};
 use crate::store::Store;
 
 struct Shared {
     /// Of which opening, and how many of its records were taken in.
     opening: u64,
     met: usize,
+    /// Those of them that could not be read: a run makes them again.
+    missed: Vec<Digest>,
     /// What the ledger was then.
     root: Sha256,
     pedigree: Pedigree,
@@ -32,12 +34,14 @@ pub fn shared<T>(store: &Store, ask: impl FnOnce(&Pedigree) -> T) -> Result<T, P
     let mut known = match known {
         Some(known) => known,
         // Those met before are read twice rather than one of them not at all.
-        None => Shared { opening, met: 0, root, pedigree: Pedigree::load(store)? },
+        None => Shared { opening, met: 0, missed: Vec::new(), root, pedigree: Pedigree::load(store)? },
     };
-    for record in store.met_since(known.met) {
-        known.met += 1;
-        if let Ok(bytes) = store.read(&record) {
-            known.pedigree.take(&bytes);
+    let met = store.met_since(known.met);
+    known.met += met.len();
+    for record in std::mem::take(&mut known.missed).into_iter().chain(met) {
+        match store.read(&record) {
+            Ok(bytes) => known.pedigree.take(&bytes),
+            Err(_) => known.missed.push(record),
         }
     }
     let answer = ask(&known.pedigree);
@@ -72,6 +76,21 @@ mod tests {
         let outputs = [("record".to_owned(), blob)].into();
         let result = ActionResult { outputs, verdict: Verdict::Pass, summary: String::new() };
         store.record_action(&key(name), &result).unwrap();
+    }
+
+    #[test]
+    fn what_is_made_again_is_known_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        admit(&store, "a");
+        let record = *store.met_since(0).first().unwrap();
+        let (path, known) =
+            (store.object_path(&record), || shared(&store, |all| all.admissions.len()).unwrap());
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(known(), 0);
+        assert_eq!(store.put(&bytes).unwrap().digest, record);
+        assert_eq!(known(), 1);
     }
 
     #[test]

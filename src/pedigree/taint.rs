@@ -50,6 +50,20 @@ impl std::fmt::Display for Taint {
     }
 }
 
+impl Taint {
+    /// For people: of a way over many generations its ends. Records have all of it.
+    pub fn brief(&self) -> Self {
+        let steps: Vec<&str> = self.how.split(": ").collect();
+        let how = match steps.as_slice() {
+            [first, second, between @ .., last] if between.len() > 1 => {
+                format!("{first}: {second}: and {} steps on: {last}", between.len())
+            }
+            _ => self.how.clone(),
+        };
+        Self { how, ..self.clone() }
+    }
+}
+
 /// One log at one root always says the same, so it is read once for all stages of a run.
 static READ: Mutex<Option<(PathBuf, Sha256, Arc<Revoked>)>> = Mutex::new(None);
 
@@ -67,9 +81,15 @@ impl Revoked {
         {
             return Ok(revoked.clone());
         }
+        let revoked = Arc::new(Self::by(&ledger.leaves()?));
+        *read = Some((ledger.folder().to_owned(), head.root, revoked.clone()));
+        Ok(revoked)
+    }
+
+    /// What a ledger of these leaves takes back.
+    pub fn by(leaves: &[Leaf]) -> Self {
         let mut revoked = Self::default();
-        let leaves = ledger.leaves()?;
-        revoked.bytes_of_candidates(&leaves);
+        revoked.bytes_of_candidates(leaves);
         for leaf in leaves {
             let Some(subject) = leaf.subject else { continue };
             match leaf.kind {
@@ -83,9 +103,7 @@ impl Revoked {
                 _ => continue,
             };
         }
-        let revoked = Arc::new(revoked);
-        *read = Some((ledger.folder().to_owned(), head.root, revoked.clone()));
-        Ok(revoked)
+        revoked
     }
 
     /// Sorts out which revocations of candidates are followed by one of their bytes.
@@ -156,6 +174,23 @@ mod tests {
             registration: kind.is_decision().then_some(0),
         };
         Leaf::new(new, index, Sha256::of(b""), "2026-01-01T00:00:00Z".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_way_over_many_generations_is_told_by_its_ends() {
+        let told = |parents: usize| {
+            let how = (0..parents).map(|at| format!("its parent `p{at}` is tainted: ")).collect::<String>();
+            let taint = Taint { subject: Sha256::of(b""), entry: 3, how: how + "it is the artifact" };
+            let told = taint.brief().to_string();
+            assert!(
+                told.ends_with("it is the artifact e3b0c44298fc, which ledger entry 3 revokes"),
+                "{told}"
+            );
+            (told == taint.to_string(), told.len())
+        };
+        assert_eq!([0, 1, 2, 3].map(|parents| told(parents).0), [true; 4]);
+        let (whole, long) = told(30);
+        assert!(!whole && long < 150, "{long}");
     }
 
     #[test]

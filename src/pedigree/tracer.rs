@@ -65,9 +65,10 @@ impl<'a> Tracer<'a> {
     /// What a taint says, and what its digest is of, as far as records tell.
     pub fn told(&mut self, taint: &Taint) -> String {
         let name = || self.pedigree.known_as(self.store, taint.subject);
+        let brief = taint.brief();
         match self.names.entry(taint.subject).or_insert_with(name) {
-            Some(known) => format!("{taint} ({known})"),
-            None => taint.to_string(),
+            Some(known) => format!("{brief} ({known})"),
+            None => brief.to_string(),
         }
     }
 

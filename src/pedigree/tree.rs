@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Pedigree, PedigreeError, Revoked, Tracer};
+use super::{Decided, Pedigree, PedigreeError, Revoked, Tracer};
 use crate::base::digest::Sha256;
 use crate::store::Store;
 
@@ -35,12 +35,18 @@ pub struct Ancestry {
     pub parameters: Option<Value>,
     /// `admitted`, `refused` or `undecided`; of a source, its declared kind.
     pub verdict: String,
+    /// The ledger entry that retired it, or its bytes in its cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired: Option<u64>,
     /// What was taken back that reaches it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
     /// Why nobody can tell whether anything that was taken back reaches it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub untraced: Option<String>,
+    /// Why nobody can tell whom it comes from: it is no root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
     /// Licences it carries.
     pub licences: Vec<String>,
     /// Data its ancestors declared.
@@ -102,7 +108,11 @@ impl Pedigree {
             parents.push(self.of_source(source, name.as_str(), walk)?);
         }
         walk.path.pop();
-        let operator = self.lineages.get(&body.lineage).map(|lineage| &lineage.operator);
+        let lineage = self.lineages.get(&body.lineage);
+        let operator = lineage.map(|lineage| &lineage.operator);
+        let cut = lineage
+            .is_none()
+            .then(|| format!("its lineage template {} cannot be read in this store", body.lineage.short()));
         Ok(Ancestry {
             name: body.candidate.to_string(),
             kind: "candidate",
@@ -112,8 +122,10 @@ impl Pedigree {
             operator: operator.map(|operator| operator.name.clone()),
             parameters: operator.and_then(|operator| serde_json::to_value(&operator.parameters).ok()),
             verdict: self.verdict(sha256).to_owned(),
+            retired: None,
             revoked: None,
             untraced: None,
+            cut,
             licences: body.licences.clone(),
             data: body.data.clone(),
             again,
@@ -147,8 +159,10 @@ impl Pedigree {
             operator: None,
             parameters: None,
             verdict: body.origin.source_kind.clone(),
+            retired: None,
             revoked: None,
             untraced: None,
+            cut: None,
             licences: body.origin.licences.clone(),
             data: body.origin.data.clone(),
             again: false,
@@ -167,8 +181,10 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
         operator: None,
         parameters: None,
         verdict: "not in this store".to_owned(),
+        retired: None,
         revoked: None,
         untraced: None,
+        cut: Some("its record cannot be read in this store".to_owned()),
         licences: Vec::new(),
         data: Vec::new(),
         again: false,
@@ -177,10 +193,26 @@ fn unknown(name: &str, record: Sha256) -> Ancestry {
 }
 
 impl Ancestry {
-    /// Finds out whom of these what was taken back reaches; `store` is asked who signed their records.
+    /// Finds out whom of these what was taken back reaches, and who was retired; `store` is asked who signed their
+    /// records.
     pub fn mark(&mut self, pedigree: &Pedigree, revoked: &Revoked, store: &Store) {
         if !revoked.is_empty() {
             self.mark_each(pedigree, revoked, &mut Tracer::new(pedigree, revoked, store));
+        }
+        if !revoked.retired.is_empty() {
+            // What cannot be read of others takes nothing from what this manifest's own entry says.
+            self.mark_retired(pedigree, revoked, Decided::of(store).ok().as_deref());
+        }
+    }
+
+    fn mark_retired(&mut self, pedigree: &Pedigree, revoked: &Revoked, decided: Option<&Decided>) {
+        let of_bytes = || {
+            let body = pedigree.manifests.get(&self.record)?;
+            decided?.retired(&body.cycle, body.artifact.sha256).ok()?
+        };
+        self.retired = revoked.retired.get(&self.record).copied().or_else(of_bytes);
+        for parent in &mut self.parents {
+            parent.mark_retired(pedigree, revoked, decided);
         }
     }
 
@@ -197,82 +229,6 @@ impl Ancestry {
         }
         for parent in &mut self.parents {
             parent.mark_each(pedigree, revoked, tracer);
-        }
-    }
-
-    /// One line: who, how, and what became of it.
-    pub fn line(&self) -> String {
-        let mut text = match &self.cycle {
-            Some(cycle) => format!("{cycle}/{}", self.name),
-            None => self.name.clone(),
-        };
-        text += &format!("  {}", self.record.short());
-        if let Some(operator) = &self.operator {
-            text += &format!("  {operator}");
-        }
-        if let Some(Value::Object(parameters)) = &self.parameters {
-            let shown = parameters.iter().map(|(name, value)| format!("{name}={value}"));
-            text += &format!(" {}", shown.collect::<Vec<_>>().join(" "));
-        }
-        text += &format!("  [{}]", self.verdict);
-        if let Some(revoked) = &self.revoked {
-            text += &format!("  revoked: {revoked}");
-        }
-        if let Some(why) = &self.untraced {
-            text += &format!("  not known whether revoked: {why}");
-        }
-        if self.again {
-            text += "  (parents: above)";
-        }
-        text
-    }
-
-    /// The pedigree as an indented tree.
-    pub fn text(&self) -> String {
-        let mut text = self.line() + "\n";
-        self.branches("", &mut text);
-        text
-    }
-
-    fn branches(&self, indent: &str, text: &mut String) {
-        for (at, parent) in self.parents.iter().enumerate() {
-            let last = at + 1 == self.parents.len();
-            let (branch, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            *text += &format!("{indent}{branch}{}\n", parent.line());
-            parent.branches(&format!("{indent}{below}"), text);
-        }
-    }
-
-    /// The pedigree as a Mermaid flowchart; somebody who appears twice is drawn once.
-    pub fn mermaid(&self) -> String {
-        let mut nodes: Vec<(Sha256, String)> = Vec::new();
-        let mut edges: Vec<(Sha256, Sha256)> = Vec::new();
-        self.draw(&mut nodes, &mut edges);
-        let mut text = "flowchart BT\n".to_owned();
-        for (record, label) in &nodes {
-            text += &format!("    r{}[\"{label}\"]\n", record.short());
-        }
-        for (parent, child) in &edges {
-            text += &format!("    r{} --> r{}\n", parent.short(), child.short());
-        }
-        text
-    }
-
-    fn draw(&self, nodes: &mut Vec<(Sha256, String)>, edges: &mut Vec<(Sha256, Sha256)>) {
-        if nodes.iter().any(|(record, _)| *record == self.record) {
-            return;
-        }
-        let operator = self.operator.as_ref().map_or(String::new(), |operator| format!("<br>{operator}"));
-        let cycle = self.cycle.as_ref().map_or(String::new(), |cycle| format!("{cycle}/"));
-        let revoked = match (&self.revoked, &self.untraced) {
-            (Some(_), _) => "<br>revoked",
-            (None, Some(_)) => "<br>not known whether revoked",
-            (None, None) => "",
-        };
-        nodes.push((self.record, format!("{cycle}{}{operator}<br>{}{revoked}", self.name, self.verdict)));
-        for parent in &self.parents {
-            edges.push((parent.record, self.record));
-            parent.draw(nodes, edges);
         }
     }
 }

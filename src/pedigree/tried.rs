@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Pedigree, PedigreeError};
 use crate::base::digest::Sha256;
@@ -52,10 +52,18 @@ pub struct Elsewhere {
     pub entry: u64,
     /// The cycle.
     pub cycle: Name,
+    /// How many cases of how many it asks, if not those of a whole suite: of the suite that shares the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<(usize, usize)>,
+    /// Whether its registration cannot be read: then it may ask anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// The plans of other cycles before the entry `before` that measure on cases which this one's gates ask, whatever they
-/// measure for: who ranks by them has seen them, too; and that try something else. `known` are registrations by their digests: one that is gone might ask anything.
+/// measure for: who ranks by them has seen them, too; and that try something else. A suite of which a case was changed or
+/// left out asks the others all the same. `known` are registrations by their digests: one that is gone might ask
+/// anything.
 ///
 /// # Errors
 ///
@@ -75,13 +83,22 @@ pub fn same_cases(
     let pedigree = Pedigree::load(store)?;
     // Cases in another order or under other ids are the same; of a file that is not here, the file itself counts.
     let asked = |suite: Sha256| pedigree.asked_by(store, suite).unwrap_or(suite);
-    let own: BTreeSet<Sha256> = judging.into_iter().map(asked).collect();
-    let tries_elsewhere = |other: &PlanRegistration| {
-        let mut suites = other.suites.iter().filter_map(|suite| suite.sha256);
-        suites.any(|suite| own.contains(&asked(suite))) && differ(&pedigree, plan, other)
+    let own: BTreeSet<Sha256> = judging.iter().copied().map(asked).collect();
+    let shares = |suite: Sha256| {
+        let shared = judging.iter().filter_map(|own| pedigree.shared_cases(store, *own, suite));
+        shared.filter(|(cases, _)| *cases > 0).max()
     };
-    let told = others.into_iter().filter(|leaf| known.get(&leaf.record).is_none_or(&tries_elsewhere));
-    Ok(told.map(|leaf| Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone() }).collect())
+    let told = others.into_iter().filter_map(|leaf| {
+        let found = Elsewhere { entry: leaf.index, cycle: leaf.cycle.clone(), shared: None, lost: false };
+        let Some(other) = known.get(&leaf.record) else { return Some(Elsewhere { lost: true, ..found }) };
+        let suites = || other.suites.iter().filter_map(|suite| suite.sha256);
+        let shared = match suites().any(|suite| own.contains(&asked(suite))) {
+            true => None,
+            false => Some(suites().filter_map(shares).max()?),
+        };
+        differ(&pedigree, plan, other).then_some(Elsewhere { shared, ..found })
+    });
+    Ok(told.collect())
 }
 
 /// The files of cases that a plan's gates ask.
@@ -100,28 +117,38 @@ pub fn spellings(plan: &PlanRegistration) -> Vec<Sha256> {
     [plan, &before].into_iter().filter_map(|plan| Some(Sha256::of(&record::to_bytes(plan).ok()?))).collect()
 }
 
-/// Whether a plan could pass where another fails: it differs in what is made, from what or by which seed, or in what
-/// is asked. What its cycle is called, limits that no candidate is held to, what an approver reads and what ranks afterwards are not that. What
-/// cannot be read is taken for another plan.
+/// Whether a plan could pass where `one` fails: it differs in what is made, from what or by which seed, or in what
+/// is asked. What its cycle is called, limits that no candidate is held to, what an approver reads, what ranks
+/// afterwards and in which order its sections stand are not that; nor is a candidate of which nothing was bound, for
+/// nothing was tried of it. What cannot be read is taken for another plan.
 pub fn differ(pedigree: &Pedigree, one: &PlanRegistration, other: &PlanRegistration) -> bool {
-    let (one, other) = (tries(pedigree, one), tries(pedigree, other));
+    let unbound = unbound(other);
+    let (one, other) = (tries(pedigree, one, &unbound), tries(pedigree, other, &unbound));
     one.is_none() || one != other
 }
 
-/// What a plan tries; none if one of its lineages cannot be read.
-fn tries(pedigree: &Pedigree, plan: &PlanRegistration) -> Option<Value> {
-    let mut lineages = Vec::new();
-    for lineage in &plan.lineages {
-        lineages.push(match lineage {
+/// The candidates of which nothing was bound.
+fn unbound(plan: &PlanRegistration) -> BTreeSet<&Name> {
+    let all = plan.candidates.iter().zip(&plan.lineages);
+    all.filter(|(_, lineage)| lineage.is_none()).map(|(name, _)| name).collect()
+}
+
+/// What a plan tries with all but these candidates; none if one of its lineages cannot be read.
+fn tries(pedigree: &Pedigree, plan: &PlanRegistration, without: &BTreeSet<&Name>) -> Option<Value> {
+    let mut candidates = Map::new();
+    let bound = plan.candidates.iter().zip(&plan.lineages).filter(|(name, _)| !without.contains(name));
+    for (name, lineage) in bound {
+        let lineage = match lineage {
             Some(lineage) => serde_json::to_value(pedigree.lineages.get(lineage)?).ok()?,
             None => Value::Null,
-        });
+        };
+        candidates.insert(name.to_string(), lineage);
     }
     let mut plan = serde_json::to_value(plan).ok()?;
-    for ranks in ["review", "recipe"] {
+    for ranks in ["review", "recipe", "lineages"] {
         plan.as_object_mut()?.remove(ranks);
     }
-    plan["lineages"] = lineages.into();
+    plan["candidates"] = candidates.into();
     blank(&mut plan);
     Some(plan)
 }
@@ -143,6 +170,11 @@ fn blank(value: &mut Value) {
                 approval.remove("statement");
             }
             members.values_mut().for_each(blank);
+            for sections in ["suites", "gates"] {
+                if let Some(Value::Array(all)) = members.get_mut(sections) {
+                    all.sort_by_key(Value::to_string);
+                }
+            }
         }
         _ => {}
     }
@@ -157,13 +189,27 @@ pub fn told(others: &[u64], elsewhere: &[Elsewhere]) -> Option<String> {
         let entries = listed(others.iter().map(u64::to_string).collect());
         parts.push(format!("{plans} of this cycle {are} in the ledger (by entry: {entries})"));
     }
-    if !elsewhere.is_empty() {
-        let (plans, ask) =
-            (count(elsewhere.len(), "plan"), if elsewhere.len() == 1 { "asks" } else { "ask" });
-        let entry = |plan: &Elsewhere| format!("{} of `{}`", plan.entry, plan.cycle);
-        let entries = listed(elsewhere.iter().map(entry).collect());
-        parts.push(format!("{plans} of other cycles {ask} the same cases (by entry: {entries})"));
-    }
+    let some = |plans: Vec<&Elsewhere>, asks: [&str; 2]| {
+        let entry = |plan: &&Elsewhere| {
+            let shared =
+                plan.shared.map_or_else(String::new, |(some, all)| format!(": {some} of {all} cases"));
+            format!("{} of `{}`{shared}", plan.entry, plan.cycle)
+        };
+        let asks = asks[usize::from(plans.len() > 1)];
+        let entries = listed(plans.iter().map(entry).collect());
+        let plans = count(plans.len(), "plan");
+        format!("{plans} of other cycles {asks} (by entry: {entries})")
+    };
+    let (lost, known): (Vec<_>, Vec<_>) = elsewhere.iter().partition(|plan| plan.lost);
+    let (partly, whole): (Vec<_>, Vec<_>) = known.into_iter().partition(|plan| plan.shared.is_some());
+    let kinds = [
+        (whole, ["asks the same cases", "ask the same cases"]),
+        (partly, ["asks some of the same cases", "ask some of the same cases"]),
+        (lost, ["cannot be read and may ask the same cases"; 2]),
+    ];
+    parts.extend(
+        kinds.into_iter().filter(|(plans, _)| !plans.is_empty()).map(|(plans, asks)| some(plans, asks)),
+    );
     if parts.is_empty() {
         return None;
     }
@@ -223,9 +269,35 @@ mod tests {
         assert!(change(&|plan| plan.gates[0]["name"] = json!("other")));
         assert!(change(&|plan| plan.budget.artifact = 5));
         assert!(change(&|plan| plan.seed.push('s')));
-        assert!(change(&|plan| plan.candidates = vec!["tasks".parse().unwrap()]));
         let lost = PlanRegistration { lineages: vec![Some(Sha256::of(b""))], ..plan.clone() };
         assert!(differ(&pedigree, &lost, &lost), "what cannot be read is not the same");
+    }
+
+    #[test]
+    fn a_plan_is_not_another_by_the_order_of_its_sections_or_by_whom_nothing_was_tried_of() {
+        let mut pedigree = Pedigree::default();
+        let mut bound = |name: &str| {
+            let mut body = super::super::tree::tests::lineage(Sha256::of(b"source"));
+            body.candidate = name.parse().unwrap();
+            let bytes = record::to_bytes(&body).unwrap();
+            pedigree.take(&bytes);
+            Some(Sha256::of(&bytes))
+        };
+        let lineages = [bound("ties"), bound("tasks")];
+        let plan = |candidates: &[&str], lineages: &[Option<Sha256>]| PlanRegistration {
+            candidates: candidates.iter().map(|name| name.parse().unwrap()).collect(),
+            lineages: lineages.to_vec(),
+            gates: json!([{ "gate": { "name": "a" } }, { "gate": { "name": "b" } }]),
+            ..registration()
+        };
+        let (both, [ties, tasks]) = (plan(&["ties", "tasks"], &lineages), lineages);
+        let mut turned = plan(&["tasks", "ties"], &[tasks, ties]);
+        turned.gates.as_array_mut().unwrap().reverse();
+        assert!(!differ(&pedigree, &both, &turned));
+        let failed = plan(&["ties", "tasks"], &[ties, None]);
+        assert!(!differ(&pedigree, &both, &failed), "nothing was tried of `tasks`");
+        assert!(differ(&pedigree, &failed, &both), "`tasks` was tried there");
+        assert!(differ(&pedigree, &both, &plan(&["ties", "tasks"], &[tasks, ties])));
     }
 
     #[test]
@@ -266,11 +338,15 @@ mod tests {
         let store = Store::create(folder.path()).unwrap();
         let found = |plan: &PlanRegistration, before| {
             let found = same_cases(&store, &known, &leaves, plan, before).unwrap();
-            found.iter().map(|plan| format!("{} {}", plan.entry, plan.cycle)).collect::<Vec<_>>()
+            let lost = |plan: &Elsewhere| if plan.lost { ", lost" } else { "" };
+            found
+                .iter()
+                .map(|plan| format!("{} {}{}", plan.entry, plan.cycle, lost(plan)))
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             found(&spring, u64::MAX),
-            ["1 autumn", "4 ranks", "5 lost"],
+            ["1 autumn", "4 ranks", "5 lost, lost"],
             "nothing else tries another thing on these"
         );
         assert_eq!(found(&spring, 5), ["1 autumn", "4 ranks"]);
@@ -301,12 +377,23 @@ mod tests {
         let alone = told(&[0], &[]).unwrap();
         assert!(alone.starts_with("1 other plan of this cycle is in the ledger (by entry: 0); a gate's"));
         assert!(told(&[0, 5], &[]).unwrap().starts_with("2 other plans of this cycle are in"));
-        let there = Elsewhere { entry: 2, cycle: "autumn".parse().unwrap() };
+        let there = Elsewhere { entry: 2, cycle: "autumn".parse().unwrap(), shared: None, lost: false };
         let both = told(&[0], std::slice::from_ref(&there)).unwrap();
         assert!(
             both.contains("; 1 plan of other cycles asks the same cases (by entry: 2 of `autumn`); a"),
             "{both}"
         );
-        assert!(told(&[], &[there]).unwrap().starts_with("1 plan of other cycles asks"));
+        assert!(told(&[], std::slice::from_ref(&there)).unwrap().starts_with("1 plan of other cycles asks"));
+        let partly = Elsewhere { entry: 3, shared: Some((7, 8)), ..there.clone() };
+        let lost = Elsewhere { entry: 4, lost: true, ..there.clone() };
+        let all = told(&[], &[there, partly, lost]).unwrap();
+        assert!(
+            all.starts_with(
+                "1 plan of other cycles asks the same cases (by entry: 2 of `autumn`); 1 plan of other cycles asks \
+                 some of the same cases (by entry: 3 of `autumn`: 7 of 8 cases); 1 plan of other cycles cannot be \
+                 read and may ask the same cases (by entry: 4 of `autumn`); a gate's"
+            ),
+            "{all}"
+        );
     }
 }

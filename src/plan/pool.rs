@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
 
+/// A pool has a few lines for each parent.
+pub(super) const MAX_POOL: u64 = 4 << 20;
+
 /// The fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

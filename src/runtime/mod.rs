@@ -41,5 +41,7 @@ mod tests;
 
 pub use error::RuntimeError;
 pub use forward::{Model, Session, Wanted};
-pub use generate::{Answer, GenerateOptions, Generation, StopReason, generate, generate_batch};
+pub use generate::{
+    Answer, GenerateOptions, Generation, MAX_OUTPUT_BYTES, StopReason, generate, generate_batch,
+};
 pub use sample::{Sampler, Sampling};

@@ -35,6 +35,17 @@ pub struct Context<'a> {
     /// Whether everything is to be made anew, whatever is cached within a stage: by who looks for what was forged.
     /// Nothing is remembered of it either.
     pub fresh: bool,
+    /// When what is looked into may have been made; none for now.
+    pub past: Option<Past>,
+}
+
+/// The ledger as it was when something was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// How many entries it had.
+    pub entries: u64,
+    /// Whether it has by now what was decided then. Whose keys are at hand now says nothing of that.
+    pub settled: bool,
 }
 
 /// What a stage made.
@@ -109,6 +120,9 @@ pub enum StageError {
         /// The file that says so.
         result: std::path::PathBuf,
     },
+    /// Evidence that was here and cannot be looked at: it says nothing for and nothing against anybody.
+    #[error("{0}")]
+    Lost(String),
     /// Something this stage itself found wrong.
     #[error("{0}")]
     Refused(String),

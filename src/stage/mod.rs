@@ -36,12 +36,13 @@ pub use crate::store::PART;
 
 pub use action::Action;
 pub(crate) use comparison::NO_CASES;
-pub use context::{Context, Made, StageError};
+pub use context::{Context, Made, Past, StageError};
 pub use eval::is_asked;
 pub(crate) use greedy::{Greedy, trial};
 pub use operator::{Again, recompute};
 pub use registry::registry_folder;
 pub(crate) use rival::UNLIKE;
+pub(crate) use smoke::held;
 
 /// A kind of stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +156,17 @@ pub trait Stage: Sync {
     /// [`StageError::Refused`] with what it finds wrong; else if that cannot be found out.
     fn recheck(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<(), StageError> {
         Ok(())
+    }
+
+    /// When this result may have been made, the latest first, where what the ledger says since gives other words
+    /// for the same.
+    fn made_before(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<Vec<Past>, StageError> {
+        Ok(Vec::new())
+    }
+
+    /// Whether the ledger has what follows from this result, and from what only the result tells any more.
+    fn settled(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<bool, StageError> {
+        Ok(false)
     }
 
     /// What is to be told of a result that holds no longer though nothing about it is wrong: what is shared went

@@ -8,13 +8,14 @@ mod browser;
 mod claims;
 mod limits;
 mod metric;
+mod past;
 mod rules;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Kind, Made, Stage, StageError};
+use super::{Context, Kind, Made, Past, Stage, StageError};
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::record::candidate::CandidateManifest;
@@ -97,6 +98,14 @@ impl Stage for PromotionStage {
             return Ok(true);
         }
         Ok(taken_back_since(context)?.is_none())
+    }
+
+    fn made_before(&self, context: &Context<'_>, result: &ActionResult) -> Result<Vec<Past>, StageError> {
+        past::made_before(context, result)
+    }
+
+    fn settled(&self, context: &Context<'_>, result: &ActionResult) -> Result<bool, StageError> {
+        past::settled(context, result)
     }
 
     fn lapsed(&self, context: &Context<'_>, _: &ActionResult) -> Result<String, StageError> {

@@ -43,6 +43,12 @@ impl Context<'_> {
         Revoked::of(&self.store.ledger()?).map_err(stage_error)
     }
 
+    /// What the ledger took back with its first entries.
+    fn revoked_by(&self, entries: u64) -> Result<Revoked, StageError> {
+        let leaves = self.store.ledger()?.leaves()?;
+        Ok(Revoked::by(&leaves[..leaves.len().min(entries as usize)]))
+    }
+
     /// Which entry retired a candidate, or the same bytes in its cycle under another manifest.
     pub(super) fn retired(
         &self,
@@ -98,12 +104,17 @@ impl Context<'_> {
         &self,
         ask: impl FnOnce(&mut Tracer<'_>) -> Result<Option<Taint>, PedigreeError>,
     ) -> Result<Option<Taint>, StageError> {
-        let revoked = self.revoked()?;
+        let revoked = match self.past {
+            Some(past) => Arc::new(self.revoked_by(past.entries)?),
+            None => self.revoked()?,
+        };
         if revoked.is_empty() {
             return Ok(None);
         }
         let asked = shared(self.store, |pedigree| {
-            ask(&mut Tracer::new(pedigree, &revoked, self.store).signing_anew())
+            let tracer = Tracer::new(pedigree, &revoked, self.store);
+            let settled = self.past.is_some_and(|past| past.settled);
+            ask(&mut if settled { tracer } else { tracer.signing_anew() })
         });
         asked.flatten().map_err(stage_error)
     }
@@ -113,6 +124,7 @@ pub(super) fn stage_error(error: PedigreeError) -> StageError {
     match error {
         PedigreeError::Store(error) => error.into(),
         PedigreeError::Ledger(error) => error.into(),
+        PedigreeError::Unreadable { .. } | PedigreeError::Circle(_) => StageError::Lost(error.to_string()),
         other => StageError::Refused(other.to_string()),
     }
 }

@@ -1,5 +1,7 @@
 //! Part 6: `smoke`: loads a model and runs it twice: finite numbers, the same ones both times.
 
+mod possible;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use super::adapter::Whole;
 use super::{Context, Kind, Made, Stage, StageError, Weight};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
-use crate::model::ModelConfig;
+use crate::model::{Checkpoint, ModelConfig};
 use crate::record::candidate::CandidateManifest;
 use crate::record::receipt::OperatorReceipt;
 use crate::record::smoke::{Evaluated, PromptRun, RuntimeSmoke};
@@ -114,37 +116,57 @@ impl Stage for SmokeStage {
         context.made(&record, verdict, summary)
     }
 
-    /// Everything was asked that was to be asked, of this model, and it came to what the record says. No model is
-    /// run: whether it would answer so, only running it again tells.
+    /// Everything was asked that was to be asked, of this model, it could be answered so, and it came to what the record
+    /// says. No model is run: whether it would answer so, only running it again tells. Who is about to be refused for
+    /// good by it is run again.
     fn recheck(&self, context: &Context<'_>, result: &ActionResult) -> Result<(), StageError> {
         let refuse = |why: &str| Err(StageError::Refused(why.to_owned()));
-        let params: Params = context.params()?;
-        let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
         let Some((smoke, _)) = context.record_of::<RuntimeSmoke>(result)? else {
             return refuse("it made no record");
         };
-        if (&smoke.subject, smoke.artifact_bytes) != (&subject, artifact_bytes) {
-            return refuse("the record is of another model");
-        }
-        let (claim, prompts) = match &smoke.cannot_run {
-            Some(_) => (NOT_RUN, [].as_slice()),
-            None => (RAN, params.prompts.as_slice()),
-        };
-        if !smoke.prompts.iter().map(|run| &run.prompt).eq(prompts) || smoke.quality_claim != claim {
-            return refuse("the record is of other prompts");
-        }
-        if let Some(why) = opened_otherwise(context, &params.name, &smoke)? {
-            return refuse(&why);
-        }
-        let clean = smoke.prompts.iter().all(|run| run.complaint().is_none());
-        if smoke.passed != (clean && smoke.cannot_run.is_none()) {
-            return refuse("the prompts come to something else than the record says");
-        }
+        held(context, &smoke)?;
         if (&result.verdict, &result.summary) != (&concluded(&smoke).0, &concluded(&smoke).1) {
             return refuse("the result says something else than its record");
         }
+        if context.fresh && matches!(result.verdict, Verdict::Reject(_)) {
+            let again: ActionResult = self.run(context)?.into();
+            let again = context.record_of::<RuntimeSmoke>(&again)?.map(|(record, _)| record);
+            let said = |smoke: &RuntimeSmoke| (smoke.prompts.clone(), smoke.cannot_run.clone());
+            if again.as_ref().map(said) != Some(said(&smoke)) {
+                return refuse("run again, the model does otherwise than the record says");
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether a record is of this model, of these prompts, and one that can be.
+pub(crate) fn held(context: &Context<'_>, smoke: &RuntimeSmoke) -> Result<(), StageError> {
+    let refuse = |why: &str| Err(StageError::Refused(why.to_owned()));
+    let params: Params = context.params()?;
+    let (subject, artifact_bytes) = params.introduced_by.subject(context, &params.name)?;
+    if (&smoke.subject, smoke.artifact_bytes) != (&subject, artifact_bytes) {
+        return refuse("the record is of another model");
+    }
+    let (claim, prompts) = match &smoke.cannot_run {
+        Some(_) => (NOT_RUN, [].as_slice()),
+        None => (RAN, params.prompts.as_slice()),
+    };
+    if !smoke.prompts.iter().map(|run| &run.prompt).eq(prompts) || smoke.quality_claim != claim {
+        return refuse("the record is of other prompts");
+    }
+    let opened = opened(context, &params.name)?;
+    if let Some(why) = opened_otherwise(context, &opened, smoke) {
+        return refuse(&why);
+    }
+    if let Some(why) = possible::impossible(smoke, opened.as_ref().ok(), params.max_tokens) {
+        return refuse(&why);
+    }
+    let clean = smoke.prompts.iter().all(|run| run.complaint().is_none());
+    if smoke.passed != (clean && smoke.cannot_run.is_none()) {
+        return refuse("the prompts come to something else than the record says");
+    }
+    Ok(())
 }
 
 /// Bytes of keys and values for one full context, in f32.
@@ -153,36 +175,44 @@ fn cache_bytes(config: &ModelConfig) -> u64 {
     4 * numbers * u64::from(config.kv_head_count) * u64::from(config.head_dim)
 }
 
-/// What a record says of a model otherwise than its file, which is opened for that and not run. An adapter changes no
-/// dimensions, so the model it is added to is enough; whether the two can be run together is not asked.
-fn opened_otherwise(
-    context: &Context<'_>,
-    name: &Name,
-    smoke: &RuntimeSmoke,
-) -> Result<Option<String>, StageError> {
+/// The model as its file says, which is opened for that and not run. An adapter changes neither dimensions nor tokens,
+/// so the model it is added to is enough; whether the two can be run together is not asked.
+fn opened(context: &Context<'_>, name: &Name) -> Result<Result<Checkpoint, String>, StageError> {
     let adapted = context.optional("base").is_some();
     let model = context.model(if adapted { "base" } else { "artifact" })?;
-    let (cache, as_said) = match (Whole { model, adapter: None }.runnable(name)?, &smoke.cannot_run) {
+    Whole { model, adapter: None }.runnable(name)
+}
+
+/// What a record says of a model otherwise than its file.
+fn opened_otherwise(
+    context: &Context<'_>,
+    opened: &Result<Checkpoint, String>,
+    smoke: &RuntimeSmoke,
+) -> Option<String> {
+    let (cache, as_said) = match (opened, &smoke.cannot_run) {
         (Ok(checkpoint), None) => (cache_bytes(&checkpoint.config), true),
-        (Ok(_), Some(_)) => (0, adapted),
+        (Ok(_), Some(_)) => (0, context.optional("base").is_some()),
         (Err(_), said) => (0, said.is_some()),
     };
-    Ok(if !as_said {
+    if !as_said {
         Some("whether the model can be run here is not what the record says".to_owned())
     } else if smoke.cache_bytes != cache {
         let found = smoke.cache_bytes;
         Some(format!("the model's keys and values take {cache} bytes, the record says {found}"))
     } else {
         None
-    })
+    }
 }
 
 /// What may be claimed of a model that ran, and of one that did not.
 const RAN: &str = "runtime-execution-smoke-only";
 const NOT_RUN: &str = "not-run";
+/// What ran it, around the version.
+const PROGRAM: &str = "studbook ";
+const NATIVE: &str = " native";
 
 fn runtime() -> String {
-    format!("studbook {} native", env!("CARGO_PKG_VERSION"))
+    format!("{PROGRAM}{}{NATIVE}", env!("CARGO_PKG_VERSION"))
 }
 
 /// A model that this runtime does not run is no failure of the cycle; it is refused, with the reason.

@@ -284,7 +284,7 @@ fn revoke_key(space: &Space, stem: &str) -> crate::space::Said {
 /// Another key in the place of one that was taken back, in the folder and in the trust file.
 fn replace_key(space: &Space, role: &str) {
     for end in ["pem", "pub.pem"] {
-        std::fs::remove_file(space.path(&format!("keys/{role}.{end}"))).unwrap();
+        let _ = std::fs::remove_file(space.path(&format!("keys/{role}.{end}")));
     }
     let trust = space.read("trust.toml");
     let others = trust.split("[keys.").filter(|entry| !entry.starts_with(&format!("\"{role}\"")));
@@ -389,4 +389,18 @@ fn a_gate_rests_on_nothing_that_a_revoked_key_signed() {
         why.contains("not-revoked: the gate `no-worse` rests on a record that was signed by key"),
         "{why}"
     );
+    // Who can sign again later changes nothing of why it was refused then.
+    let refused = |space: &Space| {
+        let said = space.studbook(&["verify", "plan.toml"]);
+        assert!(!said.out.contains("FAIL  promotion"), "{}", said.out);
+        said.says("  ok  promotion:average: derived again")
+    };
+    refused(&space);
+    replace_key(&space, "evaluator");
+    refused(&space);
+    space
+        .studbook(&["run", "plan.toml"])
+        .exits(0)
+        .says("average    refused  not-revoked: the gate `no-worse`");
+    refused(&space).exits(0);
 }

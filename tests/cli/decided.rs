@@ -105,7 +105,7 @@ fn no_record_of_a_rejected_candidate_is_lost_for_its_good() {
     std::fs::remove_file(space.path(&format!(".studbook/objects/{}/{}", &digest[..2], &digest[2..])))
         .unwrap();
     space.edit("plan.toml", "seconds = 600", "seconds = 601");
-    let said = run(&space, 1);
+    let said = run(&space, 4);
     let told = said.out.clone() + &said.err;
     assert!(told.contains("of which ledger entry") && told.contains("is the refusal"), "{told}");
 }
@@ -127,7 +127,7 @@ fn a_rejection_that_cannot_be_read_closes_the_gate() {
     run(&space, 0).says("the same bytes were rejected at the gate `release`");
     std::fs::remove_file(refusal).unwrap();
     space.edit("plan.toml", "seconds = 601", "seconds = 602");
-    let said = run(&space, 1);
+    let said = run(&space, 4);
     let told = said.out.clone() + &said.err;
     assert!(told.contains("the refusal ") && told.contains("is the refusal"), "{told}");
     assert!(!space.read(".studbook/registry/tiny/selector.json").contains("ties"));

@@ -60,6 +60,7 @@ fn a_dossier_holds_by_itself_and_says_what_it_cannot_show() {
     other
         .studbook(&["verify", "d", "--recompute"])
         .exits(0)
+        .says("smoke:average: of this model, and what it says can be")
         .says("smoke:average run again")
         .says("asked again");
 }

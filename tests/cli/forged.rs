@@ -25,7 +25,7 @@ fn replace(space: &Space, output: &str, shown: &str, change: impl FnOnce(&str) -
     assert_eq!(forged, 1, "{shown}");
 }
 
-fn replace_record(space: &Space, shown: &str, change: impl FnOnce(&mut Value)) {
+pub(crate) fn replace_record(space: &Space, shown: &str, change: impl FnOnce(&mut Value)) {
     replace(space, "record", shown, |kept| {
         let mut record: Value = serde_json::from_str(kept).unwrap();
         change(&mut record["body"]);
@@ -348,7 +348,7 @@ fn the_threat_of_a_forged_sidecar_that_a_decision_would_rest_on() {
 #[test]
 fn the_threat_of_forged_records_behind_the_gates_of_everybody() {
     type Forgery = (&'static str, fn(&mut Value), &'static str);
-    let forgeries: [Forgery; 5] = [
+    let forgeries: [Forgery; 9] = [
         ("02-compat/ties.json", |body| body["checks"] = json!([]), "compat:ties does not follow"),
         (
             "06-smoke/ties.json",
@@ -359,6 +359,22 @@ fn the_threat_of_forged_records_behind_the_gates_of_everybody() {
             "06-smoke/ties.json",
             |body| body["cache_bytes"] = json!(1),
             "keys and values take 2048 bytes, the record says 1",
+        ),
+        (
+            "06-smoke/ties.json",
+            |body| body["runtime"] = json!("an abacus"),
+            "no runtime of this program is called",
+        ),
+        ("06-smoke/ties.json", |body| body["prompts"][0]["text"] = json!("2"), "its tokens are \""),
+        (
+            "06-smoke/ties.json",
+            |body| body["prompts"][0]["tokens"].as_array_mut().unwrap().push(json!(97)),
+            "at most 4 tokens follow, not 5",
+        ),
+        (
+            "06-smoke/ties.json",
+            |body| body["prompts"][0]["logits"] = json!(null),
+            "logits have a digest if all of them are finite",
         ),
         (
             "07-eval/ties.digits.json",
@@ -396,6 +412,56 @@ fn the_threat_of_a_smoke_run_that_is_said_to_be_impossible() {
     let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
     said.complains("the decision on `ties` is not entered")
         .complains("whether the model can be run here is not what the record says");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+}
+
+/// A refusal is the last word, so nobody is refused for numbers that are not finite who would have failed on them.
+#[test]
+fn the_threat_of_logits_that_are_said_not_to_be_finite() {
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    replace_record(&space, "06-smoke/ties.json", |body| {
+        (body["prompts"][0]["logits"], body["prompts"][0]["finite"]) = (json!(null), json!(false));
+    });
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("the decision on `ties` is not entered").complains("it fails where logits are not finite");
+    assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
+}
+
+/// Words that a run can end with are not those of this model: before it is refused for good it is asked again.
+#[test]
+fn the_threat_of_a_smoke_run_that_is_said_to_fail() {
+    let space = done();
+    let ledger = space.read(".studbook/ledger/checkpoint");
+    let error = "logit of token 3 is NaN; the weights overflow, so nothing can be chosen";
+    let shown = "06-smoke/ties.json";
+    replace_record(&space, shown, |body| {
+        let run = &mut body["prompts"][0];
+        assert_eq!(run["prompt"], "ab");
+        (run["finite"], run["deterministic"], run["error"]) = (json!(false), json!(false), json!(error));
+        (run["tokens"], run["text"], run["logits"]) = (json!([]), json!(""), json!(null));
+        body["passed"] = json!(false);
+    });
+    let honest =
+        studbook::base::digest::Digest::of(space.read(&format!(".studbook/runs/tiny/{shown}")).as_bytes());
+    let said = |result: &studbook::store::ActionResult| {
+        let found = result.record().unwrap().digest;
+        result.summary.starts_with("ab -> ") && found != honest
+    };
+    let kept = Store::open(&space.path(".studbook")).unwrap();
+    let about = |result: &studbook::store::ActionResult| {
+        String::from_utf8(kept.read(&result.record().unwrap().digest).unwrap()).unwrap().contains(error)
+    };
+    let mut found = actions_with(&space, "record");
+    found.retain(|(_, result)| said(result) && about(result));
+    let [(name, result)] = &mut found[..] else { panic!("{found:?}") };
+    let complaint = format!("the prompt \"ab\": {error}");
+    result.summary = format!("does not run cleanly: {complaint}");
+    result.verdict = Verdict::Reject(vec![complaint]);
+    forge(&space, name, result);
+    let said = space.studbook(&["run", "plan.toml", "--quiet"]).exits(4);
+    said.complains("the decision on `ties` is not entered")
+        .complains("run again, the model does otherwise than the record says");
     assert_eq!(space.read(".studbook/ledger/checkpoint"), ledger, "nothing was entered");
 }
 

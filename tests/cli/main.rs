@@ -27,6 +27,7 @@ mod gguf;
 mod greedy;
 mod hostile;
 mod keys;
+mod later;
 mod licences;
 mod lineage;
 mod lm_eval;

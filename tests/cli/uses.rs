@@ -89,15 +89,65 @@ fn plans_of_other_cycles_that_ask_the_same_cases_are_told_wherever_gates_are() {
     // Other cases are another question, of which a ledger alone cannot know.
     space.write("others.jsonl", space.read("suite.jsonl").replace("p0=", "q0=").as_bytes());
     let others = renamed("others").replace("suite.jsonl", "others.jsonl").replace("min = 0.5", "min = 0.4");
-    assert!(!run(&others).out.contains("same cases"));
+    let some = "3 plans of other cycles ask some of the same cases (by entry: 0 of `tiny`: 7 of 8 cases, 3 of `again`: 7";
+    run(&others).says(some);
+    let mut all_others = space.read("others.jsonl");
+    for at in 1..8 {
+        all_others = all_others.replace(&format!("p{at}="), &format!("q{at}="));
+    }
+    space.write("others.jsonl", all_others.as_bytes());
+    assert!(!run(&others.replace("\"others\"", "\"quite\"")).out.contains("same cases"));
     space.studbook(&["export", "renamed.toml", "average", "--out", "others"]).exits(0);
     space
         .studbook(&["verify", "others", "--ledger", ".studbook/ledger"])
         .exits(0)
-        .says("3 plans of other cycles that the dossier does not name");
-    // Nobody is named who is not there.
+        .says("4 plans of other cycles that the dossier does not name");
+    // Nobody is named twice, nor anybody who is not there.
+    let twice = "{\"cycle\":\"again\",\"entry\":3}";
+    space.edit("d/dossier.json", twice, &format!("{twice},{twice}"));
+    verify().exits(4).says("entry 3 is named twice or out of order among the plans of other cycles");
+    space.edit("d/dossier.json", &format!("{twice},{twice}"), twice);
     space.edit("d/dossier.json", "\"cycle\":\"again\",\"entry\":3", "\"cycle\":\"gone\",\"entry\":3");
     verify().exits(4).says("ledger entry 3 is no plan of `gone` before the decision");
+}
+
+/// A registration that is gone is told as that: another's may ask anything, and one's own is nobody else's.
+#[test]
+fn a_lost_registration_is_told_as_lost() {
+    let space = Space::new();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let afresh = PLAN.replace("name = \"tiny\"", "name = \"afresh\"").replace("min = 0.5", "min = 0.4");
+    // Sections in another order are the same plan.
+    let [start, average, tasks] = ["[candidates.average]", "[candidates.tasks]", "[candidates.ties]"]
+        .map(|section| afresh.find(section).unwrap());
+    let turned =
+        [&afresh[..start], &afresh[average..tasks], &afresh[start..average], &afresh[tasks..]].concat();
+    for plan in [&afresh, &turned] {
+        space.write("afresh.toml", plan.as_bytes());
+        let said = space.studbook(&["run", "afresh.toml", "--quiet"]).exits(3);
+        let told = "1 plan of other cycles asks the same cases (by entry: 0 of `tiny`); a gate's correction";
+        assert!(!said.says(told).out.contains("of this cycle"));
+    }
+    let lose = |cycle: &str| {
+        let lost = crate::lineage::object_of(&space, &format!("{cycle}/10-ledger/plan.registration.json"));
+        std::fs::remove_file(space.path(&lost)).unwrap();
+        space.studbook(&["status", "afresh.toml"]).exits(0)
+    };
+    lose("tiny")
+        .says("1 plan of other cycles cannot be read and may ask the same cases (by entry: 0 of `tiny`)");
+    lose("afresh");
+    let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let plans = log.as_array().unwrap().iter();
+    let plans = plans.filter(|leaf| leaf["kind"] == "plan" && leaf["cycle"] == "afresh");
+    let [first, _own] = &plans.map(|leaf| &leaf["index"]).collect::<Vec<_>>()[..] else { panic!("{log}") };
+    let json = space.studbook(&["status", "afresh.toml", "--format", "json"]).exits(0).json();
+    assert_eq!(json["other_plans"], serde_json::json!([first]));
+    space.studbook(&["verify", "afresh.toml"]).exits(4).says("FAIL  ledger:plan: ");
+    let export = |code| space.studbook(&["export", "plan.toml", "average", "--out", "d"]).exits(code);
+    export(4)
+        .complains("is no longer in the store: put it back from a copy of the store, or run that plan again");
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    export(0);
 }
 
 /// A stage of another version has another key, and the plan is the same all the same.

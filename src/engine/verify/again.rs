@@ -14,7 +14,15 @@ use crate::store::{ActionResult, Store, StoreError};
 
 /// A stage that is looked into, without clock, haste or audience.
 pub(in crate::engine) fn context<'a>(store: &'a Store, action: &'a Action) -> Context<'a> {
-    Context { store, action, now: &String::new, cancelled: &|| false, progress: &|_, _| (), fresh: false }
+    Context {
+        store,
+        action,
+        now: &String::new,
+        cancelled: &|| false,
+        progress: &|_, _| (),
+        fresh: false,
+        past: None,
+    }
 }
 
 /// Why nothing was confirmed.
@@ -50,16 +58,33 @@ impl Wrong {
     }
 }
 
-/// Runs a stage again and compares everything it made.
+/// Runs a stage again and compares everything it made: against the ledger of now, and where that went on since
+/// against what it was.
 pub(in crate::engine) fn rederived(
     store: &Store,
     action: &Action,
     result: &ActionResult,
 ) -> Result<String, Wrong> {
-    let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-    let again = stage(kind).run(&context(store, action)).map_err(|error| Wrong::of(store, error))?;
-    same("derived again", result, &again.into())?;
-    Ok("derived again: same bytes, same verdict".to_owned())
+    let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
+    let now = context(store, action);
+    let again = |context: &Context<'_>| -> Result<(), Wrong> {
+        let again = stage.run(context).map_err(|error| Wrong::of(store, error))?;
+        Ok(same("derived again", result, &again.into())?)
+    };
+    let Err(wrong) = again(&now) else { return Ok("derived again: same bytes, same verdict".to_owned()) };
+    // A record that cannot be read tells nothing of its time.
+    for past in stage.made_before(&now, result).unwrap_or_default() {
+        if again(&Context { past: Some(past), ..now }).is_ok() {
+            let entries = past.entries;
+            return Ok(format!(
+                "derived again from the first {entries} ledger entries: same bytes, same verdict"
+            ));
+        }
+    }
+    if stage.settled(&now, result).unwrap_or(false) {
+        return Ok("derived again but for a signature that was made anew; the ledger has it".to_owned());
+    }
+    Err(wrong)
 }
 
 fn same(how: &str, result: &ActionResult, again: &ActionResult) -> Result<(), String> {

@@ -95,18 +95,34 @@ impl<'a> History<'a> {
                 _ => (Ok("never made; the next run makes it".to_owned()), false),
             };
         };
-        let last = &self.events[at];
-        if let Happened::Failed(why) = &last.happened {
+        let failed = match &self.events[at].happened {
+            Happened::Failed(why) => Some(why),
+            Happened::Executed | Happened::Hit => None,
+        };
+        // A failure made nothing, and what was made before it is looked for all the same.
+        let Some(at) = self.last_made(index) else {
+            let why = failed.map_or("", String::as_str);
             return (Ok(format!("not made: it failed last time: {why}")), false);
-        }
+        };
+        let last = &self.events[at];
         if last.key == action.action_key() {
-            return (self.gone(action, last), true);
+            return (self.gone(action, last, failed), true);
         }
-        let told = match self.moved(index, at, action) {
-            Some(why) => Err(why),
-            None => Ok("not made yet of what the plan says now; the next run makes it".to_owned()),
+        let told = match (self.moved(index, at, action), failed) {
+            (Some(why), _) => Err(why),
+            (None, Some(why)) => {
+                Ok(format!("not made of what the plan says now: it failed last time: {why}"))
+            }
+            (None, None) => Ok("not made yet of what the plan says now; the next run makes it".to_owned()),
         };
         (told, true)
+    }
+
+    /// The place of the last event by which a stage had a result.
+    fn last_made(&self, index: StageIndex) -> Option<usize> {
+        let id = &self.graph.node(index).id;
+        let made = |event: &Event| !matches!(event.happened, Happened::Failed(_));
+        self.events.iter().rposition(|event| event.stage == *id && made(event))
     }
 
     /// Why an admission must be here and is not: the ledger has a decision under this very plan that stands, and
@@ -139,9 +155,9 @@ impl<'a> History<'a> {
         needs(admission).flat_map(|promotion| needs(promotion).chain([promotion])).collect()
     }
 
-    /// Whether anything happened to a stage after this event.
+    /// Whether a stage had another result after this event.
     fn touched(&self, stage: StageIndex, at: usize) -> bool {
-        self.last.get(&self.graph.node(stage).id).is_some_and(|last| *last > at)
+        self.last_made(stage).is_some_and(|last| last > at)
     }
 
     /// What was brought for a stage before this event, and is not there now.
@@ -186,8 +202,9 @@ impl<'a> History<'a> {
         matches!((then, now), (Some(then), Ok(now)) if then.key != now.action_key())
     }
 
-    /// Why what an action made is not there, or does not hold; or that it merely shows what was before.
-    fn gone(&self, action: &Action, last: &Event) -> Result<String, String> {
+    /// Why what an action made is not there, or does not hold; or that it merely shows what was before, or that a run
+    /// took notice of why it holds no longer and made nothing of it.
+    fn gone(&self, action: &Action, last: &Event, failed: Option<&String>) -> Result<String, String> {
         let result = match self.store.recorded(&last.key) {
             Ok(Some(result)) => result,
             Ok(None) => return Err("what it made is no longer recorded, or cannot be read".to_owned()),
@@ -200,10 +217,16 @@ impl<'a> History<'a> {
         let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
         let context = context(self.store, action);
         let holds = stage.still_holds(&context, &result);
-        match holds.and_then(|_| stage.outgrown(&context, &result)) {
-            Ok(Some(told)) => Ok(told),
-            Ok(None) => Err(stage.lapsed(&context, &result).unwrap_or_else(|error| nobody_can_tell(&error))),
-            Err(error) => Err(nobody_can_tell(&error)),
+        match (holds.and_then(|_| stage.outgrown(&context, &result)), failed) {
+            (Ok(Some(told)), _) => Ok(told),
+            // A parent that was taken back cannot be used, and a run that says so has the last word.
+            (Ok(None), Some(why)) if action.kind == Kind::Source.name() => {
+                Ok(format!("not made: it failed last time: {why}"))
+            }
+            (Ok(None), _) => {
+                Err(stage.lapsed(&context, &result).unwrap_or_else(|error| nobody_can_tell(&error)))
+            }
+            (Err(error), _) => Err(nobody_can_tell(&error)),
         }
     }
 }

@@ -44,6 +44,7 @@ mod outlines;
 mod overruled;
 mod parameters;
 mod parents;
+mod pools;
 mod registry;
 mod review;
 mod rules;
