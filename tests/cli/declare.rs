@@ -182,8 +182,6 @@ fn init_knows_what_kind_of_suite_a_file_is() {
     said.exits(2).complains("line 2 of the suite");
 }
 
-/// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
-/// needs escapes: what is written is a plan all the same.
 /// Models that see differently far have no children in a plan: `init` says so, and `check` of a plan that is
 /// written by hand; both say which key of which file bounds them. `run` refuses the candidate.
 #[test]
@@ -199,7 +197,7 @@ fn models_of_other_contexts_are_told_before_a_run() {
     space.edit("two/config.json", "\"hidden_act\"", "\"sliding_window\": 24, \"hidden_act\"");
     let differ = "`one` has a context of 64 tokens (`max_position_embeddings` of config.json), `two` one of 24 \
                   (`sliding_window` of config.json, of 64 positions)";
-    init("new.toml").exits(2).complains(differ).complains("name models of one context");
+    init("new.toml").exits(2).complains(differ).complains("name models of one network and one context");
     assert!(!space.path("new.toml").exists());
     let checked = space.studbook(&["check", "good.toml"]).exits(0);
     checked
@@ -232,6 +230,8 @@ fn models_of_other_contexts_are_told_before_a_run() {
     assert!(checked.err.is_empty(), "{}", checked.err);
 }
 
+/// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
+/// needs escapes: what is written is a plan all the same.
 #[test]
 fn init_gives_every_model_and_suite_a_name_of_its_own() {
     let space = Space::new();

@@ -138,7 +138,7 @@ fn every_kind_of_network_goes_to_gguf_and_back_with_the_same_logits() {
 }
 
 /// A folder of transformers/ with the byte tokenizer.
-fn folder(space: &Space, name: &str) {
+pub(crate) fn folder(space: &Space, name: &str) {
     let from = fixtures().join("transformers").join(name);
     for file in ["config.json", "model.safetensors"] {
         space.write(&format!("{name}/{file}"), &std::fs::read(from.join(file)).unwrap());
