@@ -14,6 +14,7 @@ use crate::convert::{RunError, checkpoint};
 use crate::disk::small::read_small;
 use crate::model::context::bounded_by;
 use crate::model::huggingface::folder::MAX_COMPANION;
+use crate::model::huggingface::ids::Ids;
 use crate::model::tokenizer::HfTokenizer;
 use crate::model::{Tokenizer, Unrunnable};
 use crate::operator::Tensors;
@@ -24,7 +25,9 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
     given.doubt().iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let mut package = given.opened.package.clone();
     if let Some(path) = &command.tokenizer {
-        package.tokenizer = Ok(tokenizer(path)?);
+        // What ends its answers are the model's own words, whoever turns them into text.
+        let ids = Ids::of_package(&package)?;
+        package.tokenizer = Ok(ids.on(tokenizer(path)?)?);
     }
     let adapted = given.adapted()?;
     let adapted = adapted.as_ref().map(|adapted| adapted as &dyn Tensors);

@@ -41,7 +41,12 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     };
     let bytes = serde_json::to_vec(&file).or_else(|error| refuse(error.to_string()))?;
     let tokenizer = HfTokenizer::from_json(&bytes).or_else(|error| refuse(error.to_string()))?;
-    // The ends of a text, of a turn, of a message: an answer ends with any.
+    let tokenizer = tokenizer.with_ends(ends(facts)).with_begin(begin(facts));
+    Ok(Some(Tokenizer::HuggingFace(tokenizer.into())))
+}
+
+/// The ends of a text, of a turn, of a message: an answer ends with any.
+pub fn ends(facts: &Facts) -> Vec<u32> {
     let mut ends: Vec<u32> = Vec::new();
     for end in ["eos_token_id", "eot_token_id", "eom_token_id"].into_iter().filter_map(|name| id(facts, name))
     {
@@ -49,8 +54,12 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
             ends.push(end);
         }
     }
-    let tokenizer = tokenizer.with_ends(ends).with_begin(id(facts, "bos_token_id"));
-    Ok(Some(Tokenizer::HuggingFace(tokenizer.into())))
+    ends
+}
+
+/// The id that begins a text.
+pub fn begin(facts: &Facts) -> Option<u32> {
+    id(facts, "bos_token_id")
 }
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, MeaningError> {

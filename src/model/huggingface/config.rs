@@ -124,7 +124,8 @@ impl HfConfig {
     /// The network as it is computed here, or what it does that is not.
     ///
     /// Attention that sees a limited way back is whole attention up to that length, so the longest
-    /// sequence is no longer, but in gemma3, whose windows are computed. The file does not say which ids are no text; four is the least.
+    /// sequence is no longer, but in gemma3, whose windows are computed. The file does not say which ids are no
+    /// text; four is the least.
     pub fn network(&self) -> Result<ModelConfig, String> {
         let is = |family: &str| self.model_type == family;
         let family = match self.model_type.as_str() {
@@ -138,7 +139,8 @@ impl HfConfig {
             Activation::GeluTanh => &["gelu_pytorch_tanh"],
         };
         if !activation.contains(&self.hidden_act.as_str()) {
-            return Err(format!("`hidden_act` is `{}`, which is not computed here", self.hidden_act));
+            let key = if self.gemma3.is_some() { gemma3::ACTIVATION_KEY } else { "hidden_act" };
+            return Err(format!("`{key}` is `{}`, which is not computed here", self.hidden_act));
         }
         if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
             return Err(format!("`partial_rotary_factor` is {share}, which is not computed here"));
