@@ -14,7 +14,7 @@
 //! * [`added`]: tokens that are found in the text as they are.
 //! * [`normalize`], [`split`], [`bpe`]: the steps between.
 //! * [`decode`]: the bytes each id stands for.
-//! * `meaning`: what of all this gives ids.
+//! * `meaning`: what of all this gives ids. [`ways`]: which merges any text is joined by.
 
 pub mod added;
 pub mod bpe;
@@ -26,6 +26,7 @@ pub mod read;
 pub mod split;
 #[cfg(test)]
 mod tests;
+pub mod ways;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::HfTokenizer;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
-/// Files of ten kinds, as the library wrote them.
-const FILES: [(&str, &str); 10] = [
+/// Files of eleven kinds, as the library wrote them.
+const FILES: [(&str, &str); 11] = [
     ("gpt2", include_str!("../../../../tests/fixtures/tokenizers/gpt2.json")),
     ("prefix", include_str!("../../../../tests/fixtures/tokenizers/prefix.json")),
     ("llama3", include_str!("../../../../tests/fixtures/tokenizers/llama3.json")),
@@ -18,6 +18,7 @@ const FILES: [(&str, &str); 10] = [
     ("mistral", include_str!("../../../../tests/fixtures/tokenizers/mistral.json")),
     ("gemma3", include_str!("../../../../tests/fixtures/tokenizers/gemma3.json")),
     ("gemma", include_str!("../../../../tests/fixtures/tokenizers/gemma.json")),
+    ("gemma3-shipped", include_str!("../../../../tests/fixtures/tokenizers/gemma3-shipped.json")),
     ("metaspace", include_str!("../../../../tests/fixtures/tokenizers/metaspace.json")),
 ];
 
