@@ -35,8 +35,8 @@ pub(super) fn digest(tokenizer: &HfTokenizer) -> Digest {
         ids.iter().for_each(|id| said.number(*id));
     }
     said.count(tokenizer.tokens.len());
-    for bytes in &tokenizer.tokens {
-        said.flags(&[bytes.is_some()]);
+    for (id, bytes) in (0..).zip(&tokenizer.tokens) {
+        said.flags(&[bytes.is_some(), tokenizer.is_single(id)]);
         said.bytes(bytes.as_deref().unwrap_or_default());
     }
     said.flags(&[tokenizer.strips_space]);

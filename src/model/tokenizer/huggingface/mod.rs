@@ -56,6 +56,8 @@ pub struct HfTokenizer {
     around: [Vec<u32>; 2],
     /// The bytes each id stands for; nothing for ids that are not there.
     tokens: Vec<Option<Box<[u8]>>>,
+    /// The ids of single bytes, beside tokens that are characters.
+    singles: BTreeSet<u32>,
     /// Whether the first token loses a space when ids become text.
     strips_space: bool,
     /// Ids that end an answer. The model's folder says them; they are no part of the tokenizer's identity.
@@ -170,6 +172,16 @@ impl HfTokenizer {
     /// The bytes an id stands for; none for special tokens.
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
         self.tokens.get(id as usize)?.as_deref()
+    }
+
+    /// Whether an id stands for a single byte, beside tokens that are characters.
+    pub fn is_single(&self, id: u32) -> bool {
+        self.singles.contains(&id)
+    }
+
+    /// Whether some ids are single bytes: then what bytes mean depends on those around them.
+    pub fn has_singles(&self) -> bool {
+        !self.singles.is_empty()
     }
 
     /// Whether a space at the very front is no part of a decoded text.
