@@ -5,6 +5,7 @@ use std::io::Write;
 use super::args::{Args, PlanOnly};
 use super::context::{Terminal, load};
 use super::exit::Exit;
+use crate::base::wording::count;
 
 pub(super) fn run(args: &Args, command: &PlanOnly, terminal: &Terminal) -> anyhow::Result<Exit> {
     let loaded = load(args, &command.plan)?;
@@ -12,13 +13,13 @@ pub(super) fn run(args: &Args, command: &PlanOnly, terminal: &Terminal) -> anyho
     if !terminal.is_quiet() {
         writeln!(
             terminal.out(),
-            "{}: {} parents, {} candidates, {} suites, {} gates, {} stages",
+            "{}: {}, {}, {}, {}, {}",
             command.plan.display(),
-            loaded.plan.parents.len(),
-            loaded.plan.candidates.len(),
-            loaded.plan.suites.len(),
-            loaded.plan.gates.len(),
-            loaded.graph.len()
+            count(loaded.plan.parents.len(), "parent"),
+            count(loaded.plan.candidates.len(), "candidate"),
+            count(loaded.plan.suites.len(), "suite"),
+            count(loaded.plan.gates.len(), "gate"),
+            count(loaded.graph.len(), "stage")
         )?;
     }
     Ok(Exit::Complete)

@@ -129,7 +129,7 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     if !left_out.is_empty() {
         write!(out, "\n{}\n", left_out_table(left_out).render())?;
     }
-    write!(out, "{adapter}: {} deltas, {bytes} bytes", deltas.len())?;
+    write!(out, "{adapter}: {}, {bytes} bytes", count(deltas.len(), "delta"))?;
     if !left_out.is_empty() {
         let share =
             format!("{:.2}% of the whole difference (squared L2)", share(made_energy(deltas), left_out));

@@ -10,6 +10,7 @@ use super::args::Generate;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use super::model::Given;
+use crate::base::wording::count;
 use crate::convert::{RunError, checkpoint};
 use crate::disk::small::read_small;
 use crate::model::context::bounded_by;
@@ -81,7 +82,7 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
             StopReason::OutputLimit => "the output limit is reached",
             StopReason::Cancelled => "stopped",
         };
-        writeln!(terminal.err(), "{} tokens: {why}", generation.tokens.len())?;
+        writeln!(terminal.err(), "{}: {why}", count(generation.tokens.len(), "token"))?;
     }
     Ok(Exit::Complete)
 }

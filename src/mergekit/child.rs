@@ -187,6 +187,7 @@ impl Child<'_> {
             digests: self.digests,
             buffers: &self.buffers,
             constants: &self.constants,
+            added_tokens: self.tokenizer.as_ref().map(|grown| grown.tokens.as_slice()),
         };
         done.receipt(text, self.config, self.options, application, outputs)
     }

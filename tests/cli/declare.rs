@@ -28,7 +28,7 @@ fn init_finds_the_models_beside_the_plan() {
     }
     assert!(text.lines().filter(|line| line.starts_with('#')).count() >= 4, "it is commented\n{text}");
     let counts = goes_all_the_way(&space, "cycle.toml");
-    assert!(counts.starts_with("cycle.toml: 4 parents, 1 candidates, 0 suites, 1 gates, "), "{counts}");
+    assert!(counts.starts_with("cycle.toml: 4 parents, 1 candidate, 0 suites, 1 gate, "), "{counts}");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn init_takes_parents_base_and_suites_and_writes_paths_relative_to_the_plan() {
     assert!(text.contains("name = \"my-cycle\"") && text.contains("source = \"../one.slm\""), "{text}");
     assert!(text.contains("cases = \"../suite.jsonl\"") && text.contains("role = \"base\""), "{text}");
     let counts = goes_all_the_way(&space, "plans/my cycle.toml");
-    assert!(counts.contains(": 3 parents, 4 candidates, 1 suites, 2 gates, "), "{counts}");
+    assert!(counts.contains(": 3 parents, 4 candidates, 1 suite, 2 gates, "), "{counts}");
     // The approval is a comment to be uncommented; then it works as well.
     for line in ["[[gate]]", "name = \"release\"", "kind = \"approval\"", "statement = "] {
         space.edit("plans/my cycle.toml", &format!("# {line}"), line);
@@ -74,7 +74,7 @@ fn init_takes_models_of_any_format() {
     space.studbook(&[&["init", "folders.toml", "--base", "base"], &parents[..]].concat()).exits(0);
     assert!(!space.read("folders.toml").contains("\noutput ="));
     let counts = goes_all_the_way(&space, "folders.toml");
-    assert!(counts.contains(": 3 parents, 4 candidates, 1 suites, 2 gates, "), "{counts}");
+    assert!(counts.contains(": 3 parents, 4 candidates, 1 suite, 2 gates, "), "{counts}");
     assert!(space.path(".studbook/runs/folders/04-operator/ties/model.safetensors").exists());
     space.studbook(&["init", "gguf.toml", "--parent", "two.gguf", "--parent", "three.slm"]).exits(0);
     goes_all_the_way(&space, "gguf.toml");
@@ -304,7 +304,7 @@ fn check_counts_what_is_declared() {
     let plan = space.studbook(&["plan", "plan.toml", "--format", "json"]).exits(0).json();
     let stages = plan["stages"].as_array().unwrap().len();
     let said = space.studbook(&["check", "plan.toml"]).exits(0);
-    assert_eq!(said.out, format!("plan.toml: 4 parents, 3 candidates, 1 suites, 4 gates, {stages} stages\n"));
+    assert_eq!(said.out, format!("plan.toml: 4 parents, 3 candidates, 1 suite, 4 gates, {stages} stages\n"));
     assert_eq!(space.studbook(&["check", "plan.toml", "--quiet"]).exits(0).out, "");
 }
 

@@ -52,6 +52,14 @@ pub fn write(package: &Package, facts: &mut Facts) {
     }
 }
 
+/// How many templates a model has, in files or in facts.
+pub fn count(package: &Package) -> usize {
+    let of_facts = package.facts.as_ref().and_then(|facts| settings(facts));
+    let file = of_facts.as_ref().or_else(|| package.companion(SETTINGS));
+    let settings = file.and_then(|file| object(&file.bytes)).unwrap_or_default();
+    templates(package, &settings).len()
+}
+
 /// The settings that say what the facts say, as a file of a folder; nothing if they say nothing of it.
 pub fn settings(facts: &Facts) -> Option<Companion> {
     let tokens = list(facts, "tokenizer.ggml.tokens");

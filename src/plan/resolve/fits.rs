@@ -20,6 +20,7 @@ use crate::model::tokenizer::TokenizerError;
 use crate::model::{Checkpoint, Package};
 use crate::plan::file::EvalSection;
 use crate::plan::resolved::{Smoke, Suite};
+use crate::plan::wording::count;
 
 /// Tokens that stand around a text at most: no tokenizer makes more tokens of one than it has bytes, and
 /// these.
@@ -181,7 +182,8 @@ impl Resolver<'_> {
         let mut mistake = Diagnostic::error(message, named.span.clone())
             .expected("expected cases that every model has room for, and for a token of an answer");
         if others > 0 {
-            mistake = mistake.help(format!("{others} more of its cases are too long"));
+            let are = if others == 1 { "case is" } else { "cases are" };
+            mistake = mistake.help(format!("{others} more {are} too long"));
         }
         self.mistake(mistake);
         true
@@ -217,7 +219,11 @@ impl Resolver<'_> {
         self.mistake(
             Diagnostic::warning(message, span.clone())
                 .expected("expected a `max_tokens` that every right answer fits into")
-                .help(format!("no model can be right on {} of the {} cases", long.len(), read.cases.len())),
+                .help(format!(
+                    "no model can be right on {} of {}",
+                    long.len(),
+                    count(read.cases.len(), "case")
+                )),
         );
     }
 }

@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::HfTokenizer;
-use super::added::Part;
+use super::added::{AddedToken, Part};
+use super::split::Cut;
 
 /// A pair that is joined in some text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +36,13 @@ pub struct Ways {
 
 impl HfTokenizer {
     /// The ways in which tokens are joined; nothing where a single byte is, since no text says which.
-    ///
-    /// A text in which an added token stands is cut there, so nothing is made of it if normalising moves none
-    /// of its characters; `moved` are those that normalising takes away or makes.
-    pub fn ways(&self, moved: &[char]) -> Option<Ways> {
+    pub fn ways(&self) -> Option<Ways> {
         let texts: HashMap<u32, &str> =
             self.bpe.vocab.iter().map(|(text, id)| (*id, text.as_str())).collect();
-        let [raw, _] = self.added.tables();
-        let firm: BTreeSet<u32> =
-            raw.iter().filter(|token| !token.content.contains(moved)).map(|token| token.id).collect();
+        let firm = self.firm();
         let is_cut = |text: &str| {
-            let parts = self.added.cut_raw(text);
-            parts.iter().any(|part| matches!(part, Part::Token(id) if firm.contains(id)))
+            let parts = [self.added.cut_raw(text), self.added.cut_normalized(text)];
+            parts.iter().flatten().any(|part| matches!(part, Part::Token(id) if firm.contains(id)))
         };
         // A byte that is a character has its own text.
         let is_byte = |id: &&u32| texts.get(*id).is_some_and(|text| text.chars().nth(1).is_some());
@@ -69,5 +65,34 @@ impl HfTokenizer {
         }
         found.live.sort_unstable();
         Some(found)
+    }
+
+    /// Added tokens that are cut out wherever they stand, so that nothing is ever joined to a text with one in it:
+    /// none has a condition, and no character of theirs is taken away or made once they were looked for.
+    fn firm(&self) -> BTreeSet<u32> {
+        let [raw, normalized] = self.added.tables();
+        let has_condition = |token: &AddedToken| token.single_word || token.lstrip || token.rstrip;
+        if raw.iter().chain(normalized).any(has_condition) {
+            return BTreeSet::new();
+        }
+        let mut late = Vec::new();
+        for step in &self.splitter.0 {
+            if let Cut::Metaspace { replacement, .. } = step {
+                late.push(' ');
+                late.extend(replacement.chars());
+            }
+        }
+        let mut early = self.normalizer.moved();
+        early.iter_mut().for_each(|moved| moved.extend(&late));
+        // Bytes are written as other characters, but for these.
+        let is_written =
+            |text: &str| !self.bpe.byte_level || text.bytes().all(|byte| byte.is_ascii_graphic());
+        let stay = |token: &&AddedToken, moved: &Option<Vec<char>>| {
+            let text = &token.content;
+            is_written(text) && moved.as_ref().is_some_and(|moved| !text.contains(&moved[..]))
+        };
+        let late = Some(late);
+        let first = raw.iter().filter(|token| stay(token, &early));
+        first.chain(normalized.iter().filter(|token| stay(token, &late))).map(|token| token.id).collect()
     }
 }
