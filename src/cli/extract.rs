@@ -49,7 +49,7 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
         (Some(adapter), None) => keep(&base, adapter, selection, &mut file),
         (None, Some(form)) => {
             let model = open_model(&command.model)?.package;
-            let view = in_names_of(&base, &model).transpose()?;
+            let view = in_names_of(&base, &model).transpose()?.map(|view| view.beside(&base.weights));
             let tensors = view.as_ref().map_or(&model.weights as &dyn Tensors, |view| view);
             extract(&base, Changed::Model(&model, tensors), form, selection, &mut file, &*cancelled)
         }
