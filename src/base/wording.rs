@@ -32,9 +32,13 @@ pub(crate) fn suggest(diagnostic: Diagnostic, word: &str, known: &[&str]) -> Dia
     }
 }
 
-/// `1 parent`, `2 parents`.
+/// `1 parent`, `2 parents`, `2 entries`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    let several = match noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u'])) {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{noun}s"),
+    };
+    format!("{number} {}", if number == 1 { noun } else { &several })
 }
 
 #[cfg(test)]
@@ -54,6 +58,10 @@ mod tests {
         let helped = |word| suggest(Diagnostic::error("", 0..0), word, &["density", "weight"]).help;
         assert_eq!(helped("densty"), ["did you mean `density`?"]);
         assert!(helped("colour").is_empty());
-        assert_eq!((count(1, "parent"), count(2, "parent")), ("1 parent".into(), "2 parents".into()));
+        let counted = [(1, "parent"), (2, "parent"), (0, "entry"), (1, "entry"), (3, "key")];
+        assert_eq!(
+            counted.map(|(number, noun)| count(number, noun)),
+            ["1 parent", "2 parents", "0 entries", "1 entry", "3 keys"]
+        );
     }
 }

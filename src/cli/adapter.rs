@@ -8,17 +8,27 @@ use serde::Serialize;
 use super::args::Format;
 use super::context::Terminal;
 use crate::base::digest::{Digest, Sha256};
+use crate::disk::IoContext;
+use crate::model::adapter::peft::{self, PeftError};
 use crate::model::adapter::{self, Adapter, AdapterError, AdapterIdentity, OpenedAdapter, Stored};
 use crate::report::table::Table;
+
+const FINITE: &str = "every value is finite";
 
 #[derive(Serialize)]
 struct Output {
     format: &'static str,
     bytes: u64,
-    sha256: Sha256,
-    blake3: Digest,
+    /// Of a package, which is one file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Sha256>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<Digest>,
     values: String,
     identity: Option<AdapterIdentity>,
+    /// The model that a PEFT folder names as its base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stated_base: Option<String>,
     numbers: u64,
     deltas: Vec<DeltaRow>,
 }
@@ -30,17 +40,9 @@ struct DeltaRow {
     stored: String,
 }
 
-/// Shows an adapter package; says whether the file is one.
+/// Shows an adapter; says whether what is there is one.
 pub(super) fn inspect(path: &Path, format: Format, terminal: &Terminal) -> anyhow::Result<bool> {
-    let opened = match adapter::open(path) {
-        Err(AdapterError::InFile { source, .. }) if matches!(*source, AdapterError::Magic { .. }) => {
-            return Ok(false);
-        }
-        // Whoever opens it as a model says why that does not work.
-        Err(AdapterError::Disk(_)) => return Ok(false),
-        other => other?,
-    };
-    let output = output(&opened);
+    let Some(output) = found(path)? else { return Ok(false) };
     match format {
         Format::Json => terminal.json(&output)?,
         Format::Text => print(&output, terminal)?,
@@ -48,17 +50,68 @@ pub(super) fn inspect(path: &Path, format: Format, terminal: &Terminal) -> anyho
     Ok(true)
 }
 
+fn found(path: &Path) -> Result<Option<Output>, AdapterError> {
+    if peft::is_one(path) {
+        let named =
+            |error: PeftError| AdapterError::InFile { path: path.to_owned(), source: Box::new(error.into()) };
+        return of_folder(path).map(Some).map_err(named);
+    }
+    let opened = match adapter::open(path) {
+        Err(AdapterError::InFile { source, .. }) if matches!(*source, AdapterError::Magic { .. }) => {
+            return Ok(None);
+        }
+        // Whoever opens it as a model says why that does not work.
+        Err(AdapterError::Disk(_)) => return Ok(None),
+        other => other?,
+    };
+    Ok(Some(output(&opened)))
+}
+
+/// A PEFT folder: the products of its modules, whatever model they are for.
+fn of_folder(folder: &Path) -> Result<Output, PeftError> {
+    let (outline, stated_base) = peft::outline(folder)?;
+    let mut bytes = 0;
+    for name in peft::FILES {
+        let path = folder.join(name);
+        bytes += std::fs::metadata(&path).at("examine", &path)?.len();
+    }
+    let products = outline.products.iter().map(|product| DeltaRow {
+        tensor: product.module.clone(),
+        shape: product.shape.map(|side| side.to_string()).join("x"),
+        stored: low_rank(product.rank, product.scale),
+    });
+    let copies = outline.copies.iter().map(|name| DeltaRow {
+        tensor: name.clone(),
+        shape: "-".to_owned(),
+        stored: "whole: refused of a model that it is no copy of".to_owned(),
+    });
+    Ok(Output {
+        format: peft::NAME,
+        bytes,
+        sha256: None,
+        blake3: None,
+        values: if outline.is_finite { FINITE } else { "not every factor is finite" }.to_owned(),
+        identity: None,
+        stated_base,
+        numbers: outline.numbers,
+        deltas: products.chain(copies).collect(),
+    })
+}
+
+fn low_rank(rank: usize, scale: f32) -> String {
+    format!("rank {rank}, scale {scale}")
+}
+
 fn output(OpenedAdapter { adapter, mapped }: &OpenedAdapter) -> Output {
     let bytes: &[u8] = (**mapped).as_ref();
     Output {
         format: adapter.format(),
         bytes: bytes.len() as u64,
-        sha256: Sha256::of(bytes),
-        blake3: crate::disk::tree::digest(bytes),
-        values: adapter
-            .validate()
-            .map_or_else(|error| error.to_string(), |()| "every value is finite".to_owned()),
+        sha256: Some(Sha256::of(bytes)),
+        blake3: Some(crate::disk::tree::digest(bytes)),
+        values: adapter.validate().map_or_else(|error| error.to_string(), |()| FINITE.to_owned()),
         identity: adapter.identity().copied(),
+        stated_base: None,
         numbers: adapter.numbers(),
         deltas: rows(adapter),
     }
@@ -70,7 +123,7 @@ fn rows(adapter: &Adapter) -> Vec<DeltaRow> {
         Stored::Sparse { pairs, wide } => {
             format!("sparse, {} pairs", pairs.len() / if *wide { 12 } else { 8 })
         }
-        Stored::LowRank { a, scale, .. } => format!("rank {}, scale {scale}", a.shape.rows()),
+        Stored::LowRank { a, scale, .. } => low_rank(a.shape.rows(), *scale),
     };
     let infos = adapter.infos().iter();
     infos
@@ -85,13 +138,11 @@ fn rows(adapter: &Adapter) -> Vec<DeltaRow> {
 fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     let mut out = terminal.out();
     let mut table = Table::new(&["format", output.format]);
-    let mut rows = vec![
-        ("bytes", output.bytes.to_string()),
-        ("sha256", output.sha256.to_hex()),
-        ("blake3", output.blake3.to_hex()),
-        ("values", output.values.clone()),
-        ("numbers", output.numbers.to_string()),
-    ];
+    let mut rows = vec![("bytes", output.bytes.to_string())];
+    rows.extend(output.sha256.map(|digest| ("sha256", digest.to_hex())));
+    rows.extend(output.blake3.map(|digest| ("blake3", digest.to_hex())));
+    rows.extend([("values", output.values.clone()), ("numbers", output.numbers.to_string())]);
+    rows.extend(output.stated_base.iter().map(|base| ("says its base is", base.clone())));
     if let Some(identity) = &output.identity {
         rows.extend([
             ("tensor count", identity.tensor_count.to_string()),

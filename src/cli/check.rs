@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::args::Args;
 use super::context::{Terminal, load};
 use super::exit::Exit;
+use crate::base::wording::count;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
@@ -19,13 +20,13 @@ pub(super) fn run(args: &Args, command: &Check, terminal: &Terminal) -> anyhow::
     if !terminal.is_quiet() {
         writeln!(
             terminal.out(),
-            "{}: {} parents, {} candidates, {} suites, {} gates, {} stages",
+            "{}: {}, {}, {}, {}, {}",
             command.plan.display(),
-            loaded.plan.parents.len(),
-            loaded.plan.candidates.len(),
-            loaded.plan.suites.len(),
-            loaded.plan.gates.len(),
-            loaded.graph.len()
+            count(loaded.plan.parents.len(), "parent"),
+            count(loaded.plan.candidates.len(), "candidate"),
+            count(loaded.plan.suites.len(), "suite"),
+            count(loaded.plan.gates.len(), "gate"),
+            count(loaded.graph.len(), "stage")
         )?;
     }
     Ok(Exit::Complete)

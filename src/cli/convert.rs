@@ -16,7 +16,7 @@ use crate::disk::fresh::{self, Durability, Judge};
 use crate::disk::{DiskError, IoContext};
 use crate::model::adapter::package::{FAMILIES, LOW_RANK};
 use crate::model::adapter::{self, peft};
-use crate::model::gguf::chat::TEMPLATE;
+use crate::model::gguf::chat::{self, TEMPLATE};
 use crate::model::gguf::generation;
 use crate::model::huggingface::folder::GENERATION;
 use crate::model::huggingface::{CONFIG, HfConfig, TOKENIZER};
@@ -128,7 +128,9 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     if let Some(shortened) = shortened(&opened.package, target) {
         terminal.warn(&shortened)?;
     }
-    for told in [left_behind, silenced].into_iter().filter_map(|told| told(&opened.package, target, command))
+    for told in [left_behind, silenced, untemplated]
+        .into_iter()
+        .filter_map(|told| told(&opened.package, target, command))
     {
         terminal.warn(&told)?;
     }
@@ -202,6 +204,17 @@ fn silenced(package: &Package, target: Target, command: &Convert) -> Option<Stri
     let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     let (format, keys) = (target.name(), keys.join(", "));
     (!keys.is_empty()).then(|| format!("{GENERATION} says {keys}, for which {format} has no words: left out"))
+}
+
+/// That a model's chat templates do not go along to a format without words for them. With another tokenizer they stay
+/// behind anyhow, and that is told.
+fn untemplated(package: &Package, target: Target, command: &Convert) -> Option<String> {
+    let is_wordless = matches!(target, Target::Slm1 | Target::Trained) && command.tokenizer.is_none();
+    let templates = if is_wordless { chat::count(package) } else { 0 };
+    (templates > 0).then(|| {
+        let templates = count(templates, "chat template");
+        format!("the model has {templates}, for which {} has no words: left out", target.name())
+    })
 }
 
 /// Nothing that is read for it is replaced.

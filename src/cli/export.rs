@@ -8,6 +8,7 @@ use super::attest::find_candidate;
 use super::context::{Loaded, Terminal, in_order, load};
 use super::exit::Exit;
 use crate::base::shell;
+use crate::base::wording::count;
 use crate::dossier;
 use crate::engine::preview::preview;
 use crate::model::overwrite;
@@ -37,13 +38,13 @@ pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow:
     let exported = dossier::export(graph, store, &results, candidate, out, command.force)?;
     let signed = match exported.signed {
         0 => "nothing is signed".to_owned(),
-        n => format!("{n} signed statements"),
+        n => count(n as usize, "signed statement"),
     };
     writeln!(
         terminal.out(),
-        "{}: {} files, {} bytes of model, {signed}\nCheck it with: studbook verify {}",
+        "{}: {}, {} bytes of model, {signed}\nCheck it with: studbook verify {}",
         out.display(),
-        exported.files,
+        count(exported.files as usize, "file"),
         exported.model_bytes,
         shell::path(out)
     )?;

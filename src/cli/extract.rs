@@ -96,7 +96,7 @@ pub(super) fn run(command: &Extract, terminal: &Terminal) -> anyhow::Result<Exit
         (Some(adapter), None) => keep(&base, adapter, selection, &mut file),
         (None, Some(form)) => {
             let model = open_model(&command.model)?.package;
-            let view = in_names_of(&base, &model).transpose()?;
+            let view = in_names_of(&base, &model).transpose()?.map(|view| view.beside(&base.weights));
             let tensors = view.as_ref().map_or(&model.weights as &dyn Tensors, |view| view);
             extract(&base, Changed::Model(&model, tensors), form, selection, &mut file, &*cancelled)
         }
@@ -176,7 +176,7 @@ fn print(output: &Output, terminal: &Terminal) -> std::io::Result<()> {
     if !left_out.is_empty() {
         write!(out, "\n{}\n", left_out_table(left_out).render())?;
     }
-    write!(out, "{adapter}: {} deltas, {bytes} bytes", deltas.len())?;
+    write!(out, "{adapter}: {}, {bytes} bytes", count(deltas.len(), "delta"))?;
     if !left_out.is_empty() {
         let share =
             format!("{:.2}% of the whole difference (squared L2)", share(made_energy(deltas), left_out));

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use super::model::Given;
+use crate::base::wording::count;
 use crate::convert::{RunError, checkpoint};
 use crate::disk::small::read_small;
 use crate::model::context::bounded_by;
 use crate::model::huggingface::folder::MAX_COMPANION;
+use crate::model::huggingface::ids::Ids;
 use crate::model::tokenizer::HfTokenizer;
 use crate::model::{Tokenizer, Unrunnable};
 use crate::operator::Tensors;
@@ -50,7 +52,9 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
     given.doubt().iter().try_for_each(|doubt| terminal.warn(doubt))?;
     let mut package = given.opened.package.clone();
     if let Some(path) = &command.tokenizer {
-        package.tokenizer = Ok(tokenizer(path)?);
+        // What ends its answers are the model's own words, whoever turns them into text.
+        let ids = Ids::of_package(&package)?;
+        package.tokenizer = Ok(ids.on(tokenizer(path)?)?);
     }
     let adapted = given.adapted()?;
     let adapted = adapted.as_ref().map(|adapted| adapted as &dyn Tensors);
@@ -104,7 +108,7 @@ pub(super) fn run(command: &Generate, terminal: &Terminal) -> anyhow::Result<Exi
             StopReason::OutputLimit => "the output limit is reached",
             StopReason::Cancelled => "stopped",
         };
-        writeln!(terminal.err(), "{} tokens: {why}", generation.tokens.len())?;
+        writeln!(terminal.err(), "{}: {why}", count(generation.tokens.len(), "token"))?;
     }
     Ok(Exit::Complete)
 }

@@ -19,7 +19,7 @@ use crate::disk::{IoContext, atomic};
 use crate::evaluate::exact_match::ExactMatch;
 use crate::evaluate::{Evaluator, Measure};
 use crate::model::Package;
-use crate::model::context::contexts_differ;
+use crate::model::networks::networks_differ;
 use crate::plan::{self, Findings, parse};
 use crate::store::Store;
 
@@ -138,7 +138,7 @@ fn each_once(parents: &[PathBuf]) -> Result<(), UsageError> {
 }
 
 /// The model that children are like, the base or the first parent, once all can be run and children of them
-/// be made: of models that see differently far there are none.
+/// be made: of models of other networks there are none.
 fn alike<'m>(models: impl Iterator<Item = &'m PathBuf>) -> anyhow::Result<Package> {
     let mut like: Option<(&PathBuf, Package)> = None;
     for path in models {
@@ -148,9 +148,11 @@ fn alike<'m>(models: impl Iterator<Item = &'m PathBuf>) -> anyhow::Result<Packag
             continue;
         };
         let named = |path: &PathBuf| path.display().to_string();
-        if let Some(why) = contexts_differ((&named(first), like), (&named(path), &package)) {
-            let hint = "name models of one context; `studbook merge` makes a model of others, with the context of \
-                        its base";
+        let differ = networks_differ((&named(first), like), (&named(path), &package), false);
+        if !differ.is_empty() {
+            let why = differ.join("; ");
+            let hint = "name models of one network and one context; `studbook merge` makes a model of those that \
+                        differ in constants only, with the constants of its base";
             return Err(UsageError::new(format!("a plan of these makes no children: {why}"))
                 .hint(hint)
                 .into());

@@ -7,10 +7,8 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::context::Terminal;
-use super::exit::{Exit, UsageError};
+use super::exit::Exit;
 use crate::base::digest::{Digest, Sha256};
-use crate::base::shell;
-use crate::model::adapter::peft;
 use crate::model::identity::Identity;
 use crate::model::{ModelConfig, slm1, validate_values};
 use crate::report::table::Table;
@@ -50,17 +48,6 @@ struct TensorRow {
 pub(super) fn run(command: &Inspect, terminal: &Terminal) -> anyhow::Result<Exit> {
     if super::adapter::inspect(&command.model, command.format, terminal)? {
         return Ok(Exit::Complete);
-    }
-    if peft::is_one(&command.model) {
-        let folder = command.model.display();
-        return Err(UsageError::new(format!(
-            "{folder} is a PEFT adapter, which does not say what it is for"
-        ))
-        .hint(format!(
-            "`studbook extract BASE {} OUT.sbl` makes a package of it that does",
-            shell::path(&command.model)
-        ))
-        .into());
     }
     let package = crate::model::open_package(&command.model)?;
     if package.package.weights.format() != slm1::NAME {

@@ -13,6 +13,7 @@ use super::args::{Args, Format};
 use super::context::{Terminal, custody, existing_store, in_order, now, store_path};
 use super::exit::{Exit, UsageError};
 use crate::base::digest::Sha256;
+use crate::base::wording::count;
 use crate::disk::atomic;
 use crate::ledger::{CheckReport, Head, Leaf, Ledger, Proof, Trust, proof};
 use crate::model::overwrite;
@@ -172,8 +173,9 @@ fn check(args: &Args, command: &LedgerCheck, terminal: &Terminal) -> anyhow::Res
         }))?,
         Format::Text => writeln!(
             terminal.out(),
-            "{} entries hold; {}; {}",
-            report.head.size,
+            "{} {}; {}; {}",
+            count(report.head.size as usize, "entry"),
+            if report.head.size == 1 { "holds" } else { "hold" },
             trust(&report),
             signed(&report)
         )?,
@@ -244,11 +246,11 @@ fn check_proof(args: &Args, command: &LedgerCheck, path: &Path, terminal: &Termi
             let by = if keys.is_empty() { "an unchecked" } else { "the signed" };
             writeln!(
                 terminal.out(),
-                "entry {} ({}) is in {by} log {} of {} entries; {asked}",
+                "entry {} ({}) is in {by} log {} of {}; {asked}",
                 leaf.index,
                 leaf.kind.word(),
                 head.origin,
-                head.size
+                count(head.size as usize, "entry")
             )?;
         }
     }

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use super::args::size;
 use super::context::{Terminal, interruption, warn_of_missing_code};
 use super::exit::Exit;
+use crate::base::wording::count;
 use crate::mergekit::filters::UnmatchedFilter;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
 use crate::mergekit::networks::OtherConstant;
-use crate::mergekit::receipt::Receipt;
+use crate::mergekit::receipt::{AddedTokens, Receipt};
 use crate::model::huggingface::CONFIG;
 use crate::operator::OperatorError;
 
@@ -55,7 +56,7 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
         Err(MergeError::Config(findings)) => {
             writeln!(terminal.err(), "{}", findings.render(terminal.colour()))?;
             let (path, errors) = (findings.path.display(), findings.errors());
-            writeln!(terminal.err(), "{path} has {}", crate::base::wording::count(errors, "error"))?;
+            writeln!(terminal.err(), "{path} has {}", count(errors, "error"))?;
             return Ok(Exit::Usage);
         }
         Err(other) => return Err(other.into()),
@@ -73,11 +74,11 @@ pub(super) fn run(command: &Merge, terminal: &Terminal) -> anyhow::Result<Exit> 
     };
     writeln!(
         terminal.out(),
-        "{}: {} by {}, {} tensors, {bytes} bytes\nreceipt: {place}",
+        "{}: {} by {}, {}, {bytes} bytes\nreceipt: {place}",
         command.out.display(),
         receipt.method,
         receipt.operator,
-        receipt.application.tensors.len(),
+        count(receipt.application.tensors.len(), "tensor"),
     )?;
     Ok(Exit::Complete)
 }
@@ -94,6 +95,13 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
             "no tensor's name contains `{filter}`, so that filter of `{parameter}` changes nothing"
         ))?;
     }
+    if let Some(AddedTokens { count: all, first }) = &receipt.added_tokens {
+        let named: Vec<String> = first.iter().map(|token| format!("{token:?}")).collect();
+        let more =
+            if *all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
+        let (tokens, named) = (count(*all, "token"), named.join(", "));
+        writeln!(terminal.err(), "added to the tokenizer: {tokens}, {named}{more}")?;
+    }
     receipt.told.doubts.iter().try_for_each(|doubt| terminal.warn(doubt))?;
     if let [model, others @ ..] = &receipt.told.chat_template[..] {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
@@ -105,7 +113,7 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
         match names.first() {
             None => Ok(()),
             Some(first) => {
-                let buffers = crate::base::wording::count(names.len(), "buffer");
+                let buffers = count(names.len(), "buffer");
                 writeln!(terminal.err(), "{fate}: {buffers}, such as {first}; the receipt lists them")
             }
         }

@@ -9,6 +9,7 @@ use super::context::Terminal;
 use super::exit::{Exit, UsageError};
 use crate::base::nearest::nearest;
 use crate::base::number::number;
+use crate::mergekit::method;
 use crate::operator::parameter::Kind;
 use crate::operator::{OPERATORS, Operator, Parameter, Value, find};
 use crate::report::table::Table;
@@ -42,6 +43,9 @@ pub(super) fn run(command: &Operators, terminal: &Terminal) -> anyhow::Result<Ex
 fn known(name: &str) -> Result<&'static dyn Operator, UsageError> {
     find(name).ok_or_else(|| {
         let error = UsageError::new(format!("no operator is called `{name}`"));
+        if let Some(hint) = method::as_here(name) {
+            return error.hint(hint);
+        }
         match nearest(name, OPERATORS.iter().map(|operator| operator.name())) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("`studbook operators` lists them"),

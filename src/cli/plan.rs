@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::args::{Args, Format, Planned};
 use super::context::{Terminal, load};
 use super::exit::Exit;
+use crate::base::wording::count;
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::preview::{Outlook, StageOutlook, preview};
 use crate::report::table::Table;
@@ -41,8 +42,8 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     let depend = preview.count(|outlook| matches!(outlook, Outlook::Depends { .. }));
     writeln!(
         out,
-        "\n{cycle}: {} stages, {cached} cached, {run} would run, {depend} depend on those",
-        loaded.graph.len()
+        "\n{cycle}: {}, {cached} cached, {run} would run, {depend} depend on those",
+        count(loaded.graph.len(), "stage")
     )?;
     print_gates(&mut out, &gates)?;
     Ok(Exit::Complete)

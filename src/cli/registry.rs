@@ -11,6 +11,7 @@ use super::context::{Loaded, Terminal, interruption, load, now};
 use super::exit::{Exit, UsageError};
 use super::run::Run;
 use crate::base::name::Name;
+use crate::base::wording::count;
 use crate::disk::IoContext;
 use crate::engine::preview::preview;
 use crate::ledger;
@@ -80,8 +81,8 @@ fn build(args: &Args, of: &RegistryOf, terminal: &Terminal) -> anyhow::Result<Ex
         None => &folder,
     };
     let mut out = terminal.out();
-    let count = checked.selector.entries.len();
-    writeln!(out, "registry: {count} models, {} bytes, {}", checked.model_bytes, place.display())?;
+    let models = count(checked.selector.entries.len(), "model");
+    writeln!(out, "registry: {models}, {} bytes, {}", checked.model_bytes, place.display())?;
     for (name, why) in left_out(&loaded)? {
         writeln!(out, "left out: {name}, {why}")?;
     }
@@ -202,7 +203,8 @@ fn serve(args: &Args, command: &RegistryServe, terminal: &Terminal) -> anyhow::R
     let content = Folder::of_registry(&folder)?;
     let serving = Serving::start(Arc::new(content), command.port)?;
     let mut out = terminal.out();
-    writeln!(out, "{} models at {} until Ctrl-C", checked.selector.entries.len(), serving.url())?;
+    let models = count(checked.selector.entries.len(), "model");
+    writeln!(out, "{models} at {} until Ctrl-C", serving.url())?;
     out.flush()?;
     serving.wait(&*stop);
     Ok(Exit::Complete)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::context::Terminal;
+use crate::base::wording::count;
 use crate::engine::execute::Progress;
 use crate::engine::failure::Failure;
 use crate::engine::graph::{StageGraph, StageIndex};
@@ -122,7 +123,7 @@ fn is_due(quiet: bool, silent: Duration) -> bool {
 /// How far a stage is, as a line under those of stages that ended.
 fn how_far(terminal: &Terminal, width: usize, id: &str, done: u64, of: u64) -> String {
     let mark = terminal.paint(&format!("{:>6}", "at"), Terminal::DIM);
-    format!("{mark} {:>7}  {id:<width$}  {done} of {of} cases", "")
+    format!("{mark} {:>7}  {id:<width$}  {done} of {}", "", count(of as usize, "case"))
 }
 
 /// The beginning of a text, on one line.

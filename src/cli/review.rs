@@ -6,6 +6,7 @@ use super::args::{Args, Format, Planned};
 use super::context::{Terminal, load};
 use super::exit::{Exit, UsageError};
 use crate::base::name::Name;
+use crate::base::wording::count;
 use crate::engine::preview::preview;
 use crate::engine::retired::{self, retired};
 use crate::record;
@@ -79,10 +80,7 @@ fn differences(significance: &Significance) -> String {
     if !objectives.is_empty() {
         text += &format!(
             "\n* is more than chance: p <= {LEVEL} after Holm over {}\n",
-            match significance.family {
-                1 => "1 test".to_owned(),
-                tests => format!("{tests} tests"),
-            }
+            count(significance.family as usize, "test")
         );
     }
     text

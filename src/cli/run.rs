@@ -11,6 +11,7 @@ use super::context::{Loaded, Terminal, load_to_work, now};
 use super::exit::Exit;
 use super::plan::print_gates;
 use super::reporter::Reporter;
+use crate::base::wording::count;
 use crate::engine::execute::{Options, Report, Stopped, execute};
 use crate::engine::failure::Fault;
 use crate::engine::gates::{PendingGate, pending};
@@ -143,8 +144,8 @@ fn text(ended: &Ended<'_>, took: Duration, terminal: &Terminal) -> anyhow::Resul
     let cycle = &loaded.plan.cycle.name;
     writeln!(
         out,
-        "{cycle}: {} stages, {} executed, {} cached, {} failed, {:.2} s",
-        loaded.graph.len(),
+        "{cycle}: {}, {} executed, {} cached, {} failed, {:.2} s",
+        count(loaded.graph.len(), "stage"),
         report.executed,
         report.cached,
         report.failures.len(),

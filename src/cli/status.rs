@@ -9,6 +9,7 @@ use super::context::{Terminal, load};
 use super::exit::Exit;
 use super::plan::print_gates;
 use super::run::{candidate_table, other_plans, print_others};
+use crate::base::wording::count;
 use crate::engine::gates::{PendingGate, pending};
 use crate::engine::outcome::{CandidateOutcome, outcomes};
 use crate::engine::preview::{Outlook, preview};
@@ -97,7 +98,7 @@ pub(super) fn run(args: &Args, command: &Planned, terminal: &Terminal) -> anyhow
     }
     let mut out = terminal.out();
     let waiting = if waits == 0 { String::new() } else { format!(", {waits} wait for evidence") };
-    writeln!(out, "{cycle}: {done} of {} stages are done{waiting}\n", loaded.graph.len())?;
+    writeln!(out, "{cycle}: {done} of {} are done{waiting}\n", count(loaded.graph.len(), "stage"))?;
     let mut table = Table::new(&["kind", "done", "waits", "of"]);
     for row in &kinds {
         let waits = if row.waits == 0 { String::new() } else { row.waits.to_string() };

@@ -6,8 +6,8 @@
 //!
 //! Values are widened exactly and rounded once to the encoding of the new file. Between Hugging Face
 //! and the others the rows of query and key matrices are reordered ([`crate::model::naming`]), so the
-//! network computes the same; so do gains that folders hold less one. What one format cannot say (a tokenizer, an attention bias) is refused
-//! by name: nothing is dropped on the way.
+//! network computes the same; so do gains that folders hold less one. What one format cannot say (a tokenizer, an
+//! attention bias) is refused by name: nothing is dropped on the way.
 //!
 //! * [`task`]: what a conversion needs to know; names, rows, encodings.
 //! * [`rows`]: a tensor with its rows in another order.

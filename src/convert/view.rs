@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use super::shifted::Unshifted;
 use super::task::{ConvertError, Move, Task};
 use crate::model::Package;
 use crate::model::naming::Naming;
@@ -17,6 +18,8 @@ pub struct View<'a> {
     /// Only ever asked, never walked.
     by_name: HashMap<String, usize>,
     tokens: Option<Tokens<'a>>,
+    /// The model whose gains are taken where both compute with the same.
+    beside: Option<&'a dyn Tensors>,
 }
 
 /// The rows of a parent that has another vocabulary than the child.
@@ -63,12 +66,19 @@ impl<'a> View<'a> {
     ) -> Result<Self, ConvertError> {
         let moves = Task::named(package, naming, format)?.moves;
         let by_name = moves.iter().enumerate().map(|(i, step)| (step.to.clone(), i)).collect();
-        Ok(Self { tensors, moves, by_name, tokens: None })
+        Ok(Self { tensors, moves, by_name, tokens: None, beside: None })
     }
 
     /// What the tensor that the child calls `name` is called in the model.
     pub fn name_there(&self, name: &str) -> Option<&str> {
         self.step(name).map(|step| step.from.as_str())
+    }
+
+    /// To be held against `base`, in whose names it is read: gains that lie less one there have more bits than those
+    /// that are computed with, and where the latter are the same they are the base's.
+    #[must_use]
+    pub fn beside(self, base: &'a dyn Tensors) -> Self {
+        Self { beside: Some(base), ..self }
     }
 
     /// With an output matrix: where there is none, the embedding matrix, which is what a model without
@@ -117,6 +127,9 @@ impl Tensors for View<'_> {
     fn source(&self, name: &str) -> Option<Box<dyn Source + '_>> {
         let step = self.step(name)?;
         let own = step.source(self.tensors)?;
+        if let Some(base) = self.beside.filter(|_| step.shift < 0).and_then(|base| base.source(name)) {
+            return Some(Box::new(Unshifted { own, base, by: f32::from(-step.shift) }));
+        }
         let tokens = self.tokens.as_ref().filter(|tokens| tokens.matrices.iter().any(|m| m == name));
         let Some(tokens) = tokens else { return Some(own) };
         let others = tokens.others.iter().map(|other| other.source(name)).collect::<Option<Vec<_>>>()?;

@@ -25,6 +25,7 @@ use super::resolve::Resolver;
 use super::retired::{self, retired};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::name::Name;
+use crate::base::wording::count;
 use crate::ledger::{EntryKind, Leaf, LedgerError, Trust};
 use crate::record::{self, registry::RegistryRelease};
 use crate::registry::tuf::{Published, publish::METADATA};
@@ -169,7 +170,7 @@ fn check_ledger(store: &Store) -> Checked {
             Trust::FirstUse => "nothing was remembered to compare with: trust on first use",
         };
         let dates = report.told_backdated().map_or_else(String::new, |told| format!("; {told}"));
-        Ok(format!("{} entries, one tree, {trust}{dates}", report.head.size))
+        Ok(format!("{}, one tree, {trust}{dates}", count(report.head.size as usize, "entry")))
     };
     match checked() {
         Ok(finding) => Checked { what, ok: true, finding },
@@ -226,12 +227,12 @@ fn check_registry(store: &Store, cycle: &Name, now: &str) -> Checked {
         registry::tuf::check_release(published.as_ref(), cycle, &leaves)?;
         check_releases(store, cycle, published.as_ref(), &leaves)?;
         registry::nothing_else(&folder, &found.selector, published.as_ref())?;
-        let entries = found.selector.entries.len();
+        let entries = count(found.selector.entries.len(), "entry");
         let signed = match published {
             Some(published) => format!("metadata version {} until {}", published.version, published.expires),
             None => "no signed metadata".to_owned(),
         };
-        Ok(format!("{entries} entries, every file as bound, every admission in the ledger; {signed}"))
+        Ok(format!("{entries}, every file as bound, every admission in the ledger; {signed}"))
     };
     match checked() {
         Ok(finding) => Checked { what, ok: true, finding },

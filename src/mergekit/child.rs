@@ -221,6 +221,7 @@ impl Child<'_> {
             constants: &self.constants,
             speaker: self.speaker.as_deref(),
             template: self.template.as_ref(),
+            added_tokens: self.tokenizer.as_ref().map(|grown| grown.tokens.as_slice()),
         };
         done.receipt(text, self.config, self.options, application, outputs)
     }

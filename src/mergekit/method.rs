@@ -3,6 +3,8 @@
 //! A line of [`METHODS`] is a method that is here: the operator by its name, how the base takes part,
 //! how many models, the parameters with the field's own defaults, and what the method fixes.
 
+use crate::operator::{Value, find};
+
 /// A merge method.
 #[derive(Debug)]
 pub struct Method {
@@ -226,3 +228,39 @@ pub static METHODS: &[Method] = &[
         NONE,
     ),
 ];
+
+/// For whoever looks for a method of the field by its name: which operator it is, and with what.
+pub fn as_here(name: &str) -> Option<String> {
+    let asked = name.to_ascii_lowercase().replace('-', "_");
+    let method = METHODS.iter().find(|method| method.name == asked)?;
+    let operator = find(method.operator)?;
+    let is_usual = |(name, word): &&(&str, &str)| {
+        let parameter = operator.parameters().iter().find(|parameter| parameter.name == *name);
+        let usual = parameter.and_then(|parameter| parameter.default(1));
+        usual.is_some_and(|usual| matches!(usual, Value::Choice(usual) if usual == *word))
+    };
+    let fixed = method.fixed.iter().filter(|fixed| !is_usual(fixed));
+    let fixed: Vec<String> = fixed.map(|(name, word)| format!("`{name} = {word:?}`")).collect();
+    let with = if fixed.is_empty() { String::new() } else { format!(" with {}", fixed.join(", ")) };
+    Some(format!("mergekit's `{}` is `{}`{with} here", method.name, method.operator))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_an_operator_here() {
+        for method in METHODS {
+            let told = as_here(method.name).unwrap();
+            assert!(told.starts_with(&format!("mergekit's `{}` is `", method.name)), "{told}");
+        }
+        assert_eq!(as_here("TIES").unwrap(), "mergekit's `ties` is `sign_merge` here");
+        assert_eq!(
+            as_here("dare-ties").unwrap(),
+            "mergekit's `dare_ties` is `dare` with `elect = \"sum\"` here"
+        );
+        assert_eq!(as_here("dare_linear").unwrap(), "mergekit's `dare_linear` is `dare` here");
+        assert_eq!(as_here("moe"), None);
+    }
+}

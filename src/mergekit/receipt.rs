@@ -23,7 +23,7 @@ use crate::model::buffer::{self, Buffer, BufferReceipt};
 use crate::model::huggingface::{SHARD, Written};
 use crate::operator::{Application, Parameters, TensorInputs};
 
-const SCHEMA: &str = "studbook/merge-receipt/3";
+const SCHEMA: &str = "studbook/merge-receipt/4";
 
 /// What was done, and how to do it again.
 #[derive(Debug, Serialize)]
@@ -42,6 +42,9 @@ pub struct Receipt {
     pub seed: String,
     /// Whether rows were taken as they lie, whatever tokens they are of.
     pub rows_by_number: bool,
+    /// Tokens of the others behind those of the model whom the child is like, in a union that has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added_tokens: Option<AddedTokens>,
     /// The models, in the order of the names the configuration gives them.
     pub inputs: Vec<Input>,
     /// Constants of the models' networks that are others in the child's.
@@ -73,6 +76,24 @@ pub struct Receipt {
     /// What whoever typed it is told.
     #[serde(skip)]
     pub told: Told,
+}
+
+/// Tokens that a child's tokenizer was added.
+#[derive(Debug, Serialize)]
+pub struct AddedTokens {
+    /// How many.
+    pub count: usize,
+    /// The first of them, by their ids.
+    pub first: Vec<String>,
+}
+
+/// How many of them are named.
+const NAMED: usize = 8;
+
+impl AddedTokens {
+    fn of(tokens: &[String]) -> Self {
+        Self { count: tokens.len(), first: tokens.iter().take(NAMED).cloned().collect() }
+    }
 }
 
 /// What became otherwise than somebody may think, the models called as the configuration calls them.
@@ -135,6 +156,7 @@ pub(super) struct Done<'a> {
     pub(super) constants: &'a [OtherConstant],
     pub(super) speaker: Option<&'a str>,
     pub(super) template: Option<&'a Chosen>,
+    pub(super) added_tokens: Option<&'a [String]>,
 }
 
 impl Done<'_> {
@@ -158,6 +180,7 @@ impl Done<'_> {
             operator: format!("{} {}", operator.name(), operator.version()),
             seed: options.seed.clone(),
             rows_by_number: options.rows_by_number,
+            added_tokens: self.added_tokens.map(AddedTokens::of),
             inputs: self
                 .models
                 .iter()

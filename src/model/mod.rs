@@ -16,7 +16,7 @@
 //! * `listing`: the files of a model that is several; `opened`: a model and the maps it lies in.
 //! * [`adapter`]: what is added to a model's weights, kept apart from it.
 //! * [`identity`]: what must agree before two models can be mixed; `arithmetic`: what two networks compute
-//!   differently; `context`: what bounds how far a model sees.
+//!   differently; `networks`: what of that keeps a plan from mixing them; `context`: what bounds how far a model sees.
 //! * `overwrite`: that no model takes the place of what it is made from; `replaceable`: which folders are
 //!   models and nothing else.
 //! * `source`: the manifest beside a model that says where it comes from.
@@ -38,6 +38,8 @@ pub mod licence;
 #[cfg(feature = "engine")]
 pub mod listing;
 pub mod naming;
+#[cfg(feature = "engine")]
+pub mod networks;
 pub mod norms;
 #[cfg(feature = "engine")]
 pub mod opened;

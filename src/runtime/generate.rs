@@ -295,6 +295,13 @@ impl Answer {
             if self.text.len() + rest.len() <= MAX_OUTPUT_BYTES {
                 self.text.push_str(&rest);
             }
+            // Bytes that came late may be no text with those before them.
+            #[cfg(feature = "engine")]
+            if let Ok(Some(text)) = self.tokenizer.text_of_runs(&self.tokens)
+                && text.len() <= MAX_OUTPUT_BYTES
+            {
+                self.text = text;
+            }
         }
         Generation { tokens: self.tokens, text: self.text, stop_reason }
     }
@@ -438,5 +445,32 @@ mod tests {
         assert_eq!(answers[3].as_ref().unwrap().stop_reason, StopReason::ContextEnd);
         let none = quiet(&model, "abc", &GenerateOptions::greedy(0));
         assert_eq!((none.tokens, none.stop_reason), (vec![], StopReason::MaxTokens));
+    }
+
+    /// A byte that is no text makes none of those before it, which were shown as they came: the answer has neither.
+    #[cfg(feature = "engine")]
+    #[test]
+    fn the_text_of_an_answer_is_that_of_all_its_ids() {
+        let file = include_bytes!("../../tests/fixtures/tokenizers/gemma3.json");
+        let tokenizer = crate::model::tokenizer::HfTokenizer::from_json(file).unwrap();
+        let config = crate::model::ModelConfig { vocab_size: 420, max_context: 64, ..fixture::config() };
+        let mut checkpoint = fixture::model(&config, DType::F32).checkpoint().clone();
+        checkpoint.tokenizer = Tokenizer::HuggingFace(tokenizer.into());
+        let model = Model::new(checkpoint.into()).unwrap();
+        let mut late = 0;
+        for seed in 0..20 {
+            let sampling = Sampling { temperature: 50.0, top_k: 420, top_p: 1.0, seed };
+            let options = GenerateOptions { sampling, ..GenerateOptions::greedy(40) };
+            let mut shown = String::new();
+            let answer = generate(&model, "the", &options, &mut |_, text| {
+                shown += text;
+                ControlFlow::Continue(())
+            });
+            let answer = answer.unwrap();
+            let tokenizer = &model.checkpoint().tokenizer;
+            assert_eq!(tokenizer.text_of_runs(&answer.tokens).unwrap().unwrap(), answer.text);
+            late += usize::from(!answer.text.starts_with(&shown));
+        }
+        assert!(late > 0);
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::context::of;
 use super::{Context, Kind, Made, Stage, StageError};
 use crate::base::name::Name;
+use crate::base::wording::count;
 use crate::convert::child::names_fit;
 use crate::convert::{Child, Form, laid_out, one_layer};
 use crate::model::Package;
@@ -56,7 +57,7 @@ impl Stage for CompatStage {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Made, StageError> {
@@ -105,7 +106,8 @@ impl Stage for CompatStage {
             compatible,
         };
         if compatible {
-            let summary = format!("{} models fit", report.parents.len());
+            let fit = if report.parents.len() == 1 { "fits" } else { "fit" };
+            let summary = format!("{} {fit}", count(report.parents.len(), "model"));
             context.made(&report, Verdict::Pass, summary)
         } else {
             let summary = reasons.join("; ");

@@ -65,7 +65,7 @@ impl Stage for SourceStage {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn weight(&self) -> Weight {

@@ -429,7 +429,7 @@ fn a_peft_folder_becomes_a_package() {
         )
     };
     space.write("lora/adapter_config.json", settings("").as_bytes());
-    extract(&space, &["lora", "x.sbl"]).exits(0).says("layers.0.w1.weight").says("x.sbl: 1 deltas");
+    extract(&space, &["lora", "x.sbl"]).exits(0).says("layers.0.w1.weight").says("x.sbl: 1 delta,");
 
     space.write("plan.toml", PLAN.replace("x.sbd", "x.sbl").as_bytes());
     space.studbook(&["run", "plan.toml"]).exits(0);
@@ -547,7 +547,7 @@ fn what_a_lora_cannot_say_is_left_out_on_request_and_told() {
     let low_rank = ["tuned.slm", "x.sbl", "--force", "--as", "low-rank", "--rank", "1"];
     let with = |more: &[&str]| extract(&space, &[&low_rank[..], more].concat());
     let said =
-        with(&["--linear-only"]).exits(0).says("x.sbl: 1 deltas").says("2 tensors that differ left out");
+        with(&["--linear-only"]).exits(0).says("x.sbl: 1 delta,").says("2 tensors that differ left out");
     said.says("norm.weight").says("of the whole difference (squared L2)");
     let json = with(&["--linear-only", "--format", "json"]).exits(0).json();
     let left_out = json["left_out"].as_array().unwrap();
@@ -565,7 +565,7 @@ fn what_a_lora_cannot_say_is_left_out_on_request_and_told() {
     convert("wide").exits(0);
 
     // By name: tensors of the base.
-    with(&["--skip", "tok_*", "--skip", "norm.weight"]).exits(0).says("x.sbl: 1 deltas");
+    with(&["--skip", "tok_*", "--skip", "norm.weight"]).exits(0).says("x.sbl: 1 delta,");
     convert("skipped").exits(0);
     with(&["--only", "layers.*", "--only", "norm.*"])
         .exits(0)
@@ -585,7 +585,7 @@ fn what_a_lora_cannot_say_is_left_out_on_request_and_told() {
     refused.complains("no tensor of base.slm is called `model.norm.weight`");
     // Of an adapter, as it is kept.
     let kept = |more: &[&str]| extract(&space, &[&["lora", "kept.sbl", "--force"], more].concat());
-    kept(&["--only", "layers.*"]).exits(0).says("kept.sbl: 1 deltas");
+    kept(&["--only", "layers.*"]).exits(0).says("kept.sbl: 1 delta,");
     kept(&["--skip", "layers.*"]).exits(2).complains("is left out, which is all that differs");
 }
 
@@ -611,7 +611,7 @@ fn an_adapter_for_a_network_that_is_not_known_becomes_a_peft_folder() {
         space.studbook(&[&given[..], more].concat()).exits(0)
     };
     let convert = |out: &str| space.studbook(&["convert", "x.sbl", out, "--base", "base"]);
-    extract(&["--linear-only"]).says("x.sbl: 1 deltas").says("transformer.wte.weight");
+    extract(&["--linear-only"]).says("x.sbl: 1 delta,").says("transformer.wte.weight");
     convert("lora").exits(0).says("lora: a PEFT LoRA of 1 module");
     let settings: serde_json::Value = serde_json::from_str(&space.read("lora/adapter_config.json")).unwrap();
     assert_eq!(settings["target_modules"], serde_json::json!(["transformer.h.0.mlp.fc_in"]));

@@ -207,6 +207,15 @@ fn a_downloaded_folder_and_a_gguf_file_are_run_and_shown() {
     assert_eq!(generate(&["qwen", "--tokenizer", "a/tokenizer.json"]).exits(0).out, text);
     std::fs::copy(space.path("a/tokenizer.json"), space.path("qwen/tokenizer.json")).unwrap();
     assert_eq!(generate(&["qwen"]).exits(0).out, text);
+    // What ends its answers is the model's own, whose tokenizer it is that makes text of them.
+    let every: Vec<u32> = (0..260).collect();
+    space.write("qwen/generation_config.json", format!("{{\"eos_token_id\": {every:?}}}").as_bytes());
+    for extra in
+        [&["qwen"][..], &["qwen", "--tokenizer", "a.slm"], &["qwen", "--tokenizer", "a/tokenizer.json"]]
+    {
+        generate(extra).exits(0).complains("tokens: the model ended");
+    }
+    std::fs::remove_file(space.path("qwen/generation_config.json")).unwrap();
     let json = space.studbook(&["inspect", "qwen", "--format", "json"]).exits(0).json();
     assert_eq!((&json["runs"], &json["config"]["variant"]["qkv_bias"]), (&"yes".into(), &true.into()));
     space.studbook(&["convert", "qwen", "q.slm"]).exits(2).complains("bias is on queries");

@@ -28,7 +28,7 @@ fn init_finds_the_models_beside_the_plan() {
     }
     assert!(text.lines().filter(|line| line.starts_with('#')).count() >= 4, "it is commented\n{text}");
     let counts = goes_all_the_way(&space, "cycle.toml");
-    assert!(counts.starts_with("cycle.toml: 4 parents, 1 candidates, 0 suites, 1 gates, "), "{counts}");
+    assert!(counts.starts_with("cycle.toml: 4 parents, 1 candidate, 0 suites, 1 gate, "), "{counts}");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn init_takes_parents_base_and_suites_and_writes_paths_relative_to_the_plan() {
     assert!(text.contains("name = \"my-cycle\"") && text.contains("source = \"../one.slm\""), "{text}");
     assert!(text.contains("cases = \"../suite.jsonl\"") && text.contains("role = \"base\""), "{text}");
     let counts = goes_all_the_way(&space, "plans/my cycle.toml");
-    assert!(counts.contains(": 3 parents, 4 candidates, 1 suites, 2 gates, "), "{counts}");
+    assert!(counts.contains(": 3 parents, 4 candidates, 1 suite, 2 gates, "), "{counts}");
     // The approval is a comment to be uncommented; then it works as well.
     for line in ["[[gate]]", "name = \"release\"", "kind = \"approval\"", "statement = "] {
         space.edit("plans/my cycle.toml", &format!("# {line}"), line);
@@ -74,7 +74,7 @@ fn init_takes_models_of_any_format() {
     space.studbook(&[&["init", "folders.toml", "--base", "base"], &parents[..]].concat()).exits(0);
     assert!(!space.read("folders.toml").contains("\noutput ="));
     let counts = goes_all_the_way(&space, "folders.toml");
-    assert!(counts.contains(": 3 parents, 4 candidates, 1 suites, 2 gates, "), "{counts}");
+    assert!(counts.contains(": 3 parents, 4 candidates, 1 suite, 2 gates, "), "{counts}");
     assert!(space.path(".studbook/runs/folders/04-operator/ties/model.safetensors").exists());
     space.studbook(&["init", "gguf.toml", "--parent", "two.gguf", "--parent", "three.slm"]).exits(0);
     goes_all_the_way(&space, "gguf.toml");
@@ -182,8 +182,6 @@ fn init_knows_what_kind_of_suite_a_file_is() {
     said.exits(2).complains("line 2 of the suite");
 }
 
-/// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
-/// needs escapes: what is written is a plan all the same.
 /// Models that see differently far have no children in a plan: `init` says so, and `check` of a plan that is
 /// written by hand; both say which key of which file bounds them. `run` refuses the candidate.
 #[test]
@@ -199,7 +197,7 @@ fn models_of_other_contexts_are_told_before_a_run() {
     space.edit("two/config.json", "\"hidden_act\"", "\"sliding_window\": 24, \"hidden_act\"");
     let differ = "`one` has a context of 64 tokens (`max_position_embeddings` of config.json), `two` one of 24 \
                   (`sliding_window` of config.json, of 64 positions)";
-    init("new.toml").exits(2).complains(differ).complains("name models of one context");
+    init("new.toml").exits(2).complains(differ).complains("name models of one network and one context");
     assert!(!space.path("new.toml").exists());
     let checked = space.studbook(&["check", "good.toml"]).exits(0);
     checked
@@ -232,6 +230,8 @@ fn models_of_other_contexts_are_told_before_a_run() {
     assert!(checked.err.is_empty(), "{}", checked.err);
 }
 
+/// Two files of one name, a name that the plan itself gives, names without a letter of a name, and text that
+/// needs escapes: what is written is a plan all the same.
 #[test]
 fn init_gives_every_model_and_suite_a_name_of_its_own() {
     let space = Space::new();
@@ -304,7 +304,7 @@ fn check_counts_what_is_declared() {
     let plan = space.studbook(&["plan", "plan.toml", "--format", "json"]).exits(0).json();
     let stages = plan["stages"].as_array().unwrap().len();
     let said = space.studbook(&["check", "plan.toml"]).exits(0);
-    assert_eq!(said.out, format!("plan.toml: 4 parents, 3 candidates, 1 suites, 4 gates, {stages} stages\n"));
+    assert_eq!(said.out, format!("plan.toml: 4 parents, 3 candidates, 1 suite, 4 gates, {stages} stages\n"));
     assert_eq!(space.studbook(&["check", "plan.toml", "--quiet"]).exits(0).out, "");
 }
 

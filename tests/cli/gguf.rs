@@ -138,7 +138,7 @@ fn every_kind_of_network_goes_to_gguf_and_back_with_the_same_logits() {
 }
 
 /// A folder of transformers/ with the byte tokenizer.
-fn folder(space: &Space, name: &str) {
+pub(crate) fn folder(space: &Space, name: &str) {
     let from = fixtures().join("transformers").join(name);
     for file in ["config.json", "model.safetensors"] {
         space.write(&format!("{name}/{file}"), &std::fs::read(from.join(file)).unwrap());
@@ -301,6 +301,16 @@ fn templates_and_names_of_special_tokens_go_along() {
     space.studbook(&["convert", "llama-llama3", "bytes.gguf"]).exits(0);
     space.studbook(&["convert", "bytes.gguf", "bytes", "--to", "hugging-face"]).exits(0);
     assert_eq!(settings("bytes")["chat_template"], "{{ x }}");
+    // What has no words for templates says that it leaves them out.
+    let left = "warning: the model has 1 chat template, for which slm1 has no words: left out";
+    for (name, told) in [("a", false), ("a.gguf", false), ("a", true), ("a.gguf", true)] {
+        if told {
+            space.write("a/chat_template.jinja", b"{{ x }}");
+        }
+        space.studbook(&["convert", "a", "a.gguf", "--force"]).exits(0);
+        let said = space.studbook(&["convert", name, "template.slm", "--force"]).exits(0);
+        assert_eq!(said.err.contains(left), told, "{name}: {}", said.err);
+    }
 }
 
 /// Which ids end an answer and fill up a text, and how answers are drawn, come back; what cannot is told.
@@ -481,7 +491,7 @@ fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
     for pair in [["x.gguf", "gemma3"], ["gemma3", "x.gguf"]] {
         space.studbook(&["diff", pair[0], pair[1], "--exit-code"]).exits(0).says("the same tensors");
     }
-    for name in ["llama-llama3", "qwen3", "olmo2", "qwen2"] {
+    for name in ["gemma3", "llama-llama3", "qwen3", "olmo2", "qwen2"] {
         folder(&space, name);
         space.studbook(&["convert", name, "x.gguf", "--force"]).exits(0);
         for pair in [["x.gguf", name], [name, "x.gguf"]] {
@@ -493,9 +503,9 @@ fn a_file_is_compared_with_a_folder_and_what_they_differ_in_is_kept() {
         space.write(&format!("{name}/model.safetensors"), &bytes);
         for pair in [["x.gguf", name], [name, "x.gguf"]] {
             let said = space.studbook(&["extract", pair[0], pair[1], "d.sbs", "--as", "sparse", "--force"]);
-            said.exits(0).says("d.sbs: 1 deltas");
+            said.exits(0).says("d.sbs: 1 delta,");
             // The package is for the file it was taken from.
-            space.studbook(&["extract", pair[0], "d.sbs", "e.sbs", "--force"]).exits(0).says("1 deltas");
+            space.studbook(&["extract", pair[0], "d.sbs", "e.sbs", "--force"]).exits(0).says("1 delta,");
         }
     }
     // Biases have no place in `.slm`, so the two have no common names.

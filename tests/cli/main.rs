@@ -34,6 +34,7 @@ mod lm_eval;
 mod merge;
 mod mergekit;
 mod misfits;
+mod networks;
 mod operators;
 mod peft;
 mod registry;

@@ -316,8 +316,11 @@ fn a_union_has_the_tokens_of_all_models() {
     space.write("tokens/added_tokens.json", b"{}");
     let more = TWO.replace("tokens_moved", "tokens_more");
     space.write("union.yml", format!("{more}tokenizer_source: union\n").as_bytes());
-    space.studbook(&["merge", "union.yml", "out"]).exits(0);
+    let said = space.studbook(&["merge", "union.yml", "out"]).exits(0);
+    said.complains("added to the tokenizer: 3 tokens, \"x\", \"y\", \"z\"\n");
     let listed = |name: &str| -> serde_json::Value { serde_json::from_str(&space.read(name)).unwrap() };
+    let added_tokens = &listed("out/studbook-receipt.json")["added_tokens"];
+    assert_eq!(*added_tokens, serde_json::json!({ "count": 3, "first": ["x", "y", "z"] }));
     let settings = listed("out/tokenizer_config.json");
     let decoder = settings["added_tokens_decoder"].as_object().unwrap();
     assert_eq!(decoder.keys().collect::<Vec<_>>(), ["12", "13", "14"]);

@@ -47,4 +47,19 @@ fn a_page_has_the_parameters_and_a_mistake_the_nearest_name() {
         .says("elect      \"sum\"    one of sum, count");
     space.studbook(&["operators", "arcee_fusion"]).exits(0).says("base: needed; no parameters\n");
     space.studbook(&["operators", "sign_merg"]).exits(2).complains("did you mean `sign_merge`?");
+    // Who looks for a method of mergekit finds what it is here, in a plan as well.
+    for (method, told) in [
+        ("ties", "mergekit's `ties` is `sign_merge` here"),
+        ("linear", "mergekit's `linear` is `blend` here"),
+        ("task_arithmetic", "mergekit's `task_arithmetic` is `task_delta` here"),
+        (
+            "breadcrumbs_ties",
+            "mergekit's `breadcrumbs_ties` is `sparse_task_delta` with `elect = \"sum\"` here",
+        ),
+    ] {
+        space.studbook(&["operators", method]).exits(2).complains(told);
+        let space = Space::new();
+        space.edit("plan.toml", "operator = \"blend\"", &format!("operator = \"{method}\""));
+        space.studbook(&["check", "plan.toml"]).exits(2).complains(told);
+    }
 }

@@ -340,3 +340,28 @@ kind = "metric"
 metric = "artifact_bytes"
 max = 1000000
 "#;
+
+/// A folder by itself: whatever model it is for, it says what it would add.
+#[test]
+fn a_folder_is_inspected_without_its_base() {
+    let space = Space::empty();
+    let settings = r#"{"peft_type":"LORA","r":2,"lora_alpha":20,"target_modules":["up_proj","embed_tokens"],
+        "base_model_name_or_path":"somebody/base"}"#;
+    space.write("lora/adapter_config.json", settings.as_bytes());
+    let modules = [("layers.0.mlp.up_proj", 16, 8, 2), ("embed_tokens", 8, 260, 2)];
+    space.write("lora/adapter_model.safetensors", &factors("F32", &modules));
+    let said = space.studbook(&["inspect", "lora"]).exits(0);
+    let said = said.says("peft-lora").says("every value is finite").says("somebody/base");
+    assert!(said.out.contains("model.layers.0.mlp.up_proj  16x8   rank 2, scale 10"), "{}", said.out);
+    assert!(said.out.contains("model.embed_tokens          260x8  rank 2, scale 10"), "{}", said.out);
+    let json: serde_json::Value =
+        serde_json::from_str(&space.studbook(&["inspect", "lora", "--format", "json"]).exits(0).out).unwrap();
+    assert_eq!(json["stated_base"], "somebody/base");
+    assert_eq!(json["numbers"], 2 * (16 + 8 + 8 + 260));
+    assert_eq!(json["deltas"].as_array().unwrap().len(), 2);
+    // What a model would refuse of it is refused without one, too.
+    space.edit("lora/adapter_config.json", "\"r\":2", "\"r\":3");
+    space.studbook(&["inspect", "lora"]).exits(2).complains("lora").complains("rank");
+    space.edit("lora/adapter_config.json", "\"r\":3", "\"use_dora\":true,\"r\":2");
+    space.studbook(&["inspect", "lora"]).exits(2).complains("use_dora");
+}

@@ -387,7 +387,7 @@ fn nothing_goes_back_to_what_was_taken_back() {
             .exits(0);
         let back = ["rollback", "average", "--plan", "plan.toml", "--reason", "it was better"];
         space.studbook(&back).exits(2).complains("nothing goes back to tiny/average").complains(why);
-        build(&space).says("1 models").says("default: tasks");
+        build(&space).says("1 model,").says("default: tasks");
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::{LedgerOf, existing_store, now, open};
+use crate::base::wording::count;
 use crate::cli::args::{Args, Format};
 use crate::cli::context::Terminal;
 use crate::cli::exit::{Exit, UsageError};
@@ -63,7 +64,9 @@ pub(super) fn witness(args: &Args, command: &LedgerWitness, terminal: &Terminal)
         }))?,
         Format::Text => {
             let how = match before {
-                Some(before) => format!("proved to extend the {} entries seen before", before.size),
+                Some(before) => {
+                    format!("proved to extend the {} seen before", count(before.size as usize, "entry"))
+                }
                 None => "seen for the first time".to_owned(),
             };
             writeln!(terminal.out(), "{} {} {}: {how}", head.origin, head.size, head.root)?;

@@ -1,6 +1,7 @@
 //! Whether `runs/CYCLE/`, which people read, shows what the store has.
 
 use super::Checked;
+use crate::base::wording::count;
 use crate::engine::attest;
 use crate::engine::graph::StageGraph;
 use crate::engine::resolve::Results;
@@ -29,9 +30,9 @@ fn told(found: &ViewFindings) -> (bool, String) {
             (false, format!("{first}{more}; the next run shows it as it was"))
         }
         ([], 0, 0) => (true, "nothing is shown yet".to_owned()),
-        ([], shown, 0) => (true, format!("{shown} files, as the store has them")),
+        ([], shown, 0) => (true, format!("{}, as the store has them", count(shown, "file"))),
         ([], shown, earlier) => {
-            (true, format!("{shown} files, as the store has them; {earlier} are of an earlier run"))
+            (true, format!("{}, as the store has them; {earlier} of an earlier run", count(shown, "file")))
         }
     }
 }

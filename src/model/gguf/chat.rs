@@ -48,6 +48,12 @@ pub fn write(package: &Package, facts: &mut Facts) {
     }
 }
 
+/// How many templates a model has, in files or in facts.
+pub fn count(package: &Package) -> usize {
+    let in_facts = |facts: &Facts| usize::from(facts.text(TEMPLATE).is_some()) + list(facts, NAMES).len();
+    package.facts.as_deref().map_or(0, in_facts) + template::all(package).len()
+}
+
 /// The settings that say what the facts say, as a file of a folder; nothing if they say nothing of it.
 pub fn settings(facts: &Facts) -> Option<Companion> {
     let tokens = list(facts, "tokenizer.ggml.tokens");

@@ -3,8 +3,8 @@
 //!
 //! Byte-level pairs can be said there, where text is cut in a way that has a name (`tokenizer.ggml.pre`)
 //! and added tokens have no conditions; pieces of characters, where scores say how they are joined (`pieces`).
-//! Everything else is refused, since a file with another cut gives
-//! other ids. What was written is read back, and must come back the same.
+//! Everything else is refused, since a file with another cut gives other ids. What was written is read back, and must
+//! come back the same.
 
 use serde_json::{Map, Value};
 
@@ -48,26 +48,29 @@ pub fn write(tokenizer: &HfTokenizer, rows: u32, facts: &mut Facts) -> Result<()
         facts.push("tokenizer.ggml.model", Fact::Text("gpt2".to_owned()));
         facts.push("tokenizer.ggml.pre", Fact::Text(name_of_cut(&file)?.to_owned()));
     }
-    let texts = tokens(&file, rows as usize, facts)?;
+    tokens(&file, tokenizer, rows, facts)?;
     if of_characters {
-        pieces::write_scores(&file, &texts, facts)?;
+        pieces::write_scores(tokenizer, rows as usize, facts)?;
     } else {
         facts.push("tokenizer.ggml.merges", Fact::List(merges(&file)?));
     }
     ends(tokenizer, facts)?;
     let mut own = Facts::default();
     facts.iter().skip(first).for_each(|(name, fact)| own.push(name, fact.clone()));
-    match vocabulary::tokenizer(&own)? {
-        Some(Tokenizer::HuggingFace(back)) if of_characters && !pieces::joins_alike(&file, &back) => {
-            unsaid("its pieces are characters, and scores do not say the order in which it joins them")
-        }
-        Some(Tokenizer::HuggingFace(back)) if is_same(tokenizer, &back) => Ok(()),
-        _ => unsaid("what was written would be read as another tokenizer"),
+    let Some(Tokenizer::HuggingFace(back)) = vocabulary::tokenizer(&own)? else {
+        return unsaid("what was written would be read as no tokenizer");
+    };
+    if of_characters {
+        pieces::check_back(&file, tokenizer, &back)?;
+    }
+    match is_same(tokenizer, rows, &back) {
+        true => Ok(()),
+        false => unsaid("what was written would be read as another tokenizer"),
     }
 }
 
-/// The same ids around texts, the same begin and ends, the same bytes for every id.
-fn is_same(tokenizer: &HfTokenizer, back: &HfTokenizer) -> bool {
+/// The same ids around texts, the same begin and ends, the same bytes for every id that the model has a row for.
+fn is_same(tokenizer: &HfTokenizer, rows: u32, back: &HfTokenizer) -> bool {
     let bytes = |id| tokenizer.bytes(id) == back.bytes(id);
     let mut ends = [tokenizer.ends().to_vec(), back.ends().to_vec()];
     ends.iter_mut().for_each(|ends| ends.sort_unstable());
@@ -75,7 +78,7 @@ fn is_same(tokenizer: &HfTokenizer, back: &HfTokenizer) -> bool {
         && tokenizer.strips_space() == back.strips_space()
         && tokenizer.begin() == back.begin()
         && ends[0] == ends[1]
-        && (0..tokenizer.vocab_size().max(back.vocab_size())).all(bytes)
+        && (0..rows.max(back.vocab_size())).all(bytes)
 }
 
 /// The name of the way in which text is cut.
@@ -127,12 +130,19 @@ fn essence(step: &Value) -> Value {
     }
 }
 
-/// Every token and its type; rows beyond them are no token's. The texts are those of the table.
-fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<Vec<Fact>, TablesError> {
-    let mut table: Vec<Option<(String, u64)>> = vec![None; rows];
+/// Every token and its type; rows beyond them are no token's. Nor are special tokens beyond the rows, of which no
+/// text that the model can be asked has one: gemma3 has one for images.
+fn tokens(file: &Value, tokenizer: &HfTokenizer, rows: u32, facts: &mut Facts) -> Result<(), TablesError> {
+    let mut table: Vec<Option<(String, u64)>> = vec![None; rows as usize];
+    let needless = tokenizer.rows()..tokenizer.vocab_size();
+    let is_needless = |id: &Value| {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.is_some_and(|id| id >= rows && needless.contains(&id))
+    };
     let mut put = |id: &Value, text: &str, kind: u64| {
         match id.as_u64().and_then(|id| table.get_mut(usize::try_from(id).ok()?)) {
             Some(place) => *place = Some((text.to_owned(), kind)),
+            None if is_needless(id) => {}
             None => return unsaid(format!("the id of the token {text:?} is none of the model's {rows}")),
         }
         Ok(())
@@ -165,9 +175,9 @@ fn tokens(file: &Value, rows: usize, facts: &mut Facts) -> Result<Vec<Fact>, Tab
         Fact::Signed(token.as_ref().map_or(kind::UNUSED, |(_, kind)| *kind) as i64)
     };
     let texts: Vec<Fact> = table.iter().enumerate().map(text).collect();
-    facts.push("tokenizer.ggml.tokens", Fact::List(texts.clone()));
+    facts.push("tokenizer.ggml.tokens", Fact::List(texts));
     facts.push("tokenizer.ggml.token_type", Fact::List(table.iter().map(kind).collect()));
-    Ok(texts)
+    Ok(())
 }
 
 fn merges(file: &Value) -> Result<Vec<Fact>, TablesError> {

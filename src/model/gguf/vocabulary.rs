@@ -20,6 +20,9 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 /// How Qwen2 cuts text: each digit for itself.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// Stands for a space.
+pub(super) const SPACE: &str = "\u{2581}";
+
 /// The types of tokens, as sentencepiece numbers them.
 pub(super) mod kind {
     pub(in super::super) const NORMAL: u64 = 1;
@@ -45,7 +48,12 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
     };
     let bytes = serde_json::to_vec(&file).or_else(|error| refuse(error.to_string()))?;
     let tokenizer = HfTokenizer::from_json(&bytes).or_else(|error| refuse(error.to_string()))?;
-    // The ends of a text, of a turn, of a message: an answer ends with any.
+    let tokenizer = tokenizer.with_ends(ends(facts)).with_begin(begin(facts));
+    Ok(Some(Tokenizer::HuggingFace(tokenizer.into())))
+}
+
+/// The ends of a text, of a turn, of a message: an answer ends with any.
+pub fn ends(facts: &Facts) -> Vec<u32> {
     let mut ends: Vec<u32> = Vec::new();
     for end in ["eos_token_id", "eot_token_id", "eom_token_id"].into_iter().filter_map(|name| id(facts, name))
     {
@@ -53,8 +61,12 @@ pub fn tokenizer(facts: &Facts) -> Result<Option<Tokenizer>, MeaningError> {
             ends.push(end);
         }
     }
-    let tokenizer = tokenizer.with_ends(ends).with_begin(id(facts, "bos_token_id"));
-    Ok(Some(Tokenizer::HuggingFace(tokenizer.into())))
+    ends
+}
+
+/// The id that begins a text.
+pub fn begin(facts: &Facts) -> Option<u32> {
+    id(facts, "bos_token_id")
 }
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, MeaningError> {
@@ -163,9 +175,9 @@ fn sentencepiece(facts: &Facts) -> Result<Value, MeaningError> {
     let tokens = tokens(facts)?;
     let vocabulary = vocabulary(&tokens)?;
     let unknown = tokens.iter().find(|(_, kind)| *kind == kind::UNKNOWN).map(|(text, _)| *text);
-    let has_bytes = tokens.iter().filter(|(_, kind)| *kind == kind::BYTE).count() == 256;
+    let has_bytes = (0..=255).all(|byte| has_byte(byte, &tokens, &vocabulary));
     let (prefix, replace) =
-        ("\u{2581}", json!({ "type": "Replace", "pattern": { "String": " " }, "content": "\u{2581}" }));
+        (SPACE, json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE }));
     let spaced = truth(facts, "add_space_prefix", true)?;
     let mut normal = vec![replace];
     let mut decoders = vec![
@@ -194,6 +206,16 @@ fn sentencepiece(facts: &Facts) -> Result<Value, MeaningError> {
     }))
 }
 
+/// Whether a byte has a token, or needs none, since it is a character that is a piece: files of older gemmas have the
+/// tab itself in the place of its byte.
+fn has_byte(byte: u8, tokens: &[(&str, u64)], vocabulary: &Map<String, Value>) -> bool {
+    let is = |text: &str, wanted: u64| {
+        vocabulary.get(text).and_then(Value::as_u64).is_some_and(|id| tokens[id as usize].1 == wanted)
+    };
+    is(&format!("<0x{byte:02X}>"), kind::BYTE)
+        || byte.is_ascii() && is(&char::from(byte).to_string(), kind::NORMAL)
+}
+
 /// Every way to join two pieces to a third: that of the highest score first, then by the ids of the two.
 fn merges(
     facts: &Facts,
@@ -204,11 +226,18 @@ fn merges(
     if scores.len() != tokens.len() {
         return refuse("there are not as many scores as tokens");
     }
+    // A token that is found in a text as it is is no piece of the rest of it, but for one of spaces: the text has
+    // others where it is normalised.
+    let is_piece = |(text, kind): &(&str, u64)| match *kind {
+        kind::NORMAL => true,
+        kind::USER_DEFINED => text.contains(SPACE),
+        _ => false,
+    };
     let id = |text: &str| {
-        vocabulary.get(text).and_then(Value::as_u64).filter(|id| tokens[*id as usize].1 == kind::NORMAL)
+        vocabulary.get(text).and_then(Value::as_u64).filter(|id| is_piece(&tokens[*id as usize]))
     };
     let mut found = Vec::new();
-    for (at, (text, _)) in tokens.iter().enumerate().filter(|(_, (_, kind))| *kind == kind::NORMAL) {
+    for (at, (text, _)) in tokens.iter().enumerate().filter(|(_, token)| is_piece(token)) {
         let Fact::F32(score) = scores[at] else { return refuse("a score is no number") };
         if !score.is_finite() {
             return refuse("a score is no number");

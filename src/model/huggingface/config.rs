@@ -130,7 +130,8 @@ impl HfConfig {
     /// The network as it is computed here.
     ///
     /// Attention that sees a limited way back is whole attention up to that length, so the longest
-    /// sequence is no longer, but in gemma3, whose windows are computed. The file does not say which ids are no text; four is the least.
+    /// sequence is no longer, but in gemma3, whose windows are computed. The file does not say which ids are no
+    /// text; four is the least.
     ///
     /// # Errors
     ///
@@ -149,7 +150,8 @@ impl HfConfig {
             Activation::GeluTanh => &["gelu_pytorch_tanh"],
         };
         if !activation.contains(&self.hidden_act.as_str()) {
-            return Err(format!("`hidden_act` is `{}`, which is not computed here", self.hidden_act));
+            let key = if self.gemma3.is_some() { gemma3::ACTIVATION_KEY } else { "hidden_act" };
+            return Err(format!("`{key}` is `{}`, which is not computed here", self.hidden_act));
         }
         if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
             return Err(format!("`partial_rotary_factor` is {share}, which is not computed here"));

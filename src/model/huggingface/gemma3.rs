@@ -5,7 +5,7 @@
 //! versions of the library write both under `rope_parameters`, by the way. Which layers are which is listed
 //! (`layer_types`) or a period (`sliding_window_pattern`).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::config::{HfConfigError, positive, size, wrong};
 use super::rope::RopeScaling;
@@ -20,6 +20,9 @@ const THETA: f64 = 1e6;
 const LOCAL_THETA: f64 = 1e4;
 const SCORES: u64 = 256;
 const ACTIVATION: &str = "gelu_pytorch_tanh";
+
+/// What these files call `hidden_act`.
+pub(super) const ACTIVATION_KEY: &str = "hidden_activation";
 
 /// More layers than any network has: those that see everything are listed.
 const MOST_LAYERS: u32 = 1 << 16;
@@ -44,7 +47,9 @@ pub struct Gemma3 {
 pub(super) struct Raw {
     hidden_activation: Option<String>,
     query_pre_attn_scalar: Option<u64>,
-    sliding_window: Option<u64>,
+    /// `null` is another thing than nothing.
+    #[serde(default, deserialize_with = "said")]
+    sliding_window: Option<Option<u64>>,
     sliding_window_pattern: Option<u64>,
     layer_types: Option<Vec<String>>,
     rope_theta: Option<f64>,
@@ -54,6 +59,10 @@ pub(super) struct Raw {
     attn_logit_softcapping: Option<f64>,
     final_logit_softcapping: Option<f64>,
     use_bidirectional_attention: Option<bool>,
+}
+
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Frequencies of each way.
@@ -94,8 +103,12 @@ impl Raw {
                 Windows::every(size("sliding_window_pattern", period)?, layers)
             }
         };
+        let no_window = self.sliding_window == Some(None) && seeing.len() < layers as usize;
+        let unknown = unknown.or_else(|| {
+            no_window.then(|| format!("`sliding_window` is null, and there are layers of `{WINDOWED}`"))
+        });
         let windows = Windows {
-            size: size("sliding_window", self.sliding_window.or(Some(WINDOW)))?,
+            size: size("sliding_window", self.sliding_window.flatten().or(Some(WINDOW)))?,
             rope_theta: positive("rope_local_base_freq", local)? as f32,
             full: seeing,
         };
@@ -264,7 +277,8 @@ mod tests {
                 "\"use_bidirectional_attention\": true, \"bos",
                 "`use_bidirectional_attention` is true",
             ),
-            ("gelu_pytorch_tanh", "silu", "`hidden_act` is `silu`"),
+            ("gelu_pytorch_tanh", "silu", "`hidden_activation` is `silu`"),
+            ("\"sliding_window\": 512", "\"sliding_window\": null", "`sliding_window` is null, and"),
             (
                 "\"rope_scaling\": null",
                 "\"rope_parameters\": {\"rope_theta\": 1e4}",
@@ -279,6 +293,10 @@ mod tests {
             let error = refused(from, to);
             assert!(error.contains(part) && error.contains("not computed here"), "{error}");
         }
+        // Where every layer sees everything, it says nothing.
+        let all = published("\"sliding_window\": 512", "\"sliding_window\": null");
+        let all = all.replace("pattern\": 6", "pattern\": 1");
+        assert_eq!(network(&all).unwrap().variant.windows, None);
         let scores = network(&published("scalar\": 256", "scalar\": 168")).unwrap();
         assert_eq!(scores.variant.score_width, Some(168));
     }

@@ -5,10 +5,16 @@
 //! write for a model that has no such token; the libraries look for the token -1 and never find it, so it
 //! stands for none here as there.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::tokenizer::EOS;
+use super::folder::{CONFIG, GENERATION};
+use crate::model::gguf::vocabulary;
+use crate::model::package::Package;
+use crate::model::tokenizer::json::{self, JsonTokenizerError};
+use crate::model::tokenizer::{EOS, HfTokenizer, Tokenizer};
 
 /// Why a file does not say which ids.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,36 @@ impl Ids {
         Ok(())
     }
 
+    /// What a model's own files say, whatever its tokenizer is.
+    pub fn of_package(package: &Package) -> Result<Self, IdsError> {
+        let mut ids = Self::default();
+        for file in [CONFIG, GENERATION].into_iter().filter_map(|name| package.companion(name)) {
+            ids.take(&file.bytes)?;
+        }
+        if let Some(facts) = &package.facts {
+            let ends = vocabulary::ends(facts);
+            ids.ends = (!ends.is_empty()).then_some(ends);
+            ids.begin = vocabulary::begin(facts);
+        }
+        Ok(ids)
+    }
+
+    /// A tokenizer for a model whose own these ids are: what that one says goes before what the tokenizer says.
+    pub fn on(self, tokenizer: Tokenizer) -> Result<Tokenizer, JsonTokenizerError> {
+        let own = match &tokenizer {
+            Tokenizer::HuggingFace(own) => own.as_ref().clone(),
+            _ if self.end_as_slm1() => return Ok(tokenizer),
+            slm1 => HfTokenizer::from_json(&json::to_json(slm1)?)
+                .map_err(|error| JsonTokenizerError::Inexpressible(error.to_string()))?,
+        };
+        let own = match self.ends {
+            Some(ends) => own.with_ends(ends),
+            None => own,
+        };
+        let begin = self.begin.or(own.begin());
+        Ok(Tokenizer::HuggingFace(Arc::new(own.with_begin(begin))))
+    }
+
     /// Whether answers end as an SLM1 tokenizer says. What such a tokenizer puts before a text, its file puts
     /// there in either form.
     pub fn end_as_slm1(&self) -> bool {
@@ -99,6 +135,31 @@ mod tests {
         let mut ids = Ids::default();
         files.iter().try_for_each(|file| ids.take(file.as_bytes())).map_err(|error| error.to_string())?;
         Ok(ids)
+    }
+
+    /// A model's own ids end its answers whichever tokenizer reads its prompts.
+    #[test]
+    fn a_models_ids_stay_with_another_tokenizer() {
+        let ends = |tokenizer: &Tokenizer| match tokenizer {
+            Tokenizer::HuggingFace(own) => own.ends().to_vec(),
+            _ => vec![EOS],
+        };
+        let file = json::to_json(&Tokenizer::Btok).unwrap();
+        let other = HfTokenizer::from_json(&file).unwrap().with_ends(vec![5]).with_begin(Some(7));
+        let other = Tokenizer::HuggingFace(Arc::new(other));
+        let said = |begin, ends: Option<&[u32]>| Ids { begin, ends: ends.map(<[u32]>::to_vec) };
+        let on = |ids: Ids, tokenizer: &Tokenizer| ends(&ids.on(tokenizer.clone()).unwrap());
+        assert_eq!(on(said(None, None), &other), [5], "of a model that says none");
+        assert_eq!(on(said(None, Some(&[2, 3])), &other), [2, 3]);
+        assert_eq!(on(said(None, Some(&[])), &other), [0; 0], "it says that there is none");
+        assert_eq!(said(None, Some(&[EOS])).on(Tokenizer::Btok).unwrap(), Tokenizer::Btok);
+        assert_eq!(on(said(None, Some(&[2])), &Tokenizer::Btok), [2]);
+        let mut package = Package::of_weights(crate::model::Weights::none());
+        assert_eq!(Ids::of_package(&package).unwrap(), Ids::default());
+        let mut facts = crate::model::gguf::facts::Facts::default();
+        facts.push("tokenizer.ggml.eos_token_id", crate::model::gguf::facts::Fact::Unsigned(9));
+        package.facts = Some(Arc::new(facts));
+        assert_eq!(Ids::of_package(&package).unwrap(), said(None, Some(&[9])));
     }
 
     #[test]

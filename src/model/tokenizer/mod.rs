@@ -14,7 +14,8 @@
 //! * [`vocabulary`]: which tokens a model has, and where two vocabularies differ.
 //! * [`files`]: whether two models have the same, where their files are not read here.
 //! * [`alike`]: whether those of two models at hand give the same ids, in whatever words.
-//! * `huggingface`: other people's `tokenizer.json`, whose ids are their own.
+//! * `huggingface`: other people's `tokenizer.json`, whose ids are their own. `runs`: the text of those that are single
+//!   bytes beside characters.
 //!
 //! A tokenizer has one canonical section, the bytes [`Tokenizer::to_section`] writes. Its digest is
 //! the tokenizer's identity: two models may only be mixed if their ids mean the same.
@@ -26,6 +27,8 @@ pub mod files;
 #[cfg(feature = "engine")]
 pub mod huggingface;
 pub mod json;
+#[cfg(feature = "engine")]
+mod runs;
 mod stream;
 pub mod vocabulary;
 
@@ -365,6 +368,13 @@ impl Tokenizer {
     ///
     /// [`TokenizerError::UnknownId`] of an id that stands for nothing: it cannot come from this tokenizer.
     pub fn decode_lossy(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        #[cfg(feature = "engine")]
+        if let (Self::HuggingFace(tokenizer), Some(mut text)) = (self, self.text_of_runs(ids)?) {
+            if tokenizer.strips_space() && text.starts_with(' ') {
+                text.remove(0);
+            }
+            return Ok(text);
+        }
         Ok(String::from_utf8_lossy(&self.decode_bytes(ids)?).into_owned())
     }
 

@@ -50,7 +50,8 @@ impl Resolver<'_> {
         let Some(section) = &self.file.budget else { return };
         let count = candidates.len() as u64;
         if count > budget.candidates {
-            let message = format!("the plan declares {count} candidates");
+            let message =
+                format!("the plan declares {}", crate::plan::wording::count(candidates.len(), "candidate"));
             self.over(&section.candidates, message, budget.candidates, "raise this, or sweep over less");
         }
         let against = suites.iter().find(|suite| suite.kind == QuantizationDelta::NAME);

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use super::Resolver;
 use crate::base::diagnostic::Diagnostic;
 use crate::base::name::Name;
+use crate::mergekit::method;
 use crate::operator::{self, Operator, Slice};
 use crate::plan::file::CandidateSection;
 use crate::plan::resolved::Candidate;
@@ -76,6 +77,9 @@ impl Resolver<'_> {
         let named = section.operator.as_ref()?;
         let Some(operator) = operator::find(&named.value) else {
             self.unknown("operator", named, |_| operator::OPERATORS.iter().map(|o| o.name()).collect());
+            if let (Some(told), Some(mistake)) = (method::as_here(&named.value), self.out.last_mut()) {
+                mistake.help.insert(0, told);
+            }
             return None;
         };
         let parents = self.candidate_parents(section, operator);

@@ -1,12 +1,11 @@
-//! That what a suite or a smoke run asks has room in the context of the models that are asked, and that the
-//! parents of a candidate see equally far.
+//! That what a suite or a smoke run asks has room in the context of the models that are asked.
 //!
 //! Children have the context and the tokens of the model they are like, so the parents say for all. What is
 //! too long would stop an evaluation after everything before it was computed; it is a mistake. An expected
 //! answer that takes more tokens than an answer may have is only never given; that is worth a warning, and so is
 //! what a run refuses of its candidates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Resolver;
 use super::parents::Models;
@@ -16,11 +15,12 @@ use crate::base::name::Name;
 use crate::evaluate::perplexity::Perplexity;
 use crate::evaluate::quantization_delta::QuantizationDelta;
 use crate::evaluate::{self, Evaluator, Measure, Room};
-use crate::model::context::{bounded_by, contexts_differ};
+use crate::model::context::bounded_by;
 use crate::model::tokenizer::TokenizerError;
 use crate::model::{Checkpoint, Package};
 use crate::plan::file::EvalSection;
-use crate::plan::resolved::{Candidate, Smoke, Suite};
+use crate::plan::resolved::{Smoke, Suite};
+use crate::plan::wording::count;
 
 /// Tokens that stand around a text at most: no tokenizer makes more tokens of one than it has bytes, and
 /// these.
@@ -123,26 +123,6 @@ impl Resolver<'_> {
         }
     }
 
-    /// Parents of one candidate that see less far than others: the compatibility report refuses them.
-    pub(super) fn contexts_agree(&mut self, candidates: &[Candidate], models: &Models) {
-        let mut seen = BTreeSet::new();
-        for candidate in candidates {
-            let Some(like) = candidate.like().filter(|_| seen.insert(&candidate.family)) else { continue };
-            let others = candidate.base.iter().chain(&candidate.parents);
-            let unlike = others.filter(|name| *name != like).find_map(|name| {
-                let [ours, theirs] = [like, name].map(|name| Some(&*models.get(name)?.package));
-                contexts_differ((like.as_str(), ours?), (name.as_str(), theirs?))
-            });
-            let parents = self.section_of(candidate).and_then(|section| section.parents.as_ref());
-            let (Some(message), Some(parents)) = (unlike, parents) else { continue };
-            self.mistake(
-                Diagnostic::warning(message, parents.span.clone())
-                    .expected("expected parents of one context")
-                    .help(format!("the compatibility report of `{}` refuses them", candidate.family)),
-            );
-        }
-    }
-
     /// Whether a mistake was told: a text that is read needs something from which its first token follows.
     fn nothing_before_texts(&mut self, section: &EvalSection, suite: &Suite, models: &Models) -> bool {
         let Some(kind) = section.kind.as_ref().filter(|_| READ.contains(&suite.kind)) else { return false };
@@ -202,7 +182,8 @@ impl Resolver<'_> {
         let mut mistake = Diagnostic::error(message, named.span.clone())
             .expected("expected cases that every model has room for, and for a token of an answer");
         if others > 0 {
-            mistake = mistake.help(format!("{others} more of its cases are too long"));
+            let are = if others == 1 { "case is" } else { "cases are" };
+            mistake = mistake.help(format!("{others} more {are} too long"));
         }
         self.mistake(mistake);
         true
@@ -238,7 +219,11 @@ impl Resolver<'_> {
         self.mistake(
             Diagnostic::warning(message, span.clone())
                 .expected("expected a `max_tokens` that every right answer fits into")
-                .help(format!("no model can be right on {} of the {} cases", long.len(), read.cases.len())),
+                .help(format!(
+                    "no model can be right on {} of {}",
+                    long.len(),
+                    count(read.cases.len(), "case")
+                )),
         );
     }
 }

@@ -11,6 +11,7 @@ use crate::evaluate::Measure;
 use crate::evaluate::harness::{External, evidence_name};
 use crate::plan::file::GateSection;
 use crate::plan::resolved::{Approval, ApprovalKey, Gate, GateRule, RESERVED_GATES, Suite};
+use crate::plan::wording::count;
 use crate::trust::Claim;
 
 impl Resolver<'_> {
@@ -199,7 +200,9 @@ impl Resolver<'_> {
         let Some(given) = &section.threshold else { return u64::from(keys > 0) };
         let listed = section.keys.as_ref().map_or(0, |list| list.value.len() as u64);
         if given.value == 0 || given.value > listed {
-            let message = format!("{} approvals of {listed} keys cannot be had", given.value);
+            let [approvals, keys] = [(given.value, "approval"), (listed, "key")]
+                .map(|(number, noun)| count(number as usize, noun));
+            let message = format!("{approvals} of {keys} cannot be had");
             self.mistake(
                 Diagnostic::error(message, given.span.clone())
                     .expected(format!("expected 1 to the number of `keys`, {listed}")),

@@ -8,8 +8,8 @@
 //! about where something unreadable stands in its place.
 //!
 //! * `names`: what is declared, and what to say of a name that is not.
-//! * `parents`: models and adapters opened, pools of earlier cycles looked up; `unfit`: why one is not. `children`: how what is
-//!   made of them is stored.
+//! * `parents`: models and adapters opened, pools of earlier cycles looked up; `unfit`: why one is not. `children`:
+//!   how what is made of them is stored.
 //! * `candidates`, `parameters`, `rules`, `slices`, `sweep`: one section to one candidate or many.
 //! * `champion`: who that is. `suites`, `options`, `gates`, `metric`, `review`: how candidates are judged.
 //!   `demands`: what no model meets, or every one. `confidence`: how sure so many tests can be.
@@ -17,7 +17,7 @@
 //! * `browser`: that whoever must run in a browser can. `uses`: that nobody is judged by the cases that
 //!   chose them. `selection`: what chooses the parents of greedy soups.
 //! * `outlines`: that children can be made with their parameters. `overruled`: what no tensor hears.
-//!   `vocabularies`: that models whose tokens are matched say them.
+//!   `vocabularies`: that models whose tokens are matched say them. `networks`: that parents compute alike.
 //! * `shown`: names whose files would have one name.
 //! * `budget`: what the plan may cost, and what it would.
 //! * `texts`: what parents were trained on, as far as it is declared.
@@ -39,6 +39,7 @@ mod gates;
 mod licences;
 mod metric;
 mod names;
+mod networks;
 mod options;
 mod outlines;
 mod overruled;
@@ -143,7 +144,7 @@ impl Resolver<'_> {
         self.overruled(&candidates, &children);
         self.outlines_suit(&candidates, &children);
         self.vocabularies_known(&candidates, &models);
-        self.contexts_agree(&candidates, &models);
+        self.networks_agree(&candidates, &models);
         let smoke = self.smoke();
         self.prompts_fit(&smoke, &models);
         let suites = self.suites();

@@ -42,7 +42,7 @@ fn browser() -> Option<Chromium> {
 fn registry() -> (Space, BTreeMap<String, Vec<u8>>) {
     let space = Space::new();
     space.edit("plan.toml", "prompts = [\"ab\", \"1+1=\"]", "prompts = [\"<img src=x>\", \"1+1=\"]");
-    space.studbook(&["registry", "build", "plan.toml", "--out", "site"]).exits(3).says("registry: 1 models");
+    space.studbook(&["registry", "build", "plan.toml", "--out", "site"]).exits(3).says("registry: 1 model,");
     let files = space.files("site");
     (space, files)
 }

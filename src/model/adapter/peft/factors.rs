@@ -47,6 +47,32 @@ pub(super) struct Lora {
     copies: Vec<String>,
 }
 
+/// A folder's content by itself.
+#[derive(Debug)]
+pub struct Outline {
+    /// The product of each module, by the modules' names.
+    pub products: Vec<Product>,
+    /// Whole tensors beside the factors; an adapter can be used on a model of which they are copies.
+    pub copies: Vec<String>,
+    /// Elements of all tensors.
+    pub numbers: u64,
+    /// Whether every factor's numbers are finite.
+    pub is_finite: bool,
+}
+
+/// What is added to a module's weight.
+#[derive(Debug)]
+pub struct Product {
+    /// The module, as the library calls it.
+    pub module: String,
+    /// Rows and columns of the weight.
+    pub shape: [usize; 2],
+    /// The rank.
+    pub rank: usize,
+    /// What the product is multiplied by.
+    pub scale: f32,
+}
+
 /// A module's place in a model.
 pub(super) struct Target {
     pub(super) tensor: String,
@@ -83,10 +109,7 @@ impl Lora {
                 return Err(PeftError::Twice { module: name.clone(), factor: 'A' });
             }
         }
-        let modules: Vec<&str> = self.modules.keys().map(String::as_str).collect();
-        if let Some(name) = self.settings.missing(&modules) {
-            return Err(PeftError::NoFactors(name.to_owned()));
-        }
+        self.all_there()?;
         let in_order = base.weights.infos().iter().filter_map(|info| deltas.remove(&info.name)).collect();
         let identity = Some(AdapterIdentity::of_package(base));
         Ok(Adapter::new(NAME, identity, in_order, Arc::new(data), None))
@@ -101,16 +124,8 @@ impl Lora {
         base: &Package,
         data: &mut Vec<u8>,
     ) -> Result<DeltaInfo, PeftError> {
-        if let Some(why) = self.settings.forbids(name)? {
-            return Err(PeftError::NotTargeted { module: name.to_owned(), why });
-        }
-        let (a, b) = (self.factor(name, &module.a, 'A')?, self.factor(name, &module.b, 'B')?);
-        let rank = self.settings.rank(name)?;
+        let (a, b) = self.pair(name, module)?;
         let ([rank_of_a, inputs], [outputs, rank_of_b]) = (a.dims, b.dims);
-        if rank_of_a as u64 != rank || rank_of_b as u64 != rank {
-            let [a, b] = [a.shape, b.shape].map(Box::new);
-            return Err(PeftError::Rank { module: name.to_owned(), a, b, rank });
-        }
         // A transposed product is the product of the transposed factors, the other way round.
         let transpose = module.embedding || is_conv1d(name, base).unwrap_or(self.settings.fan_in_fan_out);
         let (rows, columns, a, b) = if transpose {
@@ -142,6 +157,45 @@ impl Lora {
         let (a, b) = (put(a_shape, &a), put(b_shape, &b));
         let scale = self.settings.scale(name)? as f32;
         Ok(DeltaInfo { name: tensor, shape, stored: Stored::LowRank { a, b, scale } })
+    }
+
+    /// The two factors of a module, of the rank that the settings give it.
+    fn pair(&self, name: &str, module: &Module) -> Result<(Matrix, Matrix), PeftError> {
+        if let Some(why) = self.settings.forbids(name)? {
+            return Err(PeftError::NotTargeted { module: name.to_owned(), why });
+        }
+        let (a, b) = (self.factor(name, &module.a, 'A')?, self.factor(name, &module.b, 'B')?);
+        let rank = self.settings.rank(name)?;
+        if a.dims[0] as u64 != rank || b.dims[1] as u64 != rank {
+            let [a, b] = [a.shape, b.shape].map(Box::new);
+            return Err(PeftError::Rank { module: name.to_owned(), a, b, rank });
+        }
+        Ok((a, b))
+    }
+
+    /// Every module has factors where the settings say that it has.
+    fn all_there(&self) -> Result<(), PeftError> {
+        let modules: Vec<&str> = self.modules.keys().map(String::as_str).collect();
+        match self.settings.missing(&modules) {
+            Some(name) => Err(PeftError::NoFactors(name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// What the folder says by itself, whatever model it is for.
+    pub(super) fn outline(&self) -> Result<Outline, PeftError> {
+        let (mut products, mut is_finite) = (Vec::new(), true);
+        for (name, module) in &self.modules {
+            let (a, b) = self.pair(name, module)?;
+            is_finite &= a.values.iter().chain(&b.values).all(|value| value.is_finite());
+            let [rank, inputs] = a.dims;
+            let transpose = module.embedding || self.settings.fan_in_fan_out;
+            let shape = if transpose { [inputs, b.dims[0]] } else { [b.dims[0], inputs] };
+            let scale = self.settings.scale(name)? as f32;
+            products.push(Product { module: name.clone(), shape, rank, scale });
+        }
+        self.all_there()?;
+        Ok(Outline { products, copies: self.copies.clone(), numbers: self.weights.parameters(), is_finite })
     }
 
     fn factor(&self, module: &str, tensor: &Option<String>, factor: char) -> Result<Matrix, PeftError> {

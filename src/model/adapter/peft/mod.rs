@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 pub use config::{Settings, SettingsError};
 pub use error::PeftError;
+pub use factors::{Outline, Product};
 
 use self::factors::Lora;
 use super::Adapter;
@@ -100,6 +101,26 @@ fn own(place: &Place, name: &str) -> Result<PathBuf, PeftError> {
 /// a file that cannot be used; any other kind of [`PeftError`] of factors that do not go together, or do not
 /// fit the base.
 pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), PeftError> {
+    let Files { said, lora, mapped } = files(place)?;
+    let adapter = lora.for_base(base)?;
+    Ok((adapter.with_doubt(stated::doubt(&said, base)), mapped))
+}
+
+/// What a folder says by itself, and the model that it names as its base.
+pub fn outline(folder: &Path) -> Result<(Outline, Option<String>), PeftError> {
+    let Files { said, lora, .. } = files(&Place::folder(folder))?;
+    Ok((lora.outline()?, stated::base(&said)))
+}
+
+/// Both files, read.
+struct Files {
+    /// The settings' text.
+    said: Vec<u8>,
+    lora: Lora,
+    mapped: Arc<Mapped>,
+}
+
+fn files(place: &Place) -> Result<Files, PeftError> {
     let said = read_small("read", &own(place, CONFIG)?, MAX_CONFIG)?;
     let settings = Settings::parse(&said)?;
     if !place.path(FACTORS).exists() && place.has(PICKLED) {
@@ -108,6 +129,5 @@ pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), 
     let path = own(place, FACTORS)?;
     let mapped = Arc::new(Mapped::open(&path)?);
     let weights = safetensors::read_weights(mapped.clone())?;
-    let adapter = Lora::new(settings, weights)?.for_base(base)?;
-    Ok((adapter.with_doubt(stated::doubt(&said, base)), mapped))
+    Ok(Files { said, lora: Lora::new(settings, weights)?, mapped })
 }

@@ -98,10 +98,15 @@ struct Stated {
     base_model_name_or_path: Option<String>,
 }
 
+/// The model that settings name as the one they are for, if they name one.
+pub(super) fn base(settings: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Stated>(settings).ok()?.base_model_name_or_path
+}
+
 /// What speaks against an adapter with these settings being for this model; nothing if nothing does.
-pub(super) fn doubt(settings: &[u8], base: &Package) -> Option<String> {
-    let stated = serde_json::from_slice::<Stated>(settings).ok()?.base_model_name_or_path?;
-    let (network, is_gguf) = network(base)?;
+pub(super) fn doubt(settings: &[u8], model: &Package) -> Option<String> {
+    let stated = base(settings)?;
+    let (network, is_gguf) = network(model)?;
     // The folder it lay in says nothing of the model.
     let name = stated.trim_end_matches('/').rsplit('/').next().unwrap_or(&stated);
     let starts = said(name)?;

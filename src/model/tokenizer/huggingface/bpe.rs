@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::LazyLock;
 
+use super::ways::Way;
 use crate::model::tokenizer::json::byte_char;
 
 /// Pairs of ids: how early each was learnt, and what it becomes.
@@ -93,7 +94,17 @@ impl Bpe {
         ids.into_iter().enumerate().map(symbol).collect()
     }
 
-    fn merge(&self, symbols: &mut [Symbol]) {
+    /// The pair that a text's last two tokens are joined by, where it becomes one token.
+    pub(super) fn last_merge(&self, text: &str) -> Option<Way> {
+        let mut symbols = self.symbols(text);
+        let last = self.merge(&mut symbols)?;
+        let is_one = symbols.iter().skip(1).all(|symbol| symbol.id == GONE);
+        is_one.then_some(last)
+    }
+
+    /// Joins pairs until none is left to join, and gives the last.
+    fn merge(&self, symbols: &mut [Symbol]) -> Option<Way> {
+        let mut last = None;
         // Rank, place and result of every pair that can be joined; smallest first.
         let mut queue = BinaryHeap::new();
         let pair = |symbols: &[Symbol], left: usize| {
@@ -109,6 +120,7 @@ impl Bpe {
             }
             let right = symbols[left].after;
             let after = symbols[right].after;
+            last = Some(Way { rank, left: symbols[left].id, right: symbols[right].id, whole: id });
             symbols[right].id = GONE;
             symbols[left] = Symbol { id, after, ..symbols[left] };
             if let Some(next) = symbols.get_mut(after) {
@@ -117,5 +129,6 @@ impl Bpe {
             queue.extend(pair(symbols, symbols[left].before));
             queue.extend(pair(symbols, left));
         }
+        last
     }
 }

@@ -29,16 +29,24 @@ impl Decoder {
                 let bytes = token.chars().map(|character| alphabet.get(&character).copied());
                 bytes.collect::<Option<_>>().unwrap_or_else(|| token.as_bytes().to_vec())
             }
-            Self::Pieces { replace, bytes } => {
-                let replaced =
-                    replace.iter().fold(token.to_owned(), |text, (from, to)| text.replace(from, to));
-                match single_byte(&replaced).filter(|_| *bytes) {
-                    Some(byte) => vec![byte],
-                    None => replaced.into_bytes(),
-                }
-            }
+            Self::Pieces { replace, .. } => match self.single(token) {
+                Some(byte) => vec![byte],
+                None => replaced(token, replace).into_bytes(),
+            },
         }
     }
+
+    /// The byte of a token that stands for a single one.
+    pub fn single(&self, token: &str) -> Option<u8> {
+        match self {
+            Self::Pieces { replace, bytes: true } => single_byte(&replaced(token, replace)),
+            _ => None,
+        }
+    }
+}
+
+fn replaced(token: &str, replace: &[(String, String)]) -> String {
+    replace.iter().fold(token.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// GPT-2's alphabet, read.

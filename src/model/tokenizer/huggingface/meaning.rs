@@ -9,6 +9,8 @@
 //!   token has a condition that could stand in its way: files list it in the vocabulary, or do not;
 //! * without a normaliser, text before and after normalising is one, and it does not matter which of two tokens
 //!   is looked for first if no text has both in one place;
+//! * a cut at spaces where normalising leaves none is none;
+//! * merges that no text is joined by ([`super::ways`]) are files' own matter: some list every way to make a token;
 //! * where every byte has a token, nothing is unknown.
 //!
 //! Anything else that differs is a difference: it may change an id.
@@ -20,6 +22,7 @@ use super::added::AddedToken;
 use super::bpe::{Bpe, LETTERS};
 use super::normalize::Step;
 use super::split::Cut;
+use super::ways::Ways;
 use crate::base::digest::Digest;
 
 pub(super) fn digest(tokenizer: &HfTokenizer) -> Digest {
@@ -27,16 +30,17 @@ pub(super) fn digest(tokenizer: &HfTokenizer) -> Digest {
     added(tokenizer, &mut said);
     said.count(tokenizer.normalizer.0.len());
     tokenizer.normalizer.0.iter().for_each(|step| normal_step(step, &mut said));
-    said.count(tokenizer.splitter.0.len());
-    tokenizer.splitter.0.iter().for_each(|step| cut(step, &mut said));
+    let cuts: Vec<&Cut> = tokenizer.splitter.0.iter().filter(|step| !is_idle(step, tokenizer)).collect();
+    said.count(cuts.len());
+    cuts.into_iter().for_each(|step| cut(step, &mut said));
     pairs(tokenizer, &mut said);
     for ids in &tokenizer.around {
         said.count(ids.len());
         ids.iter().for_each(|id| said.number(*id));
     }
     said.count(tokenizer.tokens.len());
-    for bytes in &tokenizer.tokens {
-        said.flags(&[bytes.is_some()]);
+    for (id, bytes) in (0..).zip(&tokenizer.tokens) {
+        said.flags(&[bytes.is_some(), tokenizer.is_single(id)]);
         said.bytes(bytes.as_deref().unwrap_or_default());
     }
     said.flags(&[tokenizer.strips_space]);
@@ -130,6 +134,15 @@ fn normal_step(step: &Step, said: &mut Said) {
     }
 }
 
+/// Whether a step cuts at spaces of which normalising leaves none.
+fn is_idle(step: &Cut, tokenizer: &HfTokenizer) -> bool {
+    let at_spaces = matches!(step, Cut::Pattern { pattern, invert: false, .. } if pattern.as_str() == " ");
+    let last = tokenizer.normalizer.0.last();
+    at_spaces
+        && tokenizer.splitter.0.len() == 1
+        && matches!(last, Some(Step::Replace(pattern, with)) if pattern.as_str() == " " && !with.contains(' '))
+}
+
 fn cut(step: &Cut, said: &mut Said) {
     match step {
         Cut::Pattern { pattern, behavior, invert } => {
@@ -158,8 +171,11 @@ fn pairs(tokenizer: &HfTokenizer, said: &mut Said) {
         said.text(text);
         said.number(id);
     }
-    let mut merges: Vec<[u32; 4]> =
-        bpe.merges.iter().map(|((left, right), (rank, made))| [*rank, *left, *right, *made]).collect();
+    let all =
+        || bpe.merges.iter().map(|((left, right), (rank, made))| [*rank, *left, *right, *made]).collect();
+    let used =
+        |ways: Ways| ways.live.into_iter().map(|way| [way.rank, way.left, way.right, way.whole]).collect();
+    let mut merges: Vec<[u32; 4]> = tokenizer.ways().map_or_else(all, used);
     merges.sort_unstable();
     said.count(merges.len());
     // The order of the ranks counts, and not their numbers.

@@ -14,7 +14,7 @@
 //! * [`added`]: tokens that are found in the text as they are.
 //! * [`normalize`], [`split`], [`bpe`]: the steps between.
 //! * [`decode`]: the bytes each id stands for.
-//! * `meaning`: what of all this gives ids.
+//! * `meaning`: what of all this gives ids. [`ways`]: which merges any text is joined by.
 
 pub mod added;
 pub mod bpe;
@@ -26,6 +26,7 @@ pub mod read;
 pub mod split;
 #[cfg(test)]
 mod tests;
+pub mod ways;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -55,6 +56,8 @@ pub struct HfTokenizer {
     around: [Vec<u32>; 2],
     /// The bytes each id stands for; nothing for ids that are not there.
     tokens: Vec<Option<Box<[u8]>>>,
+    /// The ids of single bytes, beside tokens that are characters.
+    singles: BTreeSet<u32>,
     /// Whether the first token loses a space when ids become text.
     strips_space: bool,
     /// Ids that end an answer. The model's folder says them; they are no part of the tokenizer's identity.
@@ -180,6 +183,16 @@ impl HfTokenizer {
     /// The bytes an id stands for; none for special tokens.
     pub fn bytes(&self, id: u32) -> Option<&[u8]> {
         self.tokens.get(id as usize)?.as_deref()
+    }
+
+    /// Whether an id stands for a single byte, beside tokens that are characters.
+    pub fn is_single(&self, id: u32) -> bool {
+        self.singles.contains(&id)
+    }
+
+    /// Whether some ids are single bytes: then what bytes mean depends on those around them.
+    pub fn has_singles(&self) -> bool {
+        !self.singles.is_empty()
     }
 
     /// Whether a space at the very front is no part of a decoded text.

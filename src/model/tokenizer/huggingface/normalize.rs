@@ -41,6 +41,23 @@ impl Normalizer {
     pub fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, TokenizerError> {
         self.0.iter().try_fold(Cow::Borrowed(text), |text, step| step.apply(&text).map(Cow::Owned))
     }
+
+    /// The characters that it takes out of a text or puts there, where those are a space and what stands for it;
+    /// nothing where they may be any.
+    pub fn moved(&self) -> Option<Vec<char>> {
+        let mut moved = Vec::new();
+        for step in &self.0 {
+            match step {
+                Step::Prepend(front) => moved.extend(front.chars()),
+                Step::Replace(pattern, with) if pattern.as_str() == " " => {
+                    moved.push(' ');
+                    moved.extend(with.chars());
+                }
+                _ => return None,
+            }
+        }
+        Some(moved)
+    }
 }
 
 impl Step {

@@ -1,7 +1,7 @@
 //! The file, key by key. A key that changes ids or text and is not known here is an error; so is a known
 //! one with a value that is not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fancy_regex::Regex;
 use serde_json::{Map, Value};
@@ -49,6 +49,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<HfTokenizer, JsonError> {
     let around = post_processor(&root.get("post_processor"))?;
     let (decoder, strips_space) = decoder(&root.get("decoder"))?;
     let tokens = tokens(&bpe, &added, &decoder)?;
+    let singles = singles(&bpe, &added, &decoder);
     if let Some(id) = around.iter().flatten().find(|id| tokens.get(**id as usize).is_none_or(Option::is_none))
     {
         return Err(wrong("/post_processor", format!("the id {id} is no token")));
@@ -64,6 +65,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<HfTokenizer, JsonError> {
         bpe,
         around,
         tokens,
+        singles,
         strips_space,
         ends: Vec::new(),
         begins: None,
@@ -415,6 +417,20 @@ fn decoder(node: &Node<'_>) -> Result<(Decoder, bool), JsonError> {
         return Err(unsupported(&node.at, "nothing, so ids become words apart"));
     }
     Ok((Decoder::Pieces { replace, bytes }, strips))
+}
+
+/// The ids that stand for single bytes.
+fn singles(bpe: &Bpe, added: &[AddedToken], decoder: &Decoder) -> BTreeSet<u32> {
+    let is_single = |text: &str| decoder.single(text).is_some();
+    let own = bpe.vocab.iter().filter(|(text, _)| is_single(text)).map(|(_, id)| *id);
+    let mut found: BTreeSet<u32> = own.collect();
+    for token in added {
+        let _ = match !token.special && is_single(&token.content) {
+            true => found.insert(token.id),
+            false => found.remove(&token.id),
+        };
+    }
+    found
 }
 
 /// The bytes of every id: none for special ones.

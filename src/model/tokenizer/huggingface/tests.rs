@@ -1,5 +1,6 @@
 //! The fixtures of `tests/fixtures/tokenizers.py`, and files that are refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,8 +8,8 @@ use serde_json::Value;
 use super::HfTokenizer;
 use crate::model::tokenizer::{TextStream, Tokenizer};
 
-/// Files of ten kinds, as the library wrote them.
-const FILES: [(&str, &str); 10] = [
+/// Files of eleven kinds, as the library wrote them.
+const FILES: [(&str, &str); 11] = [
     ("gpt2", include_str!("../../../../tests/fixtures/tokenizers/gpt2.json")),
     ("prefix", include_str!("../../../../tests/fixtures/tokenizers/prefix.json")),
     ("llama3", include_str!("../../../../tests/fixtures/tokenizers/llama3.json")),
@@ -18,6 +19,7 @@ const FILES: [(&str, &str); 10] = [
     ("mistral", include_str!("../../../../tests/fixtures/tokenizers/mistral.json")),
     ("gemma3", include_str!("../../../../tests/fixtures/tokenizers/gemma3.json")),
     ("gemma", include_str!("../../../../tests/fixtures/tokenizers/gemma.json")),
+    ("gemma3-shipped", include_str!("../../../../tests/fixtures/tokenizers/gemma3-shipped.json")),
     ("metaspace", include_str!("../../../../tests/fixtures/tokenizers/metaspace.json")),
 ];
 
@@ -68,6 +70,35 @@ fn ids_and_texts_are_those_of_the_library() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Ids that no text has: a byte that is no text makes all single bytes next to it none.
+#[test]
+fn texts_of_any_ids_are_those_of_the_library() {
+    let text = include_str!("../../../../tests/fixtures/tokenizers/decodings.json");
+    let known: BTreeMap<String, Vec<(Vec<u32>, String)>> = serde_json::from_str(text).unwrap();
+    assert_eq!(known.len(), FILES.len());
+    let (mut wrong, mut late) = (Vec::new(), 0);
+    for (name, cases) in known {
+        let tokenizer = read(&name);
+        assert!(cases.len() > 100);
+        for (ids, expected) in cases {
+            let ours = tokenizer.decode_lossy(&ids).unwrap();
+            if ours != expected {
+                wrong.push(format!("{name}: {ids:?} is {ours:?}, should be {expected:?}"));
+            }
+            assert_eq!(tokenizer.decode(&ids).is_ok_and(|text| text == expected), !ours.contains('\u{fffd}'));
+            // As it comes it is the same, but for what was handed out before the byte that makes it no text.
+            let mut stream = TextStream::new();
+            let text: String = ids.iter().map(|id| stream.push(&tokenizer, *id).unwrap()).collect();
+            let text = text + &stream.finish();
+            let whole = tokenizer.text_of_runs(&ids).unwrap().unwrap_or_else(|| text.clone());
+            assert!(whole == text || whole.contains('\u{fffd}'), "{name}: {ids:?}");
+            late += usize::from(whole != text);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(late > 10, "{late}");
 }
 
 /// A continuation keeps the space that separates it from its prompt.
