@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, command: &Export, terminal: &Terminal) -> anyhow:
     let exported = dossier::export(graph, store, &results, candidate, out, command.force)?;
     let signed = match exported.signed {
         0 => "nothing is signed".to_owned(),
-        n => count(n as usize, "signed statement"),
+        n => count(n, "signed statement"),
     };
     writeln!(
         terminal.out(),
