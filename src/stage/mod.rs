@@ -160,11 +160,19 @@ pub trait Stage: Sync {
 
     /// When this result may have been made, the latest first, where what the ledger says since gives other words
     /// for the same.
+    ///
+    /// # Errors
+    ///
+    /// If the store or its ledger cannot be read.
     fn made_before(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<Vec<Past>, StageError> {
         Ok(Vec::new())
     }
 
     /// Whether the ledger has what follows from this result, and from what only the result tells any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`], and if the ledger cannot be read.
     fn settled(&self, _context: &Context<'_>, _result: &ActionResult) -> Result<bool, StageError> {
         Ok(false)
     }

@@ -83,6 +83,10 @@ impl Ids {
     }
 
     /// What a model's own files say, whatever its tokenizer is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take`] of either file.
     pub fn of_package(package: &Package) -> Result<Self, IdsError> {
         let mut ids = Self::default();
         for file in [CONFIG, GENERATION].into_iter().filter_map(|name| package.companion(name)) {
@@ -97,6 +101,10 @@ impl Ids {
     }
 
     /// A tokenizer for a model whose own these ids are: what that one says goes before what the tokenizer says.
+    ///
+    /// # Errors
+    ///
+    /// If it is one of SLM1's, answers end otherwise, and a `tokenizer.json` cannot say what it is.
     pub fn on(self, tokenizer: Tokenizer) -> Result<Tokenizer, JsonTokenizerError> {
         let own = match &tokenizer {
             Tokenizer::HuggingFace(own) => own.as_ref().clone(),

@@ -107,6 +107,10 @@ pub fn open_at(place: &Place, base: &Package) -> Result<(Adapter, Arc<Mapped>), 
 }
 
 /// What a folder says by itself, and the model that it names as its base.
+///
+/// # Errors
+///
+/// As [`open_at`], but of factors that do not fit a base.
 pub fn outline(folder: &Path) -> Result<(Outline, Option<String>), PeftError> {
     let Files { said, lora, .. } = files(&Place::folder(folder))?;
     Ok((lora.outline()?, stated::base(&said)))
