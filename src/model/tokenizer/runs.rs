@@ -44,7 +44,7 @@ pub(super) fn unreadable(bytes: usize) -> String {
 
 impl Tokenizer {
     /// The text of ids behind others, where some of this tokenizer's are single bytes beside characters; nothing of
-    /// other tokenizers, whose text a [`TextStream`] gives as it comes.
+    /// other tokenizers, whose text a [`super::TextStream`] gives as it comes.
     pub fn text_of_runs(&self, ids: &[u32]) -> Result<Option<String>, TokenizerError> {
         let Self::HuggingFace(tokenizer) = self else { return Ok(None) };
         if !tokenizer.has_singles() {
