@@ -342,9 +342,12 @@ fn adapter_check(sources: &[&SourceArtifact], models: &[Model<'_>]) -> Option<Ch
             continue;
         };
         let identity = AdapterIdentity::of_package(&base.package);
-        for Mismatch { field, adapter, model } in adapter.identity.mismatches(&identity) {
-            let base = &base.source.name;
-            found.push(format!("{field}: `{}` is for {adapter}, `{base}` has {model}", source.name));
+        let mismatches = adapter.identity.mismatches(&identity);
+        let advice = AdapterIdentity::advice(&mismatches);
+        for Mismatch { field, adapter, model } in mismatches {
+            let (base, more) =
+                (&base.source.name, advice.map_or_else(String::new, |advice| format!("; {advice}")));
+            found.push(format!("{field}: `{}` is for {adapter}, `{base}` has {model}{more}", source.name));
         }
     }
     let passed = found.is_empty();

@@ -186,6 +186,33 @@ fn every_form_is_a_parent() {
     }
 }
 
+/// A checksum does not tell whether another file of tokenizers means the same: what can be done is said.
+#[test]
+fn an_adapter_for_another_tokenizer_says_what_to_do() {
+    let space = space();
+    for name in ["base", "tuned"] {
+        space.studbook(&["convert", &format!("{name}.slm"), name, "--to", "hugging-face"]).exits(0);
+        // No tokenizer that `.slm` files have.
+        space.edit(&format!("{name}/config.json"), "\"eos_token_id\": 257", "\"eos_token_id\": 5");
+    }
+    space.studbook(&["extract", "base", "tuned", "x.sbd", "--as", "dense"]).exits(0);
+    let generate = || space.studbook(&["generate", "base+x.sbd", "--prompt", "a", "--max-tokens", "1"]);
+    generate().exits(0);
+    let own = space.read("base/tokenizer.json");
+    let mut other: serde_json::Value = serde_json::from_str(&own).unwrap();
+    other["post_processor"]["single"][0]["SpecialToken"]["type_id"] = 1.into();
+    space.write("base/tokenizer.json", other.to_string().as_bytes());
+    let said = generate().exits(2);
+    said.complains("tokenizer_checksum").complains("put the tokenizer.json that the adapter was made with");
+    let plan = PLAN.replace("base.slm", "base").replace("tuned.slm", "tuned");
+    space.write("plan.toml", plan.as_bytes());
+    space.studbook(&["run", "plan.toml"]);
+    let report = space.read(".studbook/runs/adapted/02-compat/again.json");
+    assert!(report.contains("put the tokenizer.json that the adapter was made with"), "{report}");
+    space.write("base/tokenizer.json", own.as_bytes());
+    generate().exits(0);
+}
+
 #[test]
 fn an_adapter_for_another_model_is_named_field_by_field() {
     let space = space();

@@ -1,6 +1,6 @@
 //! What can be wrong with an adapter, by itself or for a model.
 
-use super::identity::{Mismatch, TOKENIZER};
+use super::identity::{AdapterIdentity, Mismatch};
 use crate::base::digest::Digest;
 use crate::tensor::shape::{Shape, ShapeError};
 
@@ -170,9 +170,8 @@ pub enum AdapterError {
 
 fn in_one_line(mismatches: &[Mismatch]) -> String {
     let mut line = mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    if let [Mismatch { field: TOKENIZER, .. }] = mismatches {
-        line += "; all else agrees, and whether two files of tokenizers give the same ids no checksum tells: put the \
-                 tokenizer.json that the adapter was made with beside the model if they do";
+    if let Some(advice) = AdapterIdentity::advice(mismatches) {
+        line += &format!("; {advice}");
     }
     line
 }

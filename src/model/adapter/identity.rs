@@ -90,7 +90,7 @@ fn first_eight(digest: &Digest) -> Checksum {
 const FLAG_TIED: u32 = 1;
 
 /// The field of the tokenizer.
-pub(super) const TOKENIZER: &str = "tokenizer_checksum";
+const TOKENIZER: &str = "tokenizer_checksum";
 
 impl AdapterIdentity {
     /// The fields of a model that can be run.
@@ -122,6 +122,15 @@ impl AdapterIdentity {
             tensor_layout_checksum: layout_checksum(&layout),
             tokenizer_checksum: tokenizer_checksum(tokenizer.as_ref()),
         }
+    }
+
+    /// What to do where the tokenizer is all that differs; nothing where more does.
+    pub fn advice(mismatches: &[Mismatch]) -> Option<&'static str> {
+        let [Mismatch { field: TOKENIZER, .. }] = mismatches else { return None };
+        Some(
+            "all else agrees, and whether two files of tokenizers give the same ids no checksum tells: put the \
+             tokenizer.json that the adapter was made with beside the model if they do",
+        )
     }
 
     /// Every field on which this and a model disagree, in the order of the fields.

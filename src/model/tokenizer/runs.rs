@@ -44,7 +44,7 @@ pub(super) fn unreadable(bytes: usize) -> String {
 
 impl Tokenizer {
     /// The text of ids behind others, where some of this tokenizer's are single bytes beside characters; nothing of
-    /// other tokenizers, whose text a [`TextStream`] gives as it comes.
+    /// other tokenizers, whose text a [`super::TextStream`] gives as it comes.
     ///
     /// # Errors
     ///

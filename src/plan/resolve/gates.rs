@@ -243,7 +243,7 @@ mod tests {
         let plan = GOOD.replace("statement = \"fit to be released\"", "statement = \"x\"\nkeys = [\"ada\"]");
         let help = |found: Vec<crate::base::diagnostic::Diagnostic>| found[0].help.clone();
         assert!(help(mistakes(&plan))[0].starts_with("make a key"));
-        assert_eq!(release("statement = \"x\"\nthreshold = 1"), ["1 approvals of 0 keys cannot be had"]);
+        assert_eq!(release("statement = \"x\"\nthreshold = 1"), ["1 approval of 0 keys cannot be had"]);
     }
 
     #[test]
