@@ -290,21 +290,45 @@ impl Answer {
     pub fn finish(mut self) -> Generation {
         let stop_reason = self.stop_reason.unwrap_or(StopReason::MaxTokens);
         if stop_reason != StopReason::StopText {
-            let rest = self.stream.finish();
-            // A character cut short at the very limit is left out rather than over it.
-            if self.text.len() + rest.len() <= MAX_OUTPUT_BYTES {
-                self.text.push_str(&rest);
-            }
-            // Bytes that came late may be no text with those before them.
-            #[cfg(feature = "engine")]
-            if let Ok(Some(text)) = self.tokenizer.text_of_runs(&self.tokens)
-                && text.len() <= MAX_OUTPUT_BYTES
-            {
-                self.text = text;
-            }
+            end(&mut self.text, self.stream, &self.tokenizer, &self.tokens);
         }
         Generation { tokens: self.tokens, text: self.text, stop_reason }
     }
+}
+
+/// Ends the text of an answer that no stop text ended.
+#[cfg_attr(not(feature = "engine"), expect(unused_variables, reason = "the other tokenizers have no runs"))]
+fn end(text: &mut String, stream: TextStream, tokenizer: &Tokenizer, tokens: &[u32]) {
+    let rest = stream.finish();
+    // A character cut short at the very limit is left out rather than over it.
+    if text.len() + rest.len() <= MAX_OUTPUT_BYTES {
+        text.push_str(&rest);
+    }
+    // Bytes that came late may be no text with those before them.
+    #[cfg(feature = "engine")]
+    if let Ok(Some(whole)) = tokenizer.text_of_runs(tokens)
+        && whole.len() <= MAX_OUTPUT_BYTES
+    {
+        *text = whole;
+    }
+}
+
+/// The text of an answer of these tokens that no stop text ended; nothing if no answer has them: one of them has no
+/// text or ends an answer, or the text is too long.
+#[cfg(feature = "engine")]
+pub fn text_of(tokenizer: &Tokenizer, tokens: &[u32]) -> Option<String> {
+    let (mut stream, mut text) = (TextStream::new(), String::new());
+    for token in tokens {
+        if tokenizer.is_end(*token) {
+            return None;
+        }
+        text += &stream.push(tokenizer, *token).ok()?;
+    }
+    if text.len() > MAX_OUTPUT_BYTES {
+        return None;
+    }
+    end(&mut text, stream, tokenizer, tokens);
+    Some(text)
 }
 
 #[cfg(test)]
@@ -316,6 +340,31 @@ mod tests {
 
     fn model() -> Model {
         fixture::model(&fixture::config(), DType::Q8_0)
+    }
+
+    /// A byte that is text by itself and none with the one behind it: the whole run is none.
+    #[cfg(feature = "engine")]
+    #[test]
+    fn the_text_of_tokens_is_that_of_the_answer() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers/gemma.json");
+        let tokenizer =
+            crate::model::tokenizer::HfTokenizer::from_json(&std::fs::read(file).unwrap()).unwrap();
+        let id = |byte: u8| {
+            (0..tokenizer.vocab_size())
+                .find(|id| tokenizer.is_single(*id) && tokenizer.bytes(*id) == Some(&[byte][..]))
+        };
+        let tokens = [b'A', 0xff].map(|byte| id(byte).unwrap());
+        let tokenizer = Tokenizer::HuggingFace(std::sync::Arc::new(tokenizer));
+        assert_eq!(text_of(&tokenizer, &tokens).unwrap(), "\u{fffd}\u{fffd}");
+        assert_eq!(text_of(&tokenizer, &tokens[..1]).unwrap(), "A");
+        assert_eq!(text_of(&tokenizer, &[u32::MAX]), None);
+        let model = model();
+        for prompt in prompts() {
+            let answer = quiet(&model, &prompt, &wild(3, 20));
+            if answer.stop_reason != StopReason::StopText {
+                assert_eq!(text_of(&model.checkpoint().tokenizer, &answer.tokens).unwrap(), answer.text);
+            }
+        }
     }
 
     fn wild(seed: u64, max_tokens: usize) -> GenerateOptions {

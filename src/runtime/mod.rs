@@ -41,6 +41,8 @@ mod tests;
 
 pub use error::RuntimeError;
 pub use forward::{Model, Session, Wanted};
+#[cfg(feature = "engine")]
+pub use generate::text_of;
 pub use generate::{
     Answer, GenerateOptions, Generation, MAX_OUTPUT_BYTES, StopReason, generate, generate_batch,
 };

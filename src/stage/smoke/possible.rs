@@ -2,9 +2,8 @@
 
 use super::{NATIVE, PROGRAM};
 use crate::model::Checkpoint;
-use crate::model::tokenizer::TextStream;
 use crate::record::smoke::{PromptRun, RuntimeSmoke};
-use crate::runtime::{MAX_OUTPUT_BYTES, RuntimeError};
+use crate::runtime::{RuntimeError, text_of};
 
 /// What is impossible about a record; nothing if it may be as it says. A model that is not run has no prompts.
 pub(super) fn impossible(
@@ -38,7 +37,7 @@ fn answer(run: &PromptRun, checkpoint: &Checkpoint, max_tokens: u64) -> Option<S
         return if !(nothing && run.tokens.is_empty() && run.text.is_empty()) {
             Some("a run that fails has no answer".to_owned())
         } else if refused.as_ref().is_some_and(|refused| refused != error)
-            || refused.is_none() && !arises(error)
+            || refused.is_none() && !arises(error, checkpoint)
         {
             Some(format!("it does not fail with {error:?}"))
         } else {
@@ -61,7 +60,7 @@ fn answer(run: &PromptRun, checkpoint: &Checkpoint, max_tokens: u64) -> Option<S
     if run.tokens.len() > most {
         return Some(format!("at most {most} tokens follow, not {}", run.tokens.len()));
     }
-    match text(run, checkpoint) {
+    match text_of(&checkpoint.tokenizer, &run.tokens) {
         Some(text) if text == run.text => None,
         Some(text) => Some(format!("its tokens are {text:?}, not {:?}", run.text)),
         None => Some("its tokens are none of an answer".to_owned()),
@@ -90,27 +89,12 @@ fn refused(prompt: &str, checkpoint: &Checkpoint) -> Option<RuntimeError> {
 }
 
 /// Whether a run fails with these words when something is computed: of logits, or of a token without a text.
-fn arises(error: &str) -> bool {
-    error.starts_with("logit of token ") || error.starts_with("the answer cannot be written: ")
-}
-
-/// The text of an answer; none if a token has none or ends an answer.
-fn text(run: &PromptRun, checkpoint: &Checkpoint) -> Option<String> {
-    let tokenizer = &checkpoint.tokenizer;
-    let (mut stream, mut text) = (TextStream::new(), String::new());
-    for token in &run.tokens {
-        if tokenizer.is_end(*token) {
-            return None;
-        }
-        text += &stream.push(tokenizer, *token).ok()?;
-    }
-    let rest = stream.finish();
-    if text.len() > MAX_OUTPUT_BYTES {
-        return None;
-    }
-    // A character cut short at the very limit is left out rather than over it.
-    if text.len() + rest.len() <= MAX_OUTPUT_BYTES {
-        text += &rest;
-    }
-    Some(text)
+fn arises(error: &str, checkpoint: &Checkpoint) -> bool {
+    let is = |found: RuntimeError| found.to_string() == error;
+    let of_logit = |token| {
+        let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        values.into_iter().any(|value| is(RuntimeError::NotFinite { token, value }))
+    };
+    let mut ids = 0..checkpoint.config.vocab_size;
+    ids.any(|id| of_logit(id) || checkpoint.tokenizer.bytes(id).is_err_and(|error| is(error.into())))
 }
