@@ -11,7 +11,7 @@ use crate::mergekit::filters::UnmatchedFilter;
 use crate::mergekit::hashing::{InputDigests, Memory};
 use crate::mergekit::merge::{MergeError, Options, RECEIPT, merge};
 use crate::mergekit::networks::OtherConstant;
-use crate::mergekit::receipt::{AddedTokens, Receipt};
+use crate::mergekit::receipt::{Receipt, SomeTokens};
 use crate::model::huggingface::CONFIG;
 use crate::operator::OperatorError;
 
@@ -95,12 +95,15 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
             "no tensor's name contains `{filter}`, so that filter of `{parameter}` changes nothing"
         ))?;
     }
-    if let Some(AddedTokens { count: all, first }) = &receipt.added_tokens {
-        let named: Vec<String> = first.iter().map(|token| format!("{token:?}")).collect();
-        let more =
-            if *all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
-        let (tokens, named) = (count(*all, "token"), named.join(", "));
-        writeln!(terminal.err(), "added to the tokenizer: {tokens}, {named}{more}")?;
+    if let Some(tokens) = &receipt.added_tokens {
+        writeln!(terminal.err(), "added to the tokenizer: {}", named(tokens))?;
+    }
+    if let Some(tokens) = &receipt.rowless_tokens {
+        terminal.warn(&format!(
+            "the child's tokenizer has ids of no row of its model's: {}; a text with such a token cannot be \
+             computed, or gets a row of padding",
+            named(tokens)
+        ))?;
     }
     receipt.told.doubts.iter().try_for_each(|doubt| terminal.warn(doubt))?;
     if let [model, others @ ..] = &receipt.told.chat_template[..] {
@@ -128,6 +131,12 @@ fn warn(command: &Merge, receipt: &Receipt, terminal: &Terminal) -> anyhow::Resu
     }
     warn_of_missing_code(&command.out, terminal)?;
     Ok(())
+}
+
+fn named(SomeTokens { count: all, first }: &SomeTokens) -> String {
+    let named: Vec<String> = first.iter().map(|token| format!("{token:?}")).collect();
+    let more = if *all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
+    format!("{}, {}{more}", count(*all, "token"), named.join(", "))
 }
 
 fn input_digests(command: &Merge) -> InputDigests {

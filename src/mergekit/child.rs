@@ -56,6 +56,8 @@ pub(super) struct Child<'a> {
     pub(super) tokenizer: Option<Grown>,
     /// The model whose tokenizer it has, where that is not the one that it is like.
     pub(super) speaker: Option<String>,
+    /// Tokens of its tokenizer that have no row.
+    pub(super) rowless: Vec<String>,
     /// Another chat template than that of the model it is like.
     pub(super) template: Option<Chosen>,
 }
@@ -220,6 +222,7 @@ impl Child<'_> {
             buffers: &self.buffers,
             constants: &self.constants,
             speaker: self.speaker.as_deref(),
+            rowless: &self.rowless,
             template: self.template.as_ref(),
             added_tokens: self.tokenizer.as_ref().map(|grown| grown.tokens.as_slice()),
         };

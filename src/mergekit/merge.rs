@@ -113,6 +113,7 @@ impl Asked<'_> {
             })
         };
         let inputs = child::tensors(&assembly, &planned, &self.options.seed, source)?;
+        let rowless = rows.as_ref().map(|rows| rows.rowless.clone()).unwrap_or_default();
         let (vocab_size, tokenizer, speaker) =
             rows.map_or((None, None, None), |rows| (rows.resized, rows.tokenizer, rows.speaker));
         let child = Child {
@@ -120,6 +121,7 @@ impl Asked<'_> {
             changes: child::changes(&config, &assembly, &models, own_output, vocab_size),
             tokenizer,
             speaker,
+            rowless,
             template,
             config: &config,
             assembly: &assembly,

@@ -44,7 +44,10 @@ pub struct Receipt {
     pub rows_by_number: bool,
     /// Tokens of the others behind those of the model whom the child is like, in a union that has some.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub added_tokens: Option<AddedTokens>,
+    pub added_tokens: Option<SomeTokens>,
+    /// Tokens of its tokenizer that its model had no row for, where rows were taken by token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rowless_tokens: Option<SomeTokens>,
     /// The models, in the order of the names the configuration gives them.
     pub inputs: Vec<Input>,
     /// Constants of the models' networks that are others in the child's.
@@ -78,9 +81,9 @@ pub struct Receipt {
     pub told: Told,
 }
 
-/// Tokens that a child's tokenizer was added.
+/// Tokens of a child, the first of them by name.
 #[derive(Debug, Serialize)]
-pub struct AddedTokens {
+pub struct SomeTokens {
     /// How many.
     pub count: usize,
     /// The first of them, by their ids.
@@ -90,7 +93,7 @@ pub struct AddedTokens {
 /// How many of them are named.
 const NAMED: usize = 8;
 
-impl AddedTokens {
+impl SomeTokens {
     fn of(tokens: &[String]) -> Self {
         Self { count: tokens.len(), first: tokens.iter().take(NAMED).cloned().collect() }
     }
@@ -155,6 +158,7 @@ pub(super) struct Done<'a> {
     pub(super) buffers: &'a [Buffer],
     pub(super) constants: &'a [OtherConstant],
     pub(super) speaker: Option<&'a str>,
+    pub(super) rowless: &'a [String],
     pub(super) template: Option<&'a Chosen>,
     pub(super) added_tokens: Option<&'a [String]>,
 }
@@ -180,7 +184,8 @@ impl Done<'_> {
             operator: format!("{} {}", operator.name(), operator.version()),
             seed: options.seed.clone(),
             rows_by_number: options.rows_by_number,
-            added_tokens: self.added_tokens.map(AddedTokens::of),
+            added_tokens: self.added_tokens.map(SomeTokens::of),
+            rowless_tokens: (!self.rowless.is_empty()).then(|| SomeTokens::of(self.rowless)),
             inputs: self
                 .models
                 .iter()

@@ -43,6 +43,8 @@ pub(super) struct Rows {
     pub(super) tokenizer: Option<Grown>,
     /// The model whose tokenizer it was, where that is not the one that the child is like.
     pub(super) speaker: Option<String>,
+    /// Tokens of that tokenizer that have no row, which the child has from it all the same.
+    pub(super) rowless: Vec<String>,
 }
 
 impl Rows {
@@ -82,7 +84,8 @@ fn models_of(sources: &[Source]) -> Vec<&Located<String>> {
     sources.iter().map(|source| &source.model).collect()
 }
 
-const BY_TOKEN: &str = "`tokenizer_source: base` takes rows by token, `--rows-by-number` as they lie";
+const BY_TOKEN: &str = "`tokenizer_source: base` takes rows by token, `union` with the tokens of all, \
+                        `--rows-by-number` as they lie";
 const BY_NUMBER: &str = "give each a tokenizer.json; `--rows-by-number` takes rows as they lie";
 
 /// Refuses vocabularies that differ; `like` is whom the child is like.
@@ -200,8 +203,9 @@ pub(super) fn by_token(
     by_model.values_mut().for_each(|rows| rows.resize(total, Row::Padding));
     let others = speakers.iter().map(|speaker| speaker.name.to_owned()).collect();
     let resized = (total != height).then_some(total);
+    let rowless = first.vocabulary.beyond(first.rows).into_iter().map(str::to_owned).collect();
     let speaker = (speaks != like).then(|| speaks.to_owned());
-    Ok(Rows { by_model, others, matrices, resized, tokenizer: grown, speaker })
+    Ok(Rows { by_model, others, matrices, resized, tokenizer: grown, speaker, rowless })
 }
 
 /// Where a model has the row of a token from: its own, or the only one among the models of the matrix that has

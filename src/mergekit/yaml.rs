@@ -98,6 +98,7 @@ impl Node {
     pub fn describe(&self) -> String {
         match &self.content {
             _ if self.is_nothing() => "nothing".to_owned(),
+            Content::Scalar { text, plain: true } if self.number().is_some() => text.clone(),
             Content::Scalar { text, .. } => {
                 format!("the text {:?}", text.chars().take(40).collect::<String>())
             }

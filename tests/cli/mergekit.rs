@@ -247,6 +247,18 @@ fn the_tokenizer_may_be_that_of_another_model() {
     let generation = json("out/generation_config.json");
     assert_eq!((&generation["eos_token_id"], &generation["temperature"]), (&9.into(), &0.5.into()));
     assert_eq!(json("out/studbook-receipt.json")["tokenizer_of"], "tokens_more");
+    // Ids without a row stay the tokenizer's, and are named; without a source it is a union, as in mergekit.
+    space.edit(
+        "tokens_more/tokenizer.json",
+        "\"added_tokens\": []",
+        "\"added_tokens\": [{\"id\": 99, \
+        \"content\": \"<far>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \
+        \"normalized\": false, \"special\": true}]",
+    );
+    let said = space.studbook(&["merge", "other.yml", "out", "--force"]).exits(0);
+    said.complains("ids of no row of its model's: 1 token, \"<far>\"");
+    space.write("union.yml", format!("{more}tokenizer: {{pad_to_multiple_of: 8}}\n").as_bytes());
+    space.studbook(&["merge", "union.yml", "union"]).exits(0).complains("added to the tokenizer: 3 tokens");
     space.write("nobody.yml", format!("{more}tokenizer_source: a\n").as_bytes());
     space
         .studbook(&["merge", "nobody.yml", "other"])

@@ -79,15 +79,15 @@ fn what_is_not_supported_is_named() {
         ("{a: {source: {kind: model_token, model: one}}}", "this names no row of a model"),
         (
             "{a: {source: {kind: model_token, model: one, token: b, token_id: 3}}}",
-            "this names no row of a model",
+            "there are `token` and `token_id`",
         ),
-        ("{a: {source: {kind: model_token, model: one, token_id: -3}}}", "this names no row of a model"),
+        ("{a: {source: {kind: model_token, model: one, token_id: -3}}}", "`token_id` is -3"),
         ("{a: {source: {kind: zero, model: one}}}", "a row of zeros has no `model` here"),
         ("{\"\": {source: one}}", "a token is empty"),
     ] {
         assert_eq!(with(&format!("tokens: {tokens}")), [message]);
     }
-    assert_eq!(with("pad_to_multiple_of: 0"), ["`pad_to_multiple_of` is the text \"0\""]);
+    assert_eq!(with("pad_to_multiple_of: 0"), ["`pad_to_multiple_of` is 0"]);
     assert_eq!(with("pad_to_multiple_of: [8]"), ["`pad_to_multiple_of` is a list"]);
     assert_eq!(refused(&TIES.replace("float32", "int8")), ["`dtype` cannot be `int8`"]);
     assert_eq!(

@@ -101,12 +101,23 @@ impl Reader {
             Some("model_token") => {
                 let entries = self.map(node, "a model's row", &["kind", "model", "token", "token_id"])?;
                 let model = get(entries, "model").map(|node| self.model(node));
-                match (model, get(entries, "token"), get(entries, "token_id").map(Node::whole)) {
-                    (Some(model), Some(token), None) => Some(RowSource::Token {
-                        model: model?.value,
-                        token: self.text(token, "token")?.value,
-                    }),
-                    (Some(model), None, Some(Some(id))) => Some(RowSource::Id { model: model?.value, id }),
+                match (model, get(entries, "token"), get(entries, "token_id")) {
+                    (Some(model), Some(token), None) => {
+                        let token = self.text(token, "token")?.value;
+                        Some(RowSource::Token { model: model?.value, token })
+                    }
+                    (Some(model), None, Some(id)) => {
+                        let Some(row) = id.whole() else {
+                            let message = format!("`token_id` is {}", id.describe());
+                            self.mistake(message, &id.span, "expected the number of a row, from 0 on");
+                            return None;
+                        };
+                        Some(RowSource::Id { model: model?.value, id: row })
+                    }
+                    (Some(_), Some(_), Some(id)) => {
+                        self.mistake("there are `token` and `token_id`", &id.span, "expected one of them");
+                        None
+                    }
                     _ => {
                         self.mistake("this names no row of a model", &node.span, EXPECTED);
                         None

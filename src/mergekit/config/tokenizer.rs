@@ -53,18 +53,18 @@ impl Reader {
             let expected = format!("expected a whole number from 1 to {MOST_ROWS}");
             self.mistake(format!("`{PADDED}` is {}", node.describe()), &node.span, expected);
         }
-        // mergekit's word for a tokenizer without a source is another one.
-        let source = inner.map(|inner| get(inner, "source"));
-        if source == Some(None) {
-            let place = get(entries, "tokenizer").map_or(0..0, |node| node.span.clone());
-            self.mistake("this tokenizer has no source", &place, "expected `source: base`");
-        }
-        let source = plain.or(source.flatten())?;
-        let place = source.span.clone();
-        let source = match source.text() {
-            Some("base") => TokenSource::Base,
-            Some("union") => TokenSource::Union,
-            _ => TokenSource::Model(self.model(source)?.value),
+        let (place, source) = match (plain.or_else(|| get(inner?, "source")), inner) {
+            (Some(node), _) => {
+                let source = match node.text() {
+                    Some("base") => TokenSource::Base,
+                    Some("union") => TokenSource::Union,
+                    _ => TokenSource::Model(self.model(node)?.value),
+                };
+                (node.span.clone(), source)
+            }
+            // What mergekit means by a tokenizer without a source.
+            (None, Some(_)) => (get(entries, "tokenizer")?.span.clone(), TokenSource::Union),
+            (None, None) => return None,
         };
         Some(ByToken { place, source, padded_to, tokens })
     }

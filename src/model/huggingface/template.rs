@@ -53,21 +53,36 @@ pub fn all(package: &Package) -> BTreeMap<String, String> {
     found
 }
 
-/// Gives a model's small files this template in the place of the one without a name: where they have it, else in
-/// the settings, which every version of the library reads, else in a file of its own.
+/// Gives a model's small files this template in the place of the one without a name, wherever they say one: programs
+/// look in different files. Where none does, it goes into the settings, which every version of the library reads, or
+/// into a file of its own.
 pub fn put(companions: &mut Vec<Companion>, template: &str) {
-    let place = |name: &str| companions.iter().position(|file| file.name == name);
-    if let (None, Some(settings)) = (place(OWN), place(SETTINGS))
-        && let Some(mut said) = object(&companions[settings].bytes)
-    {
-        set(said.entry(KEY).or_insert(Value::Null), template);
-        companions[settings].bytes = format!("{:#}\n", Value::Object(said)).into_bytes();
-        return;
+    let mut is_said = false;
+    for file in companions.iter_mut() {
+        is_said |= match file.name.as_str() {
+            OWN => {
+                file.bytes = template.into();
+                true
+            }
+            SETTINGS | OLDER => replace(file, template, false),
+            _ => false,
+        };
     }
-    match place(OWN) {
-        Some(own) => companions[own].bytes = template.into(),
-        None => companions.push(Companion { name: OWN.to_owned(), bytes: template.into() }),
+    let mut settings = companions.iter_mut().filter(|file| file.name == SETTINGS);
+    if !is_said && !settings.any(|file| replace(file, template, true)) {
+        companions.push(Companion { name: OWN.to_owned(), bytes: template.into() });
     }
+}
+
+/// Replaces what a file says, or has it said where it says nothing, if that is wanted; whether it says it now.
+fn replace(file: &mut Companion, template: &str, wanted: bool) -> bool {
+    let Some(mut said) = object(&file.bytes) else { return false };
+    if !wanted && !said.contains_key(KEY) {
+        return false;
+    }
+    set(said.entry(KEY).or_insert(Value::Null), template);
+    file.bytes = format!("{:#}\n", Value::Object(said)).into_bytes();
+    true
 }
 
 /// One template, or the one in a list that has no other name.
@@ -121,13 +136,16 @@ mod tests {
         let (found, files) = put_among(&[settings]);
         assert_eq!(found[DEFAULT], "{{ new }}");
         assert_eq!(files[0].1, "{\n  \"chat_template\": \"{{ new }}\",\n  \"eos_token\": \"</s>\"\n}\n");
-        // A file of its own comes first, and the settings stay.
+        // Whoever looks elsewhere finds the same.
         let (found, files) = put_among(&[settings, (OWN, "old")]);
-        assert_eq!((found[DEFAULT].as_str(), files[0].1.as_str()), ("{{ new }}", settings.1));
+        assert_eq!((found[DEFAULT].as_str(), files[1].1.as_str()), ("{{ new }}", "{{ new }}"));
+        assert!(files.iter().all(|(_, text)| !text.contains("old")), "{files:?}");
         let tools = r#"{"chat_template": [{"name": "tool_use", "template": "T"}]}"#;
-        let (found, files) = put_among(&[(SETTINGS, tools), (OLDER, r#"{"chat_template": "older"}"#)]);
+        let (found, files) = put_among(&[(SETTINGS, tools), (OLDER, r#"{"chat_template": "old"}"#)]);
         assert_eq!((found["tool_use"].as_str(), found[DEFAULT].as_str()), ("T", "{{ new }}"));
-        assert_eq!(files.len(), 2);
+        assert!(files.len() == 2 && files.iter().all(|(_, text)| text.contains("{{ new }}")), "{files:?}");
+        let (_, files) = put_among(&[(SETTINGS, "{}")]);
+        assert_eq!(files.len(), 1);
         // Where nothing says anything.
         for files in [&[][..], &[(SETTINGS, "no JSON")]] {
             assert_eq!(put_among(files).1.last().unwrap(), &(OWN.to_owned(), "{{ new }}".to_owned()));

@@ -83,8 +83,17 @@ impl Vocabulary {
 
     /// The tokens that have a row in a matrix of `rows` rows, by their ids.
     pub fn tokens(&self, rows: usize) -> Vec<&str> {
+        self.by_id(|id| id < rows)
+    }
+
+    /// The tokens that have none.
+    pub fn beyond(&self, rows: usize) -> Vec<&str> {
+        self.by_id(|id| id >= rows)
+    }
+
+    fn by_id(&self, is_meant: impl Fn(usize) -> bool) -> Vec<&str> {
         let mut found: Vec<(u32, &str)> = self.ids.iter().map(|(token, id)| (*id, token.as_str())).collect();
-        found.retain(|(id, _)| (*id as usize) < rows);
+        found.retain(|(id, _)| is_meant(*id as usize));
         found.sort_unstable();
         found.into_iter().map(|(_, token)| token).collect()
     }
