@@ -22,6 +22,7 @@ use crate::model::huggingface::folder::GENERATION;
 use crate::model::huggingface::{CONFIG, HfConfig, TOKENIZER};
 use crate::model::overwrite::{self, OverwriteError};
 use crate::model::replaceable;
+use crate::model::tokenizer::vocabulary::Vocabulary;
 use crate::model::{Package, Tokenizer};
 use crate::operator::{OperatorError, Tensors};
 use crate::tensor::dtype::DType;
@@ -128,7 +129,7 @@ pub(super) fn run(command: &Convert, terminal: &Terminal) -> anyhow::Result<Exit
     if let Some(shortened) = shortened(&opened.package, target) {
         terminal.warn(&shortened)?;
     }
-    for told in [left_behind, silenced, untemplated]
+    for told in [left_behind, silenced, untemplated, rowless]
         .into_iter()
         .filter_map(|told| told(&opened.package, target, command))
     {
@@ -215,6 +216,21 @@ fn untemplated(package: &Package, target: Target, command: &Convert) -> Option<S
         let templates = count(templates, "chat template");
         format!("the model has {templates}, for which {} has no words: left out", target.name())
     })
+}
+
+/// That tokens without a row are none in a file that has one for each.
+fn rowless(package: &Package, target: Target, command: &Convert) -> Option<String> {
+    if target != Target::Gguf || command.tokenizer.is_some() || command.without_tokenizer {
+        return None;
+    }
+    let rows = package.config.as_ref().ok()?.vocab_size as usize;
+    let vocabulary = Vocabulary::of_package(package)?;
+    let tokens = vocabulary.beyond(rows);
+    let first = tokens.first()?;
+    let tokens = count(tokens.len(), "token");
+    Some(format!(
+        "without a row of the model's, such as {first:?}, nothing is a token in GGUF: {tokens} left out"
+    ))
 }
 
 /// Nothing that is read for it is replaced.

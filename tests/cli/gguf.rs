@@ -295,6 +295,17 @@ fn templates_and_names_of_special_tokens_go_along() {
         (&back["chat_template"], &back["pad_token"], &back["eos_token"]),
         (&"{{ messages }}".into(), &"a".into(), &end)
     );
+    // A token without a row is none in a file that has as many as rows.
+    let read = |name: &str| -> serde_json::Value { serde_json::from_str(&space.read(name)).unwrap() };
+    let mut tokenizer = read("back/tokenizer.json");
+    let rows = read("back/config.json")["vocab_size"].as_u64().unwrap();
+    let far = serde_json::json!({"id": rows + 3, "content": "<far>", "single_word": false, "lstrip": false,
+                                 "rstrip": false, "normalized": false, "special": true});
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(far);
+    space.write("back/tokenizer.json", tokenizer.to_string().as_bytes());
+    space.studbook(&["convert", "back", "far.gguf"]).exits(0).complains(
+        "without a row of the model's, such as \"<far>\", nothing is a token in GGUF: 1 token left out",
+    );
     // A tokenizer of bytes has no names in the file; its folder's template has.
     folder(&space, "llama-llama3");
     space.write("llama-llama3/chat_template.jinja", b"{{ x }}");
