@@ -1,7 +1,7 @@
 //! `arcee_fusion`: takes over from a parent only the elements that changed most where it counts.
 //!
 //! The field's name and definition (Goddard et al., "Arcee's MergeKit", 2024). With `b` the base, `x`
-//! the parent and `D` the divergence of the element's row ([`super::divergence`]), tensor by tensor:
+//! the parent and `D` the divergence of the element's row (`divergence`), tensor by tensor:
 //!
 //! ```text
 //! importance = |x - b| * D
