@@ -141,6 +141,6 @@ fn is_gated(name: &str) -> bool {
     let module = path.file_stem().unwrap().to_string_lossy().into_owned();
     let folder = path.parent().unwrap();
     let lobby = std::fs::read_to_string(root().join(folder).join("mod.rs")).unwrap();
-    let own = format!("#[cfg(feature = \"engine\")]\npub mod {module};");
-    lobby.contains(&own) || folder.components().count() > 2 && is_gated(&folder.to_string_lossy())
+    let own = |word: &str| lobby.contains(&format!("#[cfg(feature = \"engine\")]\n{word} {module};"));
+    own("mod") || own("pub mod") || folder.components().count() > 2 && is_gated(&folder.to_string_lossy())
 }
