@@ -397,6 +397,38 @@ fn a_pool_parent_that_is_damaged_or_lost_is_a_finding() {
     space.studbook(&["verify", "second.toml"]).exits(2).complains("blond");
 }
 
+/// A plan that asks a ledger of which a file is lost has no mistake of its own.
+#[test]
+fn a_lost_file_of_the_ledger_is_no_mistake_of_the_plan() {
+    let space = two_cycles();
+    let files = space.files(".studbook/ledger/tile/entries");
+    let (name, bytes) = files.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let lost = format!(".studbook/ledger/tile/entries/{name}");
+    std::fs::remove_file(space.path(&lost)).unwrap();
+    // A copy of a child is looked up in the same ledger.
+    let child = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    space.write("copy.slm", &child);
+    let copy = space
+        .read("second.toml")
+        .replace("from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"", "source = \"copy.slm\"");
+    space.write("copy.toml", copy.as_bytes());
+    for (plan, why) in [
+        ("second.toml", "the pool of `tiny` cannot offer `average`: "),
+        ("copy.toml", "nobody can tell which parents were bred in this store: "),
+    ] {
+        for command in ["check", "plan", "status", "verify", "run"] {
+            let said = space.studbook(&[command, plan]).exits(4);
+            let told = said.out + &said.err;
+            for piece in [why, name.as_str(), "is missing; restore it from a copy"] {
+                assert!(told.contains(piece), "{command} {plan}: no {piece:?} in {told}");
+            }
+            assert!(!told.contains("unedited"), "{told}");
+        }
+    }
+    space.write(&lost, &bytes);
+    space.studbook(&["verify", "second.toml"]).exits(0);
+}
+
 /// The file of the store with the bytes of a record that is shown.
 pub(crate) fn object_of(space: &Space, shown: &str) -> String {
     let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();

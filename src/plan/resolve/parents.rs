@@ -90,17 +90,18 @@ impl Resolver<'_> {
                     *history = found;
                 }
             }
-            Err(error) => self.cannot_look_up(&error),
+            Err(error) => self.cannot_look_up(&error, error.is_damage()),
         }
         match self.pools_of(&cycles) {
             Ok(pools) => self.chosen_by.extend(pools.into_iter().flat_map(|pool| pool.chosen_by)),
-            Err(error) => self.cannot_look_up(&error),
+            Err(error) => self.cannot_look_up(&error, false),
         }
     }
 
-    fn cannot_look_up(&mut self, error: &dyn std::fmt::Display) {
+    fn cannot_look_up(&mut self, error: &dyn std::fmt::Display, damage: bool) {
         let message = format!("nobody can tell which parents were bred in this store: {error}");
-        self.mistake(Diagnostic::error(message, 0..0).expected("expected a store that can be read"));
+        let refused = Diagnostic::error(message, 0..0).damage(damage);
+        self.mistake(refused.expected("expected a store that can be read"));
     }
 
     /// Every pool that these cycles wrote here.
@@ -191,7 +192,7 @@ impl Resolver<'_> {
             let message = format!("the pool of `{cycle}` cannot offer `{}`: {why}", parent.name);
             let refused = Diagnostic::error(message, recipe.span.clone()).damage(lost);
             self.mistake(if lost {
-                refused.expected("expected a pool of whose parents this store has the records")
+                refused.expected("expected a store with the records and the ledger entries of whom the pool offers")
             } else {
                 refused.expected("expected a pool as its cycle wrote it").help(format!(
                     "take the pool.toml of `{cycle}` again, unedited, with the store it ran in"
