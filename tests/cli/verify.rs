@@ -223,6 +223,21 @@ fn a_changed_parent_file() {
         .says(&Digest::of(&std::fs::read(space.path("two.slm")).unwrap()).to_hex());
 }
 
+/// Without them nobody can tell whether the ledger was led back, so it is evidence, too.
+#[test]
+fn damaged_heads_are_evidence() {
+    let space = done();
+    let good = space.read(".studbook/heads");
+    space.write(".studbook/heads", good.replace("\"heads\"", "\"haads\"").as_bytes());
+    for command in ["check", "plan", "status", "run"] {
+        space.studbook(&[command, "plan.toml"]).exits(4).complains("Restore the file, or delete it");
+    }
+    space.studbook(&["lineage", "average"]).exits(4).complains("the remembered ledger heads");
+    refused(&space, "ledger", "the remembered ledger heads");
+    space.write(".studbook/heads", good.as_bytes());
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
 #[test]
 fn a_changed_suite() {
     let space = done();
