@@ -429,6 +429,32 @@ fn a_lost_file_of_the_ledger_is_no_mistake_of_the_plan() {
     space.studbook(&["verify", "second.toml"]).exits(0);
 }
 
+/// Whom the ledger decided of was there, whatever else has the name.
+#[test]
+fn a_candidate_whose_manifest_is_lost_is_told_as_lost() {
+    let space = two_cycles();
+    let manifest = lineage(&space, "child")["record"].as_str().unwrap().to_owned();
+    let refused = lineage(&space, "tiny/tasks")["record"].as_str().unwrap().to_owned();
+    for shown in ["second/05-candidate/child.json", "tiny/05-candidate/tasks.json"] {
+        std::fs::remove_file(space.path(&object_of(&space, shown))).unwrap();
+    }
+    let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let of = |subject: &str| {
+        log.as_array().unwrap().iter().rfind(|entry| entry["subject"] == subject).unwrap()["index"].clone()
+    };
+    let why = format!("the manifest {manifest} of the candidate that ledger entry {} admits", of(&manifest));
+    for named in [&["second.toml", "child"][..], &["child"], &["second/child"], &[&manifest[..12]]] {
+        let said = space.studbook(&[&["lineage"], named].concat()).exits(4).complains(&why);
+        assert!(said.err.contains("put it back from a copy"), "{}", said.err);
+    }
+    space.studbook(&["retire", "child", "--reason", "r"]).exits(4).complains(&why);
+    let why = format!("the manifest {refused} of the candidate that ledger entry {} refuses", of(&refused));
+    space.studbook(&["lineage", "plan.toml", "tasks"]).exits(4).complains(&why);
+    // One of another cycle is not there at all.
+    space.studbook(&["lineage", "second.toml", "tasks"]).exits(2).complains("no candidate \"tasks\"");
+    space.studbook(&["lineage", "nobody"]).exits(2);
+}
+
 /// The file of the store with the bytes of a record that is shown.
 pub(crate) fn object_of(space: &Space, shown: &str) -> String {
     let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();
