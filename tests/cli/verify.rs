@@ -223,6 +223,24 @@ fn a_changed_parent_file() {
         .says(&Digest::of(&std::fs::read(space.path("two.slm")).unwrap()).to_hex());
 }
 
+/// A file of somebody's with the same bytes is read where the store's own is lost, and nothing was taken back.
+#[test]
+fn a_lost_record_with_its_bytes_in_another_file() {
+    let space = done();
+    let lost = object(&space, "01-source/two.json");
+    space.write("kept.json", &std::fs::read(&lost).unwrap());
+    let digest = Digest::of(&std::fs::read(&lost).unwrap());
+    std::fs::remove_file(&lost).unwrap();
+    let kept = space.path("kept.json");
+    let known = format!("{}{digest} 0 0 0 0 0 0 {}\n", space.read(".studbook/index/stamps"), kept.display());
+    space.write(".studbook/index/stamps", known.as_bytes());
+    let why = format!("record: the blob {} is not in the store; ", digest.to_hex());
+    let said = refused(&space, "source:two", &why).says("kept.json has the same bytes");
+    assert!(!said.out.contains("taken back"), "{}", said.out);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
 /// Without them nobody can tell whether the ledger was led back, so it is evidence, too.
 #[test]
 fn damaged_heads_are_evidence() {
