@@ -223,6 +223,38 @@ fn a_changed_parent_file() {
         .says(&Digest::of(&std::fs::read(space.path("two.slm")).unwrap()).to_hex());
 }
 
+/// What the source read once is evidence that is lost; what nobody ever read is a slip in the plan.
+#[test]
+fn a_parent_file_that_is_cut_short_or_gone() {
+    let space = Space::new();
+    let path = space.path("two.slm");
+    let bytes = std::fs::read(&path).unwrap();
+    let lose = |cut: bool| match cut {
+        true => replace(&path, &bytes[..100]),
+        false => std::fs::remove_file(&path).unwrap(),
+    };
+    lose(false);
+    space.studbook(&["verify", "plan.toml"]).exits(2).complains("two.slm does not exist");
+    std::fs::write(&path, &bytes).unwrap();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let bound = format!("; the record binds {}: put the file back", Digest::of(&bytes).to_hex());
+    for (cut, why) in [(true, "two.slm: not a usable SLM1 file"), (false, "two.slm does not exist")] {
+        lose(cut);
+        refused(&space, "source:two", why)
+            .says(&bound)
+            .says("nothing else was checked")
+            .says("1 checked, 1 failed");
+        // Whoever wants to run it names another file, or puts this one back.
+        space.studbook(&["check", "plan.toml"]).exits(2).complains(why);
+        std::fs::write(&path, &bytes).unwrap();
+        space.studbook(&["verify", "plan.toml"]).exits(0);
+    }
+    // A mistake beside it is one.
+    lose(false);
+    space.edit("plan.toml", "lambda = 0.5", "lamda = 0.5");
+    space.studbook(&["verify", "plan.toml"]).exits(2).complains("lamda");
+}
+
 /// A file of somebody's with the same bytes is read where the store's own is lost, and nothing was taken back.
 #[test]
 fn a_lost_record_with_its_bytes_in_another_file() {
