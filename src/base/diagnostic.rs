@@ -34,6 +34,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// Whether what a place names was damaged since: no mistake of whoever wrote it.
     pub damage: bool,
+    /// The stage that reads what a place names, where that cannot be read: if it ever was, this is damage, too.
+    pub read_by: Option<Box<str>>,
 }
 
 impl Diagnostic {
@@ -46,6 +48,7 @@ impl Diagnostic {
             label: String::new(),
             help: Vec::new(),
             damage: false,
+            read_by: None,
         }
     }
 
@@ -65,6 +68,13 @@ impl Diagnostic {
     #[must_use]
     pub fn damage(mut self, is_it: bool) -> Self {
         self.damage = is_it;
+        self
+    }
+
+    /// The stage that reads what is named.
+    #[must_use]
+    pub fn read_by(mut self, stage: impl Into<Box<str>>) -> Self {
+        self.read_by = Some(stage.into());
         self
     }
 
@@ -143,8 +153,13 @@ impl Findings {
 
     /// What was damaged or lost, where nothing else is wrong.
     pub fn damage(&self) -> Option<Vec<&Diagnostic>> {
+        self.nothing_but(|found| found.damage)
+    }
+
+    /// All mistakes, if there are any and each is one of these.
+    pub fn nothing_but(&self, is_one: impl Fn(&Diagnostic) -> bool) -> Option<Vec<&Diagnostic>> {
         let all: Vec<_> = self.mistakes().collect();
-        (!all.is_empty() && all.iter().all(|found| found.damage)).then_some(all)
+        (!all.is_empty() && all.iter().all(|found| is_one(found))).then_some(all)
     }
 
     fn mistakes(&self) -> impl Iterator<Item = &Diagnostic> {

@@ -175,7 +175,7 @@ pub(super) fn load_to_verify(args: &Args, path: &Path) -> anyhow::Result<Loaded>
     loaded(args, path, plans_store(args, path)?).or_else(|_| load(args, path))
 }
 
-fn plans_store(args: &Args, path: &Path) -> anyhow::Result<Store> {
+pub(super) fn plans_store(args: &Args, path: &Path) -> anyhow::Result<Store> {
     Ok(Store::open(&store_path(args, Some(path)))?.kept_by(custody(args, Some(path))?))
 }
 

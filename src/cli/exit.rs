@@ -199,11 +199,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             return if ledger.is_tampering() { Exit::Unverified } else { Exit::Environment };
         }
         if let Some(pedigree) = cause.downcast_ref::<PedigreeError>() {
-            return match pedigree {
-                PedigreeError::Ledger(error) if error.is_tampering() => Exit::Unverified,
-                PedigreeError::Circle(_) | PedigreeError::Unreadable { .. } => Exit::Unverified,
-                _ => Exit::Environment,
-            };
+            return if pedigree.is_damage() { Exit::Unverified } else { Exit::Environment };
         }
         if let Some(trust) = cause.downcast_ref::<TrustError>() {
             return match trust {

@@ -65,6 +65,9 @@ pub(super) fn the_candidate(
     let by_name = found.iter().any(|found| pedigree.manifests[found].candidate.as_str() == wanted);
     if by_name && let Some(plan) = plan.map(cycle_of).transpose()?.flatten() {
         if !found.iter().any(|manifest| cycle(manifest) == plan) {
+            if let Some(lost) = pedigree.lost(wanted, Some(&plan)) {
+                return Err(lost.into());
+            }
             let others = found.iter().map(|manifest| format!("{}/{wanted}", cycle(manifest)));
             let others: BTreeSet<String> = others.collect();
             let error = UsageError::new(format!("the cycle `{plan}` has no candidate {wanted:?}"));
@@ -84,6 +87,10 @@ pub(super) fn the_candidate(
     match chosen.as_slice() {
         [one] => Ok(*one),
         [] => {
+            let cycle = plan.map(cycle_of).transpose()?.flatten();
+            if let Some(lost) = pedigree.lost(wanted, cycle.as_deref()) {
+                return Err(lost.into());
+            }
             let error = UsageError::new(format!("the store has no candidate {wanted:?}"));
             let names = pedigree.manifests.values().map(|body| body.candidate.as_str());
             Err(match nearest(wanted, names) {

@@ -1,18 +1,20 @@
 //! `studbook verify`: checks everything a cycle's records bind.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::args::{Args, Format};
-use super::context::{Terminal, load_to_verify, now, typed};
+use super::context::{Terminal, load_to_verify, now, plans_store, typed};
 use super::exit::{Exit, UsageError};
 use crate::base::diagnostic::Diagnostic;
+use crate::base::digest::Digest;
 use crate::base::name::Name;
 use crate::dossier;
-use crate::engine::verify::{Checked, Options, verify};
-use crate::plan::LoadError;
+use crate::engine::verify::{Checked, Options, models_read, verify};
+use crate::plan::{LoadError, cycle_of};
 use crate::trust::Trust;
 
 #[derive(Debug, clap::Args)]
@@ -100,7 +102,7 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
     }
     let loaded = match load_to_verify(args, &command.plan) {
         Ok(loaded) => loaded,
-        Err(error) => return damaged(&error, told).ok_or(error),
+        Err(error) => return damaged(args, &error, told)?.ok_or(error),
     };
     let candidate = command.candidate.as_ref().map(|name| name.parse::<Name>()).transpose();
     let candidate = candidate.map_err(|error| UsageError::new(error.to_string()))?;
@@ -113,14 +115,38 @@ fn of_plan(args: &Args, command: &Verify, told: &mut Told<'_>) -> anyhow::Result
     Ok(verify(&loaded.graph, &loaded.store, &options, &mut |checked| told.tell(checked))?)
 }
 
-/// What is damaged, if a plan cannot be understood for nothing else: then nobody can tell what it makes.
-fn damaged(error: &anyhow::Error, told: &mut Told<'_>) -> Option<Vec<Checked>> {
-    let Some(LoadError::Plan(findings)) = error.downcast_ref::<LoadError>() else { return None };
-    let mistakes = findings.damage()?;
+/// What is damaged, if a plan cannot be understood for nothing else: then nobody can tell what it makes. A file that
+/// cannot be read any more is, once its stage has read it.
+fn damaged(args: &Args, error: &anyhow::Error, told: &mut Told<'_>) -> anyhow::Result<Option<Vec<Checked>>> {
+    let Some(LoadError::Plan(findings)) = error.downcast_ref::<LoadError>() else { return Ok(None) };
+    let read = read_before(args, &findings.path)?;
+    let bound = |found: &Diagnostic| found.read_by.as_deref().and_then(|stage| read.get(stage));
+    let Some(mistakes) = findings.nothing_but(|found| found.damage || bound(found).is_some()) else {
+        return Ok(None);
+    };
     let rest = "nothing else was checked, for without it nobody can tell what the plan makes";
-    let finding = |found: &&Diagnostic| format!("{}; {rest}", found.message);
-    let checked = |found| Checked { what: "parent".to_owned(), ok: false, finding: finding(found) };
+    let checked = |found: &&Diagnostic| match bound(found).filter(|_| !found.damage) {
+        Some(bound) => Checked {
+            what: found.read_by.as_deref().unwrap_or_default().to_owned(),
+            ok: false,
+            finding: format!(
+                "{}; the record binds {bound}: put the file back from a copy; {rest}",
+                found.message
+            ),
+        },
+        None => {
+            Checked { what: "parent".to_owned(), ok: false, finding: format!("{}; {rest}", found.message) }
+        }
+    };
     let all: Vec<Checked> = mistakes.iter().map(checked).collect();
     all.iter().for_each(|checked| told.tell(checked));
-    Some(all)
+    Ok(Some(all))
+}
+
+/// The models that the sources of a plan's cycle are recorded to have read.
+fn read_before(args: &Args, plan: &Path) -> anyhow::Result<BTreeMap<String, Digest>> {
+    let Some(cycle) = cycle_of(plan)?.and_then(|cycle| cycle.parse::<Name>().ok()) else {
+        return Ok(BTreeMap::new());
+    };
+    Ok(models_read(&plans_store(args, plan)?, &cycle)?)
 }

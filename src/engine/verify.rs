@@ -7,10 +7,12 @@
 //!
 //! * `again`: doing it again and comparing.  `lost`: why what was made once is not there, or never was.
 //! * `standing`: which decisions the ledger has of the cycle.
+//! * `read`: which models sources read, for whoever cannot tell what a plan makes.
 //! * `shown`: whether `runs/CYCLE/` shows what the store has.
 
 pub(super) mod again;
 mod lost;
+mod read;
 mod shown;
 mod standing;
 
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 use self::again::Wrong;
 use self::lost::History;
+pub use self::read::models_read;
 use super::attest;
 use super::graph::{From, StageGraph, StageIndex};
 use super::preview::{StageOutlook, preview};

@@ -247,7 +247,8 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// Whether this is evidence of tampering, as opposed to trouble with the machine or the caller.
+    /// Whether this is evidence of tampering, as opposed to trouble with the machine or the caller. A memory that
+    /// cannot be read is: without it nobody can tell whether the ledger was led back.
     pub fn is_tampering(&self) -> bool {
         !matches!(
             self,
@@ -255,7 +256,6 @@ impl LedgerError {
                 | Self::Trust(_)
                 | Self::HeadMoved { .. }
                 | Self::Conflict { .. }
-                | Self::BadMemory { .. }
                 | Self::BeyondEnd { .. }
                 | Self::NoSigner { .. }
         )

@@ -92,3 +92,15 @@ pub enum PedigreeError {
         whose: String,
     },
 }
+
+impl PedigreeError {
+    /// Whether evidence is lost, damaged or forged, as opposed to trouble with the machine or the caller.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_tampering(),
+            Self::Trust(error) => error.is_tampering(),
+            Self::Unknown(_) | Self::Circle(_) | Self::Unreadable { .. } => true,
+            Self::Store(_) | Self::RevokedKey { .. } => false,
+        }
+    }
+}

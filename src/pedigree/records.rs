@@ -6,7 +6,7 @@ use super::PedigreeError;
 use super::cases::Cases;
 use crate::base::digest::Sha256;
 use crate::base::name::Name;
-use crate::ledger::EntryKind;
+use crate::ledger::{EntryKind, Leaf};
 use crate::record::admission::AdmissionRecord;
 use crate::record::candidate::CandidateManifest;
 use crate::record::evaluation::EvaluationSidecar;
@@ -31,6 +31,8 @@ pub struct Pedigree {
     pub(super) refusals: BTreeMap<Sha256, AdmissionRecord>,
     /// Whom the ledger admitted and nobody refused (true), and whom it refused (false), by manifest.
     pub(super) decided: BTreeMap<Sha256, bool>,
+    /// What the ledger decided of candidates, entry by entry.
+    pub(super) decisions: Vec<Leaf>,
     /// The state of their gates.
     pub promotions: BTreeMap<Sha256, PromotionTemplate>,
     /// The suites that somebody was measured on.
@@ -56,6 +58,7 @@ impl Pedigree {
             // A refusal is the last word, wherever it stands.
             let admitted = pedigree.decided.entry(manifest).or_insert(true);
             *admitted &= leaf.kind == EntryKind::Admission;
+            pedigree.decisions.push(leaf);
         }
         Ok(pedigree)
     }
@@ -118,6 +121,26 @@ impl Pedigree {
         all.filter(|(sha256, body)| begins(sha256) || begins(&body.artifact.sha256) || by_name(body))
             .map(|(sha256, _)| *sha256)
             .collect()
+    }
+
+    /// That the manifest of whom a person may mean is lost: the ledger decided of such a candidate (of this cycle, if one
+    /// is named), and its manifest cannot be read.
+    pub fn lost(&self, wanted: &str, cycle: Option<&str>) -> Option<PedigreeError> {
+        let (cycle, name) =
+            wanted.split_once('/').map_or((cycle, wanted), |(cycle, name)| (Some(cycle), name));
+        let by_name = |leaf: &Leaf| {
+            leaf.candidate.as_ref().is_some_and(|candidate| candidate.as_str() == name)
+                && cycle.is_none_or(|cycle| leaf.cycle.as_str() == cycle)
+        };
+        let begins = |digest: &Sha256| wanted.len() >= 8 && digest.to_hex().starts_with(wanted);
+        // The last word on the last of them.
+        self.decisions.iter().rev().find_map(|leaf| {
+            let record = leaf.subject.filter(|subject| !self.manifests.contains_key(subject))?;
+            let decides = if leaf.kind == EntryKind::Admission { "admits" } else { "refuses" };
+            let whose = format!("candidate that ledger entry {} {decides}", leaf.index);
+            let unreadable = PedigreeError::Unreadable { what: "manifest", record, whose };
+            (begins(&record) || by_name(leaf)).then_some(unreadable)
+        })
     }
 
     /// The source records a candidate was made from: base first, then parents, adapted models after

@@ -397,6 +397,64 @@ fn a_pool_parent_that_is_damaged_or_lost_is_a_finding() {
     space.studbook(&["verify", "second.toml"]).exits(2).complains("blond");
 }
 
+/// A plan that asks a ledger of which a file is lost has no mistake of its own.
+#[test]
+fn a_lost_file_of_the_ledger_is_no_mistake_of_the_plan() {
+    let space = two_cycles();
+    let files = space.files(".studbook/ledger/tile/entries");
+    let (name, bytes) = files.into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let lost = format!(".studbook/ledger/tile/entries/{name}");
+    std::fs::remove_file(space.path(&lost)).unwrap();
+    // A copy of a child is looked up in the same ledger.
+    let child = std::fs::read(space.path(".studbook/runs/tiny/04-operator/average.slm")).unwrap();
+    space.write("copy.slm", &child);
+    let copy = space
+        .read("second.toml")
+        .replace("from_recipe = \".studbook/runs/tiny/12-recipe/pool.toml\"", "source = \"copy.slm\"");
+    space.write("copy.toml", copy.as_bytes());
+    for (plan, why) in [
+        ("second.toml", "the pool of `tiny` cannot offer `average`: "),
+        ("copy.toml", "nobody can tell which parents were bred in this store: "),
+    ] {
+        for command in ["check", "plan", "status", "verify", "run"] {
+            let said = space.studbook(&[command, plan]).exits(4);
+            let told = said.out + &said.err;
+            for piece in [why, name.as_str(), "is missing; restore it from a copy"] {
+                assert!(told.contains(piece), "{command} {plan}: no {piece:?} in {told}");
+            }
+            assert!(!told.contains("unedited"), "{told}");
+        }
+    }
+    space.write(&lost, &bytes);
+    space.studbook(&["verify", "second.toml"]).exits(0);
+}
+
+/// Whom the ledger decided of was there, whatever else has the name.
+#[test]
+fn a_candidate_whose_manifest_is_lost_is_told_as_lost() {
+    let space = two_cycles();
+    let manifest = lineage(&space, "child")["record"].as_str().unwrap().to_owned();
+    let refused = lineage(&space, "tiny/tasks")["record"].as_str().unwrap().to_owned();
+    for shown in ["second/05-candidate/child.json", "tiny/05-candidate/tasks.json"] {
+        std::fs::remove_file(space.path(&object_of(&space, shown))).unwrap();
+    }
+    let log = space.studbook(&["ledger", "log", "--format", "json"]).exits(0).json();
+    let of = |subject: &str| {
+        log.as_array().unwrap().iter().rfind(|entry| entry["subject"] == subject).unwrap()["index"].clone()
+    };
+    let why = format!("the manifest {manifest} of the candidate that ledger entry {} admits", of(&manifest));
+    for named in [&["second.toml", "child"][..], &["child"], &["second/child"], &[&manifest[..12]]] {
+        let said = space.studbook(&[&["lineage"], named].concat()).exits(4).complains(&why);
+        assert!(said.err.contains("put it back from a copy"), "{}", said.err);
+    }
+    space.studbook(&["retire", "child", "--reason", "r"]).exits(4).complains(&why);
+    let why = format!("the manifest {refused} of the candidate that ledger entry {} refuses", of(&refused));
+    space.studbook(&["lineage", "plan.toml", "tasks"]).exits(4).complains(&why);
+    // One of another cycle is not there at all.
+    space.studbook(&["lineage", "second.toml", "tasks"]).exits(2).complains("no candidate \"tasks\"");
+    space.studbook(&["lineage", "nobody"]).exits(2);
+}
+
 /// The file of the store with the bytes of a record that is shown.
 pub(crate) fn object_of(space: &Space, shown: &str) -> String {
     let bytes = space.read(&format!(".studbook/runs/{shown}")).into_bytes();

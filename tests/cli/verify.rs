@@ -223,6 +223,71 @@ fn a_changed_parent_file() {
         .says(&Digest::of(&std::fs::read(space.path("two.slm")).unwrap()).to_hex());
 }
 
+/// What the source read once is evidence that is lost; what nobody ever read is a slip in the plan.
+#[test]
+fn a_parent_file_that_is_cut_short_or_gone() {
+    let space = Space::new();
+    let path = space.path("two.slm");
+    let bytes = std::fs::read(&path).unwrap();
+    let lose = |cut: bool| match cut {
+        true => replace(&path, &bytes[..100]),
+        false => std::fs::remove_file(&path).unwrap(),
+    };
+    lose(false);
+    space.studbook(&["verify", "plan.toml"]).exits(2).complains("two.slm does not exist");
+    std::fs::write(&path, &bytes).unwrap();
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    let bound = format!("; the record binds {}: put the file back", Digest::of(&bytes).to_hex());
+    for (cut, why) in [(true, "two.slm: not a usable SLM1 file"), (false, "two.slm does not exist")] {
+        lose(cut);
+        refused(&space, "source:two", why)
+            .says(&bound)
+            .says("nothing else was checked")
+            .says("1 checked, 1 failed");
+        // Whoever wants to run it names another file, or puts this one back.
+        space.studbook(&["check", "plan.toml"]).exits(2).complains(why);
+        std::fs::write(&path, &bytes).unwrap();
+        space.studbook(&["verify", "plan.toml"]).exits(0);
+    }
+    // A mistake beside it is one.
+    lose(false);
+    space.edit("plan.toml", "lambda = 0.5", "lamda = 0.5");
+    space.studbook(&["verify", "plan.toml"]).exits(2).complains("lamda");
+}
+
+/// A file of somebody's with the same bytes is read where the store's own is lost, and nothing was taken back.
+#[test]
+fn a_lost_record_with_its_bytes_in_another_file() {
+    let space = done();
+    let lost = object(&space, "01-source/two.json");
+    space.write("kept.json", &std::fs::read(&lost).unwrap());
+    let digest = Digest::of(&std::fs::read(&lost).unwrap());
+    std::fs::remove_file(&lost).unwrap();
+    let kept = space.path("kept.json");
+    let known = format!("{}{digest} 0 0 0 0 0 0 {}\n", space.read(".studbook/index/stamps"), kept.display());
+    space.write(".studbook/index/stamps", known.as_bytes());
+    let why = format!("record: the blob {} is not in the store; ", digest.to_hex());
+    let said = refused(&space, "source:two", &why).says("kept.json has the same bytes");
+    assert!(!said.out.contains("taken back"), "{}", said.out);
+    space.studbook(&["run", "plan.toml", "--quiet"]).exits(3);
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
+/// Without them nobody can tell whether the ledger was led back, so it is evidence, too.
+#[test]
+fn damaged_heads_are_evidence() {
+    let space = done();
+    let good = space.read(".studbook/heads");
+    space.write(".studbook/heads", good.replace("\"heads\"", "\"haads\"").as_bytes());
+    for command in ["check", "plan", "status", "run"] {
+        space.studbook(&[command, "plan.toml"]).exits(4).complains("Restore the file, or delete it");
+    }
+    space.studbook(&["lineage", "average"]).exits(4).complains("the remembered ledger heads");
+    refused(&space, "ledger", "the remembered ledger heads");
+    space.write(".studbook/heads", good.as_bytes());
+    space.studbook(&["verify", "plan.toml"]).exits(0);
+}
+
 #[test]
 fn a_changed_suite() {
     let space = done();

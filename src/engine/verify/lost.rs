@@ -18,7 +18,7 @@ use crate::engine::graph::{From, StageGraph, StageIndex};
 use crate::engine::preview::Outlook;
 use crate::engine::resolve::{Resolver, Results};
 use crate::stage::{Action, Kind, StageError, stage};
-use crate::store::{Event, Happened, Store, StoreError};
+use crate::store::{Blob, Event, Happened, Store, StoreError};
 
 /// What the log of a cycle says, beside what is there now.
 pub(super) struct History<'a> {
@@ -210,14 +210,21 @@ impl<'a> History<'a> {
             Ok(None) => return Err("what it made is no longer recorded, or cannot be read".to_owned()),
             Err(error) => return Err(error.to_string()),
         };
-        let damaged = |(name, blob)| self.store.rehash(blob).err().map(|error| format!("{name}: {error}"));
+        let damaged = |(name, blob)| self.damaged(blob).map(|why| format!("{name}: {why}"));
         if let Some(why) = result.outputs.iter().find_map(damaged) {
             return Err(why);
         }
         let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
         let context = context(self.store, action);
-        let holds = stage.still_holds(&context, &result);
-        match (holds.and_then(|_| stage.outgrown(&context, &result)), failed) {
+        match stage.still_holds(&context, &result) {
+            Ok(false) => {}
+            // Whoever looked first did not find it, and nothing was said against it.
+            Ok(true) => {
+                return Err("it was not whole when it was looked for, and is now; verify again".to_owned());
+            }
+            Err(error) => return Err(nobody_can_tell(&error)),
+        }
+        match (stage.outgrown(&context, &result), failed) {
             (Ok(Some(told)), _) => Ok(told),
             // A parent that was taken back cannot be used, and a run that says so has the last word.
             (Ok(None), Some(why)) if action.kind == Kind::Source.name() => {
@@ -227,6 +234,22 @@ impl<'a> History<'a> {
                 Err(stage.lapsed(&context, &result).unwrap_or_else(|error| nobody_can_tell(&error)))
             }
             (Err(error), _) => Err(nobody_can_tell(&error)),
+        }
+    }
+
+    /// Why a blob is not what a result needs. A file of somebody's with the same bytes can be read in its place, and
+    /// does not make up for it.
+    fn damaged(&self, blob: &Blob) -> Option<String> {
+        let held = self.store.rehash(blob).and_then(|()| self.store.holds(blob));
+        match held {
+            Ok(true) => None,
+            Ok(false) => {
+                let path = self.store.locate(&blob.digest).ok();
+                let other = path.map(|path| format!("; {} has the same bytes", path.display()));
+                let missing = StoreError::Missing(blob.digest);
+                Some(format!("{missing}{}; the next run makes it again", other.unwrap_or_default()))
+            }
+            Err(error) => Some(error.to_string()),
         }
     }
 }

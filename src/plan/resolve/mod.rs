@@ -195,7 +195,7 @@ impl Resolver<'_> {
         });
         match retired(self.store, cycle, &bred.collect::<Vec<_>>()) {
             Err(error @ PedigreeError::Unreadable { .. }) => {
-                self.mistake(Diagnostic::error(error.to_string(), 0..0));
+                self.mistake(Diagnostic::error(error.to_string(), 0..0).damage(true));
                 BTreeMap::new()
             }
             other => other.unwrap_or_default(),

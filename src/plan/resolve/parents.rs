@@ -90,17 +90,18 @@ impl Resolver<'_> {
                     *history = found;
                 }
             }
-            Err(error) => self.cannot_look_up(&error),
+            Err(error) => self.cannot_look_up(&error, error.is_damage()),
         }
         match self.pools_of(&cycles) {
             Ok(pools) => self.chosen_by.extend(pools.into_iter().flat_map(|pool| pool.chosen_by)),
-            Err(error) => self.cannot_look_up(&error),
+            Err(error) => self.cannot_look_up(&error, false),
         }
     }
 
-    fn cannot_look_up(&mut self, error: &dyn std::fmt::Display) {
+    fn cannot_look_up(&mut self, error: &dyn std::fmt::Display, damage: bool) {
         let message = format!("nobody can tell which parents were bred in this store: {error}");
-        self.mistake(Diagnostic::error(message, 0..0).expected("expected a store that can be read"));
+        let refused = Diagnostic::error(message, 0..0).damage(damage);
+        self.mistake(refused.expected("expected a store that can be read"));
     }
 
     /// Every pool that these cycles wrote here.
@@ -175,7 +176,7 @@ impl Resolver<'_> {
         };
         (
             Origin::File { model: model.clone(), manifest, history: History::default() },
-            Model { path: model, artifact: None, named: source },
+            Model { path: model, artifact: None, named: source, of: section.name.value.clone() },
         )
     }
 
@@ -191,7 +192,9 @@ impl Resolver<'_> {
             let message = format!("the pool of `{cycle}` cannot offer `{}`: {why}", parent.name);
             let refused = Diagnostic::error(message, recipe.span.clone()).damage(lost);
             self.mistake(if lost {
-                refused.expected("expected a pool of whose parents this store has the records")
+                refused.expected(
+                    "expected a store with the records and the ledger entries of whom the pool offers",
+                )
             } else {
                 refused.expected("expected a pool as its cycle wrote it").help(format!(
                     "take the pool.toml of `{cycle}` again, unedited, with the store it ran in"
@@ -203,7 +206,8 @@ impl Resolver<'_> {
         match self.store.has_model(&parent.artifact) {
             Ok(path) => {
                 let artifact = Some(parent.artifact);
-                Some((Origin::Pool { cycle, parent }, Model { path, artifact, named: recipe }))
+                let of = section.name.value.clone();
+                Some((Origin::Pool { cycle, parent }, Model { path, artifact, named: recipe, of }))
             }
             Err(error) => {
                 let message = format!("the model of `{}` is not in this store: {error}", parent.name);
@@ -267,6 +271,7 @@ impl Resolver<'_> {
         if let Some(why) = refused {
             self.mistake(
                 Diagnostic::error(why, file.named.span.clone())
+                    .read_by(file.source())
                     .expected("expected an adapter: .sbd, .sbs, .sbl or a PEFT LoRA folder")
                     .help("remove `adapts` if it is a model"),
             );
@@ -310,7 +315,7 @@ impl Resolver<'_> {
                 self.mistake(if adapter {
                     found.help("it is an adapter: add `adapts = \"NAME\"`, the parent it is added to")
                 } else {
-                    found
+                    found.read_by(model.source())
                 });
                 None
             }
@@ -331,11 +336,16 @@ impl Resolver<'_> {
 
     /// Whether a model the plan names is there, a file or a folder.
     fn model_exists(&mut self, model: &Model<'_>) -> bool {
-        model.path.is_dir() || self.file_exists(&model.path, model.named)
+        model.path.is_dir() || self.is_there(&model.path, model.named, Some(model.source()))
     }
 
     /// Whether a file the plan names is there. What a device or a pipe gives is not the same twice.
     pub(super) fn file_exists(&mut self, path: &Path, named: &Located<String>) -> bool {
+        self.is_there(path, named, None)
+    }
+
+    /// The same of a file that a stage reads.
+    fn is_there(&mut self, path: &Path, named: &Located<String>, read_by: Option<Box<str>>) -> bool {
         let there = path.is_file();
         if !there {
             let what = match path.metadata() {
@@ -343,11 +353,10 @@ impl Resolver<'_> {
                 Ok(_) => "is no regular file",
                 Err(_) => "does not exist",
             };
-            self.mistake(
-                Diagnostic::error(format!("{} {what}", path.display()), named.span.clone())
-                    .expected("expected a file")
-                    .help("paths are relative to the plan"),
-            );
+            let missing = Diagnostic::error(format!("{} {what}", path.display()), named.span.clone())
+                .expected("expected a file")
+                .help("paths are relative to the plan");
+            self.mistake(Diagnostic { read_by, ..missing });
         }
         there
     }
@@ -359,6 +368,15 @@ struct Model<'s> {
     /// Its digest, if it is one of an earlier cycle.
     artifact: Option<Digest>,
     named: &'s Located<String>,
+    /// The parent whose model it is.
+    of: Name,
+}
+
+impl Model<'_> {
+    /// The stage that reads it.
+    fn source(&self) -> Box<str> {
+        format!("source:{}", self.of).into()
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::pedigree::PedigreeError;
 /// A reason, as a phrase.
 pub(super) struct Unfit {
     pub(super) why: String,
-    /// Whether what is missing was here once: then it is no mistake of whoever wrote the plan.
+    /// Whether what it rests on was here once and is lost or damaged: no mistake of whoever wrote the plan.
     pub(super) lost: bool,
 }
 
@@ -17,7 +17,6 @@ impl From<String> for Unfit {
 
 impl From<PedigreeError> for Unfit {
     fn from(error: PedigreeError) -> Self {
-        let lost = matches!(error, PedigreeError::Unreadable { .. } | PedigreeError::Unknown(_));
-        Self { why: error.to_string(), lost }
+        Self { why: error.to_string(), lost: error.is_damage() }
     }
 }
