@@ -14,7 +14,8 @@ use crate::base::digest::Sha256;
 use crate::base::name::Name;
 use crate::disk::small::read_small;
 use crate::ledger::{EntryKind, Leaf, NewEntry, taken_back};
-use crate::pedigree::{Pedigree, PedigreeError, Revoked, Tracer};
+use crate::pedigree::signers::Reached;
+use crate::pedigree::{Pedigree, PedigreeError, Revoked, Signers, Tracer};
 use crate::record::candidate::CandidateManifest;
 use crate::record::revocation::{Retirement, Revocation};
 use crate::record::{self, Record};
@@ -79,6 +80,9 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
         (None, Some(digest)) => what_is(&store, &pedigree, digest, command.plan.as_deref())?,
         (None, None) => return Err(UsageError::new("nothing to revoke was named").into()),
     };
+    let signers = Signers::of(&store, &pedigree)?;
+    let what = if what == "unknown" && signers.knows(subject) { "key" } else { what };
+    let signed = if what == "key" { signers.reached_by(subject) } else { BTreeMap::new() };
     let reason = reason(&command.reason)?;
     let dataset = command.dataset.clone();
     let candidate = pedigree.manifests.get(&subject);
@@ -105,7 +109,7 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     // Whoever has a candidate's bytes is found by the candidate itself.
     let reaching = if candidate.is_some() { 1 } else { all.len() };
     let subjects = all.iter().map(|one| one.subject).zip(entered).take(reaching).collect();
-    let tainted = tainted(&store, &pedigree, subjects)?;
+    let tainted = tainted(&store, &pedigree, subjects, &signed, index)?;
     close(&store, &pedigree, index, &tainted)?;
     if command.format == Format::Json {
         terminal.json(&serde_json::json!({
@@ -131,9 +135,9 @@ pub(super) fn revoke(args: &Args, command: &Revoke, terminal: &Terminal) -> anyh
     }
     if tainted.iter().any(|found| found.unknown && found.verdict == "admitted") {
         terminal.warn(
-            "whoever cannot be looked at is closed for good, and a record that is put back opens nobody again: run the \
-             plan to have the record back, then edit it (another limit of its budget is enough) and run it once more, \
-             to have the candidate decided anew",
+            "whoever cannot be looked at is closed for good, and a record or an attestation that is put back opens \
+             nobody again (put lost ones back before you revoke): run the plan to have the record back, then edit it \
+             (another limit of its budget is enough) and run it once more, to have the candidate decided anew",
         )?;
     }
     if tainted.is_empty() {
@@ -274,25 +278,39 @@ fn append(store: &Store, entries: Vec<NewEntry>) -> anyhow::Result<Vec<u64>> {
 
 const UNREADABLE: &str = "cannot be read in this store, so nobody can tell whether this reaches it";
 
-/// Every candidate that this revocation reaches.
+/// Every candidate that this revocation reaches; `signed` are those whose admissions rest on signatures by a key
+/// that the attestations of now do not tell of.
 fn tainted(
     store: &Store,
     pedigree: &Pedigree,
     subjects: BTreeMap<Sha256, u64>,
+    signed: &BTreeMap<Sha256, Reached>,
+    index: u64,
 ) -> anyhow::Result<Vec<Tainted>> {
     let admitted = Revoked::of(&store.ledger()?)?.admitted.clone();
     let revoked = Revoked { subjects, admitted, ..Revoked::default() };
+    // Whoever descends from these is reached by their admissions, which are taken back next.
+    let mut after = revoked.clone();
+    let admissions = signed.keys().filter_map(|manifest| revoked.admitted.get(manifest)).flatten();
+    after.subjects.extend(admissions.map(|record| (*record, index)));
     let mut tracer = Tracer::new(pedigree, &revoked, store);
+    let mut heirs = Tracer::new(pedigree, &after, store);
     let mut all = Vec::new();
     for (manifest, body) in &pedigree.manifests {
-        let (why, unknown) = match tracer.candidate(*manifest, body) {
-            Ok(None) => continue,
-            Ok(Some(taint)) => (tracer.told(&taint), false),
+        let mut found = tracer.candidate(*manifest, body);
+        let told = signed.get(manifest).filter(|_| matches!(found, Ok(None)));
+        if matches!(found, Ok(None)) && told.is_none() && !signed.is_empty() {
+            found = heirs.candidate(*manifest, body);
+        }
+        let (why, unknown) = match (found, told) {
+            (_, Some(told)) => (told.how.clone(), told.unknown),
+            (Ok(None), None) => continue,
+            (Ok(Some(taint)), None) => (tracer.told(&taint), false),
             // It is entered already, and closed is what this one is.
-            Err(PedigreeError::Unreadable { what, record, whose }) => {
+            (Err(PedigreeError::Unreadable { what, record, whose }), None) => {
                 (format!("the {what} {} of the {whose} {UNREADABLE}", record.short()), true)
             }
-            Err(error) => return Err(error.into()),
+            (Err(error), None) => return Err(error.into()),
         };
         all.push(Tainted {
             candidate: format!("{}/{}", body.cycle, body.candidate),

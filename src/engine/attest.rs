@@ -181,7 +181,7 @@ impl Records<'_> {
 }
 
 /// Signs what a run's records claim, as far as there are keys, and says what to show of it. What was
-/// signed before by a key that is not here stays as it is.
+/// signed before by a key that is not here stays as it is; what another key signed before is kept beside.
 pub(super) fn attest(
     graph: &StageGraph,
     store: &Store,
@@ -205,6 +205,9 @@ pub(super) fn attest(
                 signing::refuse_revoked(store, claim.role(), key.public().id())?;
                 let bytes = Bundle::sign(&statement, &key)?.to_bytes();
                 if there.as_ref() != Some(&bytes) {
+                    if let Some(there) = there.filter(|there| !is_by(there, key.public().id())) {
+                        store.keep_attestation(record, store.ledger()?.head()?.size, &there)?;
+                    }
                     store.attest(record, &bytes)?;
                 }
                 bytes
@@ -215,6 +218,11 @@ pub(super) fn attest(
         shown.push(Store::copied(records.shown(*index), &store.put(&bytes)?));
     }
     Ok(shown)
+}
+
+/// Whether an attestation is one by this key.
+fn is_by(attestation: &[u8], key: Sha256) -> bool {
+    Bundle::parse(attestation).is_ok_and(|bundle| bundle.keyid() == key)
 }
 
 /// What is to be shown of what was signed, without signing.

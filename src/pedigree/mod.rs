@@ -15,6 +15,7 @@
 //! * [`records`]: every record of a store that pedigrees are made of. [`mod@shared`]: read once for a whole run.
 //! * [`taint`]: what was taken back. [`tracer`]: whom that reaches, `answers`: found once. [`named`]: what people call it.
 //! * [`approvals`]: signed approvals, counted. [`signing`]: nothing is signed with a key that was taken back.
+//!   [`signers`]: what was admitted on such a key's signatures, whatever became of them since.
 //! * [`decided`]: what was decided of bytes, under whatever manifest.
 //! * [`bred`]: whether a file is a model of this store.
 //! * [`cases`]: suites that ask the same.
@@ -33,6 +34,7 @@ pub mod named;
 pub mod offered;
 pub mod records;
 pub mod shared;
+pub mod signers;
 pub mod signing;
 pub mod taint;
 pub mod tracer;
@@ -42,6 +44,7 @@ pub mod tried;
 pub use decided::Decided;
 pub use records::Pedigree;
 pub use shared::shared;
+pub use signers::Signers;
 pub use taint::{Revoked, Taint};
 pub use tracer::Tracer;
 pub use tree::Ancestry;

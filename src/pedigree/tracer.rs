@@ -157,13 +157,14 @@ impl<'a> Tracer<'a> {
         if self.replaced.contains(&role) || self.revoked.is_empty() {
             return Ok(None);
         }
-        let bytes = self.store.attestation(record, bundle::MAX_BUNDLE)?;
-        let Some(bytes) = bytes else { return Ok(None) };
-        let bundle = Bundle::parse(&bytes).map_err(|_| PedigreeError::Unreadable {
+        let unreadable = || PedigreeError::Unreadable {
             what: "attestation",
             record,
             whose: "record with this digest".to_owned(),
-        })?;
+        };
+        let bytes = self.store.attestation(record, bundle::MAX_BUNDLE).map_err(|_| unreadable())?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let bundle = Bundle::parse(&bytes).map_err(|_| unreadable())?;
         Ok(self.revoked.hit(bundle.keyid(), "its record was signed by key"))
     }
 

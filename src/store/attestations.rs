@@ -1,14 +1,34 @@
 //! Signed statements about records, each under the SHA-256 of its record.
 //!
-//! They are no inputs of any stage: signing changes no record and no key of an action.
+//! They are no inputs of any stage: signing changes no record and no key of an action. One that another key signs anew
+//! is kept in a folder beside, with the length of the ledger at that time: what was decided until then was decided on it.
 
 use std::path::PathBuf;
 
 use super::{Store, StoreError};
 use crate::base::digest::Sha256;
+use crate::disk::small::read_small;
 use crate::disk::{IoContext, atomic};
 
+/// Where attestations are kept that were made anew since, below the others.
+const EARLIER: &str = "earlier";
+
+/// An attestation that was made anew since.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its record.
+    pub record: Sha256,
+    /// How many entries the ledger had by then.
+    pub entries: u64,
+    /// What it was; none if that cannot be read.
+    pub bytes: Option<Vec<u8>>,
+}
+
 impl Store {
+    fn earlier_attestations_path(&self) -> PathBuf {
+        self.root.join("attestations").join(EARLIER)
+    }
+
     fn attestation_path(&self, record: Sha256) -> PathBuf {
         self.root.join("attestations").join(format!("{record}.json"))
     }
@@ -45,5 +65,44 @@ impl Store {
     pub fn attest(&self, record: Sha256, bytes: &[u8]) -> Result<(), StoreError> {
         self.at_work()?;
         Ok(atomic::replace(&self.attestation_path(record), bytes)?)
+    }
+
+    /// Keeps an attestation that is about to be replaced while the ledger has so many entries.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if it cannot be written.
+    pub fn keep_attestation(&self, record: Sha256, entries: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.at_work()?;
+        let name = format!("{record}.{entries}.{}.json", Sha256::of(bytes));
+        Ok(atomic::replace(&self.earlier_attestations_path().join(name), bytes)?)
+    }
+
+    /// Every attestation that was made anew since, of at most so many bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Disk`] if they cannot be listed.
+    pub fn earlier_attestations(&self, most: u64) -> Result<Vec<Earlier>, StoreError> {
+        let folder = self.earlier_attestations_path();
+        let listed = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.at("list", &folder)?,
+        };
+        let mut found = Vec::new();
+        for entry in listed {
+            let path = entry.at("list", &folder)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let mut parts = name.split('.');
+            let (record, entries) = (parts.next(), parts.next());
+            let record = record.and_then(|record| record.parse().ok());
+            // Half-written files have other names.
+            let Some((record, entries)) = record.zip(entries.and_then(|it| it.parse().ok())) else {
+                continue;
+            };
+            found.push(Earlier { record, entries, bytes: read_small("read", &path, most).ok() });
+        }
+        found.sort_by_key(|it| (it.record, it.entries));
+        Ok(found)
     }
 }

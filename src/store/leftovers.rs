@@ -13,13 +13,14 @@ use crate::disk::presence::Presence;
 use crate::disk::{DiskError, IoContext, atomic};
 
 /// Where writers have temporary files, and whether those lie in folders of it.
-const WRITTEN: [(&str, bool); 7] = [
+const WRITTEN: [(&str, bool); 8] = [
     ("tmp", false),
     ("index", false),
     ("actions", true),
     ("builds", true),
     ("evidence", true),
     ("attestations", false),
+    ("attestations/earlier", false),
     ("releases", true),
 ];
 

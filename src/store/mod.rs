@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 pub use actions::{ActionResult, PART, Verdict};
+pub use attestations::Earlier;
 pub use cas::Blob;
 pub use evidence::Brought;
 pub use log::{Event, Happened, LogWriter};

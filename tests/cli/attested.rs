@@ -7,7 +7,7 @@ use crate::space::Space;
 const ROLES: [&str; 5] = ["producer", "evaluator", "promoter", "log", "registry"];
 
 /// A cycle that was run with a key for every role.
-fn attested() -> Space {
+pub(crate) fn attested() -> Space {
     let space = Space::new();
     for role in ROLES {
         space.studbook(&["keys", "new", role, "--trust", "trust.toml"]).exits(0);
@@ -108,7 +108,7 @@ fn provenance_names_the_program_and_the_processor() {
 }
 
 /// The file the store keeps of what is shown under this name.
-fn kept(space: &Space, name: &str) -> String {
+pub(crate) fn kept(space: &Space, name: &str) -> String {
     let wanted = space.read(&format!(".studbook/runs/tiny/{name}.sigstore.json"));
     let files = space.files(".studbook/attestations");
     let found = files.into_iter().find(|(_, bytes)| bytes == wanted.as_bytes());
@@ -275,14 +275,14 @@ fn a_signed_approval_of_another_candidate_is_refused() {
 }
 
 /// Takes a key back, by what `keys show` calls it.
-fn revoke_key(space: &Space, stem: &str) -> crate::space::Said {
+pub(crate) fn revoke_key(space: &Space, stem: &str) -> crate::space::Said {
     let shown = space.studbook(&["keys", "show", &format!("keys/{stem}.pub.pem")]).exits(0).out;
     let id = shown.lines().next().unwrap().to_owned();
     space.studbook(&["revoke", &id, "--plan", "plan.toml", "--reason", "stolen"]).exits(0)
 }
 
 /// Another key in the place of one that was taken back, in the folder and in the trust file.
-fn replace_key(space: &Space, role: &str) {
+pub(crate) fn replace_key(space: &Space, role: &str) {
     for end in ["pem", "pub.pem"] {
         let _ = std::fs::remove_file(space.path(&format!("keys/{role}.{end}")));
     }
@@ -293,7 +293,7 @@ fn replace_key(space: &Space, role: &str) {
 }
 
 /// What became of `average`, and the exit code.
-fn average(space: &Space, code: i32) -> String {
+pub(crate) fn average(space: &Space, code: i32) -> String {
     let out = space.studbook(&["run", "plan.toml"]).exits(code).out;
     out.lines().find(|line| line.starts_with("average ")).unwrap().to_owned()
 }

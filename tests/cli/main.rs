@@ -27,6 +27,7 @@ mod gguf;
 mod greedy;
 mod hostile;
 mod keys;
+mod keys_revoked;
 mod later;
 mod licences;
 mod lineage;
