@@ -15,7 +15,7 @@ use crate::tensor::view::TensorView;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ValueError {
     /// A weight that is NaN or infinite.
-    #[error("tensor {tensor}, element {element} (byte {at}) is {value}; every weight must be a finite f32")]
+    #[error("tensor {tensor}, element {element} (byte {at}) is {value:e}; every weight must be a finite f32")]
     Weight {
         /// The tensor.
         tensor: String,
