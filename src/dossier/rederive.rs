@@ -83,15 +83,7 @@ impl Workshop {
         ask: impl FnOnce(&Context<'_>) -> Result<T, StageError>,
     ) -> Result<T, String> {
         let action = Action { kind: kind.name().to_owned(), version: stage(kind).version(), params, inputs };
-        let context = Context {
-            store: &self.store,
-            action: &action,
-            now: &String::new,
-            cancelled: &|| false,
-            progress: &|_, _| (),
-            fresh: true,
-            past: None,
-        };
+        let context = Context { fresh: true, ..Context::looking(&self.store, &action) };
         ask(&context).map_err(|error| error.to_string())
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::graph::{StageGraph, StageIndex};
 use super::resolve::{Resolver, Results};
-use super::verify::again::{Wrong, context as looking, rederived};
+use super::verify::again::{Wrong, rederived};
 use crate::base::digest::{Digest, Sha256};
 use crate::base::key::WriteKey;
 use crate::base::name::Name;
@@ -155,13 +155,13 @@ impl Believed {
         let kind = match Kind::from_name(&self.action.kind) {
             // Whom it refuses it refuses for good.
             Some(Kind::Smoke) => {
-                let context = Context { fresh: true, ..looking(store, &self.action) };
+                let context = Context { fresh: true, ..Context::looking(store, &self.action) };
                 return self.rechecked(Kind::Smoke, &context);
             }
             _ if is_asked(&self.action) => Kind::Eval,
             _ => return rederived(store, &self.action, &self.result).map(drop),
         };
-        self.rechecked(kind, &looking(store, &self.action))
+        self.rechecked(kind, &Context::looking(store, &self.action))
     }
 
     fn rechecked(&self, kind: Kind, context: &Context<'_>) -> Result<(), Wrong> {

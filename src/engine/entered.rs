@@ -41,14 +41,6 @@ pub(super) fn entered_before(
         return Ok(None);
     }
     let Some(result) = store.lookup(&event.key)? else { return Ok(None) };
-    let context = Context {
-        store,
-        action: &stood,
-        now: &String::new,
-        cancelled: &|| false,
-        progress: &|_, _| (),
-        fresh: false,
-        past: None,
-    };
+    let context = Context::looking(store, &stood);
     Ok(stage(node.kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
 }

@@ -268,15 +268,7 @@ impl<'g> Run<'g> {
     fn cached_result(&self, action: &Action, key: &ActionKey) -> Result<Option<ActionResult>, StoreError> {
         let Some(result) = self.store.lookup(key)? else { return Ok(None) };
         let kind = Kind::from_name(&action.kind).expect("graphs hold known kinds");
-        let context = Context {
-            store: self.store,
-            action,
-            now: &self.options.now,
-            cancelled: &|| false,
-            progress: &|_, _| (),
-            fresh: false,
-            past: None,
-        };
+        let context = Context { now: &self.options.now, ..Context::looking(self.store, action) };
         // What cannot be told to hold does not: the stage runs and reports what is wrong.
         Ok(stage(kind).still_holds(&context, &result).unwrap_or(false).then_some(result))
     }

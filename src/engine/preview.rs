@@ -134,15 +134,7 @@ pub fn preview(graph: &StageGraph, store: &Store) -> Result<Preview, StoreError>
 fn lookup(store: &Store, action: &Action) -> Result<Result<ActionResult, Option<String>>, StoreError> {
     let Some(result) = store.lookup(&action.action_key())? else { return Ok(Err(None)) };
     let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
-    let context = Context {
-        store,
-        action,
-        now: &String::new,
-        cancelled: &|| false,
-        progress: &|_, _| (),
-        fresh: false,
-        past: None,
-    };
+    let context = Context::looking(store, action);
     Ok(match stage.still_holds(&context, &result) {
         Ok(true) => Ok(result),
         Ok(false) => Err(match stage.outgrown(&context, &result) {

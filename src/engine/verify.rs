@@ -33,7 +33,7 @@ use crate::ledger::{EntryKind, Leaf, LedgerError, Trust};
 use crate::record::{self, registry::RegistryRelease};
 use crate::registry::tuf::{Published, publish::METADATA};
 use crate::registry::{self, RegistryError};
-use crate::stage::{Action, Kind, registry_folder, stage};
+use crate::stage::{Action, Context, Kind, registry_folder, stage};
 use crate::store::{ActionResult, Store, StoreError, Verdict};
 
 /// What to check.
@@ -149,7 +149,7 @@ fn check_stage(
         Kind::Source | Kind::Operator | Kind::Smoke | Kind::Ledger | Kind::Registry
             if !(options.recompute && matches!(node.kind, Kind::Source | Kind::Smoke)) =>
         {
-            let context = again::context(store, action);
+            let context = Context::looking(store, action);
             stage(node.kind).recheck(&context, result).map_err(|error| error.to_string())?;
             Ok("bytes match their digests".to_owned())
         }

@@ -39,6 +39,21 @@ pub struct Context<'a> {
     pub past: Option<Past>,
 }
 
+impl<'a> Context<'a> {
+    /// A stage that is looked into, without clock, haste or audience.
+    pub fn looking(store: &'a Store, action: &'a Action) -> Self {
+        Self {
+            store,
+            action,
+            now: &String::new,
+            cancelled: &|| false,
+            progress: &|_, _| (),
+            fresh: false,
+            past: None,
+        }
+    }
+}
+
 /// The ledger as it was when something was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Past {

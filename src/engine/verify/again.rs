@@ -12,19 +12,6 @@ use crate::record::receipt::OperatorReceipt;
 use crate::stage::{Action, Context, Kind, StageError, is_asked, recompute, stage};
 use crate::store::{ActionResult, Store, StoreError};
 
-/// A stage that is looked into, without clock, haste or audience.
-pub(in crate::engine) fn context<'a>(store: &'a Store, action: &'a Action) -> Context<'a> {
-    Context {
-        store,
-        action,
-        now: &String::new,
-        cancelled: &|| false,
-        progress: &|_, _| (),
-        fresh: false,
-        past: None,
-    }
-}
-
 /// Why nothing was confirmed.
 #[derive(Debug)]
 pub(in crate::engine) enum Wrong {
@@ -66,7 +53,7 @@ pub(in crate::engine) fn rederived(
     result: &ActionResult,
 ) -> Result<String, Wrong> {
     let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
-    let now = context(store, action);
+    let now = Context::looking(store, action);
     let again = |context: &Context<'_>| -> Result<(), Wrong> {
         let again = stage.run(context).map_err(|error| Wrong::of(store, error))?;
         Ok(same("derived again", result, &again.into())?)
@@ -141,7 +128,7 @@ pub(super) fn asked(store: &Store, action: &Action, result: &ActionResult) -> Re
     if !is_asked(action) {
         return rederived(store, action, result);
     }
-    let context = Context { fresh: true, ..context(store, action) };
+    let context = Context { fresh: true, ..Context::looking(store, action) };
     let again = stage(Kind::Eval).run(&context).map_err(|error| Wrong::of(store, error))?;
     let again: ActionResult = again.into();
     same("asked again: MISMATCH", result, &again)?;

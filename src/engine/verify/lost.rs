@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::again::context;
 use super::mismatch;
 use super::standing::Standing;
 use crate::base::canonical;
@@ -17,7 +16,7 @@ use crate::base::key::WriteKey;
 use crate::engine::graph::{From, StageGraph, StageIndex};
 use crate::engine::preview::Outlook;
 use crate::engine::resolve::{Resolver, Results};
-use crate::stage::{Action, Kind, StageError, stage};
+use crate::stage::{Action, Context, Kind, StageError, stage};
 use crate::store::{Blob, Event, Happened, Store, StoreError};
 
 /// What the log of a cycle says, beside what is there now.
@@ -215,7 +214,7 @@ impl<'a> History<'a> {
             return Err(why);
         }
         let stage = stage(Kind::from_name(&action.kind).expect("graphs hold known kinds"));
-        let context = context(self.store, action);
+        let context = Context::looking(self.store, action);
         match stage.still_holds(&context, &result) {
             Ok(false) => {}
             // Whoever looked first did not find it, and nothing was said against it.
