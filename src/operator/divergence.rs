@@ -223,15 +223,9 @@ fn ln(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Floats;
     use super::*;
     use proptest::prelude::*;
-
-    struct Floats(Vec<f32>);
-    impl Source for Floats {
-        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-            &self.0[first..first + scratch.len()]
-        }
-    }
 
     fn near(found: f64, expected: f64, what: &str) {
         assert!((found - expected).abs() <= 1e-15 * expected.abs(), "{what}: {found:e}, not {expected:e}");

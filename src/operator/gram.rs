@@ -173,15 +173,9 @@ fn read_all<'s>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Floats;
     use super::*;
     use proptest::prelude::*;
-
-    struct Floats(Vec<f32>);
-    impl Source for Floats {
-        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-            &self.0[first..first + scratch.len()]
-        }
-    }
 
     fn floats(salt: i64, elements: usize) -> Floats {
         Floats((0..elements as i64).map(|i| ((i * (31 + salt) + salt) % 17 - 8) as f32).collect())

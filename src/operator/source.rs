@@ -113,6 +113,17 @@ impl Source for TensorView<'_> {
     }
 }
 
+/// Numbers in memory, for tests.
+#[cfg(test)]
+pub(super) struct Floats(pub(super) Vec<f32>);
+
+#[cfg(test)]
+impl Source for Floats {
+    fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
+        &self.0[first..first + scratch.len()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -250,15 +250,9 @@ impl Sparsify for Trimmed {
 #[cfg(test)]
 mod tests {
     use super::super::magnitudes::TASK;
+    use super::super::source::Floats;
     use super::*;
     use proptest::prelude::*;
-
-    struct Floats(Vec<f32>);
-    impl Source for Floats {
-        fn read<'s>(&'s self, first: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-            &self.0[first..first + scratch.len()]
-        }
-    }
 
     /// By a stable sort: largest magnitude first, lower index first among equals.
     fn sorted(values: &[f32], keep: usize) -> Vec<bool> {
